@@ -1,0 +1,203 @@
+"""`onsager bench`: what a training step costs on this machine, beside what its matrix products alone cost.
+
+    roofline fraction = matrix FLOPs of the step / (rate of this machine's matrix products × time of the step)
+
+The rate is measured in the same run, on the matrix shapes of the network. A step draws a fresh batch, runs forward
+and backward through all layers with every variable learning, and updates with the optimizer of `training=fast`.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NETWORKS = {
+    "lamp-bg": ["network=lamp", "shrinkage=bg"],
+    "lamp-soft": ["network=lamp", "shrinkage=soft"],
+    "lista": ["network=lista"],
+}
+# NMSE (dB) of a third-party run of the published code on the 2017 i.i.d. instance, layers 1 to 6.
+PUBLISHED = {
+    "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
+    "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One row of the table; times are medians."""
+
+    network: str
+    depth: int
+    batch: int
+    ms_per_step: float
+    gemm_gflops: float
+    roofline_fraction: float
+    compile_s: float
+
+
+def matrix_flops(network: str, M: int, N: int, depth: int, batch: int) -> int:
+    """Matrix-product FLOPs (2 per multiply-add) of one step, data generation included; A has no gradient."""
+    rectangle, square = 2 * M * N * batch, 2 * N * N * batch
+    if network == "lista":
+        return 3 * rectangle + 3 * (depth - 1) * square
+    return rectangle * (1 + (2 * depth - 1) + (3 * depth - 2))
+
+
+def median_seconds(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
+    """Median time of `run`, called for `seconds` and at least `least` times after one call that is not counted."""
+    import jax
+
+    jax.block_until_ready(run())
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < least:
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def gemm_gflops(M: int, N: int, batch: int) -> float:
+    """Rate of this machine's float32 matrix products on the five shapes of a LAMP layer."""
+    import jax
+    import jax.numpy as jnp
+
+    B, v, g = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(N, M), (M, batch), (N, batch)]))
+    with jax.default_matmul_precision("highest"):
+        forward, transposed, outer = jax.jit(jnp.matmul), jax.jit(lambda B, g: B.T @ g), jax.jit(lambda g, v: g @ v.T)
+        products = [(forward, (B, v), 2), (transposed, (B, g), 2), (outer, (g, v), 1)]
+        seconds = sum(count * median_seconds(lambda f=f, a=a: f(*a), 0.3) for f, a, count in products)
+    return 5 * 2 * M * N * batch / seconds / 1e9
+
+
+def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float) -> list[Timing]:
+    """Times the compiled step of one network at several depths: one executable serves them all."""
+    import jax
+    import numpy as np
+
+    from onsager_cli.config import load_experiment
+    from onsager_cli.problems import build
+    from onsager_cli.training.curve import engine_of, network_of
+
+    chunk = 5
+    settings = load_experiment([
+        *overrides, f"network.depth={max(depths)}", f"training.batch={batch}", "problem.selection_samples=1",
+        "problem.test_samples=1",
+    ]).curves[0].settings  # fmt: skip
+    problem, net = build(settings.problem, settings.seed), network_of(settings)
+    engine = engine_of(settings, net, chunk)
+    params = net.start(problem, max(depths))
+    masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
+    rates, key = np.full(chunk, 1e-6, np.float32), jax.random.key(0)
+    carry = [params, *engine.begin(problem, params)]
+    M, N = problem.A.shape
+
+    def run(depth: int) -> Any:
+        *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates)
+        return losses
+
+    start = time.perf_counter()
+    jax.block_until_ready(run(1))
+    compile_s = time.perf_counter() - start
+    rows = []
+    for depth in depths:
+        rate = gemm_gflops(M, N, batch)
+        step = median_seconds(lambda depth=depth: run(depth), seconds) / chunk
+        fraction = matrix_flops(name, M, N, depth, batch) / (rate * 1e9) / step
+        rows.append(Timing(name, depth, batch, 1e3 * step, rate, fraction, compile_s))
+    return rows
+
+
+def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()) -> float:
+    """Fresh training samples per second, drawn in a compiled loop as training draws them."""
+    import jax
+    import jax.numpy as jnp
+
+    from onsager_cli.config import load_experiment
+    from onsager_cli.problems import build
+
+    settings = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides]).curves[0].settings
+    problem = build(settings.problem, settings.seed)
+
+    @jax.jit
+    def draw(problem, key):
+        def body(total, number):
+            x, y = problem.sample(jax.random.fold_in(key, number), batch)
+            return total + jnp.sum(x) + jnp.sum(y), None
+
+        return jax.lax.scan(body, jnp.float32(0), jnp.arange(10))[0]
+
+    return 10 * batch / median_seconds(lambda: draw(problem, jax.random.key(0)), seconds)
+
+
+def quality(name: str, seed: int) -> list[dict[str, Any]]:
+    """Steps and seconds from nothing to the published NMSE at layers 1 to 6, `training=fast`, in a fresh folder."""
+    import tempfile
+
+    from onsager_cli import run
+    from onsager_cli.config import load_experiment
+
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = load_experiment([
+            *NETWORKS[name], "network.depth=6", "problem.instance=authors2017", f"seed={seed}", f"output={folder}",
+        ])  # fmt: skip
+        run.train(experiment, lambda event: None)
+        points = run.rows_of(experiment)
+    return [
+        {
+            "network": name, "layer": row["layer"], "nmse_db": row["nmse_db"], "published_db": level,
+            "reached": row["nmse_db"] <= level, "steps": row["steps"], "seconds": row["seconds"],
+        }
+        for row, level in zip(points, PUBLISHED[name], strict=True)
+    ]  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
+    parser = argparse.ArgumentParser(prog="onsager bench", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quality", action="store_true", help="train, and compare with the published NMSE instead")
+    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--depth", nargs="+", type=int, default=[2, 5, 10, 20])
+    parser.add_argument("--batch", nargs="+", type=int, default=[1000])
+    parser.add_argument("--seconds", type=float, default=5.0, help="per measurement (default 5)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="config, such as problem.N=2000")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(list(argv))
+    if min(options.depth + options.batch) < 1:
+        parser.error("--depth and --batch must be at least 1")
+
+    from onsager_cli.environment import environment
+
+    if options.quality:
+        rows = [row for name in options.network if name in PUBLISHED for row in quality(name, options.seed)]
+        report: dict[str, Any] = {"quality": rows}
+    else:
+        rows = [
+            asdict(row)
+            for name in options.network
+            for batch in options.batch
+            for row in step_timing(name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds)
+        ]
+        rate = samples_per_second(max(options.batch), options.seconds, options.override)
+        report = {"steps": rows, "samples_per_second": rate}
+    if options.json:
+        print(json.dumps({**report, **environment()}, indent=2))
+        return 0
+    print(table(rows))
+    if not options.quality:
+        print(f"\ntraining data: {report['samples_per_second']:,.0f} samples per second")
+    return 0
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Aligned columns for people."""
+    def show(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) and abs(value) < 10 else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    cells = [list(rows[0])] + [[show(value) for value in row.values()] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)

@@ -1,0 +1,138 @@
+"""Shell completion: the words that can follow on a command line, and the scripts that ask for them.
+
+The shells call `onsager completion --words LINE` with the line up to the cursor and get whole words back, one
+per line. Answers come from the config tree alone; neither Hydra nor JAX is imported.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from onsager_cli import catalog, schema
+from onsager_cli.errors import UserError
+
+OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
+
+SCRIPTS = {
+    "bash": r"""# bash completion of onsager
+_onsager() {
+    local line=${COMP_LINE:0:COMP_POINT}
+    local word=${line##*[[:space:]]}
+    local IFS=$'\n'
+    local -a words
+    words=($(onsager completion --words "$line" 2>/dev/null))
+    # Readline splits words at '=' and ':' and wants back only what comes after the last of them.
+    local before=""
+    [[ $word == *[=:]* ]] && before=${word%"${word##*[=:]}"}
+    COMPREPLY=("${words[@]#"$before"}")
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace
+}
+complete -o bashdefault -o default -F _onsager onsager
+""",
+    "zsh": r"""#compdef onsager
+# zsh completion of onsager
+_onsager() {
+    local -a words_found open closed
+    words_found=("${(@f)$(onsager completion --words "$LBUFFER" 2>/dev/null)}")
+    open=(${(M)words_found:#*[=.]})
+    closed=(${words_found:#*[=.]})
+    (( $#open )) && compadd -Q -S '' -- $open
+    (( $#closed )) && compadd -Q -- $closed
+}
+if [ "$funcstack[1]" = "_onsager" ]; then
+    _onsager
+else
+    compdef _onsager onsager
+fi
+""",
+    "fish": r"""# fish completion of onsager
+complete -c onsager -f -a '(onsager completion --words (commandline -cp | string collect) 2>/dev/null)'
+""",
+}
+
+
+def candidates(line: str) -> list[str]:
+    """The words that can stand where `line` ends, whole; [] if nothing fits or ./conf is broken."""
+    words = line.split()
+    current = "" if not words or line[-1:].isspace() else words.pop()
+    from onsager_cli.cli import VERBS
+
+    try:
+        if len(words) < 2:
+            found: Iterable[str] = [*VERBS, "--help", "--version"] if current[:1] == "-" else VERBS
+        elif current.startswith("-"):
+            found = ["--help"]
+        elif words[1] in OVERRIDE_VERBS:
+            found = _overrides(words[2:], current)
+        elif words[1] == "list":
+            found = catalog.SECTIONS
+        elif words[1] == "completion":
+            found = SCRIPTS
+        else:
+            found = []
+    except (UserError, OSError):
+        return []
+    return [word for word in found if word.startswith(current)]
+
+
+def _overrides(given: list[str], current: str) -> list[str]:
+    """Overrides that can stand in place of `current`, after the overrides `given`."""
+    key, equals, value = current.partition("=")
+    if equals:
+        # In a sweep, alternatives follow each other: problem=gaussian,ka
+        done = value[: value.rfind(",") + 1]
+        return [f"{key}={done}{word}" for word in _values(key.lstrip("+")) if word not in done.split(",")]
+    chosen = {key: value for key, _, value in (item.partition("=") for item in given)}
+    groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
+    keys = [*groups, *_keys(chosen)]
+    if current.startswith("experiment"):  # works without the plus too
+        keys.append("experiment")
+    return [f"{key}=" for key in keys if key not in chosen]
+
+
+def _keys(chosen: dict[str, str]) -> list[str]:
+    """Dotted keys of the primary config and of the options that are chosen or default."""
+    top = _read(catalog.package_conf() / "config.yaml")
+    defaults = {
+        key: value for entry in top["defaults"] if isinstance(entry, dict) for key, value in entry.items()
+    }
+    keys = [key for key in _flat(top) if key.split(".")[0] not in ("defaults", "hydra", "curves", "figure")]
+    for group in catalog.GROUPS:
+        path = catalog.config_files(group).get(chosen.get(group) or defaults.get(group, ""))
+        if path is not None:
+            tree = _read(path)
+            tree = tree.get(group, tree)  # of a global package: the part below the group
+            keys += [
+                f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")
+            ]
+    return keys
+
+
+def _flat(tree: dict) -> list[str]:
+    """Dotted names of the leaves of a nested mapping."""
+    keys = []
+    for key, value in tree.items():
+        keys += (
+            [f"{key}.{name}" for name in _flat(value)] if isinstance(value, dict) and value else [str(key)]
+        )
+    return keys
+
+
+def _read(path: Path) -> dict:
+    """A YAML file as a mapping; {} if it is something else."""
+    import yaml
+
+    try:
+        tree = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _values(key: str) -> list[str]:
+    """What a key can be: the options of a group, or the words that its field allows."""
+    if key in catalog.GROUPS:
+        return list(catalog.config_files(key))
+    group, _, name = key.rpartition(".")
+    classes = {"": schema.Top, "problem": schema.Problem, "network": schema.Network, "plot": schema.PlotSpec}
+    field = classes[group].__dataclass_fields__.get(name) if group in classes else None
+    return list(field.metadata.get("choices", ())) if field else []

@@ -1,0 +1,203 @@
+"""Overrides → plain config dictionaries, by Hydra, with every mistake as one line.
+
+Hydra's own messages span several lines and name its internals, so the overrides are looked at before Hydra sees
+them: syntax, options of a group, keys. What Hydra still refuses is shortened to its first line.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from onsager_cli import catalog
+from onsager_cli.checks import did_you_mean, one_of, show
+from onsager_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+
+def search_path_override(lines: Sequence[str]) -> list[str]:
+    """The override that makes Hydra search the user's `./conf` too; [] if there is none or `lines` set a path."""
+    folder = catalog.user_conf()
+    if folder is None or any(line.startswith("hydra.searchpath") for line in lines):
+        return []
+    for group in catalog.GROUPS:
+        catalog.config_files(group)  # a name that is taken is an error even if no override mentions it
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.searchpath=['file://{quoted}']"]
+
+
+def with_plus(text: str) -> str:
+    """`experiment=fig10` as `+experiment=fig10`: Hydra wants the plus for what the primary config leaves out."""
+    return f"+{text}" if text.startswith("experiment=") else text
+
+
+def parse(overrides: Sequence[str]) -> "list[Override]":
+    """Parses overrides with Hydra's grammar. Raises UserError for a syntax error or a key that is set twice."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    result: dict[str, Override] = {}
+    for text in overrides:
+        try:
+            override = parser.parse_override(with_plus(text))
+        except (HydraException, RecursionError, ValueError) as error:
+            rule = "write key=value, e.g. network.depth=8, and quote a value with special characters"
+            raise UserError(f"cannot read the override {show(text)}: {rule}") from error
+        if override.key_or_group in result:
+            raise UserError(f"{override.key_or_group} is set twice: {show(text)} is one too many")
+        result[override.key_or_group] = override
+    return list(result.values())
+
+
+def is_group(override: "Override") -> bool:
+    """True for an override that picks an option (`problem=kappa15`), false for one that sets a value."""
+    key = override.key_or_group
+    return key in catalog.GROUPS or "/" in key
+
+
+def check_options(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for an option that its group does not have, and for `+` or `~` on a group that is always set."""
+    for override in overrides:
+        group = override.key_or_group
+        if group not in catalog.GROUPS:
+            continue
+        if override.is_delete():
+            raise UserError(f"{group} cannot be removed: {override.input_line}")
+        if override.is_add() and group != "experiment":
+            raise UserError(f"{group} is always set: write {group}={override.get_value_element_as_str()}")
+        known = catalog.config_files(group)
+        name = override.value()
+        if isinstance(name, str) and name in known:
+            continue
+        if isinstance(name, list):
+            raise UserError(f"{group} takes one option, got {show(override.get_value_element_as_str())}")
+        near = did_you_mean(name, known)
+        raise UserError(f"unknown {group} '{show(str(name))[1:-1]}'{near}: known are {one_of(known)}")
+
+
+def check_no_sweep(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for a list of alternatives (`problem=gaussian,kappa15`): one curve or figure is asked for."""
+    for override in overrides:
+        if override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line} names several values: use `onsager sweep`, "
+                f"or quote the value if the comma belongs to it"
+            )
+
+
+@contextmanager
+def composer() -> "Iterator[Composer]":
+    """Yields a `Composer`, good for any number of compositions within the block."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    # Hydra composes for one program at a time; in a job of a sweep that is the sweep.
+    program = GlobalHydra.instance()
+    outer, program.hydra = program.hydra, None
+    try:
+        with initialize_config_dir(str(catalog.package_conf()), job_name="onsager", version_base="1.3"):
+            yield Composer()
+    finally:
+        program.hydra = outer
+
+
+class Composer:
+    """Composes the primary config with overrides into a plain, resolved dictionary.
+
+    A composition takes Hydra 50 ms and the curves of a figure differ mostly in values, so each choice of options
+    is composed once, and values are set on a copy by the call that Hydra would make itself.
+    """
+
+    def __init__(self) -> None:
+        self._composed: dict[tuple[str, ...], tuple[Any, str | None]] = {}
+
+    def __call__(self, groups: "Sequence[Override]", values: "Sequence[Override]" = ()) -> dict[str, Any]:
+        """The config as a dictionary; `["@experiment"]` is the chosen experiment or None.
+
+        Raises UserError whatever Hydra, OmegaConf or PyYAML dislike.
+        """
+        import copy
+
+        from omegaconf import OmegaConf
+
+        plain = [item for item in values if _is_plain(item)]
+        lines = [item.input_line or "" for item in (*groups, *values) if item not in plain]
+        lines += search_path_override(lines)
+        # Hydra, OmegaConf and PyYAML raise their own classes and bare ValueError, TypeError, AttributeError, …, all
+        # for the same reason: the config or an override cannot be composed.
+        try:
+            shared, experiment = self._options(tuple(lines))
+            config = copy.deepcopy(shared)
+            for item in plain:
+                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+            result = OmegaConf.to_container(config, resolve=True)
+        except Exception as error:
+            raise UserError(first_line(error)) from error
+        assert isinstance(result, dict)
+        return {**{str(key): value for key, value in result.items()}, "@experiment": experiment}
+
+    def _options(self, lines: tuple[str, ...]) -> "tuple[DictConfig, str | None]":
+        """The unresolved config without Hydra's own part, and the chosen experiment."""
+        from hydra import compose
+        from omegaconf import OmegaConf
+
+        if lines not in self._composed:
+            config = compose("config", list(lines), return_hydra_config=True)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            self._composed[lines] = own, config.hydra.runtime.choices.get("experiment")
+        return self._composed[lines]
+
+
+def _is_plain(item: "Override") -> bool:
+    """True for `key=value` on a key of ours: no addition, no removal, nothing of Hydra's."""
+    special = item.is_add() or item.is_force_add() or item.is_delete()
+    return not special and not is_group(item) and item.key_or_group.split(".")[0] != "hydra"
+
+
+def first_line(error: Exception) -> str:
+    """The line of a composition error that says what is wrong, with the place for YAML errors."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', None) or 'not valid YAML'}"
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing is not None:
+        return f"no config '{missing}'"
+    text = " ".join(str(error).split())
+    cause = " ".join(str(error.__cause__ or "").split())
+    if cause and cause not in text:
+        text = f"{text}: {cause}"
+    return f"cannot compose the config: {text or type(error).__name__}"
+
+
+def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of every node of a nested mapping, groups included."""
+    keys = set()
+    for key, value in config.items():
+        keys.add(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            keys |= flat_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def sweep_jobs(overrides: "Sequence[Override]") -> list[list[str]]:
+    """The override lists of the jobs of a sweep: the product of all alternatives, as Hydra's basic sweeper runs them.
+
+    A `glob(...)` is resolved by Hydra alone, so a sweep with one has no list: [] is returned.
+    """
+    import itertools
+
+    from hydra.core.override_parser.types import Glob
+
+    axes = []
+    for override in overrides:
+        if isinstance(override.value(), Glob):
+            return []
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            axes.append([override.input_line or ""])
+    return [list(job) for job in itertools.product(*axes)]

@@ -1,0 +1,313 @@
+"""What a command is about: the curves of one experiment, with the settings of each, made from overrides.
+
+`load_experiment` composes the config tree, validates it and returns frozen dataclasses; from here on nothing
+knows about Hydra. An experiment file lists curves as overrides on top of itself; overrides of the command line
+come last and win. Without an experiment there is one curve.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onsager_cli import compose as composition
+from onsager_cli.checks import build, did_you_mean, known_keys, one_of, show
+from onsager_cli.errors import UserError
+from onsager_cli.schema import (
+    FastTraining,
+    FigureSpec,
+    Network,
+    NoTraining,
+    PaperTraining,
+    PlotSpec,
+    Problem,
+    Settings,
+    Shrinkage,
+    Top,
+    Training,
+    make_settings,
+)
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+__all__ = [
+    "Curve",
+    "Experiment",
+    "FastTraining",
+    "FigureSpec",
+    "Network",
+    "NoTraining",
+    "PaperTraining",
+    "PlotSpec",
+    "Problem",
+    "Settings",
+    "Shrinkage",
+    "Training",
+    "load_experiment",
+]
+
+# What the slug of a curve tells; in an experiment these belong to the curve, not to the command line.
+NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
+UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a figure: a name and the settings that decide its numbers."""
+
+    slug: str
+    settings: Settings
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the numbers, as plain JSON.
+
+        Without the depth, since more layers continue the same training, without names, and without keys that
+        the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
+        Raises UserError if that matrix cannot be read.
+        """
+        parts = {
+            name: dataclasses.asdict(getattr(self.settings, name))
+            for name in ("problem", "network", "shrinkage", "training")
+        }
+        network, problem = parts["network"], parts["problem"]
+        for key in ("name", "depth"):
+            del network[key]
+        del problem["name"]
+        parts["network"] = {key: value for key, value in network.items() if value not in (None, {})}
+        if not problem["options"]:
+            del problem["options"]
+        if problem["matrix"] is not None:
+            problem["matrix"] = _checksum(Path(problem["matrix"]))
+        if network["kind"] == "oracle":
+            del parts["shrinkage"]
+        parts |= {"seed": self.settings.seed, "precision": self.settings.precision}
+        return json.loads(json.dumps(parts))  # tuples as lists
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The curves that a command trains or draws, and how the figure is drawn.
+
+    `overrides` are those of the command, so that messages can say which command goes on.
+    """
+
+    name: str
+    title: str
+    curves: tuple[Curve, ...]
+    figure: FigureSpec
+    output: Path
+    plot: PlotSpec
+    single: bool
+    overrides: tuple[str, ...]
+
+
+def load_experiment(overrides: Sequence[str]) -> Experiment:
+    """Composes and validates what the overrides ask for. Raises UserError for every mistake in them."""
+    parsed = composition.parse(overrides)
+    composition.check_no_sweep(parsed)
+    composition.check_options(parsed)
+    with composition.composer() as compose:
+        loader = _Loader(compose, parsed)
+        config = loader.base
+        top = _top(config)
+        plot = build(PlotSpec, config.get("plot"), "plot")
+        curves = loader.curves(top)
+        loader.check_all_keys_used()
+    single, slugs = not config["curves"], config["curves"] or [curves[0].slug]
+    name = str(config["@experiment"] or "figure").replace("/", "-")
+    if single:
+        name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
+    figure = _figure(config.get("figure"), name, slugs)
+    return Experiment(
+        figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
+    )
+
+
+class _Loader:
+    """Applies overrides in their order: experiment, curve, command line; a key reaches Hydra once.
+
+    An override of the command line that a curve has no use for (network.depth for the oracle, training=paper for
+    AMP) is left out for that curve; one that no curve has a use for is a mistake.
+    """
+
+    def __init__(self, compose: composition.Composer, parsed: "Sequence[Override]") -> None:
+        self.compose = compose
+        self.groups = [item for item in parsed if composition.is_group(item)]
+        self.values = [item for item in parsed if not composition.is_group(item)]
+        self.known: set[str] = set()
+        self.unused = {item.key_or_group for item in self.values}
+        self.base = self._apply(self.groups, self.values)
+
+    def _apply(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> dict[str, Any]:
+        """Composes the groups, then with those of the values that the result has a place for."""
+        config = self.compose(groups)
+        keys = composition.flat_keys(config)
+        self.known |= keys
+        fitting = [item for item in values if _fits(item, keys)]
+        self.unused -= {item.key_or_group for item in fitting}
+        return self.compose(groups, fitting) if fitting else config
+
+    def curves(self, top: Top) -> tuple[Curve, ...]:
+        """The curves asked for, validated."""
+        listed = self.base.get("curves")
+        if not isinstance(listed, Mapping):
+            raise UserError(f"curves must map names to overrides, got {show(listed)}")
+        if not listed:
+            if top.only is not None:
+                raise UserError("only=… chooses curves of an experiment: add +experiment=…")
+            self.check_all_keys_used()
+            settings = make_settings(self.base, top)
+            return (Curve(slug_of(settings), settings),)
+        for item in (*self.groups, *self.values):
+            if item.key_or_group in NAMED_BY_SLUG:
+                raise UserError(
+                    f"{item.input_line} would change what the curves of the experiment are: "
+                    "choose curves by only=[…], or leave +experiment out"
+                )
+        if top.only == ():
+            raise UserError("only=[] leaves no curve of the experiment")
+        for slug in top.only or ():
+            if slug not in listed:
+                known = list(map(str, listed))
+                raise UserError(
+                    f"only: no curve '{slug}'{did_you_mean(slug, known)}: known are {one_of(known)}"
+                )
+        chosen = [slug for slug in listed if top.only is None or slug in top.only]
+        return tuple(self._curve(str(slug), listed[slug]) for slug in chosen)
+
+    def _curve(self, slug: str, spec: object) -> Curve:
+        """The curve `slug`, from its line in the experiment and the command line."""
+        _safe(slug, "a curve's name")
+        if not isinstance(spec, str):
+            raise UserError(f"curves.{slug} must be overrides in one line, got {show(spec)}")
+        try:
+            own = composition.parse(spec.split())
+            composition.check_no_sweep(own)
+            composition.check_options(own)
+            own_groups = [item for item in own if composition.is_group(item)]
+            own_values = [item for item in own if not composition.is_group(item)]
+            groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
+            untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
+            if _is_untrained(self.compose(untouched)):
+                # Nobody trains AMP or the oracle, whatever schedule the command asks for.
+                groups = untouched
+                self.unused -= {item.key_or_group for item in self.values if _is_training(item)}
+                values = _merge(own_values, [item for item in self.values if not _is_training(item)])
+            config = self._apply(groups, values)
+            missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
+            if missing:
+                raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))
+            return Curve(slug, make_settings(config, _top(config)))
+        except UserError as error:
+            raise UserError(f"curve {slug}: {error}") from error
+
+    def check_all_keys_used(self) -> None:
+        """Raises UserError for an override of the command line that no curve has a place for."""
+        for item in self.values:
+            if item.key_or_group in self.unused:
+                raise _unknown_key(item.key_or_group, self.known)
+
+
+def _fits(item: "Override", keys: set[str]) -> bool:
+    """True if a composed config has the key of a value override, or the override adds it; Hydra's keys always fit."""
+    key = item.key_or_group
+    return item.is_add() or item.is_force_add() or key in keys or key.split(".")[0] == "hydra"
+
+
+def _is_training(item: "Override") -> bool:
+    return item.key_or_group.split(".")[0] == "training"
+
+
+def _is_untrained(config: Mapping[str, Any]) -> bool:
+    training = config.get("training")
+    return isinstance(training, Mapping) and training.get("kind") == "none"
+
+
+def _merge(first: "Sequence[Override]", then: "Sequence[Override]") -> "list[Override]":
+    """Overrides of both, one per key; `then` wins."""
+    merged = {item.key_or_group: item for item in first}
+    merged.update({item.key_or_group: item for item in then})
+    return list(merged.values())
+
+
+def _unknown_key(key: str, known: set[str]) -> UserError:
+    """The error for a key that nothing has: the nearest one, or what there is in its group."""
+    group, _, name = key.rpartition(".")
+    siblings = sorted(item for item in known if item.rpartition(".")[0] == group)
+    names = {item.rpartition(".")[2]: item for item in siblings}
+    if group and not siblings:
+        return UserError(f"unknown key '{key}'{did_you_mean(key, sorted(known))}")
+    if not group:  # perhaps the group was forgotten: depth for network.depth
+        names = {item.rpartition(".")[2]: item for item in sorted(known)} | names
+    near = did_you_mean(name, names)
+    for short, full in names.items():
+        near = near.replace(f" {short}?", f" {full}?")
+    there = f": {group} has {one_of(names)}" if group and not near else ""
+    return UserError(f"unknown key '{key}'{near}{there}")
+
+
+def _top(config: Mapping[str, Any]) -> Top:
+    """The keys of the primary config that are no group; UserError for a key that has no place there."""
+    own = known_keys(Top)
+    places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
+    for key in config:
+        if key not in places:
+            raise UserError(f"unknown key '{key}'{did_you_mean(key, places)}")
+    return build(Top, {key: config[key] for key in own if key in config}, "")
+
+
+def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
+    """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
+    figure = build(FigureSpec, raw, "figure")
+    title = figure.title or figure.name or name
+    figure = dataclasses.replace(
+        figure, name=figure.name or name, title=title, caption=figure.caption or title
+    )
+    _safe(figure.name, "figure.name")
+    known = list(map(str, slugs))
+    for slug in figure.hidden:
+        if slug not in known:
+            raise UserError(f"figure.hidden: no curve '{slug}'{did_you_mean(slug, known)}")
+    for key in ("xlim", "ylim"):
+        limits = getattr(figure, key)
+        if limits is not None and limits[0] >= limits[1]:
+            raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
+    return figure
+
+
+def slug_of(settings: Settings) -> str:
+    """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
+    network, label = settings.network, settings.shrinkage.label
+    if network.kind == "oracle":
+        return _safe(network.name, "network.name")
+    untrained = isinstance(settings.training, NoTraining)
+    name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
+    parts = [name]
+    if not untrained and network.tied is not None:
+        parts.append("tied" if network.tied else "untied")
+    if network.kind != "lista":
+        parts.append(label)
+    if network.onsager is False:
+        parts.append("no_onsager")
+    return _safe("_".join(parts), "network.name")
+
+
+def _safe(name: str, what: str) -> str:
+    """`name` if it can be a file name anywhere; UserError otherwise, so that no config leaves the output folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
+        raise UserError(f"{what} may hold letters, digits, - and _ only, at most 80, got {show(name)}")
+    return name
+
+
+def _checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises UserError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"problem.matrix: {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,56 @@
+"""What a result was made with: package versions and the machine, without names of hosts or users."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
+
+
+def environment() -> dict[str, Any]:
+    """{"versions": {package: version}, "machine": {"cpu", "cores", "memory_gib", "system"}}, plain JSON."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    machine = {
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    return {"versions": versions, "machine": {key: value for key, value in machine.items() if value}}
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _cpu() -> str:
+    for line in _text("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int | None:
+    # A container or a batch system may grant fewer than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _memory_gib() -> float | None:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    granted = _text("/sys/fs/cgroup/memory.max").strip()
+    return round(min(total, int(granted)) / 2**30 if granted.isdecimal() else total / 2**30, 1)

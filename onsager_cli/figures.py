@@ -1,0 +1,303 @@
+"""Tables to figures: NMSE in dB over layers (or iterations), as pdf, svg and png with reproducible bytes.
+
+The look is data: `STYLES` gives each (network, shrinkage) its colour and marker, `UNTIED` what tells untied
+from tied, `paper.mplstyle` the rest. The colours are Okabe and Ito's, which colour-blind readers tell apart.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from onsager_cli.errors import UserError
+from onsager_cli.files import atomic_write
+
+BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
+
+FORMATS = ("pdf", "svg", "png")
+
+# Nothing that varies from run to run may enter the files.
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
+
+# Above this a curve has diverged (0 dB is the estimate x = 0): it is cut off there, with an arrow.
+_CEILING_DB = 5.0
+# Height of the axes with their labels, and of one line of the legend below them, in inches.
+_AXES_HEIGHT, _LEGEND_LINE = 2.6, 0.142
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one curve looks."""
+
+    color: str
+    marker: str = "o"
+    line: str = "-"
+    width: float = 1.0
+    size: float = 3.6
+    open_marker: bool = False
+    label: str = ""
+
+
+# (network, shrinkage) → look; None as shrinkage: whatever the shrinkage is. Curves that often coincide have
+# markers of different sizes, the smaller drawn later, so that each stays visible.
+STYLES: dict[tuple[str, str | None], Style] = {
+    ("lista", None): Style(VERMILLION, "s", size=3.0, label="LISTA"),
+    ("lamp", "soft"): Style(ORANGE, "v", size=3.3, label="LAMP-$\\ell_1$"),
+    ("lamp", "exp"): Style(PURPLE, "<", size=5.6, label="LAMP-exp"),
+    ("lamp", "pwlin"): Style(GREEN, "^", size=4.2, label="LAMP-pwlin"),
+    ("lamp", "spline"): Style(SKY, "D", size=3.6, label="LAMP-spline"),
+    ("lamp", "bg"): Style(BLUE, "o", size=2.8, label="LAMP-BG"),
+    ("lvamp", "soft"): Style(YELLOW, "X", label="LVAMP-$\\ell_1$"),
+    ("lvamp", "pwlin"): Style(ORANGE, ">", size=5.0, label="LVAMP-pwlin"),
+    ("lvamp", "bg"): Style(PURPLE, "h", size=2.8, label="LVAMP-BG"),
+    ("amp", "soft"): Style(GREY, "x", label="AMP-$\\ell_1$"),
+    ("vamp", "soft"): Style(BLUE, "o", label="VAMP-$\\ell_1$"),
+    ("vamp", "bg"): Style(BLACK, "+", ":", size=2.7, label="matched VAMP"),
+    ("ista", None): Style(VERMILLION, "s", label="ISTA"),
+    ("fista", None): Style(GREEN, "^", label="FISTA"),
+    ("oracle", None): Style(BLACK, "", "-", 0.9, label="support oracle"),
+    ("lmmse", None): Style(GREY, "", "-.", 0.9, label="LMMSE"),
+    ("cnn", None): Style(YELLOW, "", "--", 0.9, label="CNN"),
+    ("state_evolution", None): Style(BLACK, "", ":", 0.6, label="state evolution"),
+}
+# Other spellings that tables may hold.
+_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp"}
+_NAMES = {"amp": "AMP", "vamp": "VAMP", "lamp": "LAMP", "lvamp": "LVAMP", "bg": "BG", "soft": "$\\ell_1$"}
+# What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
+UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
+_RING = 1.3
+# For networks from elsewhere and for curves that would otherwise look alike.
+_SPARE = tuple(
+    Style(color, marker)
+    for color, marker in zip((SKY, YELLOW, GREEN, PURPLE, ORANGE, GREY), "dP*H8p", strict=True)
+)
+
+
+def style_of(row: Mapping[str, Any]) -> Style:
+    """Look and legend text of the curve that `row` belongs to; label "" if its network is not in STYLES."""
+    network, shrinkage = (_SYNONYMS.get(row.get(key) or "", row.get(key)) for key in ("network", "shrinkage"))
+    style = STYLES.get((network or "", shrinkage)) or STYLES.get((network or "", None))
+    if style is None and network in _NAMES and shrinkage:
+        style = replace(_SPARE[0], label=f"{_NAMES[network]}-{_NAMES.get(shrinkage, shrinkage)}")
+    if style is None:
+        return _SPARE[0]
+    tied = row.get("tied")
+    # An algorithm that nobody trained has nothing to tie; its name alone says all.
+    if tied is None or network not in ("lista", "lamp", "lvamp"):
+        return style
+    if tied:
+        return replace(style, label=f"{style.label}, tied")
+    return replace(style, label=f"{style.label}, untied", size=style.size + _RING, **UNTIED)
+
+
+def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None = None) -> dict[str, Style]:
+    """slug → style in order of appearance, no two alike: a later twin has its slug and a spare colour."""
+    chosen: dict[str, Style] = {}
+    spare = 0
+    for row in rows:
+        slug = row["curve"]
+        if slug in chosen:
+            continue
+        style = style_of(row)
+        if not style.label or style.label in {other.label for other in chosen.values()}:
+            look = _SPARE[spare % len(_SPARE)]
+            style = replace(style, color=look.color, marker=look.marker, label=slug.replace("_", " "))
+            spare += 1
+        chosen[slug] = replace(style, label=(labels or {}).get(slug, style.label))
+    return chosen
+
+
+def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False) -> Figure:
+    """The drawn figure, not yet written. Arguments as in `draw`."""
+    hidden = set(getattr(figure, "hidden", None) or ())
+    metric = getattr(figure, "metric", None) or "nmse_db"
+    shown = [row for row in rows if row["curve"] not in hidden and row.get(metric) is not None]
+    if not shown:
+        raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
+    looks = styles(shown, getattr(figure, "labels", None))
+    with matplotlib.style.context(["default", "onsager_cli.paper"]):
+        lines = math.ceil(len(looks) / 2)
+        drawing = Figure(figsize=(3.5, _AXES_HEIGHT + _LEGEND_LINE * lines))
+        axes = drawing.add_subplot()
+        _set_axes(axes, figure, shown, metric)
+        views = [axes, *_insets(axes, getattr(figure, "inset", None))]
+        for slug, style in looks.items():
+            points = [row for row in shown if row["curve"] == slug]
+            for view in views:
+                _draw_curve(view, points, metric, style, band)
+            _mark_exit(axes, points, metric, style)
+        # Handles of the main axes only: an inset shows the same curves again.
+        drawing.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2)
+        )
+    return drawing
+
+
+def draw(
+    figure: Any,
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path | str,
+    formats: Sequence[str] = FORMATS,
+    *,
+    band: bool = False,
+) -> list[Path]:
+    """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
+
+    Args:
+        figure: has `name` and, each optional: `hidden` (slugs not drawn), `xlabel`, `xscale` (linear, log),
+            `xlim`, `ylim` (two numbers, dB), `inset` (layer from, to, dB from, to: magnified in the upper
+            right corner), `metric` (a column; default nmse_db), `labels` (slug → text).
+        rows: of a table (tables.COLUMNS), in the order the legend shall have. A row without layer is a level,
+            drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
+        folder: created if missing.
+        formats: of pdf, svg, png.
+        band: shade one standard error around each curve.
+
+    The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
+    files cannot be written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
+    return save(build(figure, rows, band=band), Path(folder), figure.name, formats)
+
+
+def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write a figure in each format, bytes free of dates and versions."""
+    paths = []
+    with matplotlib.style.context(["default", "onsager_cli.paper"]):
+        for kind in formats:
+            buffer = io.BytesIO()
+            drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+            paths.append(folder / f"{name}.{kind}")
+            atomic_write(paths[-1], buffer.getvalue())
+    return paths
+
+
+def _set_axes(axes: Axes, figure: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
+    layers = [row["layer"] for row in rows if row["layer"] is not None] or [1]
+    logarithmic = getattr(figure, "xscale", None) == "log"
+    axes.set_xscale("log" if logarithmic else "linear")
+    axes.set_xlabel(getattr(figure, "xlabel", None) or ("iteration" if logarithmic else "layer"))
+    axes.set_ylabel("NMSE (dB)")
+    low, high = min(layers), max(layers)
+    margin = 0 if logarithmic else 0.03 * max(high - low, 1)
+    if logarithmic:
+        low, high = 0.93 * max(low, 1), 1.07 * max(high, 10)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(11, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(*(getattr(figure, "xlim", None) or (low - margin, high + margin)))
+    axes.set_ylim(*(getattr(figure, "ylim", None) or y_limits([row[metric] for row in rows])))
+    axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+
+
+def y_limits(values: Iterable[float]) -> tuple[float, float]:
+    """Round limits in dB around all finite values; a diverging curve cannot squeeze the others."""
+    finite = sorted(value for value in values if math.isfinite(value)) or [-10.0, 0.0]
+    kept = [value for value in finite if value <= _CEILING_DB] or finite
+    low, high = 5 * math.floor((kept[0] - 1.2) / 5), 5 * math.ceil((kept[-1] + 1.2) / 5)
+    if len(kept) < len(finite):
+        high = _CEILING_DB
+    return float(low), float(max(high, low + 5))
+
+
+def _insets(axes: Axes, window: Sequence[float] | None) -> list[Axes]:
+    """The magnified view of (layer from, to, dB from, to) in the upper right corner, if one is wanted."""
+    if not window:
+        return []
+    left, right, low, high = window
+    inset = axes.inset_axes((0.5, 0.58, 0.47, 0.38))
+    inset.set_xlim(left, right)
+    inset.set_ylim(low, high)
+    inset.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    inset.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    inset.tick_params(labelsize=6.5, pad=1.5)
+    axes.add_patch(
+        Rectangle((left, low), right - left, high - low, fill=False, edgecolor=GREY, linewidth=0.5, zorder=4)
+    )
+    return [inset]
+
+
+def _by_layer(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted((row for row in rows if row["layer"] is not None), key=lambda row: row["layer"])
+
+
+def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style, band: bool) -> None:
+    looks: dict[str, Any] = {
+        "color": style.color,
+        "linestyle": style.line,
+        "linewidth": style.width,
+        "label": style.label,
+    }
+    points = _by_layer(rows)
+    if not points:
+        axes.axhline(rows[0][metric], zorder=1.8, **looks)
+        return
+    layers, values = [row["layer"] for row in points], [row[metric] for row in points]
+    crowded = len(points) > 40
+    axes.plot(
+        layers,
+        values,
+        marker=style.marker or None,
+        markersize=style.size,
+        markerfacecolor="white" if style.open_marker else style.color,
+        markevery=0.08 if crowded else None,
+        zorder=3 - style.size / 10,  # the smaller on top
+        **looks,
+    )
+    errors = [row.get(f"{metric}_se") for row in points]
+    if band and None not in errors:
+        axes.fill_between(
+            layers,
+            [value - error for value, error in zip(values, errors, strict=True)],
+            [value + error for value, error in zip(values, errors, strict=True)],
+            color=style.color,
+            alpha=0.2,
+            linewidth=0,
+        )
+
+
+def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style) -> None:
+    """An arrow where a curve leaves through the top, with the level it reaches."""
+    points = _by_layer(rows)
+    layers, values = [row["layer"] for row in points], [row[metric] for row in points]
+    top = axes.get_ylim()[1]
+    above = next((i for i, value in enumerate(values) if not value <= top), None)
+    if above is None:
+        return
+    finite = [value for value in values if math.isfinite(value)]
+    x = layers[above]
+    if above and math.isfinite(values[above]):
+        share = (top - values[above - 1]) / (values[above] - values[above - 1])
+        x = layers[above - 1] + share * (layers[above] - layers[above - 1])
+    reached = f"to {max(finite):.0f} dB" if len(finite) == len(values) else "diverges"
+    # The arrow stands on the frame, the words inside, on the side with more room.
+    right = axes.transAxes.inverted().transform(axes.transData.transform((x, top)))[0] < 0.6
+    axes.plot(
+        [x], [top], marker="^", color=style.color, markersize=4.5, clip_on=False, zorder=5, linestyle="none"
+    )
+    axes.annotate(
+        reached,
+        (x, top),
+        xytext=(6 if right else -6, -3),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="top",
+        fontsize=7,
+        color=style.color,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
+    )

@@ -1,0 +1,117 @@
+"""Reading and writing files so that none is ever half-written and every failure is one clear line."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from onsager_cli.errors import UserError
+
+# `.points.csv.4711-9f3a.onsager-tmp`: hidden, beside its target, and recognizable when a kill left it behind.
+TEMPORARY_SUFFIX = ".onsager-tmp"
+
+# Far above anything this program writes; a file beyond it is not one of ours.
+MAX_BYTES = 4 * 2**30
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EMFILE: "too many files are open",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path, verb: str = "write") -> Iterator[None]:
+    """Turn any OSError inside into a UserError that names `path` and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+        raise UserError(f"cannot {verb} {path}: {reason}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents if missing."""
+    with writing(path, "create"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The whole file; UserError if it cannot be read or is larger than `limit` bytes."""
+    with writing(path, "read"), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise UserError(f"cannot read {path}: it has {size} bytes, at most {limit} are accepted")
+        return file.read(limit)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, a kill or a power loss sees the old file or the new one.
+
+    Missing parent folders are created. Raises UserError naming the file and the reason (disk full, read-only,
+    no permission …); whatever happens, no temporary file stays behind unless the process is killed outright.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    with writing(path):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    _sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line. A line torn by a killed process is ended first, so that it spoils only itself."""
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size:
+                os.lseek(descriptor, size - 1, os.SEEK_SET)
+                if os.read(descriptor, 1) != b"\n":
+                    line = b"\n" + line
+            _write_all(descriptor, line + b"\n")
+        finally:
+            os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is a leftover of an `atomic_write` that was killed (or one still under way)."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
+
+
+def temporary_files(root: Path) -> list[Path]:
+    """All temporary files under `root`, sorted: what a clean may remove when nothing runs."""
+    return sorted(path for path in root.rglob(f".*{TEMPORARY_SUFFIX}") if is_temporary(path))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(path: Path) -> None:
+    # Makes the rename itself survive a power loss. Not every system lets a folder be opened or synced, and
+    # the file is whole either way, so a refusal is not an error.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

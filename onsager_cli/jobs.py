@@ -1,0 +1,202 @@
+"""What `train`, `sweep` and `plot` run: one experiment in this process, or many under Hydra's launchers."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onsager_cli import compose as composition
+from onsager_cli.checks import one_of
+from onsager_cli.config import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.files import writing
+from onsager_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from onsager_cli.config import Experiment
+
+CFG = ("job", "hydra", "all")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where the program is, so that files and the terminal are left in order."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+def train(experiment: "Experiment", live: bool | None = None) -> None:
+    """Trains what is missing of an experiment, then draws it."""
+    prepare_output(experiment.output)
+    from onsager_cli import run
+
+    with Progress(live=live) as report:
+        run.train(experiment, report)
+    draw(experiment)
+
+
+def draw(experiment: "Experiment") -> None:
+    """Draws what is trained. Raises UserError if nothing is."""
+    from onsager_cli import run
+
+    tell(experiment, *run.plot(experiment))
+
+
+def record(experiment: "Experiment") -> None:
+    """Writes the published record. Raises UserError for a single curve and if nothing is trained."""
+    if experiment.single:
+        raise UserError("record needs an experiment: add +experiment=…")
+    from onsager_cli import run
+
+    tell(experiment, *run.record(experiment))
+
+
+def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]) -> None:
+    """The files that were written on stdout, what is not trained yet on stderr."""
+    for path in files:
+        print(path)
+    if missing:
+        print(f"missing in {experiment.name}: {', '.join(missing)}", file=sys.stderr)
+
+
+def run_train(arguments: Sequence[str]) -> int:
+    """`onsager train`: trains and draws, or with `--cfg` prints the composed config."""
+    flags, overrides = _flags(arguments)
+    experiment = load_experiment(overrides)
+    if flags:
+        _hydra_main([*flags, *overrides], lambda _: None)  # Hydra only prints
+        return 0
+    with _terminable():
+        train(experiment)
+    return 0
+
+
+def run_sweep(arguments: Sequence[str]) -> int:
+    """`onsager sweep`: every job is validated before the first one starts."""
+    flags, overrides = _flags(arguments)
+    if flags:
+        raise UserError(
+            f"unknown option '{flags[0]}' of sweep: onsager train {' '.join(flags)} prints a config"
+        )
+    parsed = composition.parse(overrides)
+    jobs = []
+    if not any(item.key_or_group == "hydra/sweeper" for item in parsed):
+        jobs = composition.sweep_jobs(parsed)
+    for output in sorted({load_experiment(job).output for job in jobs}):
+        prepare_output(output)
+    failures: list[Exception] = []
+    with _terminable():
+        _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, len(jobs)))
+    if failures:
+        raise failures[0]
+    return 0
+
+
+def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits arguments into Hydra's `--cfg WHAT [--resolve]` and overrides. Raises UserError for other options."""
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name in ("--cfg", "-c"):
+            value = value if equals else next(rest, "")
+            if value not in CFG:
+                raise UserError(f"--cfg must be {one_of(CFG)}, got {value!r}")
+            flags += ["--cfg", value]
+        elif argument == "--resolve":
+            flags.append(argument)
+        elif argument.startswith("-"):
+            raise UserError(
+                f"unknown option '{argument}': overrides are key=value; --cfg job prints the config"
+            )
+        else:
+            overrides.append(argument)
+    if flags == ["--resolve"]:
+        raise UserError("--resolve belongs to --cfg: write --cfg job --resolve")
+    return flags, overrides
+
+
+def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Runs `hydra.main` on arguments. Raises UserError for what Hydra refuses, and what a job raised."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from onsager_cli.catalog import package_conf
+
+    own = [item if item.startswith("-") else composition.with_plus(item) for item in arguments]
+    main = hydra.main(version_base="1.3", config_path=str(package_conf()), config_name="config")(task)
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], *own, *composition.search_path_override(arguments)]
+    # So that Hydra raises what went wrong, instead of printing it and ending the process.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(composition.first_line(error)) from error
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any], None]:
+    """The function that Hydra runs for each job of a sweep.
+
+    In the process `parent`, a job that fails is noted in `failures` and the others go on. A launcher may run the
+    function in another process: there the failure is raised, and the launcher brings it back.
+    """
+
+    def task(config: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        del config  # composed again, with curves and validation, from the overrides
+        job = HydraConfig.get()
+        overrides = list(job.overrides.task)
+        searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
+        here = os.getpid() == parent
+        place = f"{job.job.num + 1}/{total}" if total else str(job.job.num + 1)
+        print(f"job {place}: {' '.join(overrides)}", file=sys.stderr, flush=True)
+        try:
+            # One live display at a time: jobs of a process pool write log lines.
+            train(load_experiment([*overrides, *searched]), live=None if here else False)
+        except Exception as error:
+            if not here:
+                raise
+            failures.append(error)
+
+    return task
+
+
+def prepare_output(folder: Path) -> None:
+    """Makes the output folder. Raises UserError if it cannot be made or written to."""
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+    except UserError as error:
+        raise UserError(f"output: {error}") from error
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` within the block (in the main thread, where Python allows handlers)."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

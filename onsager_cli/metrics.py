@@ -1,0 +1,47 @@
+"""Normalized mean squared error in its two stored meanings, with standard errors over the samples.
+
+The literature uses meanings that lie up to 3 dB apart, so both travel together, always under these names:
+
+    nmse_db             10 log10( Σ‖x̂_i - x_i‖² / Σ‖x_i‖² )        ratio of sums, primary
+    nmse_mean_ratio_db  10 log10( mean_i ‖x̂_i - x_i‖² / ‖x_i‖² )   mean of ratios, over samples with x_i ≠ 0
+
+Standard errors are those of the linear quantity, carried to dB by the derivative of 10 log10.
+"""
+
+import numpy as np
+
+DB_PER_NEPER = 10 / np.log(10)
+
+
+def to_db(ratio: float | np.ndarray) -> np.ndarray:
+    """10 log10 of a linear ratio; -inf at 0, and never a warning."""
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(np.asarray(ratio, np.float64))
+
+
+def nmse(errors: np.ndarray, powers: np.ndarray) -> dict[str, float]:
+    """NMSE of one estimate, from ‖x̂_i - x_i‖² and ‖x_i‖² per sample, both of shape (L,), linear.
+
+    Returns `nmse_db`, `nmse_db_se` (delta method for a ratio of means), `nmse_mean_ratio_db`,
+    `nmse_mean_ratio_db_se`, `nmse_median_db` (of the per-sample ratios) and `zero_samples`, the number of samples
+    with x = 0, which the last three leave out. Raises ValueError if every sample is zero.
+    """
+    errors, powers = np.asarray(errors, np.float64), np.asarray(powers, np.float64)
+    present = powers > 0
+    if not present.any():
+        raise ValueError("the NMSE of samples that are all zero is undefined")
+    ratio = errors.sum() / powers.sum()
+    residual = errors - ratio * powers
+    ratio_se = np.sqrt(np.sum(residual**2)) / powers.sum()
+    ratios = errors[present] / powers[present]
+    mean = ratios.mean()
+    mean_se = ratios.std(ddof=1) / np.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "nmse_db": float(to_db(ratio)),
+            "nmse_db_se": float(DB_PER_NEPER * ratio_se / ratio) if ratio > 0 else 0.0,
+            "nmse_mean_ratio_db": float(to_db(mean)),
+            "nmse_mean_ratio_db_se": float(DB_PER_NEPER * mean_se / mean) if mean > 0 else 0.0,
+            "nmse_median_db": float(to_db(np.median(ratios))),
+            "zero_samples": int(np.sum(~present)),
+        }

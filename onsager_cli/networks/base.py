@@ -1,0 +1,129 @@
+"""What every network has in common: where its parameters live and the three maps of a layer.
+
+Parameters are a flat dictionary of arrays. A leaf that each layer has for itself (θ always, B if untied) carries
+a leading axis of layers; a tied leaf does not. Growing a network fills the next row, freezing is a mask of the
+same shape, and both are numbers to the compiled program. On disk the rows become `layers.3.theta` and so on.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.problems import Problem
+from onsager_cli.shrinkage import Family
+
+Parameters = dict[str, Array]
+Inputs = tuple[Array, Any]  # r, σ: what the shrinkage of a layer receives
+State = Any
+
+
+@dataclass(frozen=True)
+class Network(ABC):
+    """An unfolded network; without training it is the classical algorithm that it was unfolded from.
+
+    `matrices` names the leaves that `tied` shares between the layers, `shared` those that always are.
+    """
+
+    family: Family
+    theta: tuple[float, ...]
+    tied: bool = True
+
+    matrices = ()
+    shared = ()
+
+    @property
+    def layered(self) -> frozenset[str]:
+        """Names of the leaves with a leading axis of layers."""
+        return frozenset({"theta"} | (set() if self.tied else set(self.matrices)))
+
+    def layer(self, params: Parameters, t: Array | int) -> Parameters:
+        """The parameters of layer t (0-based)."""
+        return {name: leaf[t] if name in self.layered else leaf for name, leaf in params.items()}
+
+    @staticmethod
+    def depth_of(params: Parameters) -> int:
+        """How many layers these parameters have room for."""
+        return params["theta"].shape[0]
+
+    def spread(self, theta: Array) -> Array:
+        """θ of one layer as parameters that broadcast against r (N, L)."""
+        return theta
+
+    def start(self, problem: Problem, depth: int) -> Parameters:
+        """The parameters of the untrained network, with room for `depth` layers."""
+        one = self.textbook(problem)
+        one["theta"] = jnp.asarray(self.theta, problem.A.dtype)
+        return {
+            name: jnp.repeat(leaf[None], depth, axis=0) if name in self.layered else leaf
+            for name, leaf in one.items()
+        }
+
+    def grow(self, params: Parameters, t: int) -> Parameters:
+        """Layer t starts from layer t-1 (Algorithms 2 and 3)."""
+        if t == 0:
+            return params
+        return {n: a.at[t].set(a[t - 1]) if n in self.layered else a for n, a in params.items()}
+
+    @property
+    def new_leaves(self) -> str:
+        """What a new layer brings, as the names of stages say it: "θ", "B, θ"."""
+        return ", ".join(["θ"] if self.tied else [*self.matrices, "θ"])
+
+    def count(self, params: Parameters, depth: int) -> int:
+        """Number of parameters of the network of this depth."""
+        sizes = {name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()}
+        return int(sum(sizes.values()))
+
+    def fill(self, params: Parameters, stored: Parameters) -> Parameters:
+        """`params` with its first layers replaced by those stored, which may be fewer or more."""
+        def leaf(name: str, room: Array) -> Array:
+            rows = min(room.shape[0], stored[name].shape[0])
+            return room.at[:rows].set(stored[name][:rows]) if name in self.layered else stored[name]
+
+        return {name: leaf(name, room) for name, room in params.items()}
+
+    def untie(self, tied: Parameters, like: Parameters) -> Parameters:
+        """The parameters of a tied network in the layout of `like`, every layer with its own copy."""
+        spread = {
+            name: jnp.broadcast_to(leaf, like[name].shape) if name in self.matrices else leaf
+            for name, leaf in tied.items()
+        }
+        return self.fill(like, spread)
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        """Masks, 1 where a stage learns: layers `first` to `last` (0-based, inclusive) and the shared leaves."""
+        masks = {}
+        for name, leaf in params.items():
+            mask = np.zeros((leaf.shape[0],) + (1,) * (leaf.ndim - 1), np.float32)
+            if name in self.layered:
+                mask[first : last + 1] = 1
+            masks[name] = mask if name in self.layered else np.float32(shared)
+        return masks
+
+    @abstractmethod
+    def textbook(self, problem: Problem) -> Parameters:
+        """The leaves of one layer (without θ) as the classical algorithm sets them."""
+
+    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
+        """What all layers share and the parameters decide, such as B y in LISTA."""
+        del problem, params, y
+        return ()
+
+    @abstractmethod
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Any) -> tuple[State, Inputs]:
+        """State before layer 0, and the shrinkage input of layer 0."""
+
+    @abstractmethod
+    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
+        """The linear stage of a layer."""
+
+    @abstractmethod
+    def correct(
+        self, problem: Problem, p: Parameters, x_hat: Array, slope: Array, inputs: Inputs, state: State, y: Array, context: Any
+    ) -> State:
+        """What is done to the estimate before the next layer: nothing, Onsager correction, decoupling."""

@@ -1,0 +1,58 @@
+"""LAMP (eqs 30, 31), and AMP (eq 7) where nobody trains it.
+
+| symbol | name                                        | equation |
+|--------|---------------------------------------------|----------|
+| B      | learned linear map, starts as Aᵀ, (N, M)    | (31a)    |
+| v      | Onsager-corrected residual, (M, L)          | (31b)    |
+| σ      | ‖v‖ / √M per sample, (1, L)                 | (31a)    |
+| b      | Onsager coefficient, (N/M) ⟨η'⟩             | (31c)    |
+
+A is the problem's true matrix. LAMP-l1 is LAMP with the scaled soft threshold, θ = (β, α).
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.problems import Problem
+
+
+def rms(v: Array) -> Array:
+    """‖v‖ / √M per sample, (1, L), with a floor that keeps the gradient at v = 0 finite."""
+    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.square(v), axis=0, keepdims=True), 1e-20))
+
+
+@dataclass(frozen=True)
+class Lamp(Network):
+    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III."""
+
+    onsager: bool = True
+
+    matrices = ("B",)
+
+    def textbook(self, problem: Problem) -> Parameters:
+        return {"B": problem.A.T}
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[Array, Inputs]:
+        return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))
+
+    def linear(self, problem: Problem, p: Parameters, state: tuple[Array, Array], y: Array, context: tuple) -> Inputs:
+        x_hat, v = state
+        return x_hat + p["B"] @ v, rms(v)
+
+    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
+        v = y - problem.A @ x_hat
+        if self.onsager:
+            M, N = problem.A.shape
+            v = v + (N / M) * slope * state[1]
+        return x_hat, v
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        masks = super().learnable(params, first, last, shared)
+        if self.family.scale is not None:  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
+            masks["theta"] = np.repeat(masks["theta"], len(self.theta), axis=1)
+            masks["theta"][0, self.family.scale] = 0
+        return masks

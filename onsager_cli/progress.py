@@ -1,0 +1,224 @@
+"""Training as it happens: one live line per running curve on a terminal, plain log lines elsewhere.
+
+`Progress` receives the events of a training (plain dictionaries, see `training`) and keeps for each running curve
+where it is. Remaining times come from work, the number of steps times the depth of the network they run on:
+what was done so far per second tells how long the rest takes.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+LOG_SECONDS = 10.0  # at most one evaluation per curve and interval in a log
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3:05 min`, `2:03 h`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+@dataclass
+class Running:
+    """Where one curve is. `work` counts steps times depth, finished stages in `done`, as planned."""
+
+    slug: str
+    place: str
+    work: float
+    done: float = 0.0
+    stage: str = "starting"
+    steps: int = 0
+    depth: int = 0
+    step: int = 0
+    nmse_db: float | None = None
+    best_db: float | None = None
+    marks: list[tuple[float, int]] = field(
+        default_factory=list
+    )  # (seconds, step): stage start and evaluations
+    point: str = ""  # the latest point of the test set, for the line that stays
+    unsaid: bool = False  # an evaluation that the log has not shown
+    logged_at: float = float("-inf")
+
+    def worked(self) -> float:
+        """Work done so far, never more than planned: a stage that ends early counts whole."""
+        return min(self.work, self.done + self.step * self.depth)
+
+    def finish_stage(self) -> None:
+        """Counts the current stage as done."""
+        self.done, self.step, self.steps = self.done + self.steps * self.depth, 0, 0
+
+    def stage_seconds_left(self, now: float) -> float | None:
+        """Time to the end of the stage; None before the first evaluation."""
+        # The first evaluation comes after compilation, so later ones are timed from it.
+        start = self.marks[1] if len(self.marks) > 2 else self.marks[0] if self.marks else None
+        if start is None or self.step <= start[1] or self.step >= self.steps:
+            return None
+        latest, step = self.marks[-1]
+        rate = (latest - start[0]) / (step - start[1])
+        return max(0.0, rate * (self.steps - step) - (now - latest))
+
+
+class Progress:
+    """Shows events on `stream`; a context manager, called with each event.
+
+    `live` forces or forbids the live display; by default it is on if the stream is a terminal.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        live: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty() if live is None else live
+        self.clock = clock
+        self.started = clock()
+        self.work = 0.0  # of the whole figure
+        self.finished = 0.0  # of curves that are done
+        self.running: dict[str, Running] = {}
+        self._display: Any = None
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self.stream)
+            self._display = Live(
+                console=console,
+                get_renderable=self._table,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=False,
+            )
+            self._display.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Shows one event; kinds that nobody shows here are passed over."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def _on_figure(self, event: Mapping[str, Any]) -> None:
+        self.started, self.work, self.finished = self.clock(), float(event["work"]), 0.0
+        count = event["curves"]
+        self._say(f"{event['name']}: {count} curve{'s' * (count != 1)}")
+
+    def _on_curve(self, event: Mapping[str, Any]) -> None:
+        slug = event["curve"]
+        running = Running(slug, f"{event['index']}/{event['of']}", float(event["work"]))
+        self.running[slug] = running
+        if event.get("resumed_from"):
+            self._say(f"{slug} ({running.place}): goes on after {event['resumed_from']}")
+
+    def _on_stage(self, event: Mapping[str, Any]) -> None:
+        running = self._of(event)
+        self._end_stage(running)
+        running.stage, running.steps, running.depth = event["stage"], int(event["steps"]), int(event["depth"])
+        running.marks = [(self.clock(), 0)]
+        running.nmse_db = running.best_db = None
+
+    def _on_eval(self, event: Mapping[str, Any]) -> None:
+        running, now = self._of(event), self.clock()
+        running.step, running.nmse_db, running.best_db = (
+            int(event["step"]),
+            event["nmse_db"],
+            event["best_db"],
+        )
+        running.marks.append((now, running.step))
+        running.unsaid = True
+        if now - running.logged_at >= LOG_SECONDS:
+            self._log_eval(running)
+
+    def _on_point(self, event: Mapping[str, Any]) -> None:
+        running = self._of(event)
+        self._end_stage(running)
+        layer = event.get("layer")
+        where = "" if layer is None else f"layer {layer}: "
+        cost = f", {event['steps']} steps, {duration(event['seconds'])}" if event.get("steps") else ""
+        running.point = f"{where}{event['nmse_db']:.2f} dB"
+        self._say(f"{running.slug} ({running.place}): {running.point} on the test set{cost}", log_only=True)
+
+    def _on_curve_done(self, event: Mapping[str, Any]) -> None:
+        running = self._of(event)
+        self._end_stage(running)
+        del self.running[running.slug]
+        self.finished += running.work
+        end = "was there" if event.get("shared") else f"done after {duration(event['seconds'])}"
+        point = f", {running.point}" if running.point else ""
+        self._say(f"{running.slug} ({running.place}): {end}{point}")
+
+    def _on_warning(self, event: Mapping[str, Any]) -> None:
+        slug = event.get("curve")
+        self._say(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
+
+    def _of(self, event: Mapping[str, Any]) -> Running:
+        """The running curve of an event, also of one that was never announced."""
+        slug = event["curve"]
+        return self.running.setdefault(slug, Running(slug, "1/1", 0.0))
+
+    def _end_stage(self, running: Running) -> None:
+        """Logs the last evaluation of a stage, if the log has not shown it, and counts the stage."""
+        if running.unsaid:
+            self._log_eval(running)
+        running.finish_stage()
+        running.marks = []
+
+    def _log_eval(self, running: Running) -> None:
+        running.unsaid, running.logged_at = False, self.clock()
+        self._say(self.line(running), log_only=True)
+
+    def figure_seconds_left(self) -> float | None:
+        """Time to the end of the figure, from the work done per second so far; None before any was done."""
+        done = self.finished + sum(running.worked() for running in self.running.values())
+        if done <= 0 or self.work <= 0:
+            return None
+        return (self.clock() - self.started) * max(0.0, self.work - done) / done
+
+    def line(self, running: Running) -> str:
+        """What one curve is doing, in one line."""
+        parts = [f"{running.slug} ({running.place})", running.stage]
+        if running.steps:
+            parts.append(f"step {running.step}/{running.steps}")
+        if running.nmse_db is not None and running.best_db is not None:
+            parts.append(f"{running.nmse_db:.2f} dB, best {running.best_db:.2f}")
+        left = [
+            f"{name} {duration(seconds)}"
+            for name, seconds in (
+                ("stage", running.stage_seconds_left(self.clock())),
+                ("figure", self.figure_seconds_left()),
+            )
+            if seconds is not None
+        ]
+        if left:
+            parts.append(f"left: {', '.join(left)}")
+        return " | ".join(parts)
+
+    def _table(self) -> Any:
+        """The live display: one line per running curve, cut at the width of the terminal."""
+        from rich.text import Text
+
+        lines = [self.line(running) for running in list(self.running.values())]
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+    def _say(self, text: str, log_only: bool = False) -> None:
+        """A line that stays; `log_only` lines would only repeat what the live display shows."""
+        if self._display is None:
+            print(text, file=self.stream, flush=True)
+        elif not log_only:
+            self._display.console.print(
+                text, markup=False, highlight=False, no_wrap=True, overflow="ellipsis"
+            )

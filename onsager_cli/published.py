@@ -1,0 +1,118 @@
+"""Other people's numbers on the 2017 instances, each with its source, and the results held against them.
+
+The only numbers in this program that are typed in rather than computed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Somebody else's NMSE in dB; `first` is the layer of the first value, None for a level."""
+
+    problem: str
+    network: str
+    shrinkage: str | None
+    tied: bool | None
+    first: int | None
+    values: tuple[float, ...]
+    source: str
+
+    def by_layer(self) -> dict[int | None, float]:
+        """Layer (None for a level) → NMSE in dB."""
+        if self.first is None:
+            return {None: self.values[0]}
+        return {self.first + i: value for i, value in enumerate(self.values)}
+
+    def describes(self, row: Mapping[str, Any]) -> bool:
+        """Whether `row` is of the kind of curve that the numbers are of."""
+        return (
+            row["problem"] == self.problem
+            and row["network"] == self.network
+            and self.shrinkage in (None, row["shrinkage"])
+            and self.tied in (None, row["tied"])
+        )
+
+
+_THIRD_PARTY = "third-party run of the authors' code, same instance"
+_PLOT_SCRIPT = "authors' plot script, other samples"
+_FLOAT64 = "independent float64 NumPy implementation, same instance"
+REFERENCES = (
+    Reference(
+        "gaussian",
+        "lista",
+        None,
+        True,
+        1,
+        (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
+        _THIRD_PARTY,
+    ),
+    Reference(
+        "gaussian", "lamp", "bg", True, 1, (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373), _THIRD_PARTY
+    ),
+    Reference(
+        "gaussian",
+        "vamp",
+        "bg",
+        None,
+        1,
+        (-6.747, -12.569, -18.878, -25.715, -32.810, -39.179, -43.320, -44.922, -45.368, -45.478),
+        "authors' README, other samples",
+    ),
+    Reference(
+        "gaussian",
+        "vamp",
+        "bg",
+        None,
+        1,
+        (-6.76, -12.53, -18.74, -25.49, -32.43, -38.78, -43.04, -44.85, -45.41, -45.55),
+        _FLOAT64,
+    ),
+    Reference("gaussian", "oracle", None, None, None, (-45.97,), _PLOT_SCRIPT),
+    Reference("gaussian", "oracle", None, None, None, (-46.03,), _FLOAT64),
+    Reference("kappa15", "oracle", None, None, None, (-44.7,), _PLOT_SCRIPT),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One curve against one reference at the layers both have (None: a level); NMSE in dB."""
+
+    curve: str
+    source: str
+    layers: tuple[int | None, ...]
+    here: tuple[float, ...]
+    there: tuple[float, ...]
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """here - there, dB."""
+        return tuple(ours - theirs for ours, theirs in zip(self.here, self.there, strict=True))
+
+
+def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+    """Every curve of a table against every reference that fits it, in the order of the table."""
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        # On other matrices the numbers differ by more than what a comparison could show.
+        if row["instance"] == "authors2017" and row["nmse_db"] is not None:
+            curves.setdefault(row["curve"], []).append(row)
+    found = []
+    for slug, points in curves.items():
+        here = {row["layer"]: row["nmse_db"] for row in points}
+        for reference in REFERENCES:
+            there = reference.by_layer()
+            common = tuple(layer for layer in there if layer in here)
+            if common and reference.describes(points[0]):
+                found.append(
+                    Comparison(
+                        slug,
+                        reference.source,
+                        common,
+                        tuple(here[layer] for layer in common),
+                        tuple(there[layer] for layer in common),
+                    )
+                )
+    return found

@@ -1,0 +1,318 @@
+"""The published record: experiments/NAME/{curves.csv, NAME.svg, NAME.png, README.md} and the gallery.
+
+Everything here is generated from tables and from what the store noted while training.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from onsager_cli import figures
+from onsager_cli.errors import UserError
+from onsager_cli.files import atomic_write
+from onsager_cli.published import Comparison, comparisons
+from onsager_cli.tables import read_table, table_bytes
+
+Row = Mapping[str, Any]
+
+_LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+
+
+def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
+    """What the table lacks of the curves asked for, one phrase each: "lamp_tied_bg: layers 5-15"."""
+    have: dict[str, set[int | None]] = {}
+    for row in rows:
+        have.setdefault(row["curve"], set()).add(row["layer"])
+    lacking = []
+    for curve in curves:
+        layers = have.get(curve.slug, set())
+        depth = curve.settings.network.depth
+        if not layers or (depth is None and None not in layers):
+            lacking.append(curve.slug)
+        elif depth is not None and (gaps := [t for t in range(1, depth + 1) if t not in layers]):
+            span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
+            lacking.append(f"{curve.slug}: {span}")
+    return lacking
+
+
+def record(
+    experiment: Any, rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]], folder: Path
+) -> list[Path]:
+    """Write the record of one experiment into `folder` (experiments/NAME); the paths written.
+
+    Args:
+        experiment: config.Experiment; `curves`, `figure` and `overrides` are read.
+        rows: the table, every curve that is stored, hidden ones too.
+        made: slug → what the store noted: `environment()`, and optionally "steps", "seconds", "device".
+        folder: created if missing.
+
+    Raises UserError if there is no row at all or a file cannot be written.
+    """
+    if not rows:
+        raise UserError(f"{experiment.figure.name}: nothing to record, none of its curves has a point yet")
+    atomic_write(folder / "curves.csv", table_bytes(rows))
+    paths = figures.draw(experiment.figure, rows, folder, ("svg", "png"))
+    atomic_write(folder / "README.md", readme(experiment, rows, made).encode())
+    return [folder / "curves.csv", *paths, folder / "README.md"]
+
+
+def readme(experiment: Any, rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> str:
+    """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
+    figure = experiment.figure
+    parts = [
+        f"# {heading(figure.name, figure.title)}",
+        f"![{_plain(figure.caption)}]({figure.name}.svg)",
+        _caption(figure, rows),
+    ]
+    lacking = missing(experiment.curves, rows)
+    if lacking:
+        parts.append("**Incomplete.** Not trained yet: " + "; ".join(f"`{item}`" for item in lacking) + ".")
+    parts += ["## NMSE (dB) by layer", _nmse_table(rows), _remarks(rows)]
+    compared = [_comparison(found) for found in comparisons(rows)]
+    if compared:
+        parts += ["## Against other people's numbers", *compared]
+    parts += ["## How it was made", _commands(experiment), _settings(experiment, made)]
+    parts += ["## What it took", _cost_table(rows, made)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def heading(name: str, title: str) -> str:
+    """ "fig10", "i.i.d. A" → "Fig. 10: i.i.d. A"; other names leave the title alone."""
+    number = re.fullmatch(r"fig(\d+)([a-z]?)", name)
+    return f"Fig. {number[1]}{number[2]}: {title}" if number else title
+
+
+def write_index(root: Path) -> Path:
+    """Write ROOT/README.md, the gallery of every record under `root`; its path."""
+    entries = []
+    folders = (path.parent for path in root.glob("*/curves.csv"))
+    for folder in sorted(
+        folders, key=lambda path: [int(s) if s.isdecimal() else s for s in _split(path.name)]
+    ):
+        page = folder / "README.md"
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
+        blocks = [block for block in text.split("\n\n") if block.strip()]
+        title = blocks[0].removeprefix("# ") if blocks and blocks[0].startswith("# ") else folder.name
+        caption = next((block for block in blocks[1:] if not block.startswith(("!", "#", "|"))), "")
+        cost = _costs(read_table(folder / "curves.csv"), {})
+        seconds = sum(value["seconds"] or 0 for value in cost.values())
+        link = f"{folder.name}/README.md"
+        picture = f"{folder.name}/{folder.name}.svg"
+        entries.append(
+            f"## [{title}]({link})\n\n"
+            f"[![{_plain(title)}]({picture})]({link})\n\n"
+            f"{caption}\n\n"
+            f"{len(cost)} curves, {duration(seconds)} of training. [Table]({folder.name}/curves.csv)"
+        )
+    intro = (
+        "# The record\n\n"
+        "Every figure as this program computed it: the table, the drawing, how it was made and how long it "
+        "took. Generated by `onsager record`; the numbers are never edited by hand."
+    )
+    atomic_write(root / "README.md", ("\n\n".join([intro, *entries]) + "\n").encode())
+    return root / "README.md"
+
+
+def duration(seconds: float) -> str:
+    """4.2 → "4.2 s", 200 → "3 min 20 s", 3725 → "1 h 2 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _caption(figure: Any, rows: Sequence[Row]) -> str:
+    samples = sorted({row["test_samples"] for row in rows if row.get("test_samples")})
+    over = f" of {' or '.join(map(str, samples))} samples" if samples else ""
+    errors = [row["nmse_db_se"] for row in rows if row.get("nmse_db_se") is not None]
+    error = f" Standard error over the test samples at most {max(errors):.2f} dB." if errors else ""
+    hidden = sorted({row["curve"] for row in rows} & set(figure.hidden or ()))
+    not_drawn = f" Recorded but not drawn: {', '.join(f'`{slug}`' for slug in hidden)}." if hidden else ""
+    return (
+        f"{figure.caption.strip()} NMSE is the ratio of summed squares over the test set{over}; each point "
+        f"of a trained curve is a network of that depth after its own training.{error}{not_drawn}"
+    )
+
+
+def _nmse_table(rows: Sequence[Row]) -> str:
+    deepest = max((row["layer"] for row in rows if row["layer"] is not None), default=0)
+    layers = [layer for layer in _LAYERS if layer < deepest] + ([deepest] if deepest else [])
+    body = []
+    for slug, points in _by_curve(rows).items():
+        by_layer = {row["layer"]: row["nmse_db"] for row in points}
+        level = by_layer.get(None)
+        body.append([f"`{slug}`", *(_db(by_layer.get(layer, level)) for layer in layers or [None])])
+    return _table(["curve", *(str(layer) for layer in layers or ["level"])], body)
+
+
+def _remarks(rows: Sequence[Row]) -> str:
+    """What a mean over the test set hides: realizations that did not converge, rescued trainings."""
+    lines = []
+    for slug, points in _by_curve(rows).items():
+        last = points[-1]
+        if last.get("nonconverged"):
+            median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
+            count = f"{last['nonconverged']} realizations not converged"
+            lines.append(f"- `{slug}`, layer {last['layer']}: {count}{median}.")
+        rescued = [str(row["layer"]) for row in points if row.get("rescued")]
+        if rescued:
+            lines.append(f"- `{slug}`: training was rescued on the way to layers {', '.join(rescued)}.")
+    return "\n".join(lines)
+
+
+def _comparison(comparison: Comparison) -> str:
+    worst = max(range(len(comparison.layers)), key=lambda i: abs(comparison.differences[i]))
+    layer = comparison.layers[worst]
+    where = "" if layer is None else f" (layer {layer})"
+    table = _table(
+        ["layer", *("level" if t is None else str(t) for t in comparison.layers)],
+        [
+            ["here", *(_db(value, 3) for value in comparison.here)],
+            ["there", *(_db(value, 3) for value in comparison.there)],
+            ["difference", *(f"{value:+.3f}" for value in comparison.differences)],
+        ],
+    )
+    return (
+        f"`{comparison.curve}` against: {comparison.source}. "
+        f"Largest difference {comparison.differences[worst]:+.2f} dB{where}; "
+        f"negative: lower NMSE here.\n\n{table}"
+    )
+
+
+def _commands(experiment: Any) -> str:
+    # Where files go and how Hydra logs decide no number, and a path tells about the author, not the figure.
+    kept = [item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))]
+    words = shlex.join(kept)
+    return f"```sh\nonsager train {words}\nonsager record {words}\n```".replace(" \n", "\n")
+
+
+def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
+    settings = [curve.settings for curve in experiment.curves]
+    trained = [item for item in settings if item.training.kind != "none"] or settings
+    notes = [made[curve.slug] for curve in experiment.curves if curve.slug in made]
+    lines = [
+        ("seed", _unique(str(item.seed) for item in settings)),
+        (
+            "problem",
+            _unique(
+                _fields(item.problem, ("kind", "instance", "matrix", "selection_samples"))
+                for item in settings
+            ),
+        ),
+        ("instance", _unique(item.problem.instance for item in settings)),
+        ("schedule", _unique(_fields(item.training, ()) for item in trained)),
+        ("precision", _unique(item.precision for item in settings)),
+        (
+            "versions",
+            _unique(", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items()) for note in notes),
+        ),
+        ("machine", _unique(_machine(note) for note in notes)),
+    ]
+    return _table(["", ""], [[name, text] for name, text in lines if text])
+
+
+def _machine(note: Mapping[str, Any]) -> str:
+    machine = note.get("machine", {})
+    parts = [
+        machine.get("cpu"),
+        f"{machine['cores']} cores" if "cores" in machine else None,
+        f"{machine['memory_gib']} GiB memory" if "memory_gib" in machine else None,
+        machine.get("system"),
+        note.get("device"),
+    ]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _cost_table(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> str:
+    costs = _costs(rows, made)
+    body = [
+        [
+            f"`{slug}`",
+            _count(cost["layers"]),
+            _count(cost["steps"]),
+            _seconds(cost["seconds"]),
+            _count(cost["parameters"]),
+        ]
+        for slug, cost in costs.items()
+    ]
+    steps, seconds = (sum(cost[key] or 0 for cost in costs.values()) for key in ("steps", "seconds"))
+    body.append(["**together**", "", _count(steps), f"{_seconds(seconds)} ({duration(seconds)})", ""])
+    return _table(["curve", "layers", "steps", "seconds", "parameters"], body)
+
+
+def _costs(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """slug → layers, steps, seconds, parameters of the whole curve.
+
+    Steps and seconds in a table count from the start of the curve's training: the largest is the whole.
+    """
+    costs = {}
+    for slug, points in _by_curve(rows).items():
+        whole = {
+            key: max((row[key] for row in points if row[key] is not None), default=None)
+            for key in ("steps", "seconds", "parameters")
+        }
+        noted = {key: made.get(slug, {}).get(key) for key in ("steps", "seconds")}
+        whole.update({key: value for key, value in noted.items() if value is not None})
+        costs[slug] = {"layers": max(row["layer"] or 0 for row in points) or None, **whole}
+    return costs
+
+
+def _by_curve(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """slug → rows by layer, the level (no layer) first; curves in order of appearance."""
+    curves: dict[str, list[Row]] = {}
+    for row in rows:
+        curves.setdefault(row["curve"], []).append(row)
+    return {slug: sorted(points, key=lambda row: row["layer"] or 0) for slug, points in curves.items()}
+
+
+def _fields(settings: Any, without: Sequence[str]) -> str:
+    """A dataclass in one line: its name or kind, then what is set."""
+    values = {
+        key: value
+        for key, value in asdict(settings).items()
+        if value not in (None, {}, ()) and key not in without
+    }
+    name = values.pop("name", None) or values.pop("kind", "")
+    values.pop("kind", None)
+    listed = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
+    )
+    return f"{name} ({listed})" if listed else str(name)
+
+
+def _unique(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _split(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)
+
+
+def _db(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("[", "(").replace("]", ")").split())
+
+
+def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    lines = [
+        list(header),
+        ["---", *["---:"] * (len(header) - 1)] if header[0] else ["---"] * len(header),
+        *body,
+    ]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,119 @@
+"""From an experiment to trained curves, tables and drawings: the only place where everything meets.
+
+Training a figure trains the curves that its store does not hold. A curve is found by its identity, so a curve
+that another figure, seed sweep or earlier run has trained is simply there.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from onsager_cli.config import Curve, Experiment
+from onsager_cli.environment import environment
+from onsager_cli.record import missing
+from onsager_cli.results import CurveFolder, Store, write_table
+
+if TYPE_CHECKING:
+    from onsager_cli.training.train import Report
+
+Row = dict[str, Any]
+
+NUMERICS = 1  # raise it with every change that moves a trained number: stored curves are then trained anew
+"""Version of the numerics; part of every curve's identity."""
+
+
+def identity(curve: Curve) -> dict[str, Any]:
+    """Everything that decides the numbers of a curve, the code that computes them included."""
+    return {**curve.identity(), "numerics": NUMERICS}
+
+
+def folder_of(store: Store, curve: Curve) -> CurveFolder:
+    """Where the store keeps this curve."""
+    return store.curve(identity(curve), f"{curve.settings.problem.name}-{curve.slug}")
+
+
+def train(experiment: Experiment, report: "Report") -> list[str]:
+    """Trains every curve of the experiment that is not stored yet; returns what is still missing (nothing).
+
+    Raises UserError for an output folder that cannot be written and a matrix that cannot be read.
+    """
+    from onsager_cli.training.curve import CurveTrainer
+
+    store = Store(experiment.output)
+    trainers = [CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)]
+    report({
+        "event": "figure", "name": experiment.name, "curves": len(trainers),
+        "work": sum(trainer.work for trainer in trainers),
+    })  # fmt: skip
+    for index, trainer in enumerate(trainers, 1):
+        trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
+    return missing(experiment.curves, rows_of(experiment))
+
+
+def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
+    """The curves in the order in which they can be trained: the tied network before the untied one that needs it."""
+    ordered: dict[str, Curve] = {}
+    for curve in curves:
+        if (tied := tied_twin(curve)) is not None:
+            known = next((c for c in curves if c.identity() == tied.identity()), tied)
+            deeper = max(known.settings.network.depth, tied.settings.network.depth)
+            network = replace(known.settings.network, depth=deeper)
+            known = replace(known, settings=replace(known.settings, network=network))
+            ordered[str(known.identity())] = known
+        ordered.setdefault(str(curve.identity()), curve)
+    return list(ordered.values())
+
+
+def tied_twin(curve: Curve) -> Curve | None:
+    """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
+    settings = curve.settings
+    if settings.network.tied or settings.network.kind == "oracle" or settings.training.kind == "none":
+        return None
+    network = replace(settings.network, tied=True)
+    return Curve(curve.slug.replace("untied", "tied"), replace(settings, network=network))
+
+
+def rows_of(experiment: Experiment) -> list[Row]:
+    """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
+    store = Store(experiment.output)
+    rows = []
+    for curve in experiment.curves:
+        depth = curve.settings.network.depth
+        for row in folder_of(store, curve).points():
+            if row["layer"] is None or depth is None or row["layer"] <= depth:
+                rows.append({**row, "curve": curve.slug})
+    return rows
+
+
+def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
+    """Writes the table and draws the figure from what is stored; returns the files and what is missing.
+
+    Raises UserError if nothing is stored yet.
+    """
+    from onsager_cli import figures
+    from onsager_cli.errors import UserError
+
+    rows = rows_of(experiment)
+    lacking = missing(experiment.curves, rows)
+    if not rows:
+        raise UserError(f"{experiment.name}: nothing is trained yet; first run: onsager train {' '.join(experiment.overrides)}")
+    folder = Store(experiment.output).figure(experiment.name)
+    write_table(folder / "curves.csv", rows)
+    files = figures.draw(experiment.figure, rows, folder, experiment.plot.formats)
+    return [folder / "curves.csv", *files], lacking
+
+
+def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
+    """Publishes the figure under experiments/: table, drawing and README, and renews the gallery."""
+    from onsager_cli import record as published
+
+    store, rows = Store(experiment.output), rows_of(experiment)
+    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.curves}
+    made = {slug: note for slug, note in notes.items() if note is not None}
+    folder = Path("experiments") / experiment.name
+    files = published.record(experiment, rows, made, folder)
+    return [*files, published.write_index(folder.parent)], missing(experiment.curves, rows)

@@ -1,0 +1,320 @@
+"""The keys of the config, what each allows, and the rules that tie several of them together.
+
+The values themselves, with their units, are in `conf/`; nothing here repeats them. Kinds and families are those
+built in and those that installed packages offer as entry points (`onsager.problems`, `onsager.networks`,
+`onsager.shrinkages`); a plugin's own keys arrive unchecked in `options`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from onsager_cli.checks import (
+    build,
+    by_depth,
+    choice,
+    did_you_mean,
+    finite_tuple,
+    flag,
+    in_range,
+    integer,
+    number,
+    numbers,
+    one_of,
+    show,
+    text,
+    words,
+)
+from onsager_cli.errors import UserError
+
+FORMATS = ("pdf", "svg", "png")
+MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Signals and measurements (`problem.*`): sizes in entries, SNR in dB, the rest linear."""
+
+    kind: str = text()
+    name: str = text()
+    N: int = integer(1, 1_000_000)
+    M: int = integer(1, 1_000_000)
+    gamma: float = number(above=0, below=1)
+    kappa: float | None = number(low=1, null=True)
+    snr_db: float = number(-100, 200)
+    instance: str = choice("seeded", "authors2017")
+    matrix: str | None = text(null=True)
+    selection_samples: int = integer(1, 10_000_000)
+    test_samples: int = integer(1, 10_000_000)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The layers (`network.*`). A kind that lacks a key has None there: an oracle has no depth."""
+
+    kind: str = text()
+    name: str = text()
+    tied: bool = flag()
+    depth: int = integer(1, 10_000)
+    onsager: bool = flag()
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """The family of η and the start values of θ, in the paper's order."""
+
+    family: str
+    theta: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name in slugs: the scaled soft threshold is the paper's l1."""
+        return "l1" if self.family == "soft" else self.family
+
+
+@dataclass(frozen=True)
+class NoTraining:
+    """`training=none`: the textbook parameters."""
+
+    kind: str = text()
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How one kind of network descends (`training.lamp.*`, ...); `steps` and `rates` go by depth, the last repeats."""
+
+    optimizer: str = choice("adam", "muon")
+    steps: tuple[int, ...] = by_depth(low=1, whole=True)
+    rates: tuple[float, ...] = by_depth(above=0)
+    theta_rate: float = number(above=0, high=1e6)
+    clip: float | None = number(above=0, null=True)
+
+
+@dataclass(frozen=True)
+class FastTraining:
+    """`training=fast`; `descent` is what the config says under the network's kind."""
+
+    kind: str = text()
+    batch: int = integer(1, 1_000_000)
+    check_every: int = integer(1, 1_000_000)
+    steps_new: int = integer(0, 1_000_000_000)
+    descent: Descent = field(default_factory=Descent)
+
+
+@dataclass(frozen=True)
+class PaperTraining:
+    """`training=paper`: Algorithms 2 and 3."""
+
+    kind: str = text()
+    batch: int = integer(1, 1_000_000)
+    rate_new: float = number(above=0, high=10)
+    rate_all: float = number(above=0, high=10)
+    refinements: int = integer(0, 100)
+    refinement_factor: float = number(above=0, high=1)
+    patience: int = integer(1, 1_000_000)
+    patience_growth: float = number(low=1, high=1000)
+    check_every: int = integer(1, 1_000_000)
+    max_steps: int = integer(1, 1_000_000_000)
+
+
+Training = NoTraining | FastTraining | PaperTraining
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides one curve."""
+
+    problem: Problem
+    network: Network
+    shrinkage: Shrinkage
+    training: Training
+    seed: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
+
+    `hidden` curves are trained and recorded, not drawn. `inset` is (layer from, to, dB from, to).
+    """
+
+    name: str = text(null=True)
+    title: str = text(null=True)
+    caption: str = text(null=True)
+    hidden: tuple[str, ...] = words()
+    xlim: tuple[float, float] | None = numbers(2, null=True)
+    ylim: tuple[float, float] | None = numbers(2, null=True)
+    inset: tuple[float, float, float, float] | None = numbers(4, null=True)
+    xlabel: str | None = text(null=True)
+    xscale: str = choice("linear", "log")
+    metric: str = choice("nmse_db", "nmse_mean_ratio_db")
+
+
+@dataclass(frozen=True)
+class PlotSpec:
+    """What is drawn and written (`plot.*`)."""
+
+    state_evolution: bool = flag()
+    formats: tuple[str, ...] = words(FORMATS)
+
+
+@dataclass(frozen=True)
+class Top:
+    """The keys of the primary config that are no group."""
+
+    seed: int = integer(0, 2**32 - 1)
+    precision: str = choice("highest", "high", "default")
+    output: str = text()
+    only: tuple[str, ...] | None = words(null=True)
+
+
+PROBLEM_KINDS = ("bernoulli_gaussian",)
+NETWORK_KEYS = {
+    "lamp": ("kind", "name", "tied", "depth", "onsager"),
+    "lista": ("kind", "name", "tied", "depth"),
+    "oracle": ("kind", "name"),
+}
+TRAININGS: dict[str, type] = {"fast": FastTraining, "paper": PaperTraining, "none": NoTraining}
+
+# Family → bounds (low, high; None: unbounded) of each start value of θ, in the paper's order. A strict bound at
+# zero is written with the smallest float32 that is safe to divide by.
+_TINY = 1e-30
+FAMILIES: dict[str, tuple[tuple[float | None, float | None], ...]] = {
+    "bg": ((_TINY, None), (None, None)),
+    "pwlin": ((0, None), (0, None), (None, None), (None, None), (None, None)),
+    "exp": ((_TINY, None), (None, None), (None, None)),
+    "spline": ((_TINY, None), (None, None), (None, None)),
+    "soft": ((None, None), (0, None)),
+    "threshold": ((0, None),),
+}
+
+
+def plugins(group: str) -> set[str]:
+    """Names that installed packages offer under an entry-point group; nothing is imported."""
+    return {entry.name for entry in entry_points(group=group)}
+
+
+def _kind(raw: object, where: str, key: str, built_in: Any, group: str | None) -> tuple[str, bool]:
+    """The value of `where.key` and whether it is built in; UserError if nobody offers it."""
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{where} must be a group of keys, got {show(raw)}")
+    if key not in raw:
+        raise UserError(f"the key {where}.{key} is missing")
+    kind, known = raw[key], list(built_in)
+    if isinstance(kind, str) and kind in known:
+        return kind, True
+    others = plugins(group) if group else set()
+    if isinstance(kind, str) and kind in others:
+        return kind, False
+    known += sorted(others)
+    raise UserError(f"{where}.{key} must be {one_of(known)}, got {show(kind)}{did_you_mean(kind, known)}")
+
+
+def make_problem(raw: Any) -> Problem:
+    """Validates `problem`. Raises UserError."""
+    _, built_in = _kind(raw, "problem", "kind", PROBLEM_KINDS, "onsager.problems")
+    if not built_in:
+        return build(Problem, raw, "problem", required=("kind", "name"), extra="options")
+    problem = build(Problem, raw, "problem")
+    if problem.kappa is not None and problem.M > problem.N:
+        raise UserError(
+            f"problem.M must be at most problem.N={problem.N} where problem.kappa sets the spectrum, got {problem.M}"
+        )
+    if problem.instance == "authors2017":
+        fixed = {"N": 500, "M": 250, "gamma": 0.1, "snr_db": 40.0, "test_samples": 1000, "matrix": None}
+        for key, value in fixed.items():
+            if getattr(problem, key) != value:
+                raise UserError(
+                    f"problem.{key} is {'null' if value is None else value} in problem.instance=authors2017, "
+                    f"got {show(getattr(problem, key))}: write problem.instance=seeded"
+                )
+        if problem.kappa not in (None, 15.0, 100.0):
+            raise UserError(
+                f"problem.kappa must be null, 15 or 100 in problem.instance=authors2017, got {problem.kappa:g}: "
+                "write problem.instance=seeded"
+            )
+    if problem.matrix is not None:
+        path = Path(problem.matrix)
+        if path.suffix.lower() not in MATRIX_SUFFIXES:
+            raise UserError(
+                f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(problem.matrix)}"
+            )
+        if not path.is_file():
+            raise UserError(f"problem.matrix: there is no file {show(problem.matrix)}")
+        if problem.kappa is not None:
+            raise UserError(
+                f"problem.kappa must be null for a problem.matrix of your own, got {problem.kappa:g}"
+            )
+    return problem
+
+
+def make_network(raw: Any) -> Network:
+    """Validates `network`. Raises UserError."""
+    kind, built_in = _kind(raw, "network", "kind", NETWORK_KEYS, "onsager.networks")
+    if not built_in:
+        return build(Network, raw, "network", required=("kind", "name", "depth"), extra="options")
+    return build(Network, raw, "network", required=NETWORK_KEYS[kind])
+
+
+def make_shrinkage(raw: Any) -> Shrinkage:
+    """Validates `shrinkage`: the family, the number of parameters and their ranges. Raises UserError."""
+    family, built_in = _kind(raw, "shrinkage", "family", FAMILIES, "onsager.shrinkages")
+    for key in raw:
+        if key not in ("family", "theta"):
+            raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
+    if "theta" not in raw:
+        raise UserError("the key shrinkage.theta is missing")
+    bounds = FAMILIES[family] if built_in else None
+    try:
+        theta = finite_tuple(raw["theta"], None if bounds is None else len(bounds))
+        for index, (low, high) in enumerate(bounds or ()):
+            try:
+                in_range(theta[index], low, high)
+            except ValueError as error:
+                allowed = "must be greater than 0" if low == _TINY else str(error)
+                raise ValueError(f"{allowed} at position {index + 1} for {family}") from None
+        if family == "pwlin" and theta[0] > theta[1]:
+            raise ValueError("must start with two knots in rising order for pwlin")
+    except ValueError as error:
+        raise UserError(f"shrinkage.theta {error}, got {show(raw['theta'])}") from None
+    return Shrinkage(family, theta)
+
+
+def make_training(raw: Any, network: str) -> Training:
+    """Validates `training` for one kind of network; the kinds it is not for need not be there. Raises UserError."""
+    kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
+    if kind != "fast":
+        return build(TRAININGS[kind], raw, "training")
+    descents = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
+    shared = build(
+        FastTraining, {key: value for key, value in raw.items() if key not in descents}, "training"
+    )
+    for name, descent in descents.items():
+        built = build(Descent, descent, f"training.{name}")
+        if name == network:
+            return replace(shared, descent=built)
+    if network == "oracle":
+        return shared
+    raise UserError(f"training.{network} is missing: training=fast has {one_of(descents)}")
+
+
+def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
+    """Validates the groups of a composed config and what they have to do with each other. Raises UserError."""
+    network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
+    if network.kind == "lista" and shrinkage.family != "threshold":
+        raise UserError(f"network=lista takes shrinkage=threshold only, got {show(shrinkage.family)}")
+    if network.kind == "lamp" and shrinkage.family == "threshold":
+        raise UserError(f"network={network.name} cannot use shrinkage=threshold: for l1 write shrinkage=soft")
+    return Settings(
+        problem=make_problem(config.get("problem")),
+        network=network,
+        shrinkage=shrinkage,
+        training=make_training(config.get("training"), network.kind),
+        seed=top.seed,
+        precision=top.precision,
+    )

@@ -1,0 +1,128 @@
+"""Scalar shrinkage functions η(r; σ, θ) and their average derivatives.
+
+| symbol | name                                   | equation      |
+|--------|----------------------------------------|---------------|
+| r      | shrinkage input, x + error             | (31a), (41)   |
+| σ      | standard deviation of that error       | (31a)         |
+| θ      | parameters of a family, the paper's order | (32)-(36), (40) |
+| ⟨η'⟩   | average of ∂η/∂r over the coordinates of one sample | (31b) |
+
+Samples are columns: `r` has shape (N, L), `sigma` (1, L), linear units. One parameter of θ is a scalar or an
+array that broadcasts against `r`. Every family returns `(x_hat, slope)` with `slope` of shape (1, L), the exact
+average derivative. Reference: Borgerding, Schniter, Rangan (2017), Section IV-A.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
+
+
+def average(derivative: Array) -> Array:
+    """⟨η'⟩ of eq (31b): the mean over the N coordinates, per sample; shape (1, L)."""
+    return jnp.mean(derivative, axis=0, keepdims=True)
+
+
+def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """Soft threshold at an absolute level, eq (5): sgn(r) max(|r| - λ, 0), θ = (λ,). σ is not used."""
+    del sigma
+    excess = jnp.abs(r) - theta[0]
+    return jnp.sign(r) * jnp.maximum(excess, 0), average((excess > 0).astype(r.dtype))
+
+
+def soft(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
+    excess = jnp.abs(r) - theta[1] * sigma
+    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), average(theta[0] * (excess > 0))
+
+
+def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """Piecewise linear with five segments, eq (33): knees at ±θ1 σ, ±θ2 σ, slopes θ3, θ4, θ5 outwards."""
+    size, knee1, knee2 = jnp.abs(r), theta[0] * sigma, theta[1] * sigma
+    inner = jnp.minimum(size, knee1)
+    middle = jnp.clip(size, knee1, knee2) - knee1
+    outer = jnp.maximum(size - knee2, 0)
+    x_hat = jnp.sign(r) * (theta[2] * inner + theta[3] * middle + theta[4] * outer)
+    derivative = jnp.where(size <= knee1, theta[2], jnp.where(size <= knee2, theta[3], theta[4]))
+    return x_hat, average(derivative)
+
+
+def exponential(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """Exponential shrinkage, eq (34): θ2 r + θ3 r exp(-r² / (2 θ1² σ²))."""
+    square = jnp.square(r / (theta[0] * sigma))
+    bump = theta[2] * jnp.exp(-0.5 * square)
+    return r * (theta[1] + bump), average(theta[1] + bump * (1 - square))
+
+
+def spline(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """Cubic B-spline shrinkage, eqs (35), (36): θ2 r + θ3 r β(r / (θ1 σ))."""
+    z = jnp.abs(r) / (theta[0] * sigma)
+    tail = jnp.maximum(2 - z, 0)
+    inside = z <= 1
+    value = jnp.where(inside, 2 / 3 - z * z * (1 - 0.5 * z), tail * tail * tail / 6)
+    slope = jnp.where(inside, z * (1.5 * z - 2), -0.5 * tail * tail)  # β'(|z|)
+    return r * (theta[1] + theta[2] * value), average(theta[1] + theta[2] * (value + z * slope))
+
+
+def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    """MMSE denoiser of the Bernoulli-Gaussian prior (37), eq (40): θ = (φ, log((1-γ)/γ)).
+
+    η = β r p with β = φ/(φ + σ²) and p = P(x ≠ 0 | r), a logistic function of r².
+    """
+    variance, phi = jnp.square(sigma), theta[0]
+    beta = phi / (phi + variance)
+    square = jnp.square(r) * (beta / variance)
+    active = jax.nn.sigmoid(0.5 * square - (theta[1] + 0.5 * jnp.log1p(phi / variance)))
+    return beta * r * active, average(beta * active * (1 + square * (1 - active)))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A shrinkage family: η, the names of its parameters and the box that keeps them meaningful.
+
+    `scale` is the index of a parameter that merely scales η, if there is one: in the first layer of LAMP it
+    cannot be told apart from the scale of B (Section III-C) and stays fixed.
+    """
+
+    name: str
+    eta: Eta
+    parameters: tuple[str, ...]
+    lower: tuple[float, ...]
+    ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
+    scale: int | None = None
+
+    def project(self, theta: Array) -> Array:
+        """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
+        theta = jnp.maximum(theta, jnp.asarray(self.lower, theta.dtype))
+        if self.ordered:
+            theta = theta.at[..., 1].max(theta[..., 0])
+        return theta
+
+
+FREE = float("-inf")
+POSITIVE = 1e-3
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("threshold", threshold, ("lambda",), (0.0,)),
+        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), scale=0),
+        Family("pwlin", pwlin, ("knee1", "knee2", "slope1", "slope2", "slope3"), (0.0, 0.0, FREE, FREE, FREE), ordered=True),
+        Family("exp", exponential, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
+        Family("spline", spline, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
+        Family("bg", bernoulli_gaussian, ("phi", "log_odds_zero"), (POSITIVE, FREE)),
+    )
+}
+
+
+def family(name: str) -> Family:
+    """The family of this name, built in or offered by an installed package (entry point `onsager.shrinkages`)."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    (entry,) = entry_points(group="onsager.shrinkages", name=name)
+    return entry.load()

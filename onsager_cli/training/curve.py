@@ -1,0 +1,244 @@
+"""Train one curve into its folder: resume, stages, points, and the network at the end."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+
+from onsager_cli import bounds
+from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
+from onsager_cli.environment import environment
+from onsager_cli.metrics import nmse, to_db
+from onsager_cli.networks import build as build_network
+from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.problems import Problem
+from onsager_cli.problems import build as build_problem
+from onsager_cli.results import CurveFolder
+from onsager_cli.training.fit import Engine
+from onsager_cli.training.plan import Stage, plan
+from onsager_cli.training.train import Progress, Report, run_plan
+
+RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
+
+
+def depth_name(depth: int) -> str:
+    """Name of the file that holds the trained network of this depth."""
+    return f"depth_{depth:02d}"
+
+
+class CurveTrainer:
+    """One curve and its folder. What is stored already is never trained again."""
+
+    def __init__(self, curve: Curve, folder: CurveFolder, report: Report):
+        self.curve, self.folder = curve, folder
+        self.settings: Settings = curve.settings
+        self.depth = self.settings.network.depth or 1
+        self._report = report
+        self.stages: list[Stage] = [] if self.oracle else self._plan()
+        self.done = self._finished_stages()
+
+    @property
+    def oracle(self) -> bool:
+        return self.settings.network.kind == "oracle"
+
+    @property
+    def work(self) -> float:
+        """Layers times steps still to train."""
+        return sum(stage.work for stage in self.stages[self.done :])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer asked for has its point."""
+        wanted = {None} if self.oracle else set(range(1, self.depth + 1))
+        return wanted <= {row["layer"] for row in self.folder.points()}
+
+    def report(self, event: Mapping[str, Any]) -> None:
+        """Sends an event to whoever watches, and to the folder's log."""
+        event = {**event, "curve": self.curve.slug}
+        self._report(event)
+        self.folder.log({**event, "time": time.time()})
+
+    def train(self, index: int, of: int, folder_of: Callable[[Curve], CurveFolder]) -> None:
+        """Trains what is missing. `folder_of` finds the tied network that Algorithm 3 compares with."""
+        if self.complete:
+            self._report({"event": "curve_done", "curve": self.curve.slug, "seconds": 0.0, "shared": True})
+            return
+        resumed = self.stages[self.done - 1].name if self.done else None
+        self.folder.write_config(yaml.safe_dump(dataclasses.asdict(self.settings), sort_keys=False))
+        self.report({"event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": resumed})
+        started = time.monotonic()
+        problem = build_problem(self.settings.problem, self.settings.seed)
+        if self.oracle:
+            self._oracle(problem)
+        elif self.stages:
+            self._train(problem, folder_of)
+        else:
+            self._untrained(problem)
+        note = {**environment(), "device": jax.devices()[0].device_kind}
+        self.folder.write_json("made", note)
+        self.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
+
+    # -- the three kinds of curve
+
+    def _oracle(self, problem: Problem) -> None:
+        x, y = (np.asarray(a, np.float64) for a in problem.test)
+        started = time.monotonic()
+        x_hat = bounds.support_oracle(np.asarray(problem.A), x, y, float(problem.noise_variance))
+        errors, powers = np.sum((x_hat - x) ** 2, axis=0), np.sum(x**2, axis=0)
+        self._add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
+
+    def _untrained(self, problem: Problem) -> None:
+        net, started = self._network(), time.monotonic()
+        params = net.start(problem, self.depth)
+        errors, powers = engine_of(self.settings, net, 1).errors(problem, params, *problem.test, self.depth)
+        errors, seconds = np.asarray(errors), time.monotonic() - started
+        for t in range(1, self.depth + 1):
+            self._add_point(t, errors[t - 1], powers, steps=0, seconds=seconds, parameters=0)
+        self._save_network(problem, net, params)
+
+    def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
+        net = self._network()
+        engine = engine_of(self.settings, net, self.stages[0].check_every)
+        params, spent, progress = net.start(problem, self.depth), 0.0, Progress()
+        if self.done:
+            arrays, meta = self._state_after(self.done - 1)
+            params = net.fill(params, unflatten(net, arrays))
+            spent, progress = meta["seconds"], Progress(meta["steps"], meta["rescues"])
+        started = time.monotonic() - spent
+        seed_key = jax.random.key(self.settings.seed)
+        stages = run_plan(
+            engine, problem, params, self.stages, self.done, seed_key, self._tied(net, problem, folder_of), self.report, progress
+        )
+        for number, stage, params, best_db in stages:
+            seconds = time.monotonic() - started
+            if stage.closes:
+                errors, powers = engine.errors(problem, params, *problem.test, stage.depth)
+                errors = np.asarray(errors)
+                inner = [float(to_db(e.sum() / np.sum(powers))) for e in errors[: stage.depth]]
+                meta = {"inner_nmse_db": inner, "selection_nmse_db": best_db}
+            else:
+                meta = {}
+            state = {
+                **meta, "stage": number, "name": stage.name, "depth": stage.depth, "seconds": seconds,
+                "steps": progress.steps, "rescues": progress.rescues,
+            }  # fmt: skip
+            self.folder.save(depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state)
+            if stage.closes:
+                self._add_point(
+                    stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
+                    parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
+                )  # fmt: skip
+        self.folder.delete(RESUME)
+        self._save_network(problem, net, params)
+
+    # -- what is stored
+
+    def _add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> None:
+        settings, statistics = self.settings, nmse(errors, powers)
+        network = settings.network
+        named = network.kind != "oracle"
+        statistics.pop("zero_samples")
+        row = {
+            "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
+            "tied": network.tied if named and settings.training.kind != "none" else None, "layer": layer, **statistics,
+            "problem": settings.problem.name, "instance": settings.problem.instance, "seed": settings.seed,
+            "test_samples": len(powers), **more,
+        }  # fmt: skip
+        self.folder.add_point(row)
+        self.report({
+            "event": "point", "layer": layer, "nmse_db": row["nmse_db"], "steps": row["steps"], "seconds": row["seconds"],
+        })  # fmt: skip
+
+    def _save_network(self, problem: Problem, net: Network, params: Parameters) -> None:
+        arrays = {**flatten(net, params, self.depth), "problem.A": np.asarray(problem.A)}
+        self.folder.save("network", arrays, {"depth": self.depth, "curve": self.curve.slug})
+
+    def _finished_stages(self) -> int:
+        """How many stages of the plan are done: one more than the number that the newest whole state carries."""
+        numbers = [self._stage_number(name) for name in self.folder.saved() if name == RESUME or name.startswith("depth_")]
+        return min(max([0, *numbers]), len(self.stages))
+
+    def _stage_number(self, name: str) -> int:
+        loaded = self.folder.load(name)
+        return 0 if loaded is None else int(loaded[1]["stage"]) + 1
+
+    def _state_after(self, number: int):
+        names = (RESUME, depth_name(self.stages[number].depth))
+        for name in names:
+            loaded = self.folder.load(name)
+            if loaded is not None and loaded[1]["stage"] == number:
+                return loaded
+        raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
+
+    def _tied(self, net: Network, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
+        """A function depth → tied parameters, or None for a network that is tied itself."""
+        from onsager_cli.run import tied_twin
+
+        twin = tied_twin(self.curve)
+        if twin is None:
+            return lambda depth: None
+        folder, tied_net = folder_of(twin), self._network(tied=True)
+
+        def tied_network(depth: int) -> Parameters:
+            loaded = folder.load(depth_name(depth))
+            if loaded is None:
+                raise RuntimeError(f"{folder.path}: the tied network of depth {depth} is gone")
+            start = tied_net.start(problem, depth)
+            return tied_net.fill(start, unflatten(tied_net, loaded[0]))
+
+        return tied_network
+
+    def _network(self, tied: bool | None = None) -> Network:
+        return network_of(self.settings, tied)
+
+    def _plan(self) -> list[Stage]:
+        net = self._network()
+        return plan(self.settings.training, self.depth, net.tied, net.new_leaves)
+
+
+def network_of(settings: Settings, tied: bool | None = None) -> Network:
+    """The network that the settings describe; `tied` overrules theirs."""
+    network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
+    return build_network(network, settings.shrinkage)
+
+
+def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
+    """The compiled programs for these settings, `chunk` steps to a call."""
+    training = settings.training
+    descent = training.descent if isinstance(training, FastTraining) else None
+    return Engine(
+        net,
+        batch=1 if isinstance(training, NoTraining) else training.batch,
+        chunk=chunk,
+        optimizer=descent.optimizer if descent else "adam",
+        theta_rate=descent.theta_rate if descent else 1.0,
+        clip=descent.clip if descent else None,
+        precision=settings.precision,
+    )
+
+
+def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:
+    """Parameters as they are stored: `B`, `layers.3.theta`, ... of the first `depth` layers."""
+    arrays = {}
+    for name, leaf in params.items():
+        if name in net.layered:
+            arrays |= {f"layers.{t}.{name}": np.asarray(leaf[t]) for t in range(depth)}
+        else:
+            arrays[name] = np.asarray(leaf)
+    return arrays
+
+
+def unflatten(net: Network, arrays: Mapping[str, np.ndarray]) -> Parameters:
+    """The inverse of `flatten`: leaves stacked over as many layers as there are."""
+    params: dict[str, Any] = {name: jnp.asarray(a) for name, a in arrays.items() if "." not in name}
+    for name in net.layered:
+        rows = []
+        while f"layers.{len(rows)}.{name}" in arrays:
+            rows.append(arrays[f"layers.{len(rows)}.{name}"])
+        params[name] = jnp.asarray(np.stack(rows))
+    return params

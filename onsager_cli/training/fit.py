@@ -1,0 +1,102 @@
+"""One stage of training, compiled once for a network, whatever the stage.
+
+What a stage varies - depth, which leaves of which layers learn, learning rates, number of steps - enters the
+compiled program as numbers, so the stages of a plan share one executable. Frozen leaves have mask 0: their
+gradient and their update are exactly zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
+from onsager_cli.problems import Problem
+
+
+def limit_outliers(factor: float | None) -> Callable[[Any], Any]:
+    """Per-sample clipping inside the backward pass, at `factor` times the batch's median cotangent norm.
+
+    One sample in a hundred carries most of the energy of LAMP's gradient: where a sample has not converged, the
+    Jacobians of the later layers multiply up. Clipped, the same batch gives a gradient with a fraction of the noise.
+    """
+    if factor is None:
+        return lambda cotangents: cotangents
+
+    def limit(cotangents):
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(c), axis=0) for c in jax.tree.leaves(cotangents)))
+        scale = jnp.minimum(1.0, factor * jnp.median(norm) / jnp.maximum(norm, 1e-30))
+        return jax.tree.map(lambda c: c * scale, cotangents)
+
+    return limit
+
+
+def optimizer(kind: str, theta_rate: float) -> optax.GradientTransformation:
+    """Direction of the update, before the learning rate: Adam for θ, Adam or Muon for the matrices.
+
+    `theta_rate` is the rate of θ relative to that of the matrices.
+    """
+    adam = optax.scale_by_adam()
+    if kind == "muon":
+        axes = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+        matrices = optax.contrib.scale_by_muon(weight_dimension_numbers=lambda p: jax.tree.map(lambda _: axes, p))
+    else:
+        matrices = adam
+    labels = lambda params: {name: "theta" if name == "theta" else "matrix" for name in params}
+    return optax.partition({"theta": optax.chain(adam, optax.scale(theta_rate)), "matrix": matrices}, labels)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The compiled programs for one network, problem size and batch."""
+
+    net: Network
+    batch: int
+    chunk: int
+    optimizer: str
+    theta_rate: float
+    clip: float | None
+    precision: str
+
+    def begin(self, problem: Problem, params: Parameters):
+        """Optimizer state and scratch for a stage that starts from `params`."""
+        return self._descent.init(params), scratch(self.net, problem, params, self.batch)
+
+    @property
+    def _descent(self) -> optax.GradientTransformation:
+        return optimizer(self.optimizer, self.theta_rate)
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=(2, 3, 4))
+    def steps(self, problem, params, state, buffers, masks, depth, first_learned, key, first_step, rates):
+        """`chunk` steps with learning rates `rates`, each on a fresh batch drawn from `key` and its step number."""
+        tx, limit = self._descent, limit_outliers(self.clip)
+
+        def step(carry, xs):
+            params, state, buffers = carry
+            number, rate = xs
+            x, y = problem.sample(jax.random.fold_in(key, number), self.batch)
+            loss, gradient, buffers = loss_and_gradient(
+                self.net, problem, params, x, y, depth, first_learned, buffers, limit
+            )
+            gradient = jax.tree.map(jnp.multiply, gradient, masks)
+            updates, state = tx.update(gradient, state, params)
+            params = jax.tree.map(lambda p, u, m: p - rate * m * u, params, updates, masks)
+            params = {**params, "theta": self.net.family.project(params["theta"])}
+            return (params, state, buffers), loss / jnp.sum(jnp.square(x))
+
+        with jax.default_matmul_precision(self.precision):
+            numbers = first_step + jnp.arange(self.chunk)
+            (params, state, buffers), ratio = jax.lax.scan(step, (params, state, buffers), (numbers, rates))
+        return params, state, buffers, ratio
+
+    @partial(jax.jit, static_argnums=0)
+    def errors(self, problem, params, x, y, depth):
+        """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,)."""
+        with jax.default_matmul_precision(self.precision):
+            return squared_errors(self.net, problem, params, x, y, depth), jnp.sum(jnp.square(x), axis=0)

@@ -1,0 +1,108 @@
+"""Training plans: which stages, in which order. A plan is data; fit.py runs any stage of any plan.
+
+A plan for T layers begins with the plan for T-1 layers, so a deeper network goes on where a shallower one ended.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from onsager_cli.schema import FastTraining, NoTraining, PaperTraining, Training
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the optimizer over a fixed set of leaves.
+
+    `begin` says what happens to the parameters before the first step: `grow` starts the new layer from the one
+    before it, `bootstrap` takes over the tied network of the same depth if that is better on the selection set
+    (Algorithm 3), `keep` leaves them. The stage ends after `steps`, or, if `patience` is not None, once that many
+    checks in a row (one every `check_every` steps) have brought no better NMSE. The best weights are kept.
+    """
+
+    name: str
+    depth: int  # layers of the network
+    new_only: bool  # only the leaves of the last layer learn, the rest is frozen
+    begin: str
+    rate: float
+    steps: int
+    check_every: int
+    cosine: bool = False
+    patience: int | None = None
+    closes: bool = False  # the last stage of its depth: its network is the point at this layer
+
+    @property
+    def work(self) -> float:
+        """Layers times steps, the measure of cost that the ETA uses."""
+        return float(self.depth * self.steps)
+
+    def rates(self, first: int, count: int) -> np.ndarray:
+        """Learning rates of steps `first` to `first + count - 1`."""
+        steps = np.arange(first, first + count)
+        shape = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
+        return (self.rate * shape).astype(np.float32)
+
+
+def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
+    """The stages for a network of `depth` layers; `new_leaves` names what a new layer learns, such as "θ"."""
+    if isinstance(training, NoTraining):
+        return []
+    stages = _paper if isinstance(training, PaperTraining) else _fast
+    return [stage for t in range(1, depth + 1) for stage in stages(training, t, tied, new_leaves)]
+
+
+def _layers(t: int) -> str:
+    return "layer 1: all" if t == 1 else f"layers 1-{t}: all"
+
+
+def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
+    """Algorithm 2 (tied) and 3 (untied): the new layer alone, then all, each with its refinements."""
+    phases = [(f"layer {t}: {new_leaves}", True, training.rate_new)] if t > 1 else []
+    phases += [(_layers(t), False, training.rate_new if t == 1 else training.rate_all)]
+    for name, new_only, rate in phases:
+        for refinement in range(training.refinements + 1):
+            first = refinement == 0
+            begin = "keep" if not first else "grow" if new_only or t == 1 else "keep" if tied else "bootstrap"
+            yield Stage(
+                name=name if first else f"{name}, refinement {refinement}",
+                depth=t,
+                new_only=new_only,
+                begin=begin,
+                rate=rate * training.refinement_factor**refinement,
+                steps=training.max_steps,
+                check_every=training.check_every,
+                patience=round(training.patience * training.patience_growth**refinement),
+                closes=not new_only and refinement == training.refinements,
+            )
+
+
+def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
+    """One cosine decay over all leaves for each depth; an untied network learns its new layer first."""
+    descent = training.descent
+    steps, rate = (values[min(t, len(values)) - 1] for values in (descent.steps, descent.rates))
+    if not tied and t > 1 and training.steps_new:
+        yield Stage(
+            name=f"layer {t}: {new_leaves}",
+            depth=t,
+            new_only=True,
+            begin="grow",
+            rate=rate,
+            steps=training.steps_new,
+            check_every=training.check_every,
+            cosine=True,
+        )
+        begin = "bootstrap"
+    else:
+        begin = "grow" if tied or t == 1 else "grow or bootstrap"
+    yield Stage(
+        name=_layers(t),
+        depth=t,
+        new_only=False,
+        begin=begin,
+        rate=rate,
+        steps=steps,
+        check_every=training.check_every,
+        cosine=True,
+        closes=True,
+    )

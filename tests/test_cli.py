@@ -1,0 +1,376 @@
+"""The command: help without heavy imports, exit codes, sweeps, completion."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+import onsager_cli
+from onsager_cli import catalog, completion
+from onsager_cli.cli import VERBS, main
+from onsager_cli.errors import UserError
+
+HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONSAGER_DEBUG", raising=False)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Stands in for `onsager_cli.run`, so that the command is tested without training; notes what it is asked."""
+    fake = types.ModuleType("onsager_cli.run")
+    asked: list = []
+
+    def train(experiment, report):
+        asked.append(experiment)
+        if failure := fake.failures.get(experiment.curves[0].settings.seed):
+            raise failure
+        return []
+
+    fake.asked, fake.failures = asked, {}  # type: ignore[attr-defined]
+    fake.train = train  # type: ignore[attr-defined]
+    fake.plot = lambda experiment: ([experiment.output / f"{experiment.name}.pdf"], ["oracle"])  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "onsager_cli.run", fake)
+    monkeypatch.setattr(onsager_cli, "run", fake, raising=False)
+    return fake
+
+
+def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
+    """Runs Python code in a fresh interpreter, where nothing heavy is imported yet."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+
+
+class TestLightVerbs:
+    @pytest.mark.parametrize(
+        "arguments",
+        [[], ["--help"], ["--version"], ["train", "--help"], ["list"], ["completion", "bash"],
+         ["completion", "--words", "onsager train +experiment="]],
+    )  # fmt: skip
+    def test_import_nothing_heavy(self, arguments):
+        result = python(
+            "import sys; from onsager_cli.cli import main; "
+            f"code = main({arguments!r}); print([m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines()[-1] == "[]"
+
+    def test_plot_and_its_mistakes_do_without_jax(self):
+        result = python(
+            "import sys; from onsager_cli.cli import main; main(['plot', 'seed=x']); print('jax' in sys.modules)"
+        )
+        assert result.stdout == "False\n"
+
+    def test_the_module_is_the_command(self):
+        command = [sys.executable, "-m", "onsager_cli", "--version"]
+        assert subprocess.check_output(command, text=True) == f"onsager {onsager_cli.__version__}\n"
+
+    def test_alone_it_names_the_verbs_and_three_examples(self, capsys):
+        assert main([]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        for name, verb in VERBS.items():
+            assert f"  onsager {name:<11} {verb.summary}" in lines
+        examples = lines[lines.index("Examples:") + 1 :][:3]
+        assert all(line.startswith("  onsager ") for line in examples)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_every_verb_has_help(self, verb, capsys):
+        assert main([verb, "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"usage: onsager {verb}")
+
+    def test_list_names_every_option_with_a_title(self, capsys):
+        assert main(["list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        for group in catalog.GROUPS:
+            for name in catalog.config_files(group):
+                (line,) = [line for line in lines if line.split()[:1] == [name]]
+                assert len(line.split(maxsplit=1)[1]) > 10
+
+    def test_list_of_one_section(self, capsys):
+        assert main(["list", "networks"]) == 0
+        assert "lamp" in (out := capsys.readouterr().out)
+        assert "kappa15" not in out
+
+    def test_list_in_the_order_of_the_paper(self):
+        names = list(catalog.config_files("experiment"))
+        assert names.index("fig9") < names.index("fig10")
+
+    def test_a_reader_that_leaves_early(self):
+        command = f"{sys.executable} -m onsager_cli list | head -c 1; exit ${{PIPESTATUS[0]}}"
+        result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+class TestTrain:
+    def test_trains_then_draws(self, engine, capsys):
+        assert main(["train", "+experiment=quick", "output=o"]) == 0
+        out, err = capsys.readouterr()
+        assert [experiment.name for experiment in engine.asked] == ["quick"]
+        assert out == "o/quick.pdf\n"
+        assert err == "missing in quick: oracle\n"
+
+    def test_prints_the_config(self, engine, capsys):
+        assert main(["train", "problem=kappa15", "--cfg", "job"]) == 0
+        assert "kappa: 15" in capsys.readouterr().out
+        assert engine.asked == []
+        assert os.listdir() == []
+
+    def test_record_tells_what_it_wrote(self, engine, capsys):
+        engine.record = lambda experiment: ([Path("experiments/fig8/README.md")], [])
+        assert main(["record", "+experiment=fig8"]) == 0
+        assert capsys.readouterr().out == "experiments/fig8/README.md\n"
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        ("failure", "code", "line"),
+        [
+            (UserError("problem.N must be smaller"), 2, "onsager: problem.N must be smaller\n"),
+            (
+                KeyboardInterrupt(),
+                130,
+                "onsager: stopped; the same command goes on: onsager train 'plot.formats=[png]'\n",
+            ),
+            (
+                RuntimeError("two\nlines"),
+                1,
+                "onsager: RuntimeError: two lines (ONSAGER_DEBUG=1 shows the traceback)\n",
+            ),
+        ],
+    )
+    def test_failures(self, engine, capsys, failure, code, line):
+        engine.failures[0] = failure
+        assert main(["train", "plot.formats=[png]"]) == code
+        assert capsys.readouterr().err == line
+
+    @pytest.mark.parametrize("failure", [UserError("mistake"), RuntimeError("crash")])
+    def test_debug_shows_the_traceback(self, engine, capsys, monkeypatch, failure):
+        monkeypatch.setenv("ONSAGER_DEBUG", "1")
+        engine.failures[0] = failure
+        main(["train"])
+        err = capsys.readouterr().err
+        assert "Traceback" in err
+        assert err.splitlines()[-1].startswith("onsager: ")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_signals_end_a_training_in_order(self, tmp_path, number, code):
+        script = (
+            "import sys, time, types\n"
+            "fake = types.ModuleType('onsager_cli.run')\n"
+            "def train(experiment, report):\n"
+            "    try:\n        print('training', flush=True)\n        time.sleep(60)\n"
+            "    finally:\n        print('cleaned up', flush=True)\n"
+            "fake.train = train\n"
+            "import onsager_cli; sys.modules['onsager_cli.run'] = onsager_cli.run = fake\n"
+            "from onsager_cli.cli import main; sys.exit(main(['train']))\n"
+        )
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "training\n"
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (code, "cleaned up\n")
+        assert err == "onsager: stopped; the same command goes on: onsager train\n"
+
+
+class TestSweep:
+    def test_runs_the_product(self, engine, capsys):
+        command = "sweep problem=gaussian,kappa15 network=lamp shrinkage=bg,pwlin network.depth=2"
+        assert main(command.split()) == 0
+        assert [experiment.name for experiment in engine.asked] == [
+            "lamp_tied_bg-gaussian",
+            "lamp_tied_pwlin-gaussian",
+            "lamp_tied_bg-kappa15",
+            "lamp_tied_pwlin-kappa15",
+        ]
+        assert {experiment.curves[0].settings.network.depth for experiment in engine.asked} == {2}
+        assert "job 4/4: problem=kappa15 network=lamp shrinkage=pwlin" in capsys.readouterr().err
+
+    def test_over_experiments(self, engine):
+        assert main(["sweep", "+experiment=fig8,fig9", "network.depth=2"]) == 0
+        assert [experiment.name for experiment in engine.asked] == ["fig8", "fig9"]
+
+    def test_over_a_range_and_a_glob(self, engine):
+        assert main(["sweep", "seed=range(0,2)", "problem=glob(kappa*)"]) == 0
+        jobs = [experiment.curves[0].settings for experiment in engine.asked]
+        assert {(job.seed, job.problem.name) for job in jobs} == {
+            (0, "kappa15"), (0, "kappa100"), (1, "kappa15"), (1, "kappa100"),
+        }  # fmt: skip
+
+    def test_finds_the_own_conf(self, engine):
+        Path("conf/problem").mkdir(parents=True)
+        Path("conf/problem/small.yaml").write_text("defaults: [gaussian]\nname: small\nN: 50\nM: 25\n")
+        assert main(["sweep", "problem=small,gaussian"]) == 0
+        assert [experiment.curves[0].settings.problem.N for experiment in engine.asked] == [50, 500]
+
+    def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
+        assert main(["sweep", "network.depth=3,2,0"]) == 2
+        assert engine.asked == []
+        assert capsys.readouterr().err == "onsager: network.depth must be at least 1, got 0\n"
+
+    @pytest.mark.parametrize(("failure", "code"), [(UserError("disk full"), 2), (RuntimeError("crash"), 1)])
+    def test_a_job_that_fails_does_not_stop_the_others(self, engine, capsys, failure, code):
+        engine.failures[1] = failure
+        assert main(["sweep", "seed=0,1,2"]) == code
+        assert len(engine.asked) == 3
+        assert str(failure) in capsys.readouterr().err.splitlines()[-1]
+
+    def test_leaves_the_process_as_it_was(self, engine):
+        argv, environment = list(sys.argv), dict(os.environ)
+        main(["sweep", "seed=0,1"])
+        assert (sys.argv, dict(os.environ)) == (argv, environment)
+        assert main(["sweep", "seed=0,1"]) == 0
+
+
+@pytest.mark.slow
+class TestProcessPool:
+    """The joblib launcher (extra `sweep`), with real, tiny trainings: its jobs run in processes of their own."""
+
+    SIZE = (
+        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "network=amp", "network.depth=2", "problem.N=20",
+        "problem.M=10", "problem.selection_samples=8", "problem.test_samples=8", "plot.formats=[png]",
+    )  # fmt: skip
+
+    @pytest.fixture(autouse=True)
+    def launcher(self):
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+
+    @staticmethod
+    def onsager(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "onsager_cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def test_runs_the_product(self):
+        result = self.onsager("sweep", *self.SIZE, "problem=gaussian,kappa15", "shrinkage=bg,soft")
+        assert result.returncode == 0, result.stderr
+        drawn = {path.name for path in Path("outputs/figures").glob("*/*.png")}
+        assert drawn == {
+            f"amp_{label}-{name}.png" for label in ("bg", "l1") for name in ("gaussian", "kappa15")
+        }
+
+    def test_a_mistake_that_only_a_job_can_find_comes_back(self):
+        Path("outputs").mkdir()
+        Path("outputs/curves").write_text("a file where a folder has to be")
+        result = self.onsager("sweep", *self.SIZE, "seed=0,1")
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.splitlines()[-1].startswith("onsager: cannot")
+
+
+def words(line: str) -> list[str]:
+    return completion.candidates(line)
+
+
+class TestCompletion:
+    def test_verbs(self):
+        assert words("onsager ") == list(VERBS)
+        assert words("onsager tr") == ["train"]
+        assert words("onsager --v") == ["--version"]
+
+    def test_experiments(self):
+        known = list(catalog.config_files("experiment"))
+        assert words("onsager train +experiment=") == [f"+experiment={name}" for name in known]
+        assert words("onsager plot experiment=fig1") == ["experiment=fig10", "experiment=fig11"]
+
+    def test_options_also_after_a_comma(self):
+        assert words("onsager sweep problem=gaussian,kappa1") == [
+            "problem=gaussian,kappa15",
+            "problem=gaussian,kappa100",
+        ]
+
+    def test_keys_of_the_options_on_the_line(self):
+        assert "network.onsager=" in words("onsager train network.")
+        assert "network.onsager=" not in words("onsager train network=lista network.")
+        assert "training.patience=" in words("onsager train training=paper training.p")
+
+    def test_a_key_that_is_set_is_not_offered_again(self):
+        assert "seed=" in words("onsager train ")
+        assert "seed=" not in words("onsager train seed=1 ")
+
+    def test_values(self):
+        assert words("onsager train network.tied=") == ["network.tied=true", "network.tied=false"]
+        assert words("onsager train precision=hi") == ["precision=highest", "precision=high"]
+
+    def test_the_other_verbs(self):
+        assert words("onsager list sh") == ["shrinkages"]
+        assert words("onsager completion ") == list(completion.SCRIPTS)
+
+    def test_own_conf(self):
+        Path("conf/experiment").mkdir(parents=True)
+        Path("conf/experiment/mine.yaml").write_text("curves: {}\n")
+        assert words("onsager train +experiment=m") == ["+experiment=mine"]
+
+    @pytest.mark.parametrize(
+        "line", ["", "onsager", "onsager x ", "onsager train a=b=c", "onsager train 'q", "onsager bench "]
+    )
+    def test_never_fails(self, line):
+        assert isinstance(words(line), list)
+
+    @pytest.fixture
+    def command(self, tmp_path, monkeypatch):
+        """A folder with `onsager` first on the path, for the shells."""
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        script = folder / "onsager"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m onsager_cli "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+    @pytest.mark.parametrize(
+        ("line", "replies"),
+        [
+            ("onsager tra", ["train"]),
+            ("onsager train +experiment=fig1", ["fig10", "fig11"]),
+            ("onsager train seed=", []),
+        ],
+    )
+    def test_in_bash(self, command, line, replies):
+        script = (
+            f"{completion.SCRIPTS['bash']}\ncompopt() {{ :; }}\nCOMP_LINE='{line}'\nCOMP_POINT=${{#COMP_LINE}}\n"
+            '_onsager\nfor reply in "${COMPREPLY[@]}"; do echo "$reply"; done'
+        )
+        out = subprocess.check_output(["bash", "-c", script], text=True)
+        assert out.split() == replies
+
+    @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
+    def test_in_fish(self, command):
+        script = f"{completion.SCRIPTS['fish']}\ncomplete -C 'onsager train +experiment=fig1'"
+        out = subprocess.check_output(["fish", "--no-config", "-c", script], text=True)
+        assert out.split() == ["+experiment=fig10", "+experiment=fig11"]
+
+    @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
+    def test_in_zsh(self, command):
+        """Asks a zsh on a terminal of its own, since its completion runs nowhere else."""
+        import pty
+        import select
+
+        process, terminal = pty.fork()
+        if process == 0:
+            os.execvpe("zsh", ["zsh", "-f"], {**os.environ, "TERM": "dumb"})
+        try:
+            setup = "autoload -Uz compinit && compinit -u -D; PS1=; source <(onsager completion zsh); echo re''ady\n"
+            os.write(terminal, setup.encode())
+            seen, asked, end = "", False, time.monotonic() + 20
+            while "network.depth=" not in seen and time.monotonic() < end:
+                if select.select([terminal], [], [], 0.1)[0]:
+                    seen += os.read(terminal, 65536).decode(errors="replace").replace("\a", "")
+                if "ready" in seen and not asked:
+                    os.write(terminal, b"onsager train network.d\t")
+                    asked = True
+            assert "network.depth=" in seen
+        finally:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            os.close(terminal)

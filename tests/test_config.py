@@ -1,0 +1,295 @@
+"""From overrides to settings: composition, who wins, what identifies a curve, the user's own conf."""
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onsager_cli import catalog, schema
+from onsager_cli.compose import composer, parse
+from onsager_cli.config import NoTraining, PaperTraining, load_experiment, slug_of
+from onsager_cli.errors import UserError
+
+FIGURES = ("fig8", "fig9", "fig10", "fig11")
+
+
+def only_curve(*overrides: str):
+    (curve,) = load_experiment(overrides).curves
+    return curve
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """Every test runs in an empty working directory, where no ./conf is found unless the test writes one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+class TestOneCurve:
+    def test_defaults(self):
+        experiment = load_experiment([])
+        (curve,) = experiment.curves
+        assert (experiment.single, curve.slug, experiment.name) == (
+            True,
+            "lamp_tied_bg",
+            "lamp_tied_bg-gaussian",
+        )
+        assert (curve.settings.problem.N, curve.settings.problem.M) == (500, 250)
+
+    @pytest.mark.parametrize(
+        ("overrides", "slug"),
+        [
+            ("network=lamp network.tied=false shrinkage=pwlin", "lamp_untied_pwlin"),
+            ("network=lamp shrinkage=soft", "lamp_tied_l1"),
+            ("network=lamp network.onsager=false", "lamp_tied_bg_no_onsager"),
+            ("network=lista", "lista_tied"),
+            ("network=lista network.tied=false", "lista_untied"),
+            ("network=lista training=none", "ista"),
+            ("network=amp", "amp_l1"),
+            ("network=amp shrinkage=bg", "amp_bg"),
+            ("network=lamp shrinkage=bg training=none", "amp_bg"),
+            ("network=oracle", "oracle"),
+        ],
+    )
+    def test_slug(self, overrides, slug):
+        assert only_curve(*overrides.split()).slug == slug
+
+    def test_amp_uses_the_minimax_threshold_and_a_named_shrinkage_its_own_start(self):
+        assert only_curve("network=amp").settings.shrinkage.theta == (1.0, 1.1402)
+        assert only_curve("network=amp", "shrinkage=bg").settings.shrinkage == only_curve().settings.shrinkage
+
+    def test_the_order_of_overrides_does_not_matter(self):
+        words = ["problem=kappa15", "network=lamp", "shrinkage=exp", "network.depth=4", "training=paper"]
+        assert only_curve(*words) == only_curve(*reversed(words))
+
+    @pytest.mark.parametrize("problem", catalog.config_files("problem"))
+    @pytest.mark.parametrize("network", catalog.config_files("network"))
+    def test_every_network_on_every_problem(self, problem, network):
+        settings = only_curve(f"problem={problem}", f"network={network}").settings
+        assert (settings.problem.name, settings.network.name) == (problem, network)
+
+    @pytest.mark.parametrize("name", set(catalog.config_files("shrinkage")) - {"threshold"})
+    def test_every_shrinkage_in_lamp(self, name):
+        shrinkage = only_curve(f"shrinkage={name}").settings.shrinkage
+        assert len(shrinkage.theta) == len(schema.FAMILIES[shrinkage.family])
+
+    @pytest.mark.parametrize("name", catalog.config_files("training"))
+    def test_every_schedule(self, name):
+        assert only_curve(f"training={name}").settings.training.kind == name
+
+
+class TestExperiments:
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_every_curve_is_what_its_name_says(self, name):
+        for curve in load_experiment([f"+experiment={name}"]).curves:
+            assert slug_of(curve.settings) == curve.slug
+
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_figures_use_the_published_instances(self, name):
+        problems = {curve.settings.problem for curve in load_experiment([f"+experiment={name}"]).curves}
+        assert {problem.instance for problem in problems} == {"authors2017"}
+        assert {problem.kappa for problem in problems} == {None if name in ("fig8", "fig10") else 15.0}
+
+    def test_depths_of_fig8(self):
+        depths = {
+            curve.slug: curve.settings.network.depth for curve in load_experiment(["+experiment=fig8"]).curves
+        }
+        assert depths.pop("amp_l1") == 30
+        assert set(depths.values()) == {20}
+        assert len(depths) == 4
+
+    def test_figures_of_one_problem_share_their_curves(self):
+        by_slug = [
+            {curve.slug: curve.identity() for curve in load_experiment([f"+experiment={name}"]).curves}
+            for name in ("fig8", "fig10")
+        ]
+        shared = by_slug[0].keys() & by_slug[1].keys()
+        assert shared == {"lista_tied", "lamp_tied_l1"}
+        for slug in shared:
+            assert by_slug[0][slug] == by_slug[1][slug]
+
+    def test_the_command_line_wins_where_a_curve_has_the_key(self):
+        curves = load_experiment(["+experiment=fig10", "network.depth=3", "seed=7"]).curves
+        assert {curve.settings.network.depth for curve in curves} == {3, None}
+        assert {curve.settings.seed for curve in curves} == {7}
+
+    def test_nobody_trains_amp_or_the_oracle(self):
+        curves = load_experiment(["+experiment=quick", "training=paper", "training.batch=7"]).curves
+        for curve in curves:
+            trained = isinstance(curve.settings.training, PaperTraining)
+            assert trained is (curve.slug not in ("amp_l1", "oracle"))
+            assert isinstance(curve.settings.training, PaperTraining | NoTraining)
+
+    def test_the_command_line_wins_over_the_schedule_of_a_curve(self):
+        write(
+            "conf/experiment/mine.yaml",
+            "# @package _global_\ncurves:\n  a: network=lamp training=paper training.batch=9\n"
+            "  b: network=lamp training=none\n",
+        )
+        for command, kind, batch in ([], "paper", 9), (["training=fast", "training.batch=7"], "fast", 7):
+            a, b = (
+                curve.identity()["training"]
+                for curve in load_experiment(["+experiment=mine", *command]).curves
+            )
+            assert (a["kind"], a["batch"]) == (kind, batch)
+            assert b == {"kind": "none"}
+
+    def test_only(self):
+        curves = load_experiment(["+experiment=fig10", "only=[oracle,lista_tied]"]).curves
+        assert [curve.slug for curve in curves] == ["lista_tied", "oracle"]
+
+    def test_hidden_curves_are_trained(self):
+        experiment = load_experiment(["+experiment=fig10"])
+        assert set(experiment.figure.hidden) < {curve.slug for curve in experiment.curves}
+
+    def test_without_a_plus(self):
+        assert load_experiment(["experiment=fig8"]).name == "fig8"
+
+    def test_a_curve_added_on_the_command_line(self):
+        curves = load_experiment(["+experiment=quick", "+curves.mine='network=lamp shrinkage=exp'"]).curves
+        assert curves[-1].slug == "mine"
+        assert curves[-1].settings.shrinkage.family == "exp"
+
+
+class TestIdentity:
+    def test_is_plain_json(self):
+        identity = only_curve("shrinkage=pwlin").identity()
+        assert json.loads(json.dumps(identity)) == identity
+
+    @pytest.mark.parametrize("same", ["network.depth=3", "output=elsewhere", "plot.formats=[png]"])
+    def test_leaves_out_what_does_not_decide_the_numbers(self, same):
+        assert only_curve(same).identity() == only_curve().identity()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            "seed=1", "precision=high", "problem=kappa15", "problem.snr_db=30", "problem.test_samples=10",
+            "network.tied=false", "network.onsager=false", "shrinkage=exp", "shrinkage.theta=[1,2]",
+            "training=paper", "training.batch=10",
+        ],
+    )  # fmt: skip
+    def test_holds_what_decides_the_numbers(self, other):
+        assert only_curve(other).identity() != only_curve().identity()
+
+    def test_names_do_not_count(self):
+        assert only_curve("network=amp", "shrinkage=bg").identity() == only_curve("training=none").identity()
+
+    def test_an_oracle_has_no_shrinkage(self):
+        assert (
+            only_curve("network=oracle", "shrinkage=exp").identity()
+            == only_curve("network=oracle").identity()
+        )
+
+    def test_a_matrix_counts_by_its_content(self):
+        for name, text in (("a.csv", "1,2\n"), ("b.csv", "1,2\n"), ("c.csv", "1,3\n")):
+            write(name, text)
+        a, b, c = (only_curve(f"problem.matrix={name}").identity() for name in ("a.csv", "b.csv", "c.csv"))
+        assert a == b != c
+
+
+class TestOwnConf:
+    def test_is_searched(self):
+        write("conf/problem/small.yaml", "# title: Mine\ndefaults: [gaussian]\nname: small\nN: 50\nM: 25\n")
+        write(
+            "conf/experiment/mine.yaml",
+            "# @package _global_\n# title: My figure\ndefaults:\n  - override /problem: small\n"
+            "curves:\n  short: network=lamp network.depth=2\n  lista: network=lista network.depth=1\n",
+        )
+        experiment = load_experiment(["+experiment=mine"])
+        assert [curve.slug for curve in experiment.curves] == ["short", "lista"]
+        assert {curve.settings.problem.N for curve in experiment.curves} == {50}
+        assert experiment.figure.name == "mine"
+        assert "My figure" in catalog.listing(["experiments"])
+
+    def test_in_a_folder_with_an_awkward_name(self, tmp_path, monkeypatch):
+        folder = tmp_path / "it's, a=folder {x} ä"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        write("conf/problem/small.yaml", "defaults: [gaussian]\nN: 50\nM: 25\n")
+        assert only_curve("problem=small").settings.problem.N == 50
+
+    def test_values_may_refer_to_each_other(self):
+        write("conf/problem/small.yaml", "defaults: [gaussian]\nN: 60\nM: ${problem.N}\n")
+        assert only_curve("problem=small", "problem.N=70").settings.problem.M == 70
+
+    def test_a_config_yaml_of_another_program_changes_nothing(self):
+        write("conf/config.yaml", "model: resnet\n")
+        assert only_curve().slug == "lamp_tied_bg"
+
+
+def test_values_are_set_as_hydra_sets_them():
+    """Values are set on a copy to save compositions; Hydra, composing the same from the start, is the oracle."""
+    values = [
+        "network.depth=3",
+        "seed=4",
+        "shrinkage.theta=[3,1]",
+        "output='a b'",
+        "plot.formats=[png]",
+        "only=null",
+    ]
+    hydra_own = [f"++{item}" for item in values]
+    with composer() as compose:
+        groups = parse(["problem=kappa15", "network=lamp"])
+        assert compose(groups, parse(values)) == compose(groups, parse(hydra_own))
+
+
+def test_a_plugin_brings_its_own_keys(monkeypatch):
+    entry = EntryPoint("gated", "nowhere_to_import_from", "onsager.networks")
+    monkeypatch.setattr(schema, "entry_points", lambda group: [entry] if group == "onsager.networks" else [])
+    write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\nwidth: 3\n")
+    curve = only_curve("network=gated", "training=paper")
+    assert curve.settings.network.options == {"width": 3}
+    assert curve.identity()["network"] == {"kind": "gated", "options": {"width": 3}}
+
+
+HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+KEYS = [
+    "problem", "network", "shrinkage", "training", "+experiment", "problem.N", "problem.M", "problem.gamma",
+    "problem.kappa", "problem.instance", "network.depth", "network.tied", "shrinkage.theta", "training.batch", "seed",
+    "only", "figure", "curves", "+curves.x", "plot.formats", "output", "~network.depth", "++network.kind", "+a.b",
+    "hydra.searchpath", "hydra/launcher", "hydra.run.dir", "problem@x", "network.depth.deeper",
+]  # fmt: skip
+VALUES = [
+    "gaussian", "kappa15", "lamp", "lista", "oracle", "bg", "soft", "paper", "none", "fig8", "quick", "0", "-1", "3",
+    "1e400", "nan", "0.5", "null", "true", "", "[1,2]", "[lista_tied]", "{a:1}", "${seed}", "${nothing}", "a,b", "'",
+    "../x", "authors2017", "???", "'network=lamp'", "range(3)", "glob(*)", "é", "\x00",
+]  # fmt: skip
+OVERRIDE = st.one_of(
+    st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES)),
+    st.builds("{}={}".format, st.sampled_from(KEYS), st.text(max_size=6)),
+    st.text(max_size=12),
+)
+
+
+def complaint(overrides: list[str]) -> str | None:
+    """What is wrong with the overrides, or None."""
+    try:
+        load_experiment(overrides)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def one_line_or_none(text: str | None) -> bool:
+    return text is None or (len(text.splitlines()) == 1 and bool(text.strip()))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=HEALTH)
+@given(st.lists(OVERRIDE, max_size=4))
+def test_random_overrides_load_or_say_why(overrides):
+    assert one_line_or_none(complaint(overrides))
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None, suppress_health_check=HEALTH)
+@given(st.lists(OVERRIDE, max_size=4))
+def test_many_random_overrides_load_or_say_why(overrides):
+    assert one_line_or_none(complaint(overrides))

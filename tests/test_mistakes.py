@@ -1,0 +1,183 @@
+"""Every mistake of a user: one line on stderr that names it, exit code 2, no traceback, nothing on stdout."""
+
+import errno
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from onsager_cli import files
+from onsager_cli.cli import main
+
+# Command line (as typed after `onsager`) and what the line has to name.
+MISTAKES = {
+    "verb": ("trian", ["trian", "did you mean train?"]),
+    "option": ("train --depth 3", ["--depth", "key=value"]),
+    "option of plot": ("plot --cfg job", ["--cfg"]),
+    "cfg": ("train --cfg everything", ["--cfg must be job, hydra or all", "everything"]),
+    "section of list": ("list experiment", ["experiment", "did you mean experiments?"]),
+    "shell": ("completion powershell", ["bash, zsh or fish", "powershell"]),
+    "record without experiment": ("record network=lamp", ["+experiment"]),
+    "no equals sign": ("train depth", ["'depth'", "key=value"]),
+    "broken list": ("train shrinkage.theta=[1,2", ["shrinkage.theta=[1,2"]),
+    "key": ("train network.dpeth=3", ["network.dpeth", "did you mean network.depth?"]),
+    "key without its group": ("train depth=3", ["unknown key 'depth'", "did you mean network.depth?"]),
+    "key that is nothing": ("train network.colour=3", ["network.colour", "network has depth, kind"]),
+    "key of another network": ("train network=lista network.onsager=false", ["network.onsager"]),
+    "key of another schedule": ("train training=fast training.patience=3", ["training.patience"]),
+    "added key": ("train +network.dpeth=3", ["network.dpeth", "did you mean depth?"]),
+    "added top-level key": ("train +sed=3", ["unknown key 'sed'", "did you mean seed?"]),
+    "removed key": ("train ~network.depth", ["network.depth is missing"]),
+    "removed group": ("train ~problem", ["problem cannot be removed"]),
+    "key twice": ("train seed=1 seed=2", ["seed is set twice", "seed=2"]),
+    "group": ("train netwrok=lamp", ["netwrok", "did you mean network?"]),
+    "option of a group": ("train problem=gausian", ["gausian", "did you mean gaussian?", "kappa15"]),
+    "shrinkage": ("train shrinkage=spine", ["spine", "did you mean spline?"]),
+    "plus on a group": ("train +problem=kappa15", ["write problem=kappa15"]),
+    "experiment": ("train +experiment=figure10", ["figure10", "did you mean fig10?"]),
+    "experiment without a plus": ("plot experiment=fgi10", ["fgi10", "did you mean fig10?"]),
+    "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["hydra/launcher/jobslib"]),
+    "depth zero": ("train network.depth=0", ["network.depth", "at least 1", "got 0"]),
+    "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
+    "depth as text": ("train network.depth=deep", ["network.depth", "whole number", "'deep'"]),
+    "tied as text": ("train network.tied=maybe", ["network.tied", "true or false", "'maybe'"]),
+    "kappa below one": (
+        "train problem=kappa15 problem.kappa=0.5",
+        ["problem.kappa", "at least 1", "got 0.5"],
+    ),
+    "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
+    "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "between 0 and 1", "got -0.1"]),
+    "snr as text": ("train problem.snr_db=high", ["problem.snr_db", "number", "'high'"]),
+    "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),
+    "tall matrix with kappa": (
+        "train problem=kappa15 problem.M=600",
+        ["problem.M", "problem.N=500", "got 600"],
+    ),
+    "no samples": ("train problem.test_samples=0", ["problem.test_samples", "at least 1", "got 0"]),
+    "instance": ("train problem.instance=authors", ["authors2017", "'authors'"]),
+    "published instance, other size": (
+        "train problem.instance=authors2017 problem.N=100 problem.M=50",
+        ["problem.N", "500", "authors2017", "got 100"],
+    ),
+    "published instance, other kappa": ("train +experiment=fig9 problem.kappa=7", ["problem.kappa", "got 7"]),
+    "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
+    "matrix of unknown kind": ("train problem.matrix=a.pkl", ["problem.matrix", ".npy", "a.pkl"]),
+    "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista or oracle", "'transformer'"]),
+    "family": ("train shrinkage.family=soft_threshold", ["shrinkage.family", "'soft_threshold'"]),
+    "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
+    "parameter out of range": ("train shrinkage.theta=[-1,2]", ["shrinkage.theta", "greater than 0", "bg"]),
+    "knots in wrong order": (
+        "train shrinkage=pwlin shrinkage.theta=[4,2,0.1,1.5,0.95]",
+        ["shrinkage.theta", "rising order"],
+    ),
+    "parameters as text": ("train shrinkage.theta=[a,b]", ["shrinkage.theta", "2 numbers"]),
+    "lista with another shrinkage": (
+        "train network=lista shrinkage=bg",
+        ["network=lista", "threshold", "bg"],
+    ),
+    "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
+    "batch": ("train training.batch=0", ["training.batch", "got 0"]),
+    "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
+    "seed": ("train seed=-1", ["seed", "got -1"]),
+    "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),
+    "format": ("plot plot.formats=[pdf,jpg]", ["plot.formats", "pdf, svg or png", "jpg"]),
+    "alternatives without sweep": (
+        "train problem=gaussian,kappa15",
+        ["problem=gaussian,kappa15", "onsager sweep"],
+    ),
+    "one job of a sweep": ("sweep problem=gaussian,kapa15", ["kapa15", "did you mean kappa15?"]),
+    "one combination of a sweep": ("sweep network=lamp,lista shrinkage=bg", ["network=lista", "threshold"]),
+    "curve": ("train +experiment=fig10 only=[lamp_tied_gb]", ["lamp_tied_gb", "did you mean lamp_tied_bg?"]),
+    "only nothing": ("train +experiment=fig10 only=[]", ["only=[]"]),
+    "only without experiment": ("train only=[oracle]", ["+experiment"]),
+    "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
+    "name that leaves the folder": ("plot +experiment=quick figure.name=../../x", ["figure.name", "../../x"]),
+    "curve name that leaves the folder": ("train '+curves={../x: network=lamp}'", ["../x"]),
+    "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
+    "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
+    "empty output": ("train output=''", ["output", "text"]),
+    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
+    "output of a sweep": (
+        "sweep seed=1,2 output=/dev/null/results",
+        ["/dev/null/results", "Not a directory"],
+    ),
+}
+
+
+def said(capsys: pytest.CaptureFixture[str], command: str) -> str:
+    """Runs a command that has to fail as a mistake and returns its one line on stderr."""
+    code = main(shlex.split(command))
+    out, err = capsys.readouterr()
+    assert code == 2, err
+    assert out == ""
+    assert err.startswith("onsager: ")
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1, err
+    return err
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONSAGER_DEBUG", raising=False)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(name, capsys):
+    command, fragments = MISTAKES[name]
+    line = said(capsys, command)
+    for fragment in fragments:
+        assert fragment in line
+    assert os.listdir() == [], "a mistake leaves nothing behind"
+
+
+def test_own_option_with_the_name_of_a_built_in_one(capsys):
+    Path("conf/problem").mkdir(parents=True)
+    Path("conf/problem/gaussian.yaml").write_text("N: 3\n")
+    assert "conf/problem/gaussian.yaml" in said(capsys, "train")
+
+
+def test_own_yaml_that_is_broken(capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("# @package _global_\ncurves: [\n")
+    line = said(capsys, "train +experiment=mine")
+    assert "mine.yaml" in line
+    assert "line 3" in line
+
+
+def test_own_experiment_with_a_wrong_curve(capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ncurves:\n  good: network=lamp\n  bad: network=lamp network.dpeth=3\n"
+    )
+    line = said(capsys, "train +experiment=mine")
+    assert "curve bad" in line
+    assert "did you mean network.depth?" in line
+
+
+def test_plot_before_train(capsys):
+    line = said(capsys, "plot +experiment=fig10")
+    assert "onsager train +experiment=fig10" in line
+
+
+TOY = (
+    "problem.N=20 problem.M=10 problem.selection_samples=8 problem.test_samples=8 network=amp network.depth=2 "
+    "plot.formats=[png]"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
+)
+def test_disk_that_takes_no_more(number, reason, capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    code = main(["train", *shlex.split(TOY)])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2, last
+    assert last.startswith("onsager: ")
+    assert reason in last

@@ -1,0 +1,243 @@
+"""What a training shows: lines of a log, remaining times from work, the live display."""
+
+import io
+
+import pytest
+
+from onsager_cli.progress import LOG_SECONDS, Progress, duration
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Training:
+    """Sends the events of a training to a Progress with a clock of its own."""
+
+    def __init__(self, live: bool = False) -> None:
+        self.clock, self.stream = Clock(), io.StringIO()
+        self.progress = Progress(self.stream, live=live, clock=self.clock)
+
+    def figure(self, work: float, curves: int = 1) -> None:
+        self.progress({"event": "figure", "name": "fig10", "curves": curves, "work": work})
+
+    def curve(self, work: float, slug: str = "lamp_tied_bg", resumed: str | None = None) -> None:
+        self.progress(
+            {"event": "curve", "curve": slug, "index": 1, "of": 2, "work": work, "resumed_from": resumed}
+        )
+
+    def stage(self, steps: int, depth: int, slug: str = "lamp_tied_bg") -> None:
+        name = f"layers 1-{depth}: all"
+        self.progress(
+            {
+                "event": "stage",
+                "curve": slug,
+                "stage": name,
+                "index": 1,
+                "of": 3,
+                "steps": steps,
+                "depth": depth,
+                "rate": 1,
+            }
+        )
+
+    def eval(self, step: int, after: float, nmse: float = -12.345, slug: str = "lamp_tied_bg") -> None:
+        self.clock.now += after
+        self.progress(
+            {
+                "event": "eval",
+                "curve": slug,
+                "stage": "",
+                "step": step,
+                "nmse_db": nmse,
+                "best_db": nmse - 1,
+                "seconds": 0.0,
+            }
+        )
+
+    def done(self, slug: str = "lamp_tied_bg", shared: bool = False) -> None:
+        self.progress({"event": "curve_done", "curve": slug, "seconds": 75.0, "shared": shared})
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stream.getvalue().splitlines()
+
+    def running(self, slug: str = "lamp_tied_bg"):
+        return self.progress.running[slug]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00 min"),
+        (185, "3:05 min"),
+        (3600, "1:00 h"),
+        (7380, "2:03 h"),
+        (-3, "0 s"),
+    ],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+class TestRemainingTimes:
+    def test_of_the_figure_count_work_not_steps(self):
+        training = Training()
+        training.figure(work=1000)
+        training.curve(work=1000)
+        training.stage(steps=100, depth=2)
+        training.eval(50, after=10)  # work 100 of 1000 in 10 s
+        assert training.progress.figure_seconds_left() == pytest.approx(90)
+
+    def test_of_the_figure_cover_finished_curves_and_stages(self):
+        training = Training()
+        training.figure(work=1000, curves=2)
+        training.curve(work=400, slug="first")
+        training.done("first")
+        training.curve(work=600)
+        training.stage(steps=100, depth=1)
+        training.stage(steps=100, depth=2)
+        training.eval(50, after=20)  # 400 + 100 + 100 in 20 s
+        assert training.progress.figure_seconds_left() == pytest.approx(20 * 400 / 600)
+
+    def test_a_stage_that_ends_early_counts_whole(self):
+        training = Training()
+        training.figure(work=400)
+        training.curve(work=400)
+        training.stage(steps=100, depth=2)
+        training.eval(30, after=10)
+        training.stage(steps=100, depth=2)
+        assert training.progress.figure_seconds_left() == pytest.approx(10)
+
+    def test_of_the_stage_leave_out_compilation(self):
+        training = Training()
+        training.figure(work=100)
+        training.curve(work=100)
+        training.stage(steps=100, depth=1)
+        training.eval(10, after=30)
+        training.eval(20, after=1)
+        training.eval(40, after=2)  # 10 steps per second since the first evaluation
+        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(6)
+        training.clock.now += 2
+        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(4)
+
+    def test_are_unknown_before_the_first_evaluation(self):
+        training = Training()
+        training.figure(work=100)
+        training.curve(work=100)
+        training.stage(steps=100, depth=1)
+        assert training.running().stage_seconds_left(training.clock.now) is None
+        assert training.progress.figure_seconds_left() is None
+        assert "left" not in training.progress.line(training.running())
+
+
+class TestLog:
+    def test_one_evaluation_per_interval_and_the_last_of_every_stage(self):
+        training = Training()
+        training.figure(work=1000)
+        training.curve(work=1000)
+        training.stage(steps=100, depth=1)
+        for step in range(1, 101):
+            training.eval(step, after=LOG_SECONDS / 20)
+        training.stage(steps=100, depth=2)
+        shown = [line.split("step ")[1].split("/")[0] for line in training.lines if "step" in line]
+        assert shown == ["1", "21", "41", "61", "81", "100"]
+
+    def test_a_line_tells_place_stage_step_and_both_errors(self):
+        training = Training()
+        training.figure(work=200)
+        training.curve(work=200)
+        training.stage(steps=100, depth=2)
+        training.eval(50, after=4)
+        assert training.lines[-1] == (
+            "lamp_tied_bg (1/2) | layers 1-2: all | step 50/100 | -12.35 dB, best -13.35 | left: stage 4 s, figure 4 s"
+        )
+
+    def test_points_and_ends(self):
+        training = Training()
+        training.figure(work=200)
+        training.curve(work=200, resumed="layers 1-4: all")
+        point = {
+            "event": "point",
+            "curve": "lamp_tied_bg",
+            "layer": 5,
+            "nmse_db": -20.126,
+            "steps": 300,
+            "seconds": 61.0,
+        }
+        training.progress(point)
+        training.done()
+        assert training.lines == [
+            "fig10: 1 curve",
+            "lamp_tied_bg (1/2): goes on after layers 1-4: all",
+            "lamp_tied_bg (1/2): layer 5: -20.13 dB on the test set, 300 steps, 1:01 min",
+            "lamp_tied_bg (1/2): done after 1:15 min, layer 5: -20.13 dB",
+        ]
+
+    def test_an_oracle_has_no_layer(self):
+        training = Training()
+        training.curve(work=0, slug="oracle")
+        training.progress(
+            {"event": "point", "curve": "oracle", "layer": None, "nmse_db": -46.0, "steps": 0, "seconds": 0.1}
+        )
+        assert training.lines == ["oracle (1/2): -46.00 dB on the test set"]
+
+    def test_a_shared_curve_says_so(self):
+        training = Training()
+        training.curve(work=0)
+        training.done(shared=True)
+        assert training.lines == ["lamp_tied_bg (1/2): was there"]
+
+    def test_warnings(self):
+        training = Training()
+        training.progress({"event": "warning", "curve": "lamp_tied_bg", "message": "not finite"})
+        training.progress({"event": "warning", "curve": None, "message": "little memory"})
+        assert training.lines == ["warning: lamp_tied_bg: not finite", "warning: little memory"]
+
+    def test_kinds_of_events_that_nobody_knows_pass(self):
+        training = Training()
+        training.progress({"event": "checkpoint", "curve": "lamp_tied_bg"})
+        assert training.lines == []
+
+
+class TestLive:
+    def test_one_line_per_running_curve(self):
+        training = Training(live=True)
+        training.figure(work=200, curves=2)
+        training.curve(work=100, slug="first")
+        training.curve(work=100, slug="second")
+        assert len(training.progress._table().plain.splitlines()) == 2
+        training.done("first")
+        (line,) = training.progress._table().plain.splitlines()
+        assert line.startswith("second (1/2) | starting")
+
+    def test_what_stays_is_printed_once_and_evaluations_are_not(self):
+        training = Training(live=True)
+        with training.progress:
+            training.figure(work=200)
+            training.curve(work=200)
+            training.stage(steps=100, depth=2)
+            training.eval(50, after=4)
+            training.progress({"event": "warning", "curve": "lamp_tied_bg", "message": "[red] is no markup"})
+            training.done()
+        text = training.stream.getvalue()
+        assert text.count("warning: lamp_tied_bg: [red] is no markup") == 1
+        assert text.count("done after 1:15 min") == 1
+        assert "step 50/100" not in text
+
+    def test_the_display_ends_with_an_exception(self):
+        training = Training(live=True)
+        with pytest.raises(RuntimeError), training.progress:
+            raise RuntimeError
+        assert training.progress._display is None
+
+    def test_off_without_a_terminal(self):
+        assert Progress(io.StringIO()).live is False

@@ -1,0 +1,283 @@
+"""The published record: complete, generated from the tables alone, and honest about what is missing."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from onsager_cli.config import load_experiment
+from onsager_cli.environment import environment
+from onsager_cli.errors import UserError
+from onsager_cli.published import REFERENCES, comparisons
+from onsager_cli.record import duration, heading, missing, readme, record, write_index
+from onsager_cli.tables import COLUMNS, read_table
+
+LISTA = [-6.4, -11.5, -14.7, -17.4, -20.1, -22.3, -24.0, -25.5]
+NOTE = {
+    "versions": {"python": "3.11.2", "jax": "0.10.2"},
+    "machine": {"cpu": "A | B", "cores": 2, "memory_gib": 23.4},
+}
+
+
+@dataclass
+class Problem:
+    kind: str = "bernoulli_gaussian"
+    name: str = "gaussian"
+    N: int = 500
+    M: int = 250
+    gamma: float = 0.1
+    kappa: float | None = None
+    instance: str = "authors2017"
+
+
+@dataclass
+class Training:
+    kind: str = "fast"
+    batch: int = 500
+
+
+def curve(slug, depth, seed=0):
+    settings = SimpleNamespace(
+        problem=Problem(),
+        network=SimpleNamespace(depth=depth),
+        training=Training(),
+        seed=seed,
+        precision="highest",
+    )
+    return SimpleNamespace(slug=slug, settings=settings)
+
+
+def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
+    figure = SimpleNamespace(
+        **{"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()} | options
+    )
+    return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)
+
+
+def rows_of(slug, network, shrinkage, tied, values, **more):
+    return [
+        dict.fromkeys(COLUMNS)
+        | {
+            "curve": slug,
+            "network": network,
+            "shrinkage": shrinkage,
+            "tied": tied,
+            "layer": layer,
+            "nmse_db": value,
+            "nmse_db_se": 0.04,
+            "problem": "gaussian",
+            "instance": "authors2017",
+            "seed": 0,
+            "steps": 1000 * (layer or 0),
+            "seconds": 10.0 * (layer or 0),
+            "parameters": 125_000,
+            "test_samples": 1000,
+        }
+        | more
+        for layer, value in (enumerate(values, 1) if isinstance(values, list) else [(None, values)])
+    ]
+
+
+@pytest.fixture
+def rows():
+    return rows_of("lista_tied", "lista", "threshold", True, LISTA) + rows_of(
+        "oracle", "oracle", None, None, -46.03, steps=0, seconds=0.0
+    )
+
+
+def cells(text, first):
+    """The cells after `first` in the table line that starts with it."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_the_record_is_whole_and_the_same_every_time(tmp_path, rows):
+    what = experiment(curve("lista_tied", 8), curve("oracle", None))
+    made = {"lista_tied": NOTE, "oracle": NOTE}
+    paths = record(what, rows, made, tmp_path / "fig10")
+    assert sorted(path.name for path in paths) == ["README.md", "curves.csv", "fig10.png", "fig10.svg"]
+    assert sorted(path.name for path in (tmp_path / "fig10").iterdir()) == sorted(path.name for path in paths)
+    assert read_table(tmp_path / "fig10" / "curves.csv") == rows
+    again = record(what, rows, made, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+
+
+def test_the_page_says_how_it_was_made(rows):
+    text = readme(experiment(curve("lista_tied", 8, seed=7)), rows, {"lista_tied": NOTE | {"device": "cpu"}})
+    assert text.startswith(
+        "# Fig. 10: i.i.d. Gaussian A\n\n![LISTA and LAMP.](fig10.svg)\n\nLISTA and LAMP. "
+    )
+    assert "test set of 1000 samples" in text
+    assert "at most 0.04 dB" in text
+    assert "onsager train +experiment=fig10\nonsager record +experiment=fig10\n" in text
+    assert "secret" not in text
+    assert cells(text, "seed") == ["7"]
+    assert cells(text, "instance") == ["authors2017"]
+    assert cells(text, "problem") == ["gaussian (N 500, M 250, gamma 0.1)"]
+    assert cells(text, "schedule") == ["fast (batch 500)"]
+    assert cells(text, "versions") == ["python 3.11.2, jax 0.10.2"]
+    assert "A \\| B, 2 cores, 23.4 GiB memory, cpu" in text
+    assert "Incomplete" not in text
+
+
+def test_the_page_has_the_numbers(rows):
+    text = readme(experiment(), rows, {})
+    header, lista, oracle = (
+        cells(text.split("## Against")[0], name) for name in ("curve", "`lista_tied`", "`oracle`")
+    )
+    assert header == ["1", "2", "3", "4", "5", "6", "8"]
+    assert lista == ["-6.40", "-11.50", "-14.70", "-17.40", "-20.10", "-22.30", "-25.50"]
+    assert oracle == ["-46.03"] * 7
+    cost = text.split("## What it took")[1]
+    assert cells(cost, "`lista_tied`") == ["8", "8,000", "80.0", "125,000"]
+    assert cells(cost, "**together**") == ["", "8,000", "80.0 (1 min 20 s)", ""]
+    noted = readme(experiment(), rows, {"lista_tied": {"seconds": 99.5, "steps": 9000}})
+    assert cells(noted.split("## What it took")[1], "`lista_tied`") == ["8", "9,000", "99.5", "125,000"]
+
+
+def test_results_are_held_against_published_numbers_with_their_sign(rows):
+    found = {(item.curve, item.source): item for item in comparisons(rows)}
+    assert [slug for slug, _ in found] == ["lista_tied", "oracle", "oracle"]
+    lista = found["lista_tied", "third-party run of the authors' code, same instance"]
+    assert lista.layers == (1, 2, 3, 4, 5, 6)
+    assert lista.differences == pytest.approx((0.011, 0.008, -0.047, 0.021, 0.034, -0.031))
+    text = readme(experiment(), rows, {})
+    assert "Largest difference -0.05 dB (layer 3); negative: lower NMSE here." in text
+    assert "Largest difference -0.06 dB; negative" in text  # the oracle of the plot script, -45.97
+    assert ["+0.011", "+0.008", "-0.047", "+0.021", "+0.034", "-0.031"] in [
+        [cell.strip() for cell in line.strip("|").split("|")][1:] for line in text.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instance": "seeded"},
+        {"problem": "kappa100"},
+        {"tied": False},
+        {"network": "lamp"},
+        {"nmse_db": None},
+    ],
+)
+def test_nothing_is_compared_with_what_it_is_not(change):
+    table = rows_of("lista_tied", "lista", "threshold", True, LISTA)
+    assert comparisons(table)
+    assert comparisons([row | change for row in table]) == []
+
+
+def test_every_reference_is_found_by_a_curve_of_its_kind():
+    for reference in REFERENCES:
+        values = list(reference.values) if reference.first else reference.values[0]
+        table = rows_of(
+            "c", reference.network, reference.shrinkage, reference.tied, values, problem=reference.problem
+        )
+        (match,) = [item for item in comparisons(table) if item.source == reference.source]
+        assert match.there == reference.values
+        assert set(match.differences) == {0.0}
+
+
+def test_what_is_missing_is_named(rows):
+    curves = (
+        curve("lista_tied", 8),
+        curve("lamp_tied_bg", 15),
+        curve("oracle", None),
+    )
+    assert missing(curves, rows) == ["lamp_tied_bg"]
+    assert missing(curves, rows[4:]) == ["lista_tied: layers 1-4", "lamp_tied_bg"]
+    assert missing((curve("lista_tied", 9),), rows) == ["lista_tied: layer 9"]
+    assert missing((curve("oracle", None),), rows[:8]) == ["oracle"]
+    text = readme(experiment(*curves), rows[:5], {})
+    assert "**Incomplete.** Not trained yet: `lista_tied: layers 6-8`; `lamp_tied_bg`; `oracle`." in text
+
+
+def test_what_a_mean_hides_is_said():
+    rows = rows_of(
+        "amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1
+    )
+    text = readme(experiment(hidden=("amp_l1",)), rows, {})
+    assert "`amp_l1`, layer 2: 2 realizations not converged; median -6.50 dB." in text
+    assert "`amp_l1`: training was rescued on the way to layers 1, 2." in text
+    assert "Recorded but not drawn: `amp_l1`." in text
+
+
+def test_the_program_s_own_experiments_fit():
+    quick = load_experiment(["+experiment=quick"])
+    assert missing(quick.curves, []) == [item.slug for item in quick.curves]
+    rows = rows_of("oracle", "oracle", None, None, -46.03)
+    assert missing(quick.curves, rows) == [item.slug for item in quick.curves if item.slug != "oracle"]
+    text = readme(quick, rows, {})
+    assert "onsager train +experiment=quick\n" in text
+    assert cells(text, "problem")[0].startswith("gaussian (N 500, M 250, gamma 0.1, snr_db 40")
+    assert cells(text, "schedule")[0].startswith("fast (")
+    assert "none" not in cells(text, "schedule")[0]
+
+
+def test_tables_figures_and_record_need_no_jax():
+    code = (
+        "import sys, onsager_cli.results, onsager_cli.figures, onsager_cli.record\n"
+        "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_an_empty_record_is_refused(tmp_path):
+    with pytest.raises(UserError, match="fig10: nothing to record"):
+        record(experiment(), [], {}, tmp_path / "fig10")
+    assert not (tmp_path / "fig10").exists()
+
+
+def test_a_single_curve_can_be_recorded_without_a_figure_number(tmp_path, rows):
+    what = experiment(curve("lista_tied", 8), name="lista_tied-gaussian", overrides=("network=lista",))
+    record(what, rows[:8], {}, tmp_path / "x")
+    text = (tmp_path / "x" / "README.md").read_text()
+    assert text.startswith("# i.i.d. Gaussian A\n")
+    assert "onsager train network=lista\n" in text
+
+
+def test_the_gallery_lists_every_record_in_order(tmp_path, rows):
+    for name in ("fig10", "fig9", "fig1a", "params"):
+        record(experiment(name=name, caption=f"Caption of {name}."), rows, {}, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    text = write_index(tmp_path).read_text()
+    assert re.findall(r"^## \[(.*)\]\((.*)\)$", text, re.M) == [
+        ("Fig. 1a: i.i.d. Gaussian A", "fig1a/README.md"),
+        ("Fig. 9: i.i.d. Gaussian A", "fig9/README.md"),
+        ("Fig. 10: i.i.d. Gaussian A", "fig10/README.md"),
+        ("i.i.d. Gaussian A", "params/README.md"),
+    ]
+    assert "Caption of fig9." in text
+    assert "2 curves, 1 min 20 s of training." in text
+    for target in re.findall(r"\]\(([^)]*)\)", text):
+        assert (tmp_path / target).is_file()
+    assert text == write_index(tmp_path).read_text()
+
+
+def test_small_wordings():
+    assert [duration(s) for s in (0, 59.94, 59.96, 200, 3599.6, 7325)] == [
+        "0.0 s",
+        "59.9 s",
+        "1 min 0 s",
+        "3 min 20 s",
+        "1 h 0 min",
+        "2 h 2 min",
+    ]
+    assert heading("fig1b", "t") == "Fig. 1b: t"
+    assert heading("params", "t") == "t"
+
+
+def test_the_environment_is_plain_and_names_no_host():
+    import json
+    import platform
+
+    note = environment()
+    assert json.loads(json.dumps(note)) == note
+    assert note["versions"]["python"] == platform.python_version()
+    assert note["versions"]["numpy"]
+    assert note["machine"]["cores"] >= 1
+    assert note["machine"]["cpu"]
+    host = platform.node()
+    assert not host or host not in json.dumps(note)
