@@ -65,15 +65,24 @@ def gemm_gflops(M: int, N: int, batch: int) -> float:
     import jax
     import jax.numpy as jnp
 
-    B, v, g = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(N, M), (M, batch), (N, batch)]))
+    B, v, g = (
+        jax.random.normal(jax.random.key(i), shape)
+        for i, shape in enumerate([(N, M), (M, batch), (N, batch)])
+    )
     with jax.default_matmul_precision("highest"):
-        forward, transposed, outer = jax.jit(jnp.matmul), jax.jit(lambda B, g: B.T @ g), jax.jit(lambda g, v: g @ v.T)
+        forward, transposed, outer = (
+            jax.jit(jnp.matmul),
+            jax.jit(lambda B, g: B.T @ g),
+            jax.jit(lambda g, v: g @ v.T),
+        )
         products = [(forward, (B, v), 2), (transposed, (B, g), 2), (outer, (g, v), 1)]
         seconds = sum(count * median_seconds(lambda f=f, a=a: f(*a), 0.3) for f, a, count in products)
     return 5 * 2 * M * N * batch / seconds / 1e9
 
 
-def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float) -> list[Timing]:
+def step_timing(
+    name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float
+) -> list[Timing]:
     """Times the compiled step of one network at several depths: one executable serves them all."""
     import jax
     import numpy as np
@@ -82,9 +91,9 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     from onsager_cli.problems import build
     from onsager_cli.training.curve import engine_of, network_of
 
-    chunk = 5
+    chunk, kind = 5, name.split("-")[0]
     settings = load_experiment([
-        *overrides, f"network.depth={max(depths)}", f"training.batch={batch}", "problem.selection_samples=1",
+        *overrides, f"network.depth={max(depths)}", f"training.{kind}.batch={batch}", "problem.selection_samples=1",
         "problem.test_samples=1",
     ]).curves[0].settings  # fmt: skip
     problem, net = build(settings.problem, settings.seed), network_of(settings)
@@ -96,7 +105,7 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     M, N = problem.A.shape
 
     def run(depth: int) -> Any:
-        *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates)
+        *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates, chunk)
         return losses
 
     start = time.perf_counter()
@@ -119,7 +128,11 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     from onsager_cli.config import load_experiment
     from onsager_cli.problems import build
 
-    settings = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides]).curves[0].settings
+    settings = (
+        load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
+        .curves[0]
+        .settings
+    )
     problem = build(settings.problem, settings.seed)
 
     @jax.jit
@@ -144,7 +157,7 @@ def quality(name: str, seed: int) -> list[dict[str, Any]]:
         experiment = load_experiment([
             *NETWORKS[name], "network.depth=6", "problem.instance=authors2017", f"seed={seed}", f"output={folder}",
         ])  # fmt: skip
-        run.train(experiment, lambda event: None)
+        run.train(experiment, lambda _: None)
         points = run.rows_of(experiment)
     return [
         {
@@ -158,13 +171,17 @@ def quality(name: str, seed: int) -> list[dict[str, Any]]:
 def main(argv: Sequence[str]) -> int:
     """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
     parser = argparse.ArgumentParser(prog="onsager bench", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quality", action="store_true", help="train, and compare with the published NMSE instead")
+    parser.add_argument(
+        "--quality", action="store_true", help="train, and compare with the published NMSE instead"
+    )
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--depth", nargs="+", type=int, default=[2, 5, 10, 20])
     parser.add_argument("--batch", nargs="+", type=int, default=[1000])
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement (default 5)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="config, such as problem.N=2000")
+    parser.add_argument(
+        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="config, such as problem.N=2000"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(list(argv))
     if min(options.depth + options.batch) < 1:
@@ -180,7 +197,9 @@ def main(argv: Sequence[str]) -> int:
             asdict(row)
             for name in options.network
             for batch in options.batch
-            for row in step_timing(name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds)
+            for row in step_timing(
+                name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
+            )
         ]
         rate = samples_per_second(max(options.batch), options.seconds, options.override)
         report = {"steps": rows, "samples_per_second": rate}
@@ -195,9 +214,18 @@ def main(argv: Sequence[str]) -> int:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Aligned columns for people."""
+
     def show(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) and abs(value) < 10 else f"{value:.1f}" if isinstance(value, float) else str(value)
+        return (
+            f"{value:.3g}"
+            if isinstance(value, float) and abs(value) < 10
+            else f"{value:.1f}"
+            if isinstance(value, float)
+            else str(value)
+        )
 
     cells = [list(rows[0])] + [[show(value) for value in row.values()] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells
+    )

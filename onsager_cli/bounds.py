@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def support_oracle(A: np.ndarray, x: np.ndarray, y: np.ndarray, noise_variance: float, variance: float = 1.0) -> np.ndarray:
+def support_oracle(
+    A: np.ndarray, x: np.ndarray, y: np.ndarray, noise_variance: float, variance: float = 1.0
+) -> np.ndarray:
     """LMMSE estimate of x given its true support, the variances of its active entries and of the noise.
 
     Per sample with support S: x̂_S = (A_Sᵀ A_S + (σ_w²/φ) I)⁻¹ A_Sᵀ y, zero elsewhere. `A` (M, N), `x` (N, L) whose

@@ -37,15 +37,15 @@ def user_conf() -> Path | None:
 def config_files(group: str) -> dict[str, Path]:
     """Option name → YAML file for a config group, sorted by name, with numbers as numbers (fig9, fig10).
 
-    A user's option may not have the name of a built-in one: which of the two a command means would depend on
-    the folder it runs in. Raises UserError if it does.
+    A user's option may not have the name of a built-in one that differs: which of the two a command means would
+    depend on the folder it runs in. Raises UserError if it does.
     """
     found: dict[str, Path] = {}
     for root in filter(None, (package_conf(), user_conf())):
         folder = root / group
         for path in folder.rglob("*.yaml"):
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
+            if name in found and found[name].read_bytes() != path.read_bytes():
                 raise UserError(f"conf/{group}/{name}.yaml has the name of a built-in option: rename it")
             found[name] = path
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))

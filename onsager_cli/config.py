@@ -8,6 +8,7 @@ come last and win. Without an experiment there is one curve.
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ __all__ = [
 
 # What the slug of a curve tells; in an experiment these belong to the curve, not to the command line.
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
-UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista"}
+UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Curve:
         for key in ("name", "depth"):
             del network[key]
         del problem["name"]
+        parts["training"] = {key: value for key, value in parts["training"].items() if value is not None}
         parts["network"] = {key: value for key, value in network.items() if value not in (None, {})}
         if not problem["options"]:
             del problem["options"]
@@ -191,6 +193,8 @@ class _Loader:
             composition.check_options(own)
             own_groups = [item for item in own if composition.is_group(item)]
             own_values = [item for item in own if not composition.is_group(item)]
+            if any(_is_training(item) for item in self.groups):  # another schedule than the one these are keys of
+                own_values = [item for item in own_values if not _is_training(item)]
             groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
             untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
             if _is_untrained(self.compose(untouched)):
@@ -287,14 +291,25 @@ def slug_of(settings: Settings) -> str:
         return _safe(network.name, "network.name")
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
+    if name == "vamp" and _is_matched(settings):
+        return "matched_vamp"
     parts = [name]
     if not untrained and network.tied is not None:
         parts.append("tied" if network.tied else "untied")
-    if network.kind != "lista":
+    if network.kind not in ("lista", "ista", "fista"):
         parts.append(label)
     if network.onsager is False:
         parts.append("no_onsager")
     return _safe("_".join(parts), "network.name")
+
+
+def _is_matched(settings: Settings) -> bool:
+    """Whether VAMP is told the truth: the law of x, its parameters and the noise variance."""
+    problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
+    if shrinkage.family != "bg" or problem.gamma is None or network.noise_start != "known":
+        return False
+    truth = (1.0, math.log((1 - problem.gamma) / problem.gamma))
+    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(shrinkage.theta, truth, strict=True))
 
 
 def _safe(name: str, what: str) -> str:

@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Running:
-    """Where one curve is. `work` counts steps times depth, finished stages in `done`, as planned."""
+    """Where one curve is. `work` is counted as the plan counts it, finished stages in `done`."""
 
     slug: str
     place: str
@@ -34,7 +34,7 @@ class Running:
     done: float = 0.0
     stage: str = "starting"
     steps: int = 0
-    depth: int = 0
+    per_step: float = 0.0  # work of one step
     step: int = 0
     nmse_db: float | None = None
     best_db: float | None = None
@@ -45,13 +45,18 @@ class Running:
     unsaid: bool = False  # an evaluation that the log has not shown
     logged_at: float = float("-inf")
 
+    @property
+    def name(self) -> str:
+        """The curve and its place in the figure; a curve that was never announced has no place."""
+        return f"{self.slug} ({self.place})" if self.place else self.slug
+
     def worked(self) -> float:
         """Work done so far, never more than planned: a stage that ends early counts whole."""
-        return min(self.work, self.done + self.step * self.depth)
+        return min(self.work, self.done + self.step * self.per_step)
 
     def finish_stage(self) -> None:
         """Counts the current stage as done."""
-        self.done, self.step, self.steps = self.done + self.steps * self.depth, 0, 0
+        self.done, self.step, self.steps = self.done + self.steps * self.per_step, 0, 0
 
     def stage_seconds_left(self, now: float) -> float | None:
         """Time to the end of the stage; None before the first evaluation."""
@@ -122,12 +127,13 @@ class Progress:
         running = Running(slug, f"{event['index']}/{event['of']}", float(event["work"]))
         self.running[slug] = running
         if event.get("resumed_from"):
-            self._say(f"{slug} ({running.place}): goes on after {event['resumed_from']}")
+            self._say(f"{running.name}: goes on after {event['resumed_from']}")
 
     def _on_stage(self, event: Mapping[str, Any]) -> None:
         running = self._of(event)
         self._end_stage(running)
-        running.stage, running.steps, running.depth = event["stage"], int(event["steps"]), int(event["depth"])
+        running.stage, running.steps = event["stage"], int(event["steps"])
+        running.per_step = float(event["work"]) / max(running.steps, 1)
         running.marks = [(self.clock(), 0)]
         running.nmse_db = running.best_db = None
 
@@ -150,7 +156,7 @@ class Progress:
         where = "" if layer is None else f"layer {layer}: "
         cost = f", {event['steps']} steps, {duration(event['seconds'])}" if event.get("steps") else ""
         running.point = f"{where}{event['nmse_db']:.2f} dB"
-        self._say(f"{running.slug} ({running.place}): {running.point} on the test set{cost}", log_only=True)
+        self._say(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
 
     def _on_curve_done(self, event: Mapping[str, Any]) -> None:
         running = self._of(event)
@@ -159,7 +165,7 @@ class Progress:
         self.finished += running.work
         end = "was there" if event.get("shared") else f"done after {duration(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
-        self._say(f"{running.slug} ({running.place}): {end}{point}")
+        self._say(f"{running.name}: {end}{point}")
 
     def _on_warning(self, event: Mapping[str, Any]) -> None:
         slug = event.get("curve")
@@ -168,7 +174,7 @@ class Progress:
     def _of(self, event: Mapping[str, Any]) -> Running:
         """The running curve of an event, also of one that was never announced."""
         slug = event["curve"]
-        return self.running.setdefault(slug, Running(slug, "1/1", 0.0))
+        return self.running.setdefault(slug, Running(slug, "", 0.0))
 
     def _end_stage(self, running: Running) -> None:
         """Logs the last evaluation of a stage, if the log has not shown it, and counts the stage."""
@@ -190,7 +196,7 @@ class Progress:
 
     def line(self, running: Running) -> str:
         """What one curve is doing, in one line."""
-        parts = [f"{running.slug} ({running.place})", running.stage]
+        parts = [f"{running.name}", running.stage]
         if running.steps:
             parts.append(f"step {running.step}/{running.steps}")
         if running.nmse_db is not None and running.best_db is not None:

@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,12 @@ class CurveFolder:
 
     def add_point(self, row: Mapping[str, Any]) -> None:
         """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""
-        layer = row.get("layer")
-        rows = [old for old in self.points() if old["layer"] != layer] + [dict(row)]
+        self.add_points([row])
+
+    def add_points(self, new: Iterable[Mapping[str, Any]]) -> None:
+        """Store rows (any of tables.COLUMNS) in one step; each replaces the row of the same layer."""
+        new = {row.get("layer"): dict(row) for row in new}
+        rows = [old for old in self.points() if old["layer"] not in new] + list(new.values())
         rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
         self._write("points.csv", table_bytes(rows))
 

@@ -4,16 +4,13 @@ Training a figure trains the curves that its store does not hold. A curve is fou
 that another figure, seed sweep or earlier run has trained is simply there.
 """
 
-import time
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from onsager_cli.config import Curve, Experiment
-from onsager_cli.environment import environment
+from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store, write_table
 
@@ -44,7 +41,9 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     from onsager_cli.training.curve import CurveTrainer
 
     store = Store(experiment.output)
-    trainers = [CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)]
+    trainers = [
+        CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)
+    ]
     report({
         "event": "figure", "name": experiment.name, "curves": len(trainers),
         "work": sum(trainer.work for trainer in trainers),
@@ -73,8 +72,10 @@ def tied_twin(curve: Curve) -> Curve | None:
     settings = curve.settings
     if settings.network.tied or settings.network.kind == "oracle" or settings.training.kind == "none":
         return None
-    network = replace(settings.network, tied=True)
-    return Curve(curve.slug.replace("untied", "tied"), replace(settings, network=network))
+    network, training = replace(settings.network, tied=True), settings.training
+    if isinstance(training, FastTraining) and training.tied_descent is not None:
+        training = replace(training, descent=training.tied_descent, tied_descent=None)
+    return Curve(curve.slug.replace("untied", "tied"), replace(settings, network=network, training=training))
 
 
 def rows_of(experiment: Experiment) -> list[Row]:
@@ -100,7 +101,9 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     rows = rows_of(experiment)
     lacking = missing(experiment.curves, rows)
     if not rows:
-        raise UserError(f"{experiment.name}: nothing is trained yet; first run: onsager train {' '.join(experiment.overrides)}")
+        raise UserError(
+            f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
+        )
     folder = Store(experiment.output).figure(experiment.name)
     write_table(folder / "curves.csv", rows)
     files = figures.draw(experiment.figure, rows, folder, experiment.plot.formats)

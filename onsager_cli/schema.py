@@ -30,6 +30,11 @@ from onsager_cli.checks import (
 from onsager_cli.errors import UserError
 
 FORMATS = ("pdf", "svg", "png")
+# Kind of network → what of it can learn.
+LEARNABLE = {
+    "lvamp": ("U", "s", "V", "noise_variance", "theta"),
+    "lvamp_gh": ("G", "H", "c", "noise_variance", "theta"),
+}
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
 
 
@@ -60,6 +65,11 @@ class Network:
     tied: bool = flag()
     depth: int = integer(1, 10_000)
     onsager: bool = flag()
+    init: str = choice("svd", "least_squares", "random")
+    noise_start: str = choice("energy", "known")
+    learn: tuple[str, ...] = words()
+    weight: str = choice("amp", "vamp")
+    momentum: str = choice("paper", "beck_teboulle")
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -85,24 +95,28 @@ class NoTraining:
 
 @dataclass(frozen=True)
 class Descent:
-    """How one kind of network descends (`training.lamp.*`, ...); `steps` and `rates` go by depth, the last repeats."""
+    """How one kind of network descends (`training.lamp.*`, ...); lists go by depth, the last repeats."""
 
     optimizer: str = choice("adam", "muon")
+    batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
     rates: tuple[float, ...] = by_depth(above=0)
-    theta_rate: float = number(above=0, high=1e6)
+    theta_rates: tuple[float, ...] = by_depth(above=0)
     clip: float | None = number(above=0, null=True)
 
 
 @dataclass(frozen=True)
 class FastTraining:
-    """`training=fast`; `descent` is what the config says under the network's kind."""
+    """`training=fast`; `descent` is what the config says under the network's kind.
+
+    An untied network also depends on how the tied one that it is compared with was trained: `tied_descent`.
+    """
 
     kind: str = text()
-    batch: int = integer(1, 1_000_000)
     check_every: int = integer(1, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
     descent: Descent = field(default_factory=Descent)
+    tied_descent: Descent | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +191,10 @@ PROBLEM_KINDS = ("bernoulli_gaussian",)
 NETWORK_KEYS = {
     "lamp": ("kind", "name", "tied", "depth", "onsager"),
     "lista": ("kind", "name", "tied", "depth"),
+    "ista": ("kind", "name", "depth", "weight"),
+    "fista": ("kind", "name", "depth", "weight", "momentum"),
+    "lvamp": ("kind", "name", "tied", "depth", "init", "noise_start", "learn"),
+    "lvamp_gh": ("kind", "name", "tied", "depth", "init", "learn"),
     "oracle": ("kind", "name"),
 }
 TRAININGS: dict[str, type] = {"fast": FastTraining, "paper": PaperTraining, "none": NoTraining}
@@ -258,7 +276,13 @@ def make_network(raw: Any) -> Network:
     kind, built_in = _kind(raw, "network", "kind", NETWORK_KEYS, "onsager.networks")
     if not built_in:
         return build(Network, raw, "network", required=("kind", "name", "depth"), extra="options")
-    return build(Network, raw, "network", required=NETWORK_KEYS[kind])
+    network = build(Network, raw, "network", required=NETWORK_KEYS[kind])
+    for name in network.learn or ():
+        if name not in LEARNABLE[kind]:
+            raise UserError(
+                f"network.learn may hold {one_of(LEARNABLE[kind])}{did_you_mean(name, LEARNABLE[kind])}, got {show(name)}"
+            )
+    return network
 
 
 def make_shrinkage(raw: Any) -> Shrinkage:
@@ -285,22 +309,25 @@ def make_shrinkage(raw: Any) -> Shrinkage:
     return Shrinkage(family, theta)
 
 
-def make_training(raw: Any, network: str) -> Training:
-    """Validates `training` for one kind of network; the kinds it is not for need not be there. Raises UserError."""
+def make_training(raw: Any, network: Network) -> Training:
+    """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... the one that fits it counts.
+
+    An untied network takes its kind's `_untied` entry if there is one. Raises UserError.
+    """
     kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
     if kind != "fast":
         return build(TRAININGS[kind], raw, "training")
-    descents = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
-    shared = build(
-        FastTraining, {key: value for key, value in raw.items() if key not in descents}, "training"
-    )
-    for name, descent in descents.items():
-        built = build(Descent, descent, f"training.{name}")
-        if name == network:
-            return replace(shared, descent=built)
-    if network == "oracle":
+    groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
+    shared = build(FastTraining, {key: value for key, value in raw.items() if key not in groups}, "training")
+    descents = {name: build(Descent, group, f"training.{name}") for name, group in groups.items()}
+    if network.kind == "oracle":
         return shared
-    raise UserError(f"training.{network} is missing: training=fast has {one_of(descents)}")
+    if network.kind not in descents:
+        raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
+    of_tied = descents[network.kind]
+    if network.tied:
+        return replace(shared, descent=of_tied)
+    return replace(shared, descent=descents.get(f"{network.kind}_untied", of_tied), tied_descent=of_tied)
 
 
 def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
@@ -308,13 +335,23 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
     if network.kind == "lista" and shrinkage.family != "threshold":
         raise UserError(f"network=lista takes shrinkage=threshold only, got {show(shrinkage.family)}")
-    if network.kind == "lamp" and shrinkage.family == "threshold":
+    if network.kind in ("lamp", *LEARNABLE) and shrinkage.family == "threshold":
         raise UserError(f"network={network.name} cannot use shrinkage=threshold: for l1 write shrinkage=soft")
+    if network.kind in ("ista", "fista") and shrinkage.family not in ("soft", "threshold"):
+        raise UserError(
+            f"network={network.name} takes shrinkage=minimax, soft or threshold only, got {show(shrinkage.family)}"
+        )
+    training = config.get("training")
+    if isinstance(training, Mapping) and training.get("kind") != "none":
+        if network.kind in ("ista", "fista"):
+            raise UserError(f"network={network.name} has nothing to learn: write training=none")
+        if network.learn == ():
+            raise UserError(f"network={network.name} has an empty network.learn: write training=none")
     return Settings(
         problem=make_problem(config.get("problem")),
         network=network,
         shrinkage=shrinkage,
-        training=make_training(config.get("training"), network.kind),
+        training=make_training(config.get("training"), network),
         seed=top.seed,
         precision=top.precision,
     )

@@ -38,7 +38,7 @@ def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[A
 def soft(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
     excess = jnp.abs(r) - theta[1] * sigma
-    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), average(theta[0] * (excess > 0))
+    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), average(theta[0] * (excess > 0).astype(r.dtype))
 
 
 def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
@@ -112,7 +112,13 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("threshold", threshold, ("lambda",), (0.0,)),
         Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), scale=0),
-        Family("pwlin", pwlin, ("knee1", "knee2", "slope1", "slope2", "slope3"), (0.0, 0.0, FREE, FREE, FREE), ordered=True),
+        Family(
+            "pwlin",
+            pwlin,
+            ("knee1", "knee2", "slope1", "slope2", "slope3"),
+            (0.0, 0.0, FREE, FREE, FREE),
+            ordered=True,
+        ),
         Family("exp", exponential, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
         Family("spline", spline, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
         Family("bg", bernoulli_gaussian, ("phi", "log_odds_zero"), (POSITIVE, FREE)),

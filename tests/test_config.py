@@ -134,12 +134,12 @@ class TestExperiments:
             "# @package _global_\ncurves:\n  a: network=lamp training=paper training.batch=9\n"
             "  b: network=lamp training=none\n",
         )
-        for command, kind, batch in ([], "paper", 9), (["training=fast", "training.batch=7"], "fast", 7):
+        for command, kind, batch in ([], "paper", 9), (["training=fast", "training.lamp.batch=7"], "fast", 7):
             a, b = (
                 curve.identity()["training"]
                 for curve in load_experiment(["+experiment=mine", *command]).curves
             )
-            assert (a["kind"], a["batch"]) == (kind, batch)
+            assert (a["kind"], a.get("descent", a)["batch"]) == (kind, batch)
             assert b == {"kind": "none"}
 
     def test_only(self):
@@ -173,7 +173,7 @@ class TestIdentity:
         [
             "seed=1", "precision=high", "problem=kappa15", "problem.snr_db=30", "problem.test_samples=10",
             "network.tied=false", "network.onsager=false", "shrinkage=exp", "shrinkage.theta=[1,2]",
-            "training=paper", "training.batch=10",
+            "training=paper", "training.lamp.batch=10",
         ],
     )  # fmt: skip
     def test_holds_what_decides_the_numbers(self, other):
@@ -253,7 +253,7 @@ def test_a_plugin_brings_its_own_keys(monkeypatch):
 HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 KEYS = [
     "problem", "network", "shrinkage", "training", "+experiment", "problem.N", "problem.M", "problem.gamma",
-    "problem.kappa", "problem.instance", "network.depth", "network.tied", "shrinkage.theta", "training.batch", "seed",
+    "problem.kappa", "problem.instance", "network.depth", "network.tied", "shrinkage.theta", "training.lamp.batch", "seed",
     "only", "figure", "curves", "+curves.x", "plot.formats", "output", "~network.depth", "++network.kind", "+a.b",
     "hydra.searchpath", "hydra/launcher", "hydra.run.dir", "problem@x", "network.depth.deeper",
 ]  # fmt: skip

@@ -77,7 +77,7 @@ MISTAKES = {
         ["network=lista", "threshold", "bg"],
     ),
     "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
-    "batch": ("train training.batch=0", ["training.batch", "got 0"]),
+    "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
     "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),

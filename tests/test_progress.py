@@ -43,6 +43,7 @@ class Training:
                 "of": 3,
                 "steps": steps,
                 "depth": depth,
+                "work": steps * depth,
                 "rate": 1,
             }
         )
@@ -192,9 +193,10 @@ class TestLog:
 
     def test_a_shared_curve_says_so(self):
         training = Training()
+        training.done(shared=True)
         training.curve(work=0)
         training.done(shared=True)
-        assert training.lines == ["lamp_tied_bg (1/2): was there"]
+        assert training.lines == ["lamp_tied_bg: was there", "lamp_tied_bg (1/2): was there"]
 
     def test_warnings(self):
         training = Training()

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -35,6 +34,7 @@ class Network(ABC):
 
     matrices = ()
     shared = ()
+    vectors = frozenset({"theta"})  # leaves that are no matrices: an optimizer treats them as it does θ
 
     @property
     def layered(self) -> frozenset[str]:
@@ -63,8 +63,8 @@ class Network(ABC):
             for name, leaf in one.items()
         }
 
-    def grow(self, params: Parameters, t: int) -> Parameters:
-        """Layer t starts from layer t-1 (Algorithms 2 and 3)."""
+    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
+        """Layer t starts from layer t-1 (Algorithms 2 and 3), or from what `problem` says of a layer there."""
         if t == 0:
             return params
         return {n: a.at[t].set(a[t - 1]) if n in self.layered else a for n, a in params.items()}
@@ -76,11 +76,14 @@ class Network(ABC):
 
     def count(self, params: Parameters, depth: int) -> int:
         """Number of parameters of the network of this depth."""
-        sizes = {name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()}
+        sizes = {
+            name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()
+        }
         return int(sum(sizes.values()))
 
     def fill(self, params: Parameters, stored: Parameters) -> Parameters:
         """`params` with its first layers replaced by those stored, which may be fewer or more."""
+
         def leaf(name: str, room: Array) -> Array:
             rows = min(room.shape[0], stored[name].shape[0])
             return room.at[:rows].set(stored[name][:rows]) if name in self.layered else stored[name]
@@ -99,11 +102,22 @@ class Network(ABC):
         """Masks, 1 where a stage learns: layers `first` to `last` (0-based, inclusive) and the shared leaves."""
         masks = {}
         for name, leaf in params.items():
-            mask = np.zeros((leaf.shape[0],) + (1,) * (leaf.ndim - 1), np.float32)
             if name in self.layered:
-                mask[first : last + 1] = 1
-            masks[name] = mask if name in self.layered else np.float32(shared)
+                masks[name] = np.zeros((leaf.shape[0],) + (1,) * (leaf.ndim - 1), np.float32)
+                masks[name][first : last + 1] = 1
+            else:
+                masks[name] = np.float32(shared)
         return masks
+
+    def to_descent(self, problem: Problem, gradient: Parameters) -> Parameters:
+        """The gradient in the coordinates in which the optimizer works; here those of the parameters."""
+        del problem
+        return gradient
+
+    def from_descent(self, problem: Problem, updates: Parameters) -> Parameters:
+        """An update in those coordinates as one of the parameters: the transpose of `to_descent`."""
+        del problem
+        return updates
 
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:
@@ -124,6 +138,14 @@ class Network(ABC):
 
     @abstractmethod
     def correct(
-        self, problem: Problem, p: Parameters, x_hat: Array, slope: Array, inputs: Inputs, state: State, y: Array, context: Any
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: State,
+        y: Array,
+        context: Any,
     ) -> State:
         """What is done to the estimate before the next layer: nothing, Onsager correction, decoupling."""

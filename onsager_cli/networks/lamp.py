@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
 
 
 def rms(v: Array) -> Array:
-    """‖v‖ / √M per sample, (1, L), with a floor that keeps the gradient at v = 0 finite."""
-    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.square(v), axis=0, keepdims=True), 1e-20))
+    """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
+    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.square(v), axis=0, keepdims=True), 1e-16))
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,12 @@ class Lamp(Network):
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": problem.A.T}
 
-    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[Array, Inputs]:
+    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
         return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))
 
-    def linear(self, problem: Problem, p: Parameters, state: tuple[Array, Array], y: Array, context: tuple) -> Inputs:
+    def linear(
+        self, problem: Problem, p: Parameters, state: tuple[Array, Array], y: Array, context: tuple
+    ) -> Inputs:
         x_hat, v = state
         return x_hat + p["B"] @ v, rms(v)
 
@@ -52,7 +54,9 @@ class Lamp(Network):
 
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
-        if self.family.scale is not None:  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
+        if (
+            self.family.scale is not None
+        ):  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
             masks["theta"] = np.repeat(masks["theta"], len(self.theta), axis=1)
             masks["theta"][0, self.family.scale] = 0
         return masks

@@ -42,3 +42,15 @@ class Lista(Network):
 
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         return x_hat
+
+    def to_descent(self, problem: Problem, gradient: Parameters) -> Parameters:
+        """Gradient with respect to (B, D), where S = I - B A + D.
+
+        B and S are far from independent: a better B asks for the S that belongs to it. With D beside B, a step in
+        B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from.
+        """
+        to_S = gradient["S"] if self.tied else jnp.sum(gradient["S"], axis=0)
+        return {**gradient, "B": gradient["B"] - to_S @ problem.A.T}
+
+    def from_descent(self, problem: Problem, updates: Parameters) -> Parameters:
+        return {**updates, "S": updates["S"] - updates["B"] @ problem.A}

@@ -42,7 +42,9 @@ def _layer_maps(net: Network, problem: Problem, y: Array):
     return shrink, advance, linear
 
 
-def squared_errors(net: Network, problem: Problem, params: Parameters, x: Array, y: Array, depth: Array | int) -> Array:
+def squared_errors(
+    net: Network, problem: Problem, params: Parameters, x: Array, y: Array, depth: Array | int
+) -> Array:
     """‖x̂_t - x‖² of every sample after every layer, shape (layers, L); zero in rows beyond `depth`."""
     shrink, advance, linear = _layer_maps(net, problem, y)
     context = net.prepare(problem, params, y)
@@ -72,7 +74,9 @@ def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> S
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], batch), problem.A.dtype)
     layers = net.depth_of(params)
-    return jax.tree.map(lambda a: jnp.zeros((layers, *a.shape), a.dtype), jax.eval_shape(one_layer, params, y))
+    return jax.tree.map(
+        lambda a: jnp.zeros((layers, *a.shape), a.dtype), jax.eval_shape(one_layer, params, y)
+    )
 
 
 def _put(buffer, t, value):
@@ -127,7 +131,9 @@ def loss_and_gradient(
     def loss_of_last(p, inputs):
         return jnp.sum(jnp.square(shrink(p, inputs)[0] - x))
 
-    loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(net.layer(params, depth - 1), inputs)
+    loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(
+        net.layer(params, depth - 1), inputs
+    )
     gradient = collect(jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)
     to_state = jax.tree.map(jnp.zeros_like, state)
     to_context = jax.tree.map(jnp.zeros_like, context)

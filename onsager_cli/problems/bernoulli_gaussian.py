@@ -8,7 +8,7 @@
 | σ_w²   | γ (N/M) 10^(-SNR/10), the nominal ‖A‖_F² = N     | 2e-5 at 40 dB     |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,11 @@ from jax import Array
 
 from onsager_cli.problems.base import Problem, Samples
 
-SELECTION_KEY, TEST_KEY, MATRIX_KEY = 1, 2, 3  # folded into the seed; training folds in its stages from 1000 on
+SELECTION_KEY, TEST_KEY, MATRIX_KEY = (
+    1,
+    2,
+    3,
+)  # folded into the seed; training folds in its stages from 1000 on
 
 
 def noise_variance(N: int, M: int, gamma: float, snr_db: float) -> float:
@@ -27,7 +31,7 @@ def noise_variance(N: int, M: int, gamma: float, snr_db: float) -> float:
 
 def with_condition_number(A: np.ndarray, kappa: float) -> np.ndarray:
     """A with its singular vectors and a geometric spectrum, s_1/s_M = κ and ‖A‖_F² = N, in A's precision."""
-    M, N = A.shape
+    N = A.shape[1]
     U, s, Vt = np.linalg.svd(A, full_matrices=False)
     spectrum = kappa ** (-np.arange(len(s)) / max(len(s) - 1, 1))
     spectrum *= np.sqrt(N / np.sum(spectrum**2))
@@ -41,7 +45,7 @@ def gaussian_matrix(seed: int, M: int, N: int, kappa: float | None) -> np.ndarra
     return A if kappa is None else with_condition_number(A, kappa)
 
 
-def authors2017(kappa: float | None) -> tuple[np.ndarray, Samples]:
+def authors2017(kappa: float | None) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """The published instance: A (250, 500) float32, and its 1000 test samples x, y.
 
     Drawn in the published order from NumPy's legacy generator, seeded anew for each problem.
@@ -79,6 +83,10 @@ class Draw:
         return x, problem.A @ x + w
 
 
+# Compiled once for all problems of one size and law, so that a figure does not pay for it per curve.
+_sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
+
+
 def build(
     *,
     A: np.ndarray,
@@ -87,7 +95,7 @@ def build(
     seed: int,
     selection_samples: int,
     test_samples: int,
-    test: Samples | None = None,
+    test: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Problem:
     """The problem with its selection and test sets; `test` replaces the drawn test set."""
     M, N = A.shape
@@ -95,9 +103,6 @@ def build(
     variance = jnp.float32(noise_variance(N, M, gamma, snr_db))
     problem = Problem(jnp.asarray(A), variance, empty, empty, Draw(gamma))
     key = jax.random.key(seed)
-    sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
-    selection = sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
-    if test is None:
-        test = sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
-    x, y = test
-    return problem.replace(selection=selection, test=(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)))
+    selection = _sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
+    x, y = test or _sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
+    return replace(problem, selection=selection, test=(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)))

@@ -1,10 +1,28 @@
 """A matrix of the user's own, from a file that is not trusted: no pickle, and every reason to refuse in one sentence."""
 
+import io
+import subprocess
+import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from onsager_cli.errors import UserError
+
+# Sparse matrices become dense once their size is known.
+READ_MAT = """
+import sys, warnings
+import numpy as np
+from scipy.io import loadmat
+warnings.simplefilter("error", UserWarning)
+arrays = {name: a for name, a in loadmat(sys.argv[1]).items() if not name.startswith("__")}
+if sum(np.prod(a.shape, dtype=float) for a in arrays.values()) > 1e9:
+    sys.exit("it holds more than 1e9 numbers")
+dense = {name: a.toarray() if hasattr(a, "toarray") else a for name, a in arrays.items()}
+np.savez(sys.stdout.buffer, **{name: a for name, a in dense.items() if a.dtype.kind in "biufc"})
+"""
 
 
 def read(path: str, shape: tuple[int, int]) -> np.ndarray:
@@ -21,34 +39,48 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
             f"problem.matrix={path} is {A.shape[0]} x {A.shape[1]}, but problem.M={shape[0]}, problem.N={shape[1]}: "
             f"add problem.M={A.shape[0]} problem.N={A.shape[1]}"
         )
-    A = A.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
+        A = A.astype(np.float32)
     if not np.isfinite(A).all():
-        raise UserError(f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}")
+        raise UserError(
+            f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}"
+        )
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
         raise UserError(f"problem.matrix={path} has a column of zeros: column {zero[0]} never reaches y")
     return A
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> Any:
+    """The array in the file."""
     try:
-        if path.suffix == ".csv":
-            return np.loadtxt(path, delimiter=",", ndmin=2)
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return _only(dict(archive), path)
-        from scipy.io import loadmat
-
-        arrays = {name: a for name, a in loadmat(path).items() if not name.startswith("__")}
-        return _only(arrays, path)
+        # What a reader warns of (an empty file, a variable twice) is a reason to refuse.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            if path.suffix.lower() == ".csv":
+                return np.loadtxt(file, delimiter=",", ndmin=2)
+            if path.suffix.lower() == ".mat":
+                return _only(_read_mat(path), path)
+            loaded = np.load(file, allow_pickle=False)  # goes by the content, .npy or .npz
+            return loaded if isinstance(loaded, np.ndarray) else _only(dict(loaded), path)
     except UserError:
         raise
-    except Exception as error:  # every reader has exceptions of its own; a file that cannot be read is one sentence
-        raise UserError(f"problem.matrix={path} cannot be read: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # every reader has its own; a file that cannot be read is one sentence
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"problem.matrix={path} cannot be read: {reason}") from error
 
 
-def _only(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+def _read_mat(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .mat file, read in a process of its own: SciPy's reader crashes on some damaged files."""
+    done = subprocess.run([sys.executable, "-c", READ_MAT, str(path)], capture_output=True, check=False)
+    if done.returncode < 0:
+        raise ValueError("it is damaged")
+    if done.returncode:
+        raise ValueError((done.stderr.decode(errors="replace").strip().splitlines() or ["it is damaged"])[-1])
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _only(arrays: dict[str, Any], path: Path) -> Any:
     if "A" in arrays:
         return arrays["A"]
     if len(arrays) == 1:

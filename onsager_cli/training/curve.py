@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import yaml
 
-from onsager_cli import bounds
+from onsager_cli import bounds, classical
 from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
 from onsager_cli.environment import environment
 from onsager_cli.metrics import nmse, to_db
@@ -23,6 +23,7 @@ from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
 from onsager_cli.training.train import Progress, Report, run_plan
 
+ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 
 
@@ -47,13 +48,21 @@ class CurveTrainer:
         return self.settings.network.kind == "oracle"
 
     @property
+    def untrained(self) -> bool:
+        return not self.oracle and isinstance(self.settings.training, NoTraining)
+
+    @property
     def work(self) -> float:
-        """Layers times steps still to train."""
-        return sum(stage.work for stage in self.stages[self.done :])
+        """Work still to do: layers times steps times samples."""
+        left = sum(stage.work for stage in self.stages[self.done :])
+        return left * engine_of(self.settings, self._network(), 1).batch if left else 0.0
 
     @property
     def complete(self) -> bool:
-        """Whether every layer asked for has its point."""
+        """Whether every layer asked for has its point; an untrained curve may have settled before."""
+        if self.untrained:
+            note = self.folder.read_json(ITERATIONS)
+            return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
         wanted = {None} if self.oracle else set(range(1, self.depth + 1))
         return wanted <= {row["layer"] for row in self.folder.points()}
 
@@ -71,6 +80,7 @@ class CurveTrainer:
         resumed = self.stages[self.done - 1].name if self.done else None
         self.folder.write_config(yaml.safe_dump(dataclasses.asdict(self.settings), sort_keys=False))
         self.report({"event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": resumed})
+        self.folder.write_json("made", {**environment(), "device": jax.devices()[0].device_kind})
         started = time.monotonic()
         problem = build_problem(self.settings.problem, self.settings.seed)
         if self.oracle:
@@ -79,8 +89,6 @@ class CurveTrainer:
             self._train(problem, folder_of)
         else:
             self._untrained(problem)
-        note = {**environment(), "device": jax.devices()[0].device_kind}
-        self.folder.write_json("made", note)
         self.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
 
     # -- the three kinds of curve
@@ -93,13 +101,20 @@ class CurveTrainer:
         self._add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
     def _untrained(self, problem: Problem) -> None:
-        net, started = self._network(), time.monotonic()
-        params = net.start(problem, self.depth)
-        errors, powers = engine_of(self.settings, net, 1).errors(problem, params, *problem.test, self.depth)
-        errors, seconds = np.asarray(errors), time.monotonic() - started
-        for t in range(1, self.depth + 1):
-            self._add_point(t, errors[t - 1], powers, steps=0, seconds=seconds, parameters=0)
-        self._save_network(problem, net, params)
+        started = time.monotonic()
+        errors, powers = classical.run(self.settings, problem)
+        more = {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0}
+        if self.settings.network.kind in ("lamp", "lvamp"):
+            more["nonconverged"] = classical.not_converged(errors, powers)
+        rows = [self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)]
+        self.folder.add_points(rows)
+        if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
+            net = self._network()
+            self._save_network(problem, net, net.start(problem, min(self.depth, classical.DENSE)))
+        self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": self.depth})
+        for row in rows:
+            if row["layer"] <= 30 or row is rows[-1]:
+                self._report_point(row)
 
     def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
         net = self._network()
@@ -112,7 +127,15 @@ class CurveTrainer:
         started = time.monotonic() - spent
         seed_key = jax.random.key(self.settings.seed)
         stages = run_plan(
-            engine, problem, params, self.stages, self.done, seed_key, self._tied(net, problem, folder_of), self.report, progress
+            engine,
+            problem,
+            params,
+            self.stages,
+            self.done,
+            seed_key,
+            self._tied(problem, folder_of),
+            self.report,
+            progress,
         )
         for number, stage, params, best_db in stages:
             seconds = time.monotonic() - started
@@ -127,41 +150,59 @@ class CurveTrainer:
                 **meta, "stage": number, "name": stage.name, "depth": stage.depth, "seconds": seconds,
                 "steps": progress.steps, "rescues": progress.rescues,
             }  # fmt: skip
-            self.folder.save(depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state)
+            self.folder.save(
+                depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state
+            )
+            if stage is self.stages[-1]:
+                self.folder.delete(RESUME)
+                self._save_network(problem, net, params)
             if stage.closes:
+                # Last, because a run may be stopped anywhere: what has its point lacks nothing.
                 self._add_point(
                     stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
                     parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
                 )  # fmt: skip
-        self.folder.delete(RESUME)
-        self._save_network(problem, net, params)
 
     # -- what is stored
 
     def _add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> None:
+        row = self._row(layer, errors, powers, **more)
+        self.folder.add_point(row)
+        self._report_point(row)
+
+    def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
         settings, statistics = self.settings, nmse(errors, powers)
         network = settings.network
         named = network.kind != "oracle"
         statistics.pop("zero_samples")
-        row = {
+        return {
             "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
             "tied": network.tied if named and settings.training.kind != "none" else None, "layer": layer, **statistics,
             "problem": settings.problem.name, "instance": settings.problem.instance, "seed": settings.seed,
             "test_samples": len(powers), **more,
         }  # fmt: skip
-        self.folder.add_point(row)
+
+    def _report_point(self, row: Mapping[str, Any]) -> None:
         self.report({
-            "event": "point", "layer": layer, "nmse_db": row["nmse_db"], "steps": row["steps"], "seconds": row["seconds"],
+            "event": "point", "layer": row["layer"], "nmse_db": row["nmse_db"], "steps": row["steps"], "seconds": row["seconds"],
         })  # fmt: skip
 
     def _save_network(self, problem: Problem, net: Network, params: Parameters) -> None:
-        arrays = {**flatten(net, params, self.depth), "problem.A": np.asarray(problem.A)}
-        self.folder.save("network", arrays, {"depth": self.depth, "curve": self.curve.slug})
+        depth = net.depth_of(params)
+        arrays = {**flatten(net, params, depth), "problem.A": np.asarray(problem.A)}
+        self.folder.save("network", arrays, {"depth": depth, "curve": self.curve.slug})
 
     def _finished_stages(self) -> int:
-        """How many stages of the plan are done: one more than the number that the newest whole state carries."""
-        numbers = [self._stage_number(name) for name in self.folder.saved() if name == RESUME or name.startswith("depth_")]
-        return min(max([0, *numbers]), len(self.stages))
+        """How many stages of the plan are done: one more than the number that the newest whole state carries.
+
+        A depth without its point was stopped between the two; its last stage runs again.
+        """
+        if self.complete:
+            return len(self.stages)
+        layers = sorted((row["layer"] for row in self.folder.points() if row["layer"]), reverse=True)
+        resumed = self._stage_number(RESUME)
+        newest = next((number for t in layers if (number := self._stage_number(depth_name(t)))), 0)
+        return min(max(resumed, newest), len(self.stages))
 
     def _stage_number(self, name: str) -> int:
         loaded = self.folder.load(name)
@@ -175,13 +216,13 @@ class CurveTrainer:
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
 
-    def _tied(self, net: Network, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
+    def _tied(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
         """A function depth → tied parameters, or None for a network that is tied itself."""
         from onsager_cli.run import tied_twin
 
         twin = tied_twin(self.curve)
         if twin is None:
-            return lambda depth: None
+            return lambda _: None
         folder, tied_net = folder_of(twin), self._network(tied=True)
 
         def tied_network(depth: int) -> Parameters:
@@ -204,22 +245,17 @@ class CurveTrainer:
 def network_of(settings: Settings, tied: bool | None = None) -> Network:
     """The network that the settings describe; `tied` overrules theirs."""
     network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
-    return build_network(network, settings.shrinkage)
+    return build_network(network, settings.shrinkage, settings.seed)
 
 
 def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
     """The compiled programs for these settings, `chunk` steps to a call."""
     training = settings.training
-    descent = training.descent if isinstance(training, FastTraining) else None
-    return Engine(
-        net,
-        batch=1 if isinstance(training, NoTraining) else training.batch,
-        chunk=chunk,
-        optimizer=descent.optimizer if descent else "adam",
-        theta_rate=descent.theta_rate if descent else 1.0,
-        clip=descent.clip if descent else None,
-        precision=settings.precision,
-    )
+    if isinstance(training, FastTraining):
+        d = training.descent
+        return Engine(net, d.batch, chunk, d.optimizer, d.clip, settings.precision)
+    batch = 1 if isinstance(training, NoTraining) else training.batch
+    return Engine(net, batch, chunk, "adam", None, settings.precision)
 
 
 def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:

@@ -8,12 +8,13 @@ gradient and their update are exactly zero.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
@@ -37,19 +38,30 @@ def limit_outliers(factor: float | None) -> Callable[[Any], Any]:
     return limit
 
 
-def optimizer(kind: str, theta_rate: float) -> optax.GradientTransformation:
-    """Direction of the update, before the learning rate: Adam for θ, Adam or Muon for the matrices.
-
-    `theta_rate` is the rate of θ relative to that of the matrices.
-    """
+def optimizer(kind: str) -> optax.GradientTransformation:
+    """Direction of the update, before the learning rate: Adam for θ, Adam or Muon for the matrices."""
     adam = optax.scale_by_adam()
     if kind == "muon":
         axes = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
-        matrices = optax.contrib.scale_by_muon(weight_dimension_numbers=lambda p: jax.tree.map(lambda _: axes, p))
+        matrices = optax.contrib.scale_by_muon(
+            weight_dimension_numbers=lambda p: jax.tree.map(lambda _: axes, p)
+        )
     else:
         matrices = adam
-    labels = lambda params: {name: "theta" if name == "theta" else "matrix" for name in params}
-    return optax.partition({"theta": optax.chain(adam, optax.scale(theta_rate)), "matrix": matrices}, labels)
+
+    def labels(params: Parameters) -> dict[str, str]:
+        return {name: "theta" if name == "theta" else "matrix" for name in params}
+
+    return optax.partition({"theta": adam, "matrix": matrices}, labels)
+
+
+def over_devices(samples: Array) -> Array:
+    """Spreads a batch (..., L) over all devices, if there are several and they divide it."""
+    count = jax.device_count()
+    if count == 1 or samples.shape[-1] % count:
+        return samples
+    mesh = Mesh(jax.devices(), ("batch",))
+    return jax.lax.with_sharding_constraint(samples, NamedSharding(mesh, PartitionSpec(None, "batch")))
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,6 @@ class Engine:
     batch: int
     chunk: int
     optimizer: str
-    theta_rate: float
     clip: float | None
     precision: str
 
@@ -70,30 +81,38 @@ class Engine:
 
     @property
     def _descent(self) -> optax.GradientTransformation:
-        return optimizer(self.optimizer, self.theta_rate)
+        return optimizer(self.optimizer)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(2, 3, 4))
-    def steps(self, problem, params, state, buffers, masks, depth, first_learned, key, first_step, rates):
-        """`chunk` steps with learning rates `rates`, each on a fresh batch drawn from `key` and its step number."""
+    def steps(
+        self, problem, params, state, buffers, masks, depth, first_learned, key, first_step, rates, count
+    ):
+        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 2), each on a fresh batch.
+
+        A batch is drawn from `key` and the number of its step, so it does not matter how steps are cut into calls.
+        Returns params, state, buffers and the sum of the batches' NMSE (linear), which is finite if all steps were.
+        """
         tx, limit = self._descent, limit_outliers(self.clip)
 
-        def step(carry, xs):
-            params, state, buffers = carry
-            number, rate = xs
-            x, y = problem.sample(jax.random.fold_in(key, number), self.batch)
+        def step(i, carry):
+            params, state, buffers, total = carry
+            x, y = problem.sample(jax.random.fold_in(key, first_step + i), self.batch)
+            x, y = over_devices(x), over_devices(y)
             loss, gradient, buffers = loss_and_gradient(
                 self.net, problem, params, x, y, depth, first_learned, buffers, limit
             )
-            gradient = jax.tree.map(jnp.multiply, gradient, masks)
+            gradient = jax.tree.map(jnp.multiply, self.net.to_descent(problem, gradient), masks)
             updates, state = tx.update(gradient, state, params)
-            params = jax.tree.map(lambda p, u, m: p - rate * m * u, params, updates, masks)
-            params = {**params, "theta": self.net.family.project(params["theta"])}
-            return (params, state, buffers), loss / jnp.sum(jnp.square(x))
+            updates = self.net.from_descent(problem, cast(Parameters, updates))
+            params = {
+                name: leaf - rates[i, int(name == "theta")] * masks[name] * updates[name]
+                for name, leaf in params.items()
+            }
+            params["theta"] = self.net.family.project(params["theta"])
+            return params, state, buffers, total + loss / jnp.sum(jnp.square(x))
 
         with jax.default_matmul_precision(self.precision):
-            numbers = first_step + jnp.arange(self.chunk)
-            (params, state, buffers), ratio = jax.lax.scan(step, (params, state, buffers), (numbers, rates))
-        return params, state, buffers, ratio
+            return jax.lax.fori_loop(0, count, step, (params, state, buffers, jnp.float32(0)))
 
     @partial(jax.jit, static_argnums=0)
     def errors(self, problem, params, x, y, depth):

@@ -5,6 +5,7 @@ A plan for T layers begins with the plan for T-1 layers, so a deeper network goe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Stage:
     depth: int  # layers of the network
     new_only: bool  # only the leaves of the last layer learn, the rest is frozen
     begin: str
-    rate: float
+    rate: float  # of the matrices
+    theta_rate: float
     steps: int
     check_every: int
     cosine: bool = False
@@ -34,22 +36,25 @@ class Stage:
 
     @property
     def work(self) -> float:
-        """Layers times steps, the measure of cost that the ETA uses."""
-        return float(self.depth * self.steps)
+        """The cost that the ETA uses, in layers times steps; drawing data and the optimizer count as two layers."""
+        return float((self.depth + 2) * self.steps)
 
     def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`."""
+        """Learning rates of steps `first` to `first + count - 1`: matrices and θ, shape (count, 2)."""
         steps = np.arange(first, first + count)
-        shape = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
-        return (self.rate * shape).astype(np.float32)
+        shape = (
+            0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
+        )
+        return np.outer(shape, (self.rate, self.theta_rate)).astype(np.float32)
 
 
 def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
     """The stages for a network of `depth` layers; `new_leaves` names what a new layer learns, such as "θ"."""
     if isinstance(training, NoTraining):
         return []
-    stages = _paper if isinstance(training, PaperTraining) else _fast
-    return [stage for t in range(1, depth + 1) for stage in stages(training, t, tied, new_leaves)]
+    if isinstance(training, PaperTraining):
+        return [stage for t in range(1, depth + 1) for stage in _paper(training, t, tied, new_leaves)]
+    return [stage for t in range(1, depth + 1) for stage in _fast(training, t, tied, new_leaves)]
 
 
 def _layers(t: int) -> str:
@@ -70,6 +75,7 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
                 new_only=new_only,
                 begin=begin,
                 rate=rate * training.refinement_factor**refinement,
+                theta_rate=rate * training.refinement_factor**refinement,
                 steps=training.max_steps,
                 check_every=training.check_every,
                 patience=round(training.patience * training.patience_growth**refinement),
@@ -80,7 +86,11 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
 def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
     """One cosine decay over all leaves for each depth; an untied network learns its new layer first."""
     descent = training.descent
-    steps, rate = (values[min(t, len(values)) - 1] for values in (descent.steps, descent.rates))
+
+    def at(values: tuple) -> Any:
+        return values[min(t, len(values)) - 1]
+
+    steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
     if not tied and t > 1 and training.steps_new:
         yield Stage(
             name=f"layer {t}: {new_leaves}",
@@ -88,6 +98,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             new_only=True,
             begin="grow",
             rate=rate,
+            theta_rate=theta_rate,
             steps=training.steps_new,
             check_every=training.check_every,
             cosine=True,
@@ -101,6 +112,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         new_only=False,
         begin=begin,
         rate=rate,
+        theta_rate=theta_rate,
         steps=steps,
         check_every=training.check_every,
         cosine=True,

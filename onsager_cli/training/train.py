@@ -1,7 +1,7 @@
 """Run the stages of a plan over one network: the loop around the compiled steps."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 Report = Callable[[dict[str, Any]], None]
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A stage kept diverging although its learning rate was halved MAX_RESCUES times."""
 
 
@@ -58,7 +58,7 @@ def fit(
     """Runs one stage; returns the best weights and their NMSE (dB) on the selection set.
 
     A loss that is not finite, or an NMSE DIVERGED_DB above the start, brings back the best weights and halves the
-    learning rate for the rest of the stage. Raises Diverged after MAX_RESCUES of them.
+    learning rate for the rest of the stage. Raises DivergedError after MAX_RESCUES of them.
     """
     net, last = engine.net, stage.depth - 1
     first_learned = last if stage.new_only else 0
@@ -69,18 +69,26 @@ def fit(
     state, buffers = engine.begin(problem, params)
     scale, rescues, step, stale = 1.0, 0, 0, 0
     while step < stage.steps and (stage.patience is None or stale < stage.patience):
-        rates = scale * stage.rates(step, engine.chunk)
+        count = min(engine.chunk, stage.steps - step)
+        rates = np.float32(scale) * stage.rates(step, engine.chunk)
         params, state, buffers, losses = engine.steps(
-            problem, params, state, buffers, masks, stage.depth, first_learned, key, step, rates
+            problem, params, state, buffers, masks, stage.depth, first_learned, key, step, rates, count
         )
-        step += engine.chunk
+        step += count
         now_db = selection_db(engine, problem, params, stage.depth)
-        if not (np.isfinite(now_db) and bool(jnp.all(jnp.isfinite(losses)))) or now_db > start_db + DIVERGED_DB:
+        if not (np.isfinite(now_db) and np.isfinite(float(losses))) or now_db > start_db + DIVERGED_DB:
             rescues += 1
             if rescues > MAX_RESCUES:
-                raise Diverged(f"{stage.name}: still diverging at a learning rate of {stage.rate * scale:g}")
+                raise DivergedError(
+                    f"{stage.name}: still diverging at a learning rate of {stage.rate * scale:g}"
+                )
             scale /= 2
-            report({"event": "warning", "message": f"{stage.name}: diverged at step {step} ({now_db:.1f} dB); back to the best weights with half the learning rate"})
+            report(
+                {
+                    "event": "warning",
+                    "message": f"{stage.name}: diverged at step {step} ({now_db:.1f} dB); back to the best weights with half the learning rate",
+                }
+            )
             params = copied(best_params)
             state, buffers = engine.begin(problem, params)
             continue
@@ -116,19 +124,21 @@ def run_plan(
     for number in range(done, len(stages)):
         stage = stages[number]
         if stage.begin in ("grow", "grow or bootstrap"):
-            params = net.grow(params, stage.depth - 1)
+            params = net.grow(params, stage.depth - 1, problem)
         if stage.begin.endswith("bootstrap"):
             params = _better(engine, problem, params, tied_network(stage.depth), stage.depth)
         report({
             "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
-            "depth": stage.depth, "rate": stage.rate,
+            "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
         params, best_db = fit(engine, problem, params, stage, key, report, progress)
         yield number, stage, params, best_db
 
 
-def _better(engine: Engine, problem: Problem, own: Parameters, tied: Parameters | None, depth: int) -> Parameters:
+def _better(
+    engine: Engine, problem: Problem, own: Parameters, tied: Parameters | None, depth: int
+) -> Parameters:
     """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set."""
     if tied is None:
         return own

@@ -1,0 +1,133 @@
+"""LVAMP (Section V) with the SVD parameters of its linear stage, and VAMP (Algorithm 1) where nobody trains it.
+
+| symbol  | name                                                          | equation       |
+|---------|---------------------------------------------------------------|----------------|
+| U, s, V | economy SVD of A at the start: (M, R), (R,), (N, R)           | (15), (17)     |
+| σ_w²    | noise variance that the linear stage believes in              | (17)           |
+| r̃, σ̃²   | pseudo-prior: estimate and variance that enter the linear stage | (22), lines 11, 12 |
+| ν̃, ν    | divergences of the linear stage and of the shrinkage          | lines 5, 10    |
+| ρ       | σ_w² / σ̃²                                                     | (16)           |
+| d_i     | s_i² / (s_i² + ρ), what the LMMSE estimate takes from y       | (20)           |
+| ζ       | 1 / (1 - ν̃) = N / Σ d_i ‖v_i‖²                                | lines 5, 6     |
+| r, σ²   | decoupled shrinkage input and its variance                    | lines 6, 7     |
+
+Eqs (16), (19), (20) as printed miss the part of r̃ outside A's row space. With it, the LMMSE estimate and its
+divergence are x̃ = r̃ + V (g ⊙ Uᵀy - d ⊙ Vᵀr̃), g_i = s_i / (s_i² + ρ), and ν̃ = 1 - Σ d_i ‖v_i‖² / N, so that
+lines 6 and 7 become
+
+    r = r̃ + ζ V (g ⊙ Uᵀy - d ⊙ Vᵀr̃),    σ² = σ̃² (ζ - 1)
+
+which holds for any V, orthonormal or learned. Variances and divergences are per sample, shape (1, L).
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.decoupling import SMALLEST, State, allowed, begin, decouple
+from onsager_cli.problems import Problem
+from onsager_cli.problems.operator import at_start
+
+START_KEY = 4  # folded into the seed for what a start draws; the problem has 1 to 3, training 1000 and up
+RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are float32's rounding of zero
+
+# What `learn` may name, and the leaf it means.
+LEAVES = {"U": "U", "s": "log_s", "V": "V", "noise_variance": "log_noise_variance", "theta": "theta"}
+SYMBOLS = {"U": "U", "s": "s", "V": "V", "noise_variance": "σ_w²", "theta": "θ"}
+
+
+def economy_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U (M, R), s (R,), V (N, R) of A (M, N), computed in float64; R is the numerical rank."""
+    U, s, Vt = np.linalg.svd(np.asarray(A, np.float64), full_matrices=False)
+    R = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
+    return U[:, :R], s[:R], Vt[:R].T
+
+
+@dataclass(frozen=True)
+class Lvamp(Network):
+    """Learned VAMP. `init` and `noise_start` say where U, s, V and σ_w² begin, `learn` which of them move.
+
+    `init`: svd of the problem's A, of its least-squares estimate, or of an independent N(0, 1/M) matrix (footnote
+    13). `noise_start`: energy is the mean of ‖y‖²/M (Section V-B), known the problem's σ_w². `seed` feeds the
+    start alone.
+    """
+
+    learn: tuple[str, ...] = tuple(LEAVES)
+    init: str = "svd"
+    noise_start: str = "energy"
+    seed: int = field(default=0, compare=False)
+
+    vectors = frozenset(
+        {"theta", "log_s", "log_noise_variance"}
+    )  # leaves that are no matrices, for optimizers
+
+    @property
+    def matrices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The leaves of the linear stage that learn; the others are constants, stored once."""
+        return tuple(LEAVES[name] for name in LEAVES if name in self.learn and name != "theta")
+
+    @property
+    def new_leaves(self) -> str:
+        """What a new layer learns, in the paper's symbols."""
+        return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
+
+    def textbook(self, problem: Problem) -> Parameters:
+        key = jax.random.fold_in(jax.random.key(self.seed), START_KEY)
+        U, s, V = economy_svd(at_start(problem, self.init, key))
+        noise = (
+            problem.noise_variance
+            if self.noise_start == "known"
+            else jnp.mean(jnp.square(problem.selection[1]))
+        )
+        leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
+        return {name: jnp.asarray(leaf, problem.A.dtype) for name, leaf in leaves.items()}
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        learned = {LEAVES[name] for name in self.learn}
+        masks = super().learnable(params, first, last, shared)
+        return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
+
+    def count(self, params: Parameters, depth: int) -> int:
+        learned = {LEAVES[name] for name in self.learn}
+        return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
+
+    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array | tuple:
+        return () if "U" in self.layered else params["U"].T @ y
+
+    def first(
+        self, problem: Problem, p: Parameters, y: Array, context: Array | tuple
+    ) -> tuple[State, Inputs]:
+        state = begin(y, problem.A.shape[1])
+        return state, self.linear(problem, p, state, y, context)
+
+    def linear(
+        self, problem: Problem, p: Parameters, state: State, y: Array, context: Array | tuple
+    ) -> Inputs:
+        r_tilde, variance = state
+        z = p["U"].T @ y if "U" in self.layered else context
+        d, g, share = self._lmmse(p, variance)
+        zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
+        r = r_tilde + zeta * (p["V"] @ (g * z - d * (p["V"].T @ r_tilde)))  # lines 4 to 6
+        return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
+
+    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
+        r, sigma = inputs
+        return decouple(x_hat, slope, r, jnp.square(sigma))
+
+    @staticmethod
+    def _lmmse(p: Parameters, variance: Array) -> tuple[Array, Array, Array]:
+        """d and g, (R, L), and 1 - ν̃, (1, L), of the LMMSE stage; never through 1/s, which may be zero."""
+        s = jnp.exp(p["log_s"])[:, None]
+        rho = jnp.exp(p["log_noise_variance"]) / variance
+        g = s / (jnp.square(s) + rho)
+        d = s * g
+        energy = jnp.sum(jnp.square(p["V"]), axis=0)  # ‖v_i‖²
+        return d, g, (energy @ d)[None] / p["V"].shape[0]
+
+    def divergence(self, p: Parameters, state: State) -> Array:
+        """ν̃ of the linear stage as it is before clipping, (1, L)."""
+        return 1 - self._lmmse(p, state[1])[2]

@@ -1,0 +1,142 @@
+"""LVAMP (Section V) with the unstructured linear stage of eq (41), for signals that are not i.i.d.
+
+| symbol  | name                                                          | equation   |
+|---------|---------------------------------------------------------------|------------|
+| G, H    | learned linear stage, x̃ = G r̃ + H y: (N, N), (N, M)           | (41)       |
+| r̃, σ̃²   | pseudo-prior: estimate and variance that enter the stage      | (22)       |
+| ν̃       | its divergence, tr G / N, one number for all samples          | (18)       |
+| c       | correction of the variance below, 1 at the start              | not in the paper |
+| σ_w²    | noise variance                                                | (17)       |
+| r, σ²   | decoupled shrinkage input and its variance                    | lines 6, 7 |
+
+    r = (x̃ - ν̃ r̃) / (1 - ν̃),    σ² = c [(‖G‖_F²/N - ν̃²) σ̃² + σ_w² ‖H‖_F²/N] / (1 - ν̃)²
+
+Line 7 of Algorithm 1, σ̃² ν̃ / (1 - ν̃), holds only where G is the LMMSE estimator for the σ̃² of that very sample.
+The σ² above is exact for every G = I - H A, as long as r̃ - x is white.
+
+Where nobody trains it, a layer is the LMMSE estimator for the mean of the σ̃² that reaches it:
+H = s Aᵀ (s A Aᵀ + σ_w² I)⁻¹, G = I - H A, s = mean σ̃². A new layer starts there, not from the one before it.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.decoupling import SMALLEST, State, allowed, begin, decouple
+from onsager_cli.networks.lvamp import START_KEY
+from onsager_cli.problems import Problem
+from onsager_cli.problems.operator import at_start
+
+# What `learn` may name, and the leaf it means.
+LEAVES = {"G": "G", "H": "H", "c": "log_c", "noise_variance": "log_noise_variance", "theta": "theta"}
+
+
+@dataclass(frozen=True)
+class LvampGH(Network):
+    """Learned VAMP with free G and H. `init` says which matrix A the layers start from, `seed` feeds the start."""
+
+    learn: tuple[str, ...] = tuple(LEAVES)
+    init: str = "svd"
+    seed: int = field(default=0, compare=False)
+
+    matrices = ("G", "H")
+    shared = ("log_noise_variance",)
+    vectors = frozenset(
+        {"theta", "log_c", "log_noise_variance"}
+    )  # leaves that are no matrices, for optimizers
+
+    @property
+    def layered(self) -> frozenset[str]:
+        return super().layered | {"log_c"}
+
+    @property
+    def new_leaves(self) -> str:
+        """What a new layer learns, in the paper's symbols."""
+        names = [("θ" if n == "theta" else n) for n in LEAVES if n in self.learn and n != "noise_variance"]
+        return ", ".join(n for n in names if not (self.tied and n in self.matrices))
+
+    def textbook(self, problem: Problem) -> Parameters:
+        A, dtype = self._operator(problem), problem.A.dtype
+        x, y = (np.asarray(a, np.float64) for a in problem.selection)
+        noise = np.mean((y - A @ x) ** 2)  # what A leaves unexplained, its own errors included
+        G, H = lmmse(A, float(np.mean(np.sum(y**2, axis=0)) / A.shape[1]), float(noise))
+        leaves = {"G": G, "H": H, "log_c": 0.0, "log_noise_variance": np.log(noise)}
+        return {name: jnp.asarray(leaf, dtype) for name, leaf in leaves.items()}
+
+    def start(self, problem: Problem, depth: int) -> Parameters:
+        """The untrained network: every layer in turn is the LMMSE estimator for what reaches it."""
+        params = super().start(problem, depth)
+        for t in range(1, depth):
+            params = self.grow(params, t, problem)
+        return params
+
+    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
+        """Layer t takes θ from layer t-1 and is otherwise as nobody trained it, for the layers before it."""
+        grown = super().grow(params, t)
+        if t == 0 or self.tied or problem is None:
+            return grown
+        reaching = float(_mean_variance(self, problem, params, problem.selection[1], t))
+        G, H = lmmse(self._operator(problem), reaching, float(jnp.exp(params["log_noise_variance"])))
+        new = {"G": G, "H": H, "log_c": 0.0}
+        return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        learned = {LEAVES[name] for name in self.learn}
+        masks = super().learnable(params, first, last, shared)
+        return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
+        state = begin(y, problem.A.shape[1])
+        return state, self.linear(problem, p, state, y, context)
+
+    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: tuple) -> Inputs:
+        r_tilde, variance = state
+        N = r_tilde.shape[0]
+        nu = allowed(self.divergence(p, state), N)
+        r = (p["G"] @ r_tilde + p["H"] @ y - nu * r_tilde) / (1 - nu)
+        kept = jnp.maximum(jnp.sum(jnp.square(p["G"])) / N - jnp.square(nu), 0)
+        noise = jnp.exp(p["log_noise_variance"]) * jnp.sum(jnp.square(p["H"])) / N
+        sigma2 = jnp.exp(p["log_c"]) * (kept * variance + noise) / jnp.square(1 - nu)
+        return r, jnp.sqrt(jnp.maximum(sigma2, SMALLEST))
+
+    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
+        r, sigma = inputs
+        return decouple(x_hat, slope, r, jnp.square(sigma))
+
+    def divergence(self, p: Parameters, state: State) -> Array:
+        """ν̃ of the linear stage as it is before clipping, ()."""
+        return jnp.trace(p["G"]) / p["G"].shape[0]
+
+    def _operator(self, problem: Problem) -> np.ndarray:
+        return at_start(problem, self.init, jax.random.fold_in(jax.random.key(self.seed), START_KEY))
+
+
+def lmmse(A: np.ndarray, variance: float, noise_variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """G (N, N) and H (N, M) of the LMMSE estimate x̃ = G r̃ + H y for r̃ - x of this variance, linear; float64."""
+    M, N = A.shape
+    system = variance * (A @ A.T) + noise_variance * np.eye(M)
+    H = np.linalg.solve(system, variance * A).T
+    return np.eye(N) - H @ A, H
+
+
+@partial(jax.jit, static_argnums=0)
+def _mean_variance(net: LvampGH, problem: Problem, params: Parameters, y: Array, depth: Array | int) -> Array:
+    """Mean over the samples of the σ̃² that reaches layer `depth` (0-based, at least 1)."""
+    with jax.default_matmul_precision("highest"):
+        context = net.prepare(problem, params, y)
+
+        def body(t, carry):
+            state, inputs = carry
+            p = net.layer(params, t)
+            x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
+            state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
+            return state, net.linear(problem, net.layer(params, t + 1), state, y, context)
+
+        first = net.first(problem, net.layer(params, 0), y, context)
+        state, _ = jax.lax.fori_loop(0, depth, body, first)
+        return jnp.mean(state[1])

@@ -1,0 +1,91 @@
+"""What several test modules share: toy problems, float64, quick compilation.
+
+JAX is imported by the fixtures that need it, so that the tests of the command line start without it. Strict dtype
+promotion cannot be switched on for the whole suite, since optax mixes dtypes; `strict` does it where our own code
+runs alone.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, settings
+
+from onsager_cli.catalog import package_conf
+
+# The same examples on every run and no deadline, since the first example of a property compiles. New examples:
+# pytest --hypothesis-profile=explore. Fixtures such as x64 are meant to hold for all examples of a test.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("repeatable", derandomize=True, print_blob=True, **_COMMON)
+settings.register_profile("explore", max_examples=1000, **_COMMON)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs():
+    """Drops compiled programs after each module: thousands of them in one process exhaust its memory maps."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture
+def strict():
+    """Mixing dtypes is an error: nothing becomes another precision silently."""
+    import jax
+
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """float64 in JAX, for comparisons that a rounding cannot excuse."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_compile():
+    """Compiles with few optimizations: toy trainings spend nearly all their time in the compiler."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """A Bernoulli-Gaussian problem as plain float64 arrays: `A` (M, N), `x` (N, L), `y` (M, L)."""
+    return toy_arrays(N=40, M=20, L=10)
+
+
+def toy_arrays(
+    N: int, M: int, L: int, seed: int = 7, gamma: float = 0.1, noise: float = 4e-3
+) -> SimpleNamespace:
+    """Draws A (M, N) with entries N(0, 1/M), x (N, L) and y = A x + w, w of standard deviation `noise`."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(0, M**-0.5, (M, N))
+    x = rng.normal(size=(N, L)) * (rng.uniform(size=(N, L)) < gamma)
+    return SimpleNamespace(A=A, x=x, y=A @ x + rng.normal(0, noise, (M, L)), M=M, N=N, L=L)
+
+
+def toy_overrides(steps: int = 20, batch: int = 16) -> list[str]:
+    """Overrides that make any curve a matter of a second: a small problem, few steps, few layers.
+
+    What `training=fast` says per kind of network is read from its file, so that a new kind is covered too.
+    """
+    schedule = yaml.safe_load((package_conf() / "training" / "fast.yaml").read_text())
+    kinds = [key for key, value in schedule.items() if isinstance(value, dict)]
+    return [
+        *("problem.instance=seeded", "problem.N=40", "problem.M=20"),
+        *("problem.selection_samples=100", "problem.test_samples=50", "network.depth=2"),
+        *("training.check_every=10", "training.steps_new=10"),
+        *(f"training.{kind}.{key}" for kind in kinds for key in (f"steps=[{steps}]", f"batch={batch}")),
+    ]

@@ -1,0 +1,258 @@
+"""ISTA, FISTA, AMP and VAMP over many iterations: against NumPy, against the LASSO's solution, and Fig. 1's counts."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import reference
+from sklearn.linear_model import Lasso
+
+from onsager_cli import classical, run
+from onsager_cli.config import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.networks.fista import Fista
+from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.lista import Lista
+from onsager_cli.networks.lvamp import Lvamp
+from onsager_cli.networks.unroll import squared_errors
+from onsager_cli.problems import bernoulli_gaussian as bg
+from onsager_cli.problems import build as build_problem
+from onsager_cli.shrinkage import family
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SOFT, MINIMAX = family("soft"), (1.0, 1.1402)
+
+
+def toy(N=100, M=60, L=12, kappa=None, snr_db=40, seed=2):
+    return bg.build(
+        A=bg.gaussian_matrix(seed, M, N, kappa), gamma=0.1, snr_db=snr_db, seed=seed, selection_samples=10, test_samples=L
+    )  # fmt: skip
+
+
+def arrays(problem):
+    return tuple(np.asarray(a, np.float64) for a in (problem.A, *problem.test))
+
+
+def fista(A, y, lam, iterations, beck_teboulle=False):
+    """Eq (6) with threshold λβ, float64; `lam` (1, L)."""
+    beta = 1 / (1.01 * np.linalg.svd(A, compute_uv=False)[0] ** 2)
+    x = before = np.zeros((A.shape[1], y.shape[1]))
+    estimates = []
+    for t in range(1, iterations + 1):
+        c = 0 if t < 2 else (t - 2) / (t + 1)
+        z = x + c * (x - before)
+        gradient_at = z if beck_teboulle else x
+        r = z + beta * A.T @ (y - A @ gradient_at)
+        x, before = np.sign(r) * np.maximum(np.abs(r) - lam * beta, 0), x
+        estimates.append(x)
+    return estimates
+
+
+class TestSteps:
+    def test_iterating_one_layer_is_the_deep_network(self):
+        problem = toy()
+        for net in (
+            Lamp(SOFT, MINIMAX),
+            Lvamp(family("bg"), (1.0, 2.2), noise_start="known"),
+            Lista(family("threshold"), (0.02,)),
+        ):
+            params = net.start(problem, 9)
+            with jax.default_matmul_precision("highest"):
+                expected = squared_errors(net, problem, params, *problem.test, 9)
+            found = classical.iterate(net, problem, net.layer(params, 0), *problem.test, 9)
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("momentum", ["none", "paper", "beck_teboulle"])
+    def test_ista_and_fista_against_numpy(self, momentum):
+        problem = toy()
+        A, x, y = arrays(problem)
+        net = Lista(SOFT, MINIMAX) if momentum == "none" else Fista(SOFT, MINIMAX, momentum=momentum)
+        net, p = classical.lasso(net, problem, problem.test[1], "vamp", "highest")
+        lam = np.asarray(p["theta"][0]) * 1.01 * np.linalg.svd(A, compute_uv=False)[0] ** 2
+        assert lam.shape == (1, 12)
+        found = classical.iterate(net, problem, p, *problem.test, 60)
+        estimates = (
+            reference.ista(A, y, lam, 60) if momentum == "none" else fista(A, y, lam, 60, momentum != "paper")
+        )
+        expected = [np.sum((estimate - x) ** 2, axis=0) for estimate in estimates]
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
+
+    def test_fixed_lambda(self):
+        problem = toy()
+        _, p = classical.lasso(Lista(family("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
+        beta = 1 / (1.01 * np.linalg.norm(np.asarray(problem.A), 2) ** 2)
+        np.testing.assert_allclose(p["theta"], np.full((1, 1, 12), 0.3 * beta), rtol=1e-5)
+
+
+class TestLasso:
+    def test_all_of_them_end_at_the_solution_of_the_same_lasso(self):
+        """AMP-l1's and VAMP-l1's fixed points give the λ; scikit-learn solves that LASSO by coordinate descent."""
+        problem = toy(200, 120, 6, snr_db=25)
+        A, x, y = arrays(problem)
+        for of in ("amp", "vamp"):
+            weights = classical.lasso_weight(problem, problem.test[1], MINIMAX[1], of)
+            solutions = [
+                Lasso(alpha=lam / 120, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(A, y[:, i]).coef_
+                for i, lam in enumerate(np.asarray(weights)[0].tolist())
+            ]
+            expected = np.sum((np.array(solutions).T - x) ** 2, axis=0)
+            nets = {
+                "ista": Lista(SOFT, MINIMAX),
+                "fista": Fista(SOFT, MINIMAX),
+                "amp": Lamp(SOFT, MINIMAX),
+                "vamp": Lvamp(SOFT, MINIMAX, noise_start="known"),
+            }
+            for name in ("ista", "fista", of):
+                net = nets[name]
+                if name == of:
+                    p = net.layer(net.start(problem, 1), 0)
+                else:
+                    net, p = classical.lasso(net, problem, problem.test[1], of, "highest")
+                errors = classical.iterate(net, problem, p, *problem.test, 3000)
+                np.testing.assert_allclose(errors[-1], expected, rtol=0.01, err_msg=f"{name} for {of}")
+
+    def test_no_fixed_point_is_said(self):
+        problem = toy(100, 60, 12, kappa=100.0)
+        with pytest.raises(UserError, match=r"network\.weight=vamp"):
+            classical.lasso_weight(problem, problem.test[1], MINIMAX[1], "amp")
+
+
+class TestEndAndTable:
+    def test_ends_where_the_curve_settles(self):
+        problem, net = toy(), Lvamp(family("bg"), (1.0, 2.2), noise_start="known")
+        errors = classical.iterate(net, problem, net.layer(net.start(problem, 1), 0), *problem.test, 5000)
+        assert 100 <= len(errors) < 1000
+        assert len(errors) % classical.CHUNK == 0
+
+    def test_ends_at_the_limit_and_before_what_is_not_finite(self):
+        problem, net = toy(100, 60, 12, kappa=100.0), Lamp(SOFT, MINIMAX)
+        p = net.layer(net.start(problem, 1), 0)
+        assert len(classical.iterate(net, problem, p, *problem.test, 7)) == 7
+        errors = classical.iterate(net, problem, p, *problem.test, 500)
+        assert np.isfinite(errors).all()
+        assert len(errors) < 500
+        assert classical.not_converged(errors, np.ones(12)) == 12
+
+    def test_the_table_keeps_every_crossing(self):
+        t = np.arange(1, 5001)
+        decibels = -40.013 * t / 5000  # no whole dB is met exactly
+        errors = np.repeat(10 ** (decibels / 10)[:, None], 3, axis=1)
+        kept = classical.worth_keeping(errors, np.ones(3))
+        assert len(kept) < 600
+        assert set(range(1, 51)) <= set(kept.tolist())
+        assert kept[-1] == 5000
+        for level in range(-39, 0):
+            first = t[decibels < level][0]
+            assert first in kept, level
+        assert np.all(np.diff(kept) <= 0.0101 * kept[1:] + 1)
+
+    def test_not_converged(self):
+        errors = np.array([[1.0] * 8, [1e-4, 1e-4, 2e-4, 5e-3, 1e-4, 1e-4, 1e-4, 1e-4]])
+        powers = np.array([1.0] * 7 + [0.0])
+        assert classical.not_converged(errors, powers) == 1
+
+
+class TestConfig:
+    @pytest.fixture(autouse=True)
+    def empty_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("overrides", "slug"),
+        [
+            ("network=ista", "ista"),
+            ("network=fista network.momentum=beck_teboulle", "fista"),
+            ("network=vamp", "matched_vamp"),
+            ("network=vamp problem.gamma=0.2", "vamp_bg"),
+            ("network=vamp shrinkage=minimax", "vamp_l1"),
+        ],
+    )
+    def test_slugs(self, overrides, slug):
+        assert load_experiment(overrides.split()).curves[0].slug == slug
+
+    @pytest.mark.parametrize(
+        ("overrides", "says"),
+        [
+            ("network=fista training=fast", "training=none"),
+            ("network=ista shrinkage=bg", "minimax"),
+            ("network=vamp training=fast", "network.learn"),
+            ("network=vamp shrinkage=threshold", "soft"),
+            ("network=vamp network.learn=[B]", "U, s, V"),
+            ("network=fista network.momentum=nesterov", "beck_teboulle"),
+        ],
+    )
+    def test_mistakes(self, overrides, says):
+        with pytest.raises(UserError, match=says):
+            load_experiment(overrides.split())
+
+    @pytest.mark.parametrize(
+        ("overrides", "iterations"),
+        [("network=ista", 40), ("network=amp", 40), ("network=lvamp_gh training=none", 3)],
+    )
+    def test_runs_from_settings(self, overrides, iterations):
+        small = f"network.depth={iterations} problem.N=60 problem.M=36 problem.test_samples=20"
+        (curve,) = load_experiment([*overrides.split(), *small.split()]).curves
+        problem = build_problem(curve.settings.problem, 0)
+        errors, powers = classical.run(curve.settings, problem)
+        assert errors.shape == (iterations, 20)
+        np.testing.assert_allclose(powers, np.sum(np.square(arrays(problem)[1]), axis=0))
+        assert errors[-1].sum() < 0.5 * powers.sum()
+
+
+class TestFig1:
+    """Iterations to -35 dB (mean of ratios) on the authors' i.i.d. instance, SPEC 7."""
+
+    @pytest.mark.parametrize(
+        ("curve", "count", "within"),
+        [
+            ("amp_l1", 26, 0),
+            ("vamp_l1", 14, 0),
+            pytest.param("fista", 202, 1, marks=pytest.mark.slow),
+            pytest.param("ista", 3745, 225, marks=pytest.mark.slow),
+        ],
+    )
+    def test_counts(self, tmp_path, monkeypatch, curve, count, within):
+        monkeypatch.chdir(tmp_path)
+        (found,) = load_experiment(["+experiment=fig1a", f"only=[{curve}]"]).curves
+        network = dataclasses.replace(found.settings.network, depth=int(1.1 * count) + 10)
+        settings = dataclasses.replace(found.settings, network=network)
+        errors, powers = classical.run(settings, build_problem(settings.problem, 0))
+        decibels = 10 * np.log10(np.mean(errors / powers, axis=1))
+        assert abs(1 + int(np.argmax(decibels < -35)) - count) <= within
+
+
+class TestStored:
+    """Untrained curves in the store: made once, made again only for more iterations than were asked for before."""
+
+    SMALL = ("problem.N=60", "problem.M=36", "problem.test_samples=20")
+
+    @pytest.fixture(autouse=True)
+    def empty_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    def train(self, *overrides):
+        experiment, events = load_experiment([*overrides, *self.SMALL]), []
+        assert run.train(experiment, events.append) == []
+        return run.rows_of(experiment), [event for event in events if event["event"] == "curve"]
+
+    def test_settled_is_complete(self):
+        rows, made = self.train("network=vamp", "network.depth=3000")
+        assert len(made) == 1
+        assert rows[-1]["layer"] < 3000
+        assert {row["nonconverged"] for row in rows} == {rows[0]["nonconverged"]}
+        again, made = self.train("network=vamp", "network.depth=3000")
+        assert made == []
+        assert again == rows
+        fewer, made = self.train("network=vamp", "network.depth=20")
+        assert made == []
+        assert fewer == rows[:20]
+
+    def test_more_iterations_are_made(self):
+        rows, _ = self.train("network=ista", "network.depth=30", "network.weight=vamp")
+        assert [row["layer"] for row in rows] == list(range(1, 31))
+        deeper, made = self.train("network=ista", "network.depth=70", "network.weight=vamp")
+        assert len(made) == 1
+        assert deeper[-1]["layer"] == 70
+        assert deeper[0]["nmse_db"] == rows[0]["nmse_db"]

@@ -1,0 +1,40 @@
+"""Several devices share a batch and train the same network: simulated CPU devices, each run a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import toy_overrides
+
+RUN = """
+import json, sys
+import jax
+from onsager_cli import run
+from onsager_cli.config import load_experiment
+experiment = load_experiment(json.loads(sys.argv[1]))
+run.train(experiment, lambda event: None)
+print(json.dumps({"devices": jax.device_count(), "nmse_db": [row["nmse_db"] for row in run.rows_of(experiment)]}))
+"""
+
+
+def train_on(devices: int, folder, *overrides: str) -> dict:
+    arguments = json.dumps([*toy_overrides(steps=40), *overrides, f"output={folder / str(devices)}"])
+    environment = {
+        **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", RUN, arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["network=lamp", "network=lista"])
+def test_four_devices_train_the_curve_of_one(network, tmp_path):
+    one, four = (train_on(devices, tmp_path, network) for devices in (1, 4))
+    assert (one["devices"], four["devices"]) == (1, 4)
+    # The draws are the same; sums over the batch are added up in another order, a float32 rounding per step.
+    assert four["nmse_db"] == pytest.approx(one["nmse_db"], abs=0.01)
+    assert len(one["nmse_db"]) == 2

@@ -1,0 +1,422 @@
+"""Networks: their untrained setting against float64 NumPy, their gradient against plain autodiff, their parameters."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from conftest import toy_arrays
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from sklearn.linear_model import Lasso
+
+from onsager_cli.networks.lamp import Lamp, rms
+from onsager_cli.networks.lista import Lista
+from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
+from onsager_cli.problems import Problem
+from onsager_cli.shrinkage import FAMILIES
+from onsager_cli.training.curve import flatten, unflatten
+from onsager_cli.training.fit import limit_outliers
+
+pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
+
+THETAS = {
+    "soft": (1.0, 1.4), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9), "spline": (2.5, 0.9, -1.3),
+    "bg": (1.0, float(np.log(9))),
+}  # fmt: skip
+LASSO_WEIGHT = 0.1
+
+
+def lista(tied: bool = True, lam: float = LASSO_WEIGHT) -> Lista:
+    return Lista(FAMILIES["threshold"], (lam,), tied)
+
+
+def lamp(family: str, tied: bool = True, onsager: bool = True) -> Lamp:
+    return Lamp(FAMILIES[family], THETAS[family], tied, onsager)
+
+
+NETWORKS = {
+    "lista_tied": lista(True), "lista_untied": lista(False), "lamp_tied_bg": lamp("bg"),
+    "lamp_untied_bg": lamp("bg", False), "lamp_tied_soft": lamp("soft"), "lamp_untied_pwlin": lamp("pwlin", False),
+    "lamp_untied_spline": lamp("spline", False), "lamp_tied_exp": lamp("exp"),
+    "lamp_tied_bg_no_onsager": lamp("bg", onsager=False),
+}  # fmt: skip
+
+
+def no_draw(problem, key, batch):
+    raise NotImplementedError
+
+
+def problem_of(data, dtype=None) -> Problem:
+    """A Problem around plain arrays, in the precision that JAX has now unless `dtype` says another."""
+    dtype = dtype or jnp.zeros(0).dtype
+    samples = (jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
+    return Problem(jnp.asarray(data.A, dtype), jnp.asarray(1.6e-5, dtype), samples, samples, no_draw)
+
+
+def step_size(A: np.ndarray) -> float:
+    """β = 1 / (1.01 ‖A‖²)."""
+    return 1 / (1.01 * np.linalg.norm(A, 2) ** 2)
+
+
+@partial(jax.jit, static_argnums=0)
+def errors(net, problem, params, x, y, depth):
+    return squared_errors(net, problem, params, x, y, depth)
+
+
+def distances(net, problem, params, y, estimates) -> np.ndarray:
+    """‖x̂_t - reference_t‖ / ‖reference_t‖ over all samples, after every layer, by the program that evaluates."""
+    found = []
+    for t, estimate in enumerate(estimates, 1):
+        target = jnp.asarray(estimate, problem.A.dtype)
+        rows = errors(net, problem, params, target, jnp.asarray(y, target.dtype), t)
+        found.append(np.sqrt(np.sum(rows[t - 1]) / np.sum(estimate**2)))
+    return np.array(found)
+
+
+def randomized(net, problem, depth, seed=0):
+    """Parameters near the start, different in every layer and in every entry."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: jnp.asarray(np.asarray(leaf) * rng.uniform(0.8, 1.2, leaf.shape), leaf.dtype)
+        for name, leaf in net.start(problem, depth).items()
+    }
+
+
+def layers_of(net, params, name) -> list[np.ndarray]:
+    """One float64 array per layer, whether the leaf is layered or shared."""
+    leaf, depth = np.asarray(params[name], np.float64), net.depth_of(params)
+    return list(leaf) if name in net.layered else [leaf] * depth
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Large enough for AMP to converge."""
+    return toy_arrays(N=200, M=100, L=12)
+
+
+class TestUntrained:
+    """At its start a network is the textbook algorithm.
+
+    In float64 the two may differ by rounding alone: 1e-10 leaves room for a condition number of 1e5 over the layers.
+    In float32 rounding is 6e-8 per operation; sums over N = 200 entries and the growth over 8 layers make that 1e-5.
+    """
+
+    LAYERS = 8
+
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_lista_is_ista(self, x64, data, tied):
+        problem = problem_of(data)
+        net = lista(tied, lam=LASSO_WEIGHT * step_size(data.A))
+        expected = reference.ista(data.A, data.y, LASSO_WEIGHT, self.LAYERS)
+        assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
+
+    def test_lista_is_ista_in_float32(self, data):
+        problem = problem_of(data, jnp.float32)
+        net = lista(lam=LASSO_WEIGHT * step_size(data.A))
+        expected = reference.ista(data.A, data.y, LASSO_WEIGHT, self.LAYERS)
+        assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-5
+
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_lamp_l1_is_amp(self, x64, data, tied):
+        problem, net = problem_of(data), lamp("soft", tied)
+        expected = reference.amp_l1(data.A, data.y, THETAS["soft"][1], self.LAYERS)
+        assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
+
+    @pytest.mark.parametrize("onsager", [True, False])
+    @pytest.mark.parametrize("family", sorted(THETAS))
+    def test_lamp_is_amp(self, x64, data, family, onsager):
+        problem, net = problem_of(data), lamp(family, onsager=onsager)
+        B, theta = [data.A.T] * self.LAYERS, [THETAS[family]] * self.LAYERS
+        expected = reference.lamp(data.A, B, reference.SHRINKAGES[family], theta, data.y, onsager)
+        assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
+
+    @pytest.mark.parametrize("family", ["soft", "bg"])
+    def test_lamp_is_amp_in_float32(self, data, family):
+        problem, net = problem_of(data, jnp.float32), lamp(family)
+        B, theta = [data.A.T] * self.LAYERS, [THETAS[family]] * self.LAYERS
+        expected = reference.lamp(data.A, B, reference.SHRINKAGES[family], theta, data.y)
+        assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-5
+
+    def test_onsager_correction_acts_from_the_second_layer(self, x64, data):
+        problem = problem_of(data)
+        corrected, plain = (
+            np.asarray(errors(net, problem, net.start(problem, 4), *problem.test, 4)).sum(axis=1)
+            for net in (lamp("soft"), lamp("soft", onsager=False))
+        )
+        assert corrected[0] == plain[0]
+        assert np.all(corrected[1:] < 0.9 * plain[1:])
+
+    def test_ista_ends_at_scikit_learns_lasso(self, x64, toy):
+        problem, iterations = problem_of(toy), 20_000
+        net = lista(lam=LASSO_WEIGHT * step_size(toy.A))
+        solver = Lasso(alpha=LASSO_WEIGHT / toy.M, fit_intercept=False, tol=1e-14, max_iter=200_000)
+        x = np.stack([solver.fit(toy.A, column).coef_ for column in toy.y.T], axis=1)
+        last = errors(net, problem, net.start(problem, iterations), x, toy.y, iterations)[-1]
+        assert np.all(np.sqrt(last) < 1e-7 * np.linalg.norm(x, axis=0))
+        # And that is the minimum: Aᵀ(y - A x) = λ sgn(x) on the support, at most λ elsewhere.
+        pull = toy.A.T @ (toy.y - toy.A @ x) / LASSO_WEIGHT
+        np.testing.assert_allclose(pull[x != 0], np.sign(x[x != 0]), atol=1e-6)
+        assert np.abs(pull).max() < 1 + 1e-6
+
+
+class TestTrained:
+    """With any parameters, layer by layer: the equations of the paper again."""
+
+    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    def test_every_layer(self, x64, toy, name):
+        net, problem, depth = NETWORKS[name], problem_of(toy), 4
+        params = randomized(net, problem, depth)
+        theta = layers_of(net, params, "theta")
+        if isinstance(net, Lista):
+            lam = [t[0] for t in theta]
+            expected = reference.lista(np.asarray(params["B"]), layers_of(net, params, "S"), lam, toy.y)
+        else:
+            eta = reference.SHRINKAGES[net.family.name]
+            expected = reference.lamp(toy.A, layers_of(net, params, "B"), eta, theta, toy.y, net.onsager)
+        assert max(distances(net, problem, params, toy.y, expected)) < 1e-9
+
+    def test_a_shallower_network_is_the_first_layers_of_a_deeper_one(self, toy):
+        net, problem = NETWORKS["lamp_untied_bg"], problem_of(toy)
+        params = randomized(net, problem, 5)
+        deep, shallow = (np.asarray(errors(net, problem, params, *problem.test, t)) for t in (5, 3))
+        np.testing.assert_allclose(shallow[:3], deep[:3], rtol=1e-5)
+        assert not shallow[3:].any()
+
+
+def plain_loss(net, problem, params, x, y, depth):
+    """Σ‖x̂_T - x‖², unrolled in Python: what autodiff differentiates without help."""
+    context = net.prepare(problem, params, y)
+    state, inputs = net.first(problem, net.layer(params, 0), y, context)
+    for t in range(depth):
+        p = net.layer(params, t)
+        if t > 0:
+            inputs = net.linear(problem, p, state, y, context)
+        x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
+        state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
+    return jnp.sum(jnp.square(x_hat - x))
+
+
+@partial(jax.jit, static_argnums=0)
+def by_layers(net, problem, params, x, y, depth, first_learned, buffers):
+    return loss_and_gradient(
+        net, problem, params, x, y, depth, first_learned, buffers, lambda cotangents: cotangents
+    )
+
+
+ROOM = 6  # layers that the parameters have room for; the depths below are numbers to one compiled program
+
+
+class TestGradient:
+    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    def test_is_that_of_autodiff(self, x64, toy, name):
+        net, problem = NETWORKS[name], problem_of(toy)
+        params = randomized(net, problem, ROOM)
+        buffers = scratch(net, problem, params, toy.L)
+        for depth in (1, 2, 5):
+            loss, gradient, buffers = by_layers(net, problem, params, *problem.test, depth, 0, buffers)
+            plain = jax.value_and_grad(plain_loss, argnums=2)
+            expected_loss, expected = plain(net, problem, params, *problem.test, depth)
+            assert float(loss) == pytest.approx(float(expected_loss), rel=1e-12)
+            assert gradient.keys() == expected.keys()
+            for leaf, value in expected.items():
+                scale = float(jnp.abs(value).max())
+                assert scale > 0 or (leaf, depth) == ("S", 1)  # the first layer of LISTA has no use for S
+                np.testing.assert_allclose(gradient[leaf], value, rtol=1e-8, atol=1e-10 * scale, err_msg=leaf)
+
+    @pytest.mark.parametrize("name", ["lista_untied", "lamp_untied_bg", "lamp_tied_soft"])
+    def test_learned_layers_do_not_notice_the_frozen_ones(self, x64, toy, name):
+        """Stopping the backward pass at a layer changes nothing from that layer on."""
+        net, problem, depth = NETWORKS[name], problem_of(toy), 5
+        params = randomized(net, problem, ROOM)
+        buffers = scratch(net, problem, params, toy.L)
+        loss, whole, buffers = by_layers(net, problem, params, *problem.test, depth, 0, buffers)
+        for first in range(1, depth):
+            same, part, buffers = by_layers(net, problem, params, *problem.test, depth, first, buffers)
+            assert same == loss
+            for leaf in net.layered:
+                np.testing.assert_allclose(part[leaf][first:], whole[leaf][first:], rtol=1e-12, atol=0)
+
+    def test_old_contents_of_the_scratch_do_not_matter(self, toy):
+        net, problem = NETWORKS["lamp_tied_bg"], problem_of(toy)
+        params = randomized(net, problem, ROOM)
+        clean = scratch(net, problem, params, toy.L)
+        dirty = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), clean)
+        one, other = (by_layers(net, problem, params, *problem.test, 4, 0, b)[1] for b in (clean, dirty))
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+
+    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    def test_finite_without_a_signal(self, toy, name):
+        """y = 0 makes v = 0 and σ = 0, where √ has no derivative; a NaN of a masked leaf would spread too."""
+        net, problem = NETWORKS[name], problem_of(toy)
+        params = net.start(problem, ROOM)
+        y = problem.test[1].at[:, ::2].set(0)
+        x = problem.test[0].at[:, ::2].set(0)
+        buffers = scratch(net, problem, params, toy.L)
+        for first_learned in (0, 2):
+            loss, gradient, buffers = by_layers(net, problem, params, x, y, 3, first_learned, buffers)
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient)))
+
+    def test_rms_where_there_is_nothing(self):
+        value, gradient = jax.value_and_grad(lambda v: jnp.sum(rms(v)))(jnp.zeros((5, 1)))
+        assert 0 < value < 1e-7
+        assert not gradient.any()
+
+
+class TestLimit:
+    """Per-sample clipping of the backward signals."""
+
+    def cotangents(self):
+        rng = np.random.default_rng(2)
+        norms = np.array([1, 1, 2, 1, 100, 0, 1, 3], np.float32)
+        direction = rng.normal(size=(6, 8))
+        direction /= np.linalg.norm(direction, axis=0)
+        value = jnp.asarray(norms * direction, jnp.float32)
+        return norms, value, (value[:4], (value[4:], None))
+
+    def test_off(self):
+        _, _, tree = self.cotangents()
+        assert limit_outliers(None)(tree) is tree
+
+    def test_outliers_are_cut_at_a_multiple_of_the_median_and_keep_their_direction(self):
+        norms, value, tree = self.cotangents()
+        first, (second, _) = limit_outliers(5.0)(tree)
+        limited = np.concatenate([first, second])
+        assert np.linalg.norm(limited, axis=0) == pytest.approx(np.minimum(norms, 5), rel=1e-5)
+        np.testing.assert_allclose(limited[:, 4], value[:, 4] / 20, rtol=1e-5)
+        np.testing.assert_array_equal(limited[:, :4], value[:, :4])
+
+    def test_nothing_to_limit(self):
+        zeros = jnp.zeros((3, 4))
+        np.testing.assert_array_equal(limit_outliers(2.0)(zeros), zeros)
+
+
+class TestParameters:
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("lista_tied", lambda M, N, T: M * N + N * N + T),
+            ("lista_untied", lambda M, N, T: M * N + T * N * N + T),
+            ("lamp_tied_bg", lambda M, N, T: M * N + 2 * T),
+            ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2)),
+            ("lamp_untied_pwlin", lambda M, N, T: T * (M * N + 5)),
+        ],
+    )
+    def test_count(self, toy, name, expected):
+        """Sections III-A and IV-C: {B, S, λ_t}, {B, θ_t} and their untied forms; the room for more does not count."""
+        net, problem = NETWORKS[name], problem_of(toy)
+        for depth in (1, 3):
+            assert net.count(net.start(problem, ROOM), depth) == expected(toy.M, toy.N, depth)
+
+    @given(name=st.sampled_from(sorted(NETWORKS)), depth=st.integers(1, 4), seed=st.integers(0, 99))
+    @examples(max_examples=25)
+    def test_stored_names_and_back(self, toy, name, depth, seed):
+        net = NETWORKS[name]
+        params = randomized(net, problem_of(toy), depth, seed)
+        arrays = flatten(net, params, depth)
+        assert {f"layers.{t}.theta" for t in range(depth)} <= arrays.keys()
+        assert all(type(array) is np.ndarray for array in arrays.values())
+        back = unflatten(net, arrays)
+        assert back.keys() == params.keys()
+        jax.tree.map(np.testing.assert_array_equal, back, params)
+
+    def test_stored_names(self, toy):
+        def names(name):
+            net = NETWORKS[name]
+            return sorted(flatten(net, net.start(problem_of(toy), 5), 2))
+
+        assert names("lamp_tied_bg") == ["B", "layers.0.theta", "layers.1.theta"]
+        assert names("lamp_untied_bg") == ["layers.0.B", "layers.0.theta", "layers.1.B", "layers.1.theta"]
+        assert names("lista_tied") == ["B", "S", "layers.0.theta", "layers.1.theta"]
+        assert names("lista_untied") == ["B", "layers.0.S", "layers.0.theta", "layers.1.S", "layers.1.theta"]
+
+    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("stored_depth", [2, 5])
+    def test_fill_takes_what_there_is_room_for(self, toy, name, stored_depth):
+        net, problem = NETWORKS[name], problem_of(toy)
+        room, stored = net.start(problem, 3), randomized(net, problem, stored_depth)
+        filled = net.fill(room, stored)
+        rows = min(3, stored_depth)
+        for leaf in room:
+            assert filled[leaf].shape == room[leaf].shape
+            if leaf in net.layered:
+                np.testing.assert_array_equal(filled[leaf][:rows], stored[leaf][:rows])
+                np.testing.assert_array_equal(filled[leaf][rows:], room[leaf][rows:])
+            else:
+                np.testing.assert_array_equal(filled[leaf], stored[leaf])
+
+    @pytest.mark.parametrize(("tied", "untied"), [(lista(), lista(False)), (lamp("bg"), lamp("bg", False))])
+    def test_an_untied_copy_computes_the_same(self, toy, tied, untied):
+        problem = problem_of(toy)
+        params = randomized(tied, problem, 3)
+        copy = untied.untie(params, untied.start(problem, 5))
+        assert untied.depth_of(copy) == 5
+        one = errors(tied, problem, params, *problem.test, 3)
+        other = errors(untied, problem, copy, *problem.test, 3)
+        np.testing.assert_allclose(other[:3], one, rtol=1e-5)
+
+    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    def test_growing_copies_the_layer_before(self, toy, name):
+        net, problem = NETWORKS[name], problem_of(toy)
+        params = randomized(net, problem, 4)
+        assert net.grow(params, 0) is params
+        grown = net.grow(params, 2)
+        for leaf in params:
+            if leaf in net.layered:
+                np.testing.assert_array_equal(grown[leaf][2], params[leaf][1])
+                for other in (0, 1, 3):
+                    np.testing.assert_array_equal(grown[leaf][other], params[leaf][other])
+            else:
+                np.testing.assert_array_equal(grown[leaf], params[leaf])
+
+    def learned(self, net, params, *stage, shared):
+        """Leaf → layers in which anything learns, or whether a shared leaf does."""
+        masks = net.learnable(params, *stage, shared=shared)
+        assert masks.keys() == params.keys()
+        whole = {name: np.broadcast_to(masks[name], params[name].shape) for name in params}
+        return {
+            name: [t for t, row in enumerate(mask) if row.any()] if name in net.layered else bool(mask.any())
+            for name, mask in whole.items()
+        }
+
+    def test_what_a_stage_learns(self, toy):
+        problem = problem_of(toy)
+        for net, matrix, common in ((lista(False), "S", {"B"}), (lamp("bg", False), "B", set())):
+            params = net.start(problem, 4)
+            new = self.learned(net, params, 2, 2, shared=False)
+            assert new == {matrix: [2], "theta": [2], **dict.fromkeys(common, False)}
+            everything = self.learned(net, params, 0, 2, shared=True)
+            assert everything == {matrix: [0, 1, 2], "theta": [0, 1, 2], **dict.fromkeys(common, True)}
+        tied = lamp("bg")
+        params = tied.start(problem, 4)
+        assert self.learned(tied, params, 2, 2, shared=False) == {"B": False, "theta": [2]}
+        assert self.learned(tied, params, 0, 2, shared=True) == {"B": True, "theta": [0, 1, 2]}
+
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_beta_0_of_lamp_l1_is_fixed(self, toy, tied):
+        """Section III-C: {μB, μα, β/μ} is one network for every μ > 0, so β_0 stays where it starts."""
+        problem, net = problem_of(toy), lamp("soft", tied)
+        params = net.start(problem, 4)
+        for stage in ((0, 0), (0, 3)):
+            mask = np.broadcast_to(net.learnable(params, *stage, shared=True)["theta"], params["theta"].shape)
+            assert mask[0].tolist() == [0, 1]  # β_0 fixed, α_0 learns
+            assert mask[1 : stage[1] + 1].all()
+
+    def test_the_freedom_that_beta_0_takes(self, x64, toy):
+        """And that is so: scaled parameters, same output of the first layer."""
+        net, problem, mu = lamp("soft"), problem_of(toy), 1.7
+        params = net.start(problem, 1)
+        beta, alpha = THETAS["soft"]
+        scaled = {"B": mu * params["B"], "theta": jnp.array([[beta / mu, mu * alpha]])}
+        one, other = (errors(net, problem, p, *problem.test, 1) for p in (params, scaled))
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+
+    def test_what_a_new_layer_brings(self):
+        assert [NETWORKS[name].new_leaves for name in ("lamp_tied_bg", "lamp_untied_bg", "lista_untied")] == [
+            "θ",
+            "B, θ",
+            "S, θ",
+        ]

@@ -1,0 +1,279 @@
+"""Shrinkage families: values and average derivatives against NumPy, autodiff, SciPy and numerical integration."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+import yaml
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+from scipy.interpolate import BSpline
+from scipy.stats import norm
+
+from onsager_cli import schema
+from onsager_cli.catalog import package_conf
+from onsager_cli.networks.lamp import rms
+from onsager_cli.shrinkage import FAMILIES, family
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+NAMES = sorted(FAMILIES)
+
+
+def floats(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers that float32 holds exactly, so that both precisions start from the same ones."""
+    return st.floats(np.float32(low).item(), np.float32(high).item(), width=32)
+
+
+slopes = floats(-3, 3)
+THETAS = {
+    "threshold": st.tuples(floats(0, 3)),
+    "soft": st.tuples(slopes, floats(0, 4)),
+    "pwlin": st.tuples(floats(0, 3), floats(0, 3), slopes, slopes, slopes).map(
+        lambda t: (min(t[:2]), max(t[:2]), *t[2:])
+    ),
+    "exp": st.tuples(floats(0.125, 8), slopes, slopes),
+    "spline": st.tuples(floats(0.125, 8), slopes, slopes),
+    "bg": st.tuples(floats(0.03125, 30), floats(-5, 10)),
+}
+cases = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), THETAS[name]))
+sigmas = st.lists(floats(2**-10, 8), min_size=4, max_size=4).map(lambda s: np.array(s)[None])
+seeds = st.integers(0, 2**32 - 1)
+TYPICAL = {
+    "threshold": (0.1,), "soft": (0.9, 1.1), "pwlin": (2.0, 4.0, 0.1, 1.5, 0.95), "exp": (2.5, 0.9, -1.0),
+    "spline": (3.7, 0.9, -1.5), "bg": (1.0, float(np.log(9))),
+}  # fmt: skip
+
+
+def inputs(sigma: np.ndarray, seed: int, dtype=np.float64) -> np.ndarray:
+    """r (30, L): half of it within a few σ of zero, half of signal size."""
+    rng = np.random.default_rng(seed)
+    near = 3 * sigma * rng.normal(size=(15, sigma.shape[1]))
+    return np.concatenate([near, rng.normal(size=near.shape)]).astype(np.float32).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled(name, r, sigma, theta):
+    return FAMILIES[name].eta(r, sigma, theta)
+
+
+def evaluate(name: str, r: np.ndarray, sigma: np.ndarray, theta) -> tuple[np.ndarray, np.ndarray]:
+    """η and its average derivative, in the precision of r."""
+    x_hat, slope = _compiled(name, r, sigma.astype(r.dtype), np.asarray(theta, r.dtype))
+    assert (x_hat.dtype, slope.dtype) == (r.dtype, r.dtype)
+    assert (x_hat.shape, slope.shape) == (r.shape, sigma.shape)
+    return np.asarray(x_hat), np.asarray(slope)
+
+
+def pointwise(name: str, r, sigma: float, theta) -> tuple[np.ndarray, np.ndarray]:
+    """η and η' of every entry of r, through samples of length one."""
+    r = np.array(r, jnp.zeros(0).dtype)
+    x_hat, slope = evaluate(name, r[None], np.full((1, r.size), sigma), theta)
+    return x_hat[0], slope[0]
+
+
+class TestAgainstNumPy:
+    @given(case=cases, sigma=sigmas, seed=seeds)
+    def test_in_float64(self, x64, case, sigma, seed):
+        name, theta = case
+        r, eta = inputs(sigma, seed), reference.SHRINKAGES[name]
+        x_hat, slope = evaluate(name, r, sigma, theta)
+        np.testing.assert_allclose(x_hat, eta(r, sigma, theta), rtol=1e-9, atol=1e-12)
+        expected = reference.derivative(eta, r, sigma, theta).mean(axis=0, keepdims=True)
+        np.testing.assert_allclose(slope, expected, rtol=1e-9, atol=1e-11)
+
+    @given(case=cases, sigma=sigmas, seed=seeds)
+    def test_in_float32(self, case, sigma, seed):
+        name, theta = case
+        r = inputs(sigma, seed, np.float32)
+        x_hat, _ = evaluate(name, r, sigma, theta)
+        # 1e-5 of |r| and the slopes: rounding of 6e-8, times the few tens that BG's and exp's exponents reach
+        # where they matter.
+        expected = reference.SHRINKAGES[name](r.astype(np.float64), sigma, theta)
+        size = np.abs(r) * (1 + 2 * max(map(abs, theta))) + sigma
+        assert np.all(np.abs(x_hat - expected) <= 1e-5 * size)
+
+    def test_parameters_may_be_arrays(self):
+        r, sigma = jnp.asarray(inputs(np.ones((1, 4)), 0, np.float32)), jnp.ones((1, 4))
+        for name, theta in TYPICAL.items():
+            per_row = [jnp.full((30, 1), value) for value in theta]
+            for one, other in zip(
+                FAMILIES[name].eta(r, sigma, theta), FAMILIES[name].eta(r, sigma, per_row), strict=True
+            ):
+                np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+class TestDerivatives:
+    @given(case=cases, sigma=sigmas, seed=seeds)
+    def test_average_slope_is_that_of_autodiff(self, x64, case, sigma, seed):
+        name, theta = case
+        r = inputs(sigma, seed)
+
+        def eta(r):
+            return _compiled(name, r, sigma, np.asarray(theta))[0]
+
+        # η is separable, so a tangent of ones gives the derivative of every entry.
+        _, tangent = jax.jvp(eta, (r,), (np.ones_like(r),))
+        _, slope = evaluate(name, r, sigma, theta)
+        np.testing.assert_allclose(slope, tangent.mean(axis=0, keepdims=True), rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_gradients_are_those_of_finite_differences(self, x64, name):
+        """Training differentiates both outputs by r, σ and θ."""
+        rng = np.random.default_rng(3)
+        sigma = rng.uniform(0.2, 1, (1, 4))
+        weights, more = rng.normal(size=(30, 4)), rng.normal(size=(1, 4))
+
+        def loss(r, sigma, theta):
+            x_hat, slope = FAMILIES[name].eta(r, sigma, theta)
+            return jnp.sum(weights * x_hat) + jnp.sum(more * slope)
+
+        loss, gradient_of = jax.jit(loss), jax.jit(jax.grad(loss, (0, 1, 2)))
+        arguments = (inputs(sigma, 5), sigma, np.array(TYPICAL[name]))
+        gradient = gradient_of(*arguments)
+        for position, value in enumerate(arguments):
+            direction = rng.normal(size=value.shape)
+            ends = []
+            for step in (-1e-6, 1e-6):
+                moved = [*arguments]
+                moved[position] = value + step * direction
+                ends.append(float(loss(*moved)))
+            along = float(np.sum(gradient[position] * direction))
+            assert along == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=1e-6, abs=1e-7)
+
+
+class TestFamilies:
+    @given(case=cases, sigma=sigmas, seed=seeds)
+    @examples(max_examples=50)
+    def test_odd(self, case, sigma, seed):
+        name, theta = case
+        r = inputs(sigma, seed, np.float32)
+        (x_hat, slope), (mirrored, same) = (evaluate(name, s, sigma, theta) for s in (r, -r))
+        np.testing.assert_array_equal(mirrored, -x_hat)
+        np.testing.assert_array_equal(same, slope)
+
+    @given(theta=THETAS["spline"], sigma=floats(0.01, 4), seed=seeds)
+    @examples(max_examples=50)
+    def test_spline_is_scipys(self, x64, theta, sigma, seed):
+        beta = BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)
+        r = inputs(np.full((1, 4), sigma), seed).ravel()
+        z = r / (theta[0] * sigma)
+        value, change = np.nan_to_num(beta(z)), np.nan_to_num(beta.derivative()(z))
+        x_hat, slope = pointwise("spline", r, sigma, theta)
+        np.testing.assert_allclose(x_hat, r * (theta[1] + theta[2] * value), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(slope, theta[1] + theta[2] * (value + z * change), rtol=1e-9, atol=1e-12)
+
+    @given(phi=floats(0.1, 4), gamma=floats(0.01, 0.9), sigma=floats(0.05, 2), z=floats(-5, 5))
+    @examples(max_examples=60)
+    def test_bernoulli_gaussian_is_the_posterior_mean(self, x64, phi, gamma, sigma, z):
+        """η = E{x|r} and, by Tweedie's identity, σ² η' = var{x|r}; both by numerical integration over x."""
+        r = z * np.sqrt(phi + sigma**2)
+        peak, width = r * phi / (phi + sigma**2), sigma * np.sqrt(phi / (phi + sigma**2))
+        x = np.linspace(peak - 10 * width, peak + 10 * width, 4001)
+        active = gamma * norm.pdf(x, 0, np.sqrt(phi)) * norm.pdf(r, x, sigma)
+        total = trapezoid(active, x) + (1 - gamma) * norm.pdf(r, 0, sigma)
+        mean, second = (trapezoid(x**k * active, x) / total for k in (1, 2))
+        x_hat, slope = pointwise("bg", [r], sigma, (phi, np.log((1 - gamma) / gamma)))
+        assert x_hat[0] == pytest.approx(mean, rel=1e-7, abs=1e-12)
+        assert sigma**2 * slope[0] == pytest.approx(second - mean**2, rel=1e-6, abs=1e-12)
+
+    def test_soft_threshold_minimizes_the_lasso_objective(self, x64):
+        """η_st(r; λ) = argmin ½(r - x)² + λ|x|: no grid point does better."""
+        r, grid = np.linspace(-2, 2, 41), np.linspace(-3, 3, 6001)
+        x_hat, _ = pointwise("threshold", r, 1.0, (0.7,))
+
+        def objective(x):
+            return 0.5 * (r - x) ** 2 + 0.7 * np.abs(x)
+
+        assert np.all(objective(x_hat) <= objective(grid[:, None]).min(axis=0) + 1e-12)
+
+    def test_slopes_named_in_the_paper(self, x64):
+        """Slope at the origin and far out: Section IV-B after (34) and (36), and the segments of (33)."""
+        for name, near, far in (("exp", -0.1, 0.9), ("spline", 0.9 - 1.0, 0.9), ("pwlin", 0.1, 0.95)):
+            _, slope = pointwise(name, [0.0, 1e3], 1.0, TYPICAL[name])
+            np.testing.assert_allclose(slope, [near, far], atol=1e-12)
+
+    def test_bernoulli_gaussian_limits(self, x64):
+        """Certainly active, it is Wiener's linear estimate; far above the noise, it keeps r."""
+        linear, _ = pointwise("bg", [0.3], 0.5, (1.0, -60.0))
+        assert linear[0] == pytest.approx(0.3 / 1.25)
+        kept, _ = pointwise("bg", [1.0], 1e-4, (1.0, np.log(9)))
+        assert kept[0] == pytest.approx(1.0, rel=1e-7)
+
+
+class TestNumericalSafety:
+    R = (0.0, 1e-30, -1e-6, 1e-3, 1.0, -30.0, 1e4)
+    SIGMA = (0.0, 1e-6, 1e-4, 1e-2, 1.0, 1e4)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_no_nan_in_value_or_gradient(self, name):
+        def loss(r, sigma, theta):
+            x_hat, slope = FAMILIES[name].eta(r, sigma, theta)
+            return jnp.sum(x_hat) + jnp.sum(slope), (x_hat, slope)
+
+        # One entry per sample, so that no entry hides another; v = 0 gives the least σ that LAMP passes on.
+        r, sigma = (np.float32(grid.ravel())[None] for grid in np.meshgrid(self.R, self.SIGMA))
+        arguments = r, np.maximum(sigma, rms(jnp.zeros((20, 1)))), np.float32(TYPICAL[name])
+        gradient, outputs = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*arguments)
+        for value in jax.tree.leaves((gradient, outputs)):
+            assert np.isfinite(value).all(), (r, sigma, value)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_zero_stays_zero(self, name):
+        x_hat, slope = pointwise(name, [0.0], 0.3, TYPICAL[name])
+        assert x_hat[0] == 0
+        assert np.isfinite(slope[0])
+
+
+class TestProject:
+    @given(name=st.sampled_from(NAMES), rows=st.integers(1, 3), seed=seeds)
+    @examples(max_examples=60)
+    def test_allowed_and_idempotent(self, name, rows, seed):
+        shrinkage = FAMILIES[name]
+        raw = np.random.default_rng(seed).normal(0, 3, (rows, len(shrinkage.parameters)))
+        theta = shrinkage.project(jnp.asarray(raw, jnp.float32))
+        assert theta.shape == raw.shape
+        assert np.all(theta >= np.asarray(shrinkage.lower, np.float32))
+        if shrinkage.ordered:
+            assert np.all(theta[:, 0] <= theta[:, 1])
+        np.testing.assert_array_equal(shrinkage.project(theta), theta)
+
+    @given(case=cases)
+    @examples(max_examples=60)
+    def test_allowed_parameters_stay(self, case):
+        name, theta = case
+        theta = jnp.asarray(theta, jnp.float32)
+        np.testing.assert_array_equal(FAMILIES[name].project(theta), theta)
+
+    def test_forbidden_parameters_move(self):
+        moved = {"soft": [[-1.0, -2.0], [-1.0, 0.0]], "pwlin": [[3.0, 2.0, 0, 0, 0], [3.0, 3.0, 0, 0, 0]],
+                 "bg": [[-1.0, 0.5], [1e-3, 0.5]], "threshold": [[-0.1], [0.0]], "exp": [[0.0, -1, -1], [1e-3, -1, -1]],
+                 "spline": [[-2.0, -1, -1], [1e-3, -1, -1]]}  # fmt: skip
+        for name, (before, after) in moved.items():
+            np.testing.assert_array_equal(FAMILIES[name].project(jnp.asarray(before)), np.float32(after))
+
+
+class TestNames:
+    def test_the_config_knows_every_family_and_its_parameters(self):
+        assert set(schema.FAMILIES) == set(FAMILIES)
+        for name, bounds in schema.FAMILIES.items():
+            assert len(bounds) == len(FAMILIES[name].parameters)
+
+    def test_default_starts(self):
+        """SPEC 5, in the paper's order."""
+        expected = {**TYPICAL, "soft": (1, 1)}
+        for name, theta in expected.items():
+            config = yaml.safe_load((package_conf() / "shrinkage" / f"{name}.yaml").read_text())
+            assert config["family"] == name
+            assert config["theta"] == pytest.approx(theta)
+
+    def test_only_the_scaled_soft_threshold_has_a_free_scale(self):
+        assert {name: item.scale for name, item in FAMILIES.items() if item.scale is not None} == {"soft": 0}
+
+    def test_family_by_name(self):
+        assert family("bg") is FAMILIES["bg"]
