@@ -281,7 +281,7 @@ class TestCompletion:
     def test_experiments(self):
         known = list(catalog.config_files("experiment"))
         assert words("onsager train +experiment=") == [f"+experiment={name}" for name in known]
-        assert words("onsager plot experiment=fig1") == ["experiment=fig10", "experiment=fig11"]
+        assert words("onsager plot experiment=fig8") == ["experiment=fig8"]
 
     def test_options_also_after_a_comma(self):
         assert words("onsager sweep problem=gaussian,kappa1") == [
@@ -332,7 +332,7 @@ class TestCompletion:
         ("line", "replies"),
         [
             ("onsager tra", ["train"]),
-            ("onsager train +experiment=fig1", ["fig10", "fig11"]),
+            ("onsager train +experiment=fig8", ["fig8"]),
             ("onsager train seed=", []),
         ],
     )
@@ -346,9 +346,9 @@ class TestCompletion:
 
     @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
     def test_in_fish(self, command):
-        script = f"{completion.SCRIPTS['fish']}\ncomplete -C 'onsager train +experiment=fig1'"
+        script = f"{completion.SCRIPTS['fish']}\ncomplete -C 'onsager train +experiment=fig8'"
         out = subprocess.check_output(["fish", "--no-config", "-c", script], text=True)
-        assert out.split() == ["+experiment=fig10", "+experiment=fig11"]
+        assert out.split() == ["+experiment=fig8"]
 
     @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
     def test_in_zsh(self, command):

@@ -63,7 +63,7 @@ MISTAKES = {
     "published instance, other kappa": ("train +experiment=fig9 problem.kappa=7", ["problem.kappa", "got 7"]),
     "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
     "matrix of unknown kind": ("train problem.matrix=a.pkl", ["problem.matrix", ".npy", "a.pkl"]),
-    "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista or oracle", "'transformer'"]),
+    "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "family": ("train shrinkage.family=soft_threshold", ["shrinkage.family", "'soft_threshold'"]),
     "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
     "parameter out of range": ("train shrinkage.theta=[-1,2]", ["shrinkage.theta", "greater than 0", "bg"]),

@@ -548,7 +548,10 @@ class TestBootstrap:
         trained, _ = lamp.fit(stage(2, rate=3e-3, steps=200, cosine=True))
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
-        stages = [dataclasses.replace(s, rate=0.0, steps=1) for s in plan(curve.training, 2, False, "B, θ")]
+        stages = [
+            dataclasses.replace(s, rate=0.0, theta_rate=0.0, steps=1)
+            for s in plan(curve.training, 2, False, "B, θ")
+        ]
         *_, (_, _, params, best) = run_plan(
             setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),
             lambda depth: tied, lambda event: None, Progress(),
