@@ -55,7 +55,8 @@ def _advance(
 
         def step(at, _):
             state, inputs = at
-            x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
+            r, sigma = inputs
+            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
             state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
             return (state, net.linear(problem, p, state, y, context)), jnp.sum(jnp.square(x_hat - x), axis=0)
 
@@ -89,7 +90,8 @@ def iterate(
 
 
 def _settled(before: np.ndarray, after: np.ndarray) -> bool:
-    return all(abs(to_db(level(after)) - to_db(level(before))) < SETTLED_DB for level in (np.mean, np.median))
+    levels = [to_db(np.array([np.mean(errors), np.median(errors)])) for errors in (before, after)]
+    return bool(np.all(np.abs(levels[1] - levels[0]) < SETTLED_DB))
 
 
 def worth_keeping(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
@@ -169,7 +171,7 @@ def lasso_weight(problem: Problem, y: Array, alpha: float, of: str, precision: s
     (_, (r, sigma)), _ = _advance(net, problem, p, nowhere, y, at, FIXED_POINT, precision)
     if of == "amp":
         M, N = problem.A.shape
-        _, slope = soft.eta(r, sigma, theta)
+        _, slope = soft.eta(r, sigma, jnp.asarray(theta))
         weights = alpha * sigma * (1 - N / M * slope)
     else:
         weights = alpha * problem.noise_variance / sigma

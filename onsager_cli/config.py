@@ -193,7 +193,9 @@ class _Loader:
             composition.check_options(own)
             own_groups = [item for item in own if composition.is_group(item)]
             own_values = [item for item in own if not composition.is_group(item)]
-            if any(_is_training(item) for item in self.groups):  # another schedule than the one these are keys of
+            if any(
+                _is_training(item) for item in self.groups
+            ):  # another schedule than the one these are keys of
                 own_values = [item for item in own_values if not _is_training(item)]
             groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
             untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])

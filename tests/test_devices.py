@@ -25,7 +25,9 @@ def train_on(devices: int, folder, *overrides: str) -> dict:
     environment = {
         **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
     }  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", RUN, arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, arguments], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

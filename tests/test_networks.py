@@ -38,10 +38,10 @@ def lamp(family: str, tied: bool = True, onsager: bool = True) -> Lamp:
     return Lamp(FAMILIES[family], THETAS[family], tied, onsager)
 
 
+# Each kind, tied and untied, with a smooth family, one with knees and one that has a fixed parameter.
 NETWORKS = {
     "lista_tied": lista(True), "lista_untied": lista(False), "lamp_tied_bg": lamp("bg"),
     "lamp_untied_bg": lamp("bg", False), "lamp_tied_soft": lamp("soft"), "lamp_untied_pwlin": lamp("pwlin", False),
-    "lamp_untied_spline": lamp("spline", False), "lamp_tied_exp": lamp("exp"),
     "lamp_tied_bg_no_onsager": lamp("bg", onsager=False),
 }  # fmt: skip
 

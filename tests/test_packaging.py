@@ -111,7 +111,13 @@ def test_the_wheel_trains_in_an_empty_environment_and_folder(wheel, tmp_path):
     assert "fig10" in run(onsager, "list", cwd=folder)
     size = ["problem.N=40", "problem.M=20", "problem.selection_samples=20", "problem.test_samples=20"]
     shown = run(
-        onsager, "train", *size, "network.depth=1", "training.lamp.batch=8", "training.lamp.steps=[10]", cwd=folder
+        onsager,
+        "train",
+        *size,
+        "network.depth=1",
+        "training.lamp.batch=8",
+        "training.lamp.steps=[10]",
+        cwd=folder,
     )
     assert {Path(line).suffix for line in shown.split()} == {".csv", ".pdf", ".svg", ".png"}
     assert all((folder / line).is_file() for line in shown.split())

@@ -20,7 +20,7 @@ from onsager_cli.catalog import package_conf
 from onsager_cli.networks.lamp import rms
 from onsager_cli.shrinkage import FAMILIES, family
 
-pytestmark = pytest.mark.usefixtures("strict")
+pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
 NAMES = sorted(FAMILIES)
 

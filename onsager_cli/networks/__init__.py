@@ -31,7 +31,7 @@ def build(network: NetworkSettings, shrinkage: ShrinkageSettings, seed: int = 0)
     if network.kind == "fista":
         return Fista(eta, theta, momentum=network.momentum)
     if network.kind == "lvamp":
-        return Lvamp(eta, theta, network.tied, network.learn, network.init, network.noise_start, seed)
+        return Lvamp(eta, theta, network.tied, network.learn, network.init, seed, network.noise_start)
     if network.kind == "lvamp_gh":
         return LvampGH(eta, theta, network.tied, network.learn, network.init, seed)
     (entry,) = entry_points(group="onsager.networks", name=network.kind)

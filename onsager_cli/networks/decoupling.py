@@ -12,18 +12,23 @@ A finite sample may have a divergence of 0 or of 1 and more. It is kept half a c
 `clip_counts` says how often.
 """
 
+from abc import abstractmethod
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.problems import Problem
+from onsager_cli.problems.operator import at_start
 
 State = tuple[Array, Array]  # r̃ (N, L), σ̃² (1, L)
 
+START_KEY = 4  # folded into the seed for what a start draws; the problem has 1 to 3, training 1000 and up
 SMALLEST = 1e-20  # floor of a variance: a sample y = 0 must not divide by zero
 
 
@@ -49,17 +54,50 @@ def begin(y: Array, N: int) -> State:
     return jnp.zeros((N, y.shape[1]), y.dtype), jnp.maximum(energy / N, SMALLEST)
 
 
-class Decoupled(Protocol):
-    """A network whose linear stage has a divergence."""
+@dataclass(frozen=True)
+class Decoupled(Network):
+    """A network of two estimators in turn, each decoupled from the other.
 
+    `learn` names what learns (`leaves` says which leaf that is), the rest stays at its start. `init` says which
+    matrix the start is made from: svd, the problem's A; least_squares, its estimate; random, an independent one.
+    `seed` feeds the start alone.
+    """
+
+    learn: tuple[str, ...] = ()
+    init: str = "svd"
+    seed: int = field(default=0, compare=False)
+
+    leaves: ClassVar[dict[str, str]] = {}
+
+    @abstractmethod
     def divergence(self, p: Parameters, state: State) -> Array:
-        """ν̃ of the linear stage as it is before clipping; shape (1, L) or ()."""
-        ...
+        """ν̃ of the linear stage as it is before clipping; (1, L), or () if all samples have the same."""
+
+    def operator(self, problem: Problem) -> np.ndarray:
+        """The matrix (M, N) that `init` names, float64."""
+        return at_start(problem, self.init, jax.random.fold_in(jax.random.key(self.seed), START_KEY))
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        learned = {self.leaves[name] for name in self.learn}
+        masks = super().learnable(params, first, last, shared)
+        return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
+
+    def count(self, params: Parameters, depth: int) -> int:
+        learned = {self.leaves[name] for name in self.learn}
+        return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Any) -> tuple[State, Inputs]:
+        state = begin(y, problem.A.shape[1])
+        return state, self.linear(problem, p, state, y, context)
+
+    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
+        r, sigma = inputs
+        return decouple(x_hat, slope, r, jnp.square(sigma))
 
 
 @partial(jax.jit, static_argnums=(0, 4, 5))
 def clip_counts(
-    net: Network, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
+    net: Decoupled, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
 ) -> Array:
     """How many samples had their divergence clipped, (depth, 2): at the linear stage, at the shrinkage.
 
@@ -73,14 +111,14 @@ def clip_counts(
     with jax.default_matmul_precision(precision):
         context = net.prepare(problem, params, y)
         state, inputs = net.first(problem, net.layer(params, 0), y, context)
-        counts = (
-            jnp.zeros((depth, 2), jnp.int32).at[0, 0].set(count(net.divergence(net.layer(params, 0), state)))
-        )
+        at_first = count(net.divergence(net.layer(params, 0), state))
+        counts = jnp.zeros((depth, 2), jnp.int32).at[0, 0].set(at_first)
 
         def body(t, carry):
             counts, state, inputs = carry
             p, after = net.layer(params, t), net.layer(params, t + 1)
-            x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
+            r, sigma = inputs
+            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
             state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
             counts = counts.at[t, 1].set(count(slope)).at[t + 1, 0].set(count(net.divergence(after, state)))
             return counts, state, net.linear(problem, after, state, y, context)

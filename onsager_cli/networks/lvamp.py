@@ -20,19 +20,17 @@ lines 6 and 7 become
 which holds for any V, orthonormal or learned. Variances and divergences are per sample, shape (1, L).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Inputs, Network, Parameters
-from onsager_cli.networks.decoupling import SMALLEST, State, allowed, begin, decouple
+from onsager_cli.networks.base import Inputs, Parameters
+from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
 from onsager_cli.problems import Problem
-from onsager_cli.problems.operator import at_start
 
-START_KEY = 4  # folded into the seed for what a start draws; the problem has 1 to 3, training 1000 and up
 RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are float32's rounding of zero
 
 # What `learn` may name, and the leaf it means.
@@ -48,22 +46,14 @@ def economy_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Lvamp(Network):
-    """Learned VAMP. `init` and `noise_start` say where U, s, V and σ_w² begin, `learn` which of them move.
-
-    `init`: svd of the problem's A, of its least-squares estimate, or of an independent N(0, 1/M) matrix (footnote
-    13). `noise_start`: energy is the mean of ‖y‖²/M (Section V-B), known the problem's σ_w². `seed` feeds the
-    start alone.
-    """
+class Lvamp(Decoupled):
+    """Learned VAMP. Where `noise_start` is energy, σ_w² begins at the mean of ‖y‖²/M (Section V-B), else at the truth."""
 
     learn: tuple[str, ...] = tuple(LEAVES)
-    init: str = "svd"
     noise_start: str = "energy"
-    seed: int = field(default=0, compare=False)
 
-    vectors = frozenset(
-        {"theta", "log_s", "log_noise_variance"}
-    )  # leaves that are no matrices, for optimizers
+    leaves = LEAVES
+    vectors = frozenset({"theta", "log_s", "log_noise_variance"})
 
     @property
     def matrices(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -76,47 +66,22 @@ class Lvamp(Network):
         return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
 
     def textbook(self, problem: Problem) -> Parameters:
-        key = jax.random.fold_in(jax.random.key(self.seed), START_KEY)
-        U, s, V = economy_svd(at_start(problem, self.init, key))
-        noise = (
-            problem.noise_variance
-            if self.noise_start == "known"
-            else jnp.mean(jnp.square(problem.selection[1]))
-        )
+        U, s, V = economy_svd(self.operator(problem))
+        energy = jnp.mean(jnp.square(problem.selection[1]))
+        noise = problem.noise_variance if self.noise_start == "known" else energy
         leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
         return {name: jnp.asarray(leaf, problem.A.dtype) for name, leaf in leaves.items()}
 
-    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
-        learned = {LEAVES[name] for name in self.learn}
-        masks = super().learnable(params, first, last, shared)
-        return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
-
-    def count(self, params: Parameters, depth: int) -> int:
-        learned = {LEAVES[name] for name in self.learn}
-        return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
-
-    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array | tuple:
+    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
         return () if "U" in self.layered else params["U"].T @ y
 
-    def first(
-        self, problem: Problem, p: Parameters, y: Array, context: Array | tuple
-    ) -> tuple[State, Inputs]:
-        state = begin(y, problem.A.shape[1])
-        return state, self.linear(problem, p, state, y, context)
-
-    def linear(
-        self, problem: Problem, p: Parameters, state: State, y: Array, context: Array | tuple
-    ) -> Inputs:
+    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
         r_tilde, variance = state
         z = p["U"].T @ y if "U" in self.layered else context
         d, g, share = self._lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
         r = r_tilde + zeta * (p["V"] @ (g * z - d * (p["V"].T @ r_tilde)))  # lines 4 to 6
         return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
-
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        r, sigma = inputs
-        return decouple(x_hat, slope, r, jnp.square(sigma))
 
     @staticmethod
     def _lmmse(p: Parameters, variance: Array) -> tuple[Array, Array, Array]:

@@ -18,32 +18,30 @@ Where nobody trains it, a layer is the LMMSE estimator for the mean of the σ̃�
 H = s Aᵀ (s A Aᵀ + σ_w² I)⁻¹, G = I - H A, s = mean σ̃². A new layer starts there, not from the one before it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Inputs, Network, Parameters
-from onsager_cli.networks.decoupling import SMALLEST, State, allowed, begin, decouple
-from onsager_cli.networks.lvamp import START_KEY
+from onsager_cli.networks.base import Inputs, Parameters
+from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
 from onsager_cli.problems import Problem
-from onsager_cli.problems.operator import at_start
 
 # What `learn` may name, and the leaf it means.
 LEAVES = {"G": "G", "H": "H", "c": "log_c", "noise_variance": "log_noise_variance", "theta": "theta"}
 
 
 @dataclass(frozen=True)
-class LvampGH(Network):
-    """Learned VAMP with free G and H. `init` says which matrix A the layers start from, `seed` feeds the start."""
+class LvampGH(Decoupled):
+    """Learned VAMP with free G and H."""
 
     learn: tuple[str, ...] = tuple(LEAVES)
-    init: str = "svd"
-    seed: int = field(default=0, compare=False)
 
+    leaves = LEAVES
     matrices = ("G", "H")
     shared = ("log_noise_variance",)
     vectors = frozenset(
@@ -61,7 +59,7 @@ class LvampGH(Network):
         return ", ".join(n for n in names if not (self.tied and n in self.matrices))
 
     def textbook(self, problem: Problem) -> Parameters:
-        A, dtype = self._operator(problem), problem.A.dtype
+        A, dtype = self.operator(problem), problem.A.dtype
         x, y = (np.asarray(a, np.float64) for a in problem.selection)
         noise = np.mean((y - A @ x) ** 2)  # what A leaves unexplained, its own errors included
         G, H = lmmse(A, float(np.mean(np.sum(y**2, axis=0)) / A.shape[1]), float(noise))
@@ -81,20 +79,11 @@ class LvampGH(Network):
         if t == 0 or self.tied or problem is None:
             return grown
         reaching = float(_mean_variance(self, problem, params, problem.selection[1], t))
-        G, H = lmmse(self._operator(problem), reaching, float(jnp.exp(params["log_noise_variance"])))
+        G, H = lmmse(self.operator(problem), reaching, float(jnp.exp(params["log_noise_variance"])))
         new = {"G": G, "H": H, "log_c": 0.0}
         return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
 
-    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
-        learned = {LEAVES[name] for name in self.learn}
-        masks = super().learnable(params, first, last, shared)
-        return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
-
-    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
-        state = begin(y, problem.A.shape[1])
-        return state, self.linear(problem, p, state, y, context)
-
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: tuple) -> Inputs:
+    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
         r_tilde, variance = state
         N = r_tilde.shape[0]
         nu = allowed(self.divergence(p, state), N)
@@ -104,16 +93,9 @@ class LvampGH(Network):
         sigma2 = jnp.exp(p["log_c"]) * (kept * variance + noise) / jnp.square(1 - nu)
         return r, jnp.sqrt(jnp.maximum(sigma2, SMALLEST))
 
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        r, sigma = inputs
-        return decouple(x_hat, slope, r, jnp.square(sigma))
-
     def divergence(self, p: Parameters, state: State) -> Array:
         """ν̃ of the linear stage as it is before clipping, ()."""
         return jnp.trace(p["G"]) / p["G"].shape[0]
-
-    def _operator(self, problem: Problem) -> np.ndarray:
-        return at_start(problem, self.init, jax.random.fold_in(jax.random.key(self.seed), START_KEY))
 
 
 def lmmse(A: np.ndarray, variance: float, noise_variance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +115,8 @@ def _mean_variance(net: LvampGH, problem: Problem, params: Parameters, y: Array,
         def body(t, carry):
             state, inputs = carry
             p = net.layer(params, t)
-            x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
+            r, sigma = inputs
+            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
             state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
             return state, net.linear(problem, net.layer(params, t + 1), state, y, context)
 

@@ -105,4 +105,6 @@ def build(
     key = jax.random.key(seed)
     selection = _sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
     x, y = test or _sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
-    return replace(problem, selection=selection, test=(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)))
+    return replace(
+        problem, selection=selection, test=(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+    )

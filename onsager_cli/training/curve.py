@@ -106,7 +106,9 @@ class CurveTrainer:
         more = {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0}
         if self.settings.network.kind in ("lamp", "lvamp"):
             more["nonconverged"] = classical.not_converged(errors, powers)
-        rows = [self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)]
+        rows = [
+            self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
+        ]
         self.folder.add_points(rows)
         if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
             net = self._network()

@@ -38,7 +38,7 @@ def limit_outliers(factor: float | None) -> Callable[[Any], Any]:
     return limit
 
 
-def optimizer(kind: str) -> optax.GradientTransformation:
+def optimizer(kind: str, vectors: frozenset[str]) -> optax.GradientTransformation:
     """Direction of the update, before the learning rate: Adam for θ, Adam or Muon for the matrices."""
     adam = optax.scale_by_adam()
     if kind == "muon":
@@ -50,9 +50,9 @@ def optimizer(kind: str) -> optax.GradientTransformation:
         matrices = adam
 
     def labels(params: Parameters) -> dict[str, str]:
-        return {name: "theta" if name == "theta" else "matrix" for name in params}
+        return {name: "vector" if name in vectors else "matrix" for name in params}
 
-    return optax.partition({"theta": adam, "matrix": matrices}, labels)
+    return optax.partition({"vector": adam, "matrix": matrices}, labels)
 
 
 def over_devices(samples: Array) -> Array:
@@ -81,7 +81,7 @@ class Engine:
 
     @property
     def _descent(self) -> optax.GradientTransformation:
-        return optimizer(self.optimizer)
+        return optimizer(self.optimizer, frozenset(self.net.vectors))
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(2, 3, 4))
     def steps(
@@ -105,7 +105,7 @@ class Engine:
             updates, state = tx.update(gradient, state, params)
             updates = self.net.from_descent(problem, cast(Parameters, updates))
             params = {
-                name: leaf - rates[i, int(name == "theta")] * masks[name] * updates[name]
+                name: leaf - rates[i, int(name in self.net.vectors)] * masks[name] * updates[name]
                 for name, leaf in params.items()
             }
             params["theta"] = self.net.family.project(params["theta"])
