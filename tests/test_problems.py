@@ -20,7 +20,6 @@ from onsager_cli.errors import UserError
 from onsager_cli.problems import Problem, bernoulli_gaussian, build, matrix
 from onsager_cli.training.train import TRAINING_KEY
 
-
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
