@@ -5,15 +5,16 @@ Kept plain on purpose: an explicit loop per iteration, one line per equation, an
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-Eta = Callable[[np.ndarray, np.ndarray, Sequence[float]], np.ndarray]
+Eta = Callable[[np.ndarray, Any, Any], np.ndarray]  # (r, σ, θ) → η
 
 STEP = 1e-30  # of the complex-step derivative; it is never subtracted, so it may be this small
 
 
-def _split(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(r: Any) -> tuple[Any, Any]:
     """sgn(r) and |r|, where a complex r carries its derivative along."""
     sign = np.sign(np.real(r))
     return sign, sign * r

@@ -59,7 +59,7 @@ def problem_of(data, dtype=None) -> Problem:
 
 def step_size(A: np.ndarray) -> float:
     """β = 1 / (1.01 ‖A‖²)."""
-    return 1 / (1.01 * np.linalg.norm(A, 2) ** 2)
+    return float(1 / (1.01 * np.linalg.norm(A, 2) ** 2))
 
 
 @partial(jax.jit, static_argnums=0)

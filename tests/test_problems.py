@@ -145,7 +145,7 @@ class TestDraw:
         # The tails too, where a coarse uniform variable would show.
         for level in (3.0, 3.5, 4.0):
             for sign in (1, -1):
-                assert binomtest(int(np.sum(sign * values > level)), n, norm.sf(level)).pvalue > 1e-3
+                assert binomtest(int(np.sum(sign * values > level)), n, float(norm.sf(level))).pvalue > 1e-3
 
     def test_coefficients_are_independent(self, drawn):
         """Activity and value come from one random word: neither tells anything about the neighbours'."""

@@ -1,6 +1,7 @@
 """Shrinkage families: values and average derivatives against NumPy, autodiff, SciPy and numerical integration."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ TYPICAL = {
 }  # fmt: skip
 
 
-def inputs(sigma: np.ndarray, seed: int, dtype=np.float64) -> np.ndarray:
+def inputs(sigma: np.ndarray, seed: int, dtype: Any = np.float64) -> np.ndarray:
     """r (30, L): half of it within a few σ of zero, half of signal size."""
     rng = np.random.default_rng(seed)
     near = 3 * sigma * rng.normal(size=(15, sigma.shape[1]))
@@ -217,7 +218,7 @@ class TestNumericalSafety:
             return jnp.sum(x_hat) + jnp.sum(slope), (x_hat, slope)
 
         # One entry per sample, so that no entry hides another; v = 0 gives the least σ that LAMP passes on.
-        r, sigma = (np.float32(grid.ravel())[None] for grid in np.meshgrid(self.R, self.SIGMA))
+        r, sigma = (grid.ravel()[None].astype(np.float32) for grid in np.meshgrid(self.R, self.SIGMA))
         arguments = r, np.maximum(sigma, rms(jnp.zeros((20, 1)))), np.float32(TYPICAL[name])
         gradient, outputs = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*arguments)
         for value in jax.tree.leaves((gradient, outputs)):

@@ -13,11 +13,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.config import PaperTraining, load_experiment
+from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.results import CurveFolder, Store
 from onsager_cli.training import train as train_module
 from onsager_cli.training.curve import engine_of, network_of
+from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
 from onsager_cli.training.train import DivergedError, Progress, fit, run_plan, selection_db
 
@@ -82,6 +84,7 @@ class TestPlan:
             for depth, new_only, rate in expected
             for tenth, patience in zip(tenfold, (20, 40, 80, 160, 320), strict=True)
         ]
+        assert isinstance(curve.training, PaperTraining)
         assert curve.training.batch == 1000
         assert not any(stage.cosine for stage in stages)
         np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 2), 1e-3, np.float32))
@@ -137,8 +140,8 @@ ROOM = 3  # layers of the toy networks
 class Setup:
     """What `fit` needs for one kind of curve, and the parameters it starts from."""
 
-    engine: object
-    problem: object
+    engine: Engine
+    problem: Problem
     params: dict
 
     def fit(self, stage: Stage, report=lambda event: None, progress=None):
@@ -360,11 +363,18 @@ def experiment(output, *overrides: str, depth: int = ROOM, training: str = "fast
     return load_experiment([*asked.values(), f"output={output}"])
 
 
+def state_of(folder: CurveFolder, name: str):
+    """The arrays and the meta of a saved state, which is there."""
+    state = folder.load(name)
+    assert state is not None
+    return state
+
+
 def stored(output) -> dict:
     """Everything of a store that must be the same in every run: arrays bit for bit, points without their seconds."""
     found = {}
     for folder in Store(output).curves():
-        states = {name: folder.load(name) for name in folder.saved()}
+        states = {name: state_of(folder, name) for name in folder.saved()}
         found[folder.path.name] = {
             "arrays": {
                 name: {key: bits(a) for key, a in arrays.items()} for name, (arrays, _) in states.items()
@@ -415,7 +425,7 @@ class TestCurve:
             net, problem = network_of(curve), build_problem(curve.problem, curve.seed)
             engine = engine_of(curve, net, 10)
             for row in folder.points():
-                arrays, meta = folder.load(f"depth_{row['layer']:02d}")
+                arrays, meta = state_of(folder, f"depth_{row['layer']:02d}")
                 params = net.fill(net.start(problem, ROOM), unflatten(net, arrays))
                 for samples, expected in (
                     (problem.test, row["nmse_db"]),
@@ -480,14 +490,14 @@ class TestCurve:
             watch = Watch()
             assert run.train(load_experiment([*overrides, *toy]), watch) == []
             stages.append(len(watch.of("stage")))
-        assert stages == [2, 0, 0]
+        assert stages == [3, 0, 0]
 
     def test_untrained_curves_hold_the_textbook_parameters(self, tmp_path):
         overrides = [text for text in toy_overrides() if not text.startswith("training")]
         asked = load_experiment(["network=amp", *overrides, f"output={tmp_path}"])
         run.train(asked, Watch())
         (folder,) = Store(tmp_path).curves()
-        arrays, _ = folder.load("network")
+        arrays, _ = state_of(folder, "network")
         np.testing.assert_array_equal(arrays["B"], arrays["problem.A"].T)
         assert [row["steps"] for row in folder.points()] == [0, 0]
 
