@@ -89,6 +89,7 @@ def step_timing(
 
     from onsager_cli.config import load_experiment
     from onsager_cli.problems import build
+    from onsager_cli.problems.base import with_singular_vectors
     from onsager_cli.training.curve import engine_of, network_of
 
     chunk, kind = 5, name.split("-")[0]
@@ -96,16 +97,16 @@ def step_timing(
         *overrides, f"network.depth={max(depths)}", f"training.{kind}.batch={batch}", "problem.selection_samples=1",
         "problem.test_samples=1",
     ]).curves[0].settings  # fmt: skip
-    problem, net = build(settings.problem, settings.seed), network_of(settings)
+    problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
-    rates, key = np.full(chunk, 1e-6, np.float32), jax.random.key(0)
+    rates, key = np.full((chunk, 2), 1e-6, np.float32), jax.random.key(0)
     carry = [params, *engine.begin(problem, params)]
     M, N = problem.A.shape
 
     def run(depth: int) -> Any:
-        *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates, chunk)
+        *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates, 1.1, chunk)
         return losses
 
     start = time.perf_counter()

@@ -98,11 +98,12 @@ class Descent:
     """How one kind of network descends (`training.lamp.*`, ...); lists go by depth, the last repeats."""
 
     optimizer: str = choice("adam", "muon")
+    coordinates: str = choice("entries", "spectral")
     batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
     rates: tuple[float, ...] = by_depth(above=0)
     theta_rates: tuple[float, ...] = by_depth(above=0)
-    clip: float | None = number(above=0, null=True)
+    emphasis: tuple[float, ...] = by_depth(above=0)
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,8 @@ def make_shrinkage(raw: Any) -> Shrinkage:
 def make_training(raw: Any, network: Network) -> Training:
     """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... the one that fits it counts.
 
-    An untied network takes its kind's `_untied` entry if there is one. Raises UserError.
+    A network from a random start takes its kind's `_random` entry if there is one, an untied network then the
+    `_untied` entry of that. Raises UserError.
     """
     kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
     if kind != "fast":
@@ -324,10 +326,12 @@ def make_training(raw: Any, network: Network) -> Training:
         return shared
     if network.kind not in descents:
         raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
-    of_tied = descents[network.kind]
+    random = f"{network.kind}_random"
+    name = random if network.init == "random" and random in descents else network.kind
     if network.tied:
-        return replace(shared, descent=of_tied)
-    return replace(shared, descent=descents.get(f"{network.kind}_untied", of_tied), tied_descent=of_tied)
+        return replace(shared, descent=descents[name])
+    untied = descents.get(f"{name}_untied", descents[name])
+    return replace(shared, descent=untied, tied_descent=descents[name])
 
 
 def make_settings(config: Mapping[str, Any], top: Top) -> Settings:

@@ -109,15 +109,18 @@ class Network(ABC):
                 masks[name] = np.float32(shared)
         return masks
 
-    def to_descent(self, problem: Problem, gradient: Parameters) -> Parameters:
-        """The gradient in the coordinates in which the optimizer works; here those of the parameters."""
-        del problem
-        return gradient
+    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
+        """The gradient, zero where `masks` is, in the coordinates in which the optimizer works.
 
-    def from_descent(self, problem: Problem, updates: Parameters) -> Parameters:
-        """An update in those coordinates as one of the parameters: the transpose of `to_descent`."""
+        Here those of the parameters. A network may add coordinates of its own; named in `vectors`, they learn as θ.
+        """
         del problem
-        return updates
+        return {name: masks[name] * leaf for name, leaf in gradient.items()}
+
+    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+        """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, but for rates."""
+        del problem
+        return steps
 
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:

@@ -17,7 +17,10 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
+from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
+
+SPECTRAL_RATE = 0.1  # learning rate of b over that of θ
 
 
 def rms(v: Array) -> Array:
@@ -32,6 +35,7 @@ class Lamp(Network):
     onsager: bool = True
 
     matrices = ("B",)
+    vectors = frozenset({"theta", "b"})
 
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": problem.A.T}
@@ -60,3 +64,15 @@ class Lamp(Network):
             masks["theta"] = np.repeat(masks["theta"], len(self.theta), axis=1)
             masks["theta"][0, self.family.scale] = 0
         return masks
+
+    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
+        """Gradient with respect to (B, b, θ), where V diag(b) Uᵀ is added to B."""
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        gradient = super().to_descent(problem, gradient, masks)
+        return {**gradient, "b": spectrum(gradient["B"], V, U)}
+
+    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        return {"B": steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U), "theta": steps["theta"]}

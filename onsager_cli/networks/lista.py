@@ -16,7 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
+
+SPECTRAL_RATE = 1 / 3  # learning rate of b, d and d_0 over that of λ
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Lista(Network):
 
     matrices = ("S",)
     shared = ("B",)
+    vectors = frozenset({"theta", "b", "d", "d_0"})
 
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
@@ -43,14 +47,26 @@ class Lista(Network):
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         return x_hat
 
-    def to_descent(self, problem: Problem, gradient: Parameters) -> Parameters:
-        """Gradient with respect to (B, D), where S = I - B A + D.
+    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
+        """Gradient with respect to (B, D, b, d, d_0, θ), where S = I - B A + D.
 
         B and S are far from independent: a better B asks for the S that belongs to it. With D beside B, a step in
-        B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from.
+        B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from. b, d and d_0
+        are the spectral coordinates: V diag(b) Uᵀ is added to B, V diag(d) Vᵀ + d_0 I to D.
         """
-        to_S = gradient["S"] if self.tied else jnp.sum(gradient["S"], axis=0)
-        return {**gradient, "B": gradient["B"] - to_S @ problem.A.T}
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        to_S = gradient["S"] if self.tied else jnp.sum(masks["S"] * gradient["S"], axis=0)
+        gradient = {**gradient, "B": gradient["B"] - to_S @ jnp.conj(problem.A.T)}
+        gradient = super().to_descent(problem, gradient, masks)
+        B, D = gradient["B"], gradient["S"]
+        identity = jnp.trace(D.real, axis1=-2, axis2=-1)
+        return {**gradient, "b": spectrum(B, V, U), "d": spectrum(D, V, V), "d_0": identity}
 
-    def from_descent(self, problem: Problem, updates: Parameters) -> Parameters:
-        return {**updates, "S": updates["S"] - updates["B"] @ problem.A}
+    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        B = steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U)
+        identity = steps["d_0"][..., None, None] * jnp.eye(len(V), dtype=V.dtype)
+        D = steps["S"] + SPECTRAL_RATE * (of_spectrum(steps["d"], V, V) + identity)
+        return {"B": B, "S": D - B @ problem.A, "theta": steps["theta"]}

@@ -12,7 +12,6 @@ of every layer in a scratch buffer and applies `jax.vjp` to one layer at a time;
 need (the forward matrix products). The scratch is handed in and out, so a loop over steps reuses it in place.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -97,15 +96,15 @@ def loss_and_gradient(
     params: Parameters,
     x: Array,
     y: Array,
+    weights: Array,
     depth: Array | int,
     first_learned: Array | int,
     scratch: Scratch,
-    limit: Callable[[Any], Any],
 ) -> tuple[Array, Parameters, Scratch]:
-    """Loss Σ‖x̂_T - x‖² over the batch (eq 27) and its gradient, for T = `depth` layers.
+    """Loss Σ w ‖x̂_T - x‖² over the batch (eq 27, `weights` w (L,)) and its gradient, for T = `depth` layers.
 
     The backward pass ends at layer `first_learned` (0-based); leaves of earlier layers get meaningless values that
-    the caller masks. `limit` maps the cotangent of a layer's (inputs, state) before it goes on to the layer below.
+    the caller masks.
     """
     shrink, advance, linear = _layer_maps(net, problem, y)
     context, to_parameters = jax.vjp(lambda q: net.prepare(problem, q, y), params)
@@ -129,7 +128,7 @@ def loss_and_gradient(
         }
 
     def loss_of_last(p, inputs):
-        return jnp.sum(jnp.square(shrink(p, inputs)[0] - x))
+        return jnp.sum(weights * jnp.square(shrink(p, inputs)[0] - x))
 
     loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(
         net.layer(params, depth - 1), inputs
@@ -150,7 +149,6 @@ def loss_and_gradient(
         _, pull = jax.vjp(advance, net.layer(params, t - 1), inputs, state, context)
         of_layer, to_inputs, to_state, more_to_context = pull(to_state)
         gradient = collect(gradient, t - 1, of_layer)
-        to_inputs, to_state = limit((to_inputs, to_state))
         return gradient, to_inputs, to_state, _add(to_context, more_to_context)
 
     steps = jnp.minimum(depth - 1, depth - first_learned)

@@ -67,7 +67,28 @@ class Draw:
     gamma: float
 
     def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
-        """Fresh samples, x (N, batch) and y (M, batch).
+        """Fresh samples, x (N, batch) and y (M, batch)."""
+        return self._draw(problem, key, batch, jnp.float32(self.gamma))
+
+    def emphasized(
+        self, problem: Problem, key: Array, batch: int, emphasis: Array | float
+    ) -> tuple[Array, Array, Array]:
+        """Samples drawn with the odds of γ times `emphasis`, and their likelihood ratios (batch,).
+
+        p(x) / q(x) = (γ/γ')^K ((1-γ)/(1-γ'))^(N-K) for a sample with K active coefficients.
+        """
+        rest = 1 - self.gamma
+        gamma = self.gamma * emphasis / (rest + self.gamma * emphasis)
+        x, y = self._draw(problem, key, batch, gamma)
+        active, N = jnp.sum(x != 0, axis=0), x.shape[0]
+        return (
+            x,
+            y,
+            jnp.exp(active * jnp.log(self.gamma / gamma) + (N - active) * jnp.log(rest / (1 - gamma))),
+        )
+
+    def _draw(self, problem: Problem, key: Array, batch: int, gamma: Array | float) -> Samples:
+        """Samples with activity `gamma`.
 
         One random word serves both the activity and the value: below γ 2³² the coefficient is active, and given
         that, the word is uniform again and becomes a Gaussian through the inverse error function.
@@ -75,10 +96,10 @@ class Draw:
         M, N = problem.A.shape
         key_x, key_w = jax.random.split(key)
         words = jax.random.bits(key_x, (N, batch), jnp.uint32)
-        limit = np.uint32(min(self.gamma * 2.0**32, 2.0**32 - 1))
-        uniform = (words.astype(jnp.float32) + 0.5) * np.float32(2.0 / limit) - 1.0
+        limit = jnp.minimum(gamma * 2.0**32, 2.0**32 - 256)  # the largest float32 below 2³²
+        uniform = (words.astype(jnp.float32) + 0.5) * (2.0 / limit) - 1.0
         value = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(uniform, -1 + 2.0**-24, 1 - 2.0**-24))
-        x = jnp.where(words < limit, value, 0.0)
+        x = jnp.where(words < limit.astype(jnp.uint32), value, 0.0)
         w = jnp.sqrt(problem.noise_variance) * jax.random.normal(key_w, (M, batch))
         return x, problem.A @ x + w
 

@@ -18,6 +18,7 @@ from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
+from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.results import CurveFolder
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
@@ -119,7 +120,7 @@ class CurveTrainer:
                 self._report_point(row)
 
     def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
-        net = self._network()
+        net, problem = self._network(), with_singular_vectors(problem)
         engine = engine_of(self.settings, net, self.stages[0].check_every)
         params, spent, progress = net.start(problem, self.depth), 0.0, Progress()
         if self.done:
@@ -255,9 +256,9 @@ def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
     training = settings.training
     if isinstance(training, FastTraining):
         d = training.descent
-        return Engine(net, d.batch, chunk, d.optimizer, d.clip, settings.precision)
+        return Engine(net, d.batch, chunk, d.optimizer, d.coordinates, settings.precision)
     batch = 1 if isinstance(training, NoTraining) else training.batch
-    return Engine(net, batch, chunk, "adam", None, settings.precision)
+    return Engine(net, batch, chunk, "adam", "entries", settings.precision)
 
 
 def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:

@@ -5,10 +5,9 @@ compiled program as numbers, so the stages of a plan share one executable. Froze
 gradient and their update are exactly zero.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -19,23 +18,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import Problem
-
-
-def limit_outliers(factor: float | None) -> Callable[[Any], Any]:
-    """Per-sample clipping inside the backward pass, at `factor` times the batch's median cotangent norm.
-
-    One sample in a hundred carries most of the energy of LAMP's gradient: where a sample has not converged, the
-    Jacobians of the later layers multiply up. Clipped, the same batch gives a gradient with a fraction of the noise.
-    """
-    if factor is None:
-        return lambda cotangents: cotangents
-
-    def limit(cotangents):
-        norm = jnp.sqrt(sum(jnp.sum(jnp.square(c), axis=0) for c in jax.tree.leaves(cotangents)))
-        scale = jnp.minimum(1.0, factor * jnp.median(norm) / jnp.maximum(norm, 1e-30))
-        return jax.tree.map(lambda c: c * scale, cotangents)
-
-    return limit
 
 
 def optimizer(kind: str, vectors: frozenset[str]) -> optax.GradientTransformation:
@@ -72,12 +54,21 @@ class Engine:
     batch: int
     chunk: int
     optimizer: str
-    clip: float | None
+    coordinates: str
     precision: str
 
     def begin(self, problem: Problem, params: Parameters):
         """Optimizer state and scratch for a stage that starts from `params`."""
-        return self._descent.init(params), scratch(self.net, problem, params, self.batch)
+        to_descent, _ = self._maps
+        coordinates = to_descent(problem, params, dict.fromkeys(params, jnp.float32(1)))  # names and shapes
+        return self._descent.init(coordinates), scratch(self.net, problem, params, self.batch)
+
+    @property
+    def _maps(self):
+        """From a gradient to the coordinates in which the optimizer works, and from its steps there back."""
+        if self.coordinates == "spectral":
+            return self.net.to_descent, self.net.from_descent
+        return partial(Network.to_descent, self.net), partial(Network.from_descent, self.net)
 
     @property
     def _descent(self) -> optax.GradientTransformation:
@@ -85,29 +76,44 @@ class Engine:
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(2, 3, 4))
     def steps(
-        self, problem, params, state, buffers, masks, depth, first_learned, key, first_step, rates, count
+        self,
+        problem,
+        params,
+        state,
+        buffers,
+        masks,
+        depth,
+        first_learned,
+        key,
+        first_step,
+        rates,
+        emphasis,
+        count,
     ):
         """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 2), each on a fresh batch.
+
+        `emphasis` says how much more frequent hard samples are than they should be (`Problem.emphasized`).
 
         A batch is drawn from `key` and the number of its step, so it does not matter how steps are cut into calls.
         Returns params, state, buffers and the sum of the batches' NMSE (linear), which is finite if all steps were.
         """
-        tx, limit = self._descent, limit_outliers(self.clip)
+        to_descent, from_descent = self._maps
 
         def step(i, carry):
             params, state, buffers, total = carry
-            x, y = problem.sample(jax.random.fold_in(key, first_step + i), self.batch)
+            key_of_step = jax.random.fold_in(key, first_step + i)
+            x, y, weights = problem.emphasized(key_of_step, self.batch, emphasis)
             x, y = over_devices(x), over_devices(y)
             loss, gradient, buffers = loss_and_gradient(
-                self.net, problem, params, x, y, depth, first_learned, buffers, limit
+                self.net, problem, params, x, y, weights, depth, first_learned, buffers
             )
-            gradient = jax.tree.map(jnp.multiply, self.net.to_descent(problem, gradient), masks)
-            updates, state = tx.update(gradient, state, params)
-            updates = self.net.from_descent(problem, cast(Parameters, updates))
-            params = {
-                name: leaf - rates[i, int(name in self.net.vectors)] * masks[name] * updates[name]
-                for name, leaf in params.items()
+            gradient = to_descent(problem, gradient, masks)
+            directions, state = self._descent.update(gradient, state)
+            steps = {
+                name: rates[i, int(name in self.net.vectors)] * direction
+                for name, direction in cast(Parameters, directions).items()
             }
+            params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps))
             params["theta"] = self.net.family.project(params["theta"])
             return params, state, buffers, total + loss / jnp.sum(jnp.square(x))
 

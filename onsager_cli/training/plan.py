@@ -30,6 +30,7 @@ class Stage:
     theta_rate: float
     steps: int
     check_every: int
+    emphasis: float = 1.0  # of hard samples among those drawn
     cosine: bool = False
     patience: int | None = None
     closes: bool = False  # the last stage of its depth: its network is the point at this layer
@@ -91,6 +92,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         return values[min(t, len(values)) - 1]
 
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
+    emphasis = at(descent.emphasis)
     if not tied and t > 1 and training.steps_new:
         yield Stage(
             name=f"layer {t}: {new_leaves}",
@@ -101,6 +103,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             theta_rate=theta_rate,
             steps=training.steps_new,
             check_every=training.check_every,
+            emphasis=emphasis,
             cosine=True,
         )
         begin = "bootstrap"
@@ -115,6 +118,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         theta_rate=theta_rate,
         steps=steps,
         check_every=training.check_every,
+        emphasis=emphasis,
         cosine=True,
         closes=True,
     )

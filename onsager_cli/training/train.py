@@ -72,7 +72,18 @@ def fit(
         count = min(engine.chunk, stage.steps - step)
         rates = np.float32(scale) * stage.rates(step, engine.chunk)
         params, state, buffers, losses = engine.steps(
-            problem, params, state, buffers, masks, stage.depth, first_learned, key, step, rates, count
+            problem,
+            params,
+            state,
+            buffers,
+            masks,
+            stage.depth,
+            first_learned,
+            key,
+            step,
+            rates,
+            stage.emphasis,
+            count,
         )
         step += count
         now_db = selection_db(engine, problem, params, stage.depth)
