@@ -238,7 +238,7 @@ def number(value: Range, unit: str) -> str:
     """A measured value: "-3.21 dB", "26", "more than 20", "0.0123"."""
     if math.isinf(value.high) and value.low > 0 and unit == "layers":
         return f"more than {value.low - 1:g}"
-    digits = {"dB": ".2f", "layers": ".0f"}.get(unit, ".3g")
+    digits = {"dB": ".2f", "layers": ".0f"}.get(unit, ".4g")
     text = " to ".join(dict.fromkeys(f"{end:{digits}}" for end in value))
     return f"{text} dB" if unit == "dB" else text
 

@@ -159,8 +159,8 @@ class Measure:
         return series
 
     def _lacking(self, t: int, data: Data) -> str:
-        names = dict.fromkeys(self.curves())
-        return one_of([name for name in names if t not in _curve(name, data).keys() | {None}] or list(names))
+        names = list(dict.fromkeys(self.curves()))
+        return one_of([name for name in names if not {t, None} & set(_curve(name, data))] or names)
 
 
 def _curve(name: str, data: Data) -> Series:
