@@ -77,6 +77,13 @@ def verify(arguments: list[str]) -> int:
     return claims.main(arguments)
 
 
+def report(arguments: list[str]) -> int:
+    """`onsager report`: the record as one HTML page."""
+    from onsager_cli import report as record_page
+
+    return record_page.main(arguments)
+
+
 def list_options(arguments: list[str]) -> int:
     """`onsager list`: the options of every group."""
     from onsager_cli.catalog import listing
@@ -141,6 +148,13 @@ VERBS = {
         "and the margin to the limit. Reads the tables in experiments/, or in DIR (outputs/figures: what is not recorded\n"
         "yet). Exit code 1 if a claim fails that is not declared a known failure. --vocabulary says how to write claims.",
         verify,
+    ),
+    "report": Verb(
+        "write the record as one HTML page: figures, claims, how each was made",
+        "onsager report [--output FILE] [--folder DIR]",
+        "A page that needs nothing beside it (default: outputs/report.html), from the tables, drawings and READMEs in\n"
+        "experiments/, or in DIR.",
+        report,
     ),
     "list": Verb(
         "name the experiments, problems, networks, shrinkages and schedules",

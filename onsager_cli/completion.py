@@ -11,7 +11,7 @@ from onsager_cli import catalog, schema
 from onsager_cli.errors import UserError
 
 OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
-OPTIONS = {"verify": ("--folder", "--json", "--markdown", "--vocabulary")}
+OPTIONS = {"verify": ("--folder", "--json", "--markdown", "--vocabulary"), "report": ("--folder", "--output")}
 
 SCRIPTS = {
     "bash": r"""# bash completion of onsager

@@ -43,7 +43,7 @@ def curves() -> dict[str, Curves]:
         "lamp_tied_l1": above(l1, 4.2),
         "lamp_untied_l1": above(l1, 4.2 - 3.2),
     }
-    short = {t: value for t, value in l1.items() if t is not None and t <= 15}
+    short: dict[int | None, float] = {t: value for t, value in l1.items() if t is not None and t <= 15}
     tied = {"bg": -5.0, "exp": -5.3, "pwlin": -4.6, "spline": -5.1}
     untied = {"bg": -6.4, "pwlin": -6.2, "exp": -6.5, "spline": -6.1}
     fig10 = {
