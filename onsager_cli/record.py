@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from onsager_cli import figures
-from onsager_cli.catalog import natural
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.published import Comparison, comparisons
@@ -92,7 +91,9 @@ def write_index(root: Path) -> Path:
     """Write ROOT/README.md, the gallery of every record under `root`; its path."""
     entries = []
     folders = (path.parent for path in root.glob("*/curves.csv"))
-    for folder in sorted(folders, key=lambda path: natural(path.name)):
+    for folder in sorted(
+        folders, key=lambda path: [int(s) if s.isdecimal() else s for s in _split(path.name)]
+    ):
         page = folder / "README.md"
         text = page.read_text(encoding="utf-8") if page.is_file() else ""
         blocks = [block for block in text.split("\n\n") if block.strip()]
@@ -288,6 +289,10 @@ def _fields(settings: Any, without: Sequence[str]) -> str:
 
 def _unique(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _split(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)
 
 
 def _db(value: float | None, digits: int = 2) -> str:

@@ -267,6 +267,7 @@ def test_the_cells_are_those_of_the_rows_that_count(record):
             for line, row in enumerate(rows, 2)
             if row.get("M", 25) == 25
             and row.get("identifiable") != "false"
+            and "svd" not in str(row.get("curve"))
             and (row.get("problem") in (None, "gaussian") or "tied_vs" not in str(row["quantity"]))
         }
         assert cells[table] == counted
