@@ -89,7 +89,7 @@ def draw(
     kind = kind_of(experiment)
     if kind is None:
         return figures.draw(experiment.figure, rows, folder, formats)
-    return kind.draw(experiment.figure, tables, folder, formats)
+    return kind.draw(experiment.figure, tables, folder, formats) if kind.DRAWS else []
 
 
 def readme(
@@ -105,7 +105,9 @@ def readme(
         parts.append(f"![{_plain(figure.caption)}]({figure.name}.svg)")
     parts.append(figure.caption.strip() if kind else _caption(figure, rows))
     if kind is not None and not kind.TRAINS:
-        return "\n\n".join([*parts, kind.page(tables or {}), "## How it was made", _commands(experiment)]) + "\n"
+        return (
+            "\n\n".join([*parts, kind.page(tables or {}), "## How it was made", _commands(experiment)]) + "\n"
+        )
     lacking = missing(experiment.curves, rows)
     if lacking:
         parts.append("**Incomplete.** Not trained yet: " + "; ".join(f"`{item}`" for item in lacking) + ".")
