@@ -88,7 +88,7 @@ def draw(
     """Draw the figure of any kind; the paths written."""
     kind = kind_of(experiment)
     if kind is None:
-        return figures.draw(experiment.figure, rows, folder, formats)
+        return figures.draw(experiment.figure, [*rows, *tables.get("state_evolution", [])], folder, formats)
     return kind.draw(experiment.figure, tables, folder, formats) if kind.DRAWS else []
 
 
