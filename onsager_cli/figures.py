@@ -94,6 +94,10 @@ def style_of(row: Mapping[str, Any]) -> Style:
         style = replace(_SPARE[0], label=f"{_NAMES[network]}-{_NAMES.get(shrinkage, shrinkage)}")
     if style is None:
         return _SPARE[0]
+    if network == "state_evolution":
+        algorithm = row["curve"].partition("_")[0]
+        name = f"{_NAMES.get(algorithm, algorithm)}-{_NAMES.get(shrinkage or '', shrinkage)}"
+        return replace(style, label=f"{style.label}, {name}")
     tied = row.get("tied")
     # An algorithm that nobody trained has nothing to tie; its name alone says all.
     if tied is None or network not in ("lista", "lamp", "lvamp"):

@@ -164,7 +164,9 @@ class TestPredictions:
             "network=vamp shrinkage=pwlin",
             "network=vamp network.noise_start=energy",
             "network=lista training=none",
-            "network=lamp",
+            "network=lamp shrinkage=soft",
+            "network=lamp problem=kappa15",
+            "network=amp shrinkage=bg problem.known_operator=false",
             "network=oracle",
         ],
     )

@@ -1,6 +1,7 @@
 """What a network, a bound or a trainer may ask of a problem."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flax import struct
 from jax import Array
@@ -14,6 +15,9 @@ class Problem:
 
     `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides
     (stopping, restoring, bootstrapping), `test` is reported and decides nothing; training samples are neither.
+
+    A is what networks are told. Where that is an estimate, `source` is the matrix behind the samples; `draw` finds
+    it as its problem's A, and need not know.
     """
 
     A: Array  # (M, N), float32
@@ -21,7 +25,13 @@ class Problem:
     selection: Samples
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
+    source: Array | None = None
+
+    @property
+    def behind(self) -> "Problem":
+        """The problem as nature knows it: with the true A."""
+        return self if self.source is None else replace(self, A=self.source, source=None)
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
-        return self.draw(self, key, batch)
+        return self.draw(self.behind, key, batch)
