@@ -26,10 +26,10 @@ from onsager_cli.criteria import parse
 from onsager_cli.errors import UserError
 from onsager_cli.measures import Check, Data, Outcome, Range
 from onsager_cli.recorded import NotRecordedError, Realization, Record, common, load_yaml
+from onsager_cli.tables import NMSE
 
 FILE = "claims.yaml"
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
-METRICS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 _REQUIRED = ("id", "statement", "source", "paper", "criterion")
 _OPTIONAL = ("metric", "known_failure")
 
@@ -113,7 +113,8 @@ class Verdict:
             parts.append("is declared a known failure, but holds: take known_failure away")
         if len(self.seeds) > 1:
             words = [verdict.word for verdict in self.seeds.values()]
-            parts.append(f"holds on {words.count(HOLDS)} of {len(words)} matrices")
+            measured = "; ".join(verdict.measured for verdict in self.seeds.values())
+            parts.append(f"holds on {words.count(HOLDS)} of {len(words)} matrices: {measured}")
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -221,9 +222,9 @@ def _claim(raw: Any, where: str, path: Path) -> Claim:
             raise UserError(f"{where}: the key {key} is missing")
         if key in raw and key != "criterion":
             values[key] = _text(raw[key], key, where)
-    if values.get("metric", METRICS[0]) not in METRICS:
-        near = did_you_mean(values["metric"], METRICS)
-        raise UserError(f"{where}: metric must be {one_of(METRICS)}{near}, got {show(values['metric'])}")
+    if values.get("metric", NMSE[0]) not in NMSE:
+        near = did_you_mean(values["metric"], NMSE)
+        raise UserError(f"{where}: metric must be {one_of(NMSE)}{near}, got {show(values['metric'])}")
     return Claim(experiment=path.parent.name, checks=tuple(parse(raw["criterion"], where)), **values)
 
 

@@ -115,6 +115,11 @@ class Experiment:
     panels: tuple["Experiment", ...] = ()
 
     @property
+    def first_curves(self) -> tuple[Curve, ...]:
+        """Each curve once, on the first of its matrices."""
+        return tuple({curve.slug: curve for curve in reversed(self.curves)}.values())[::-1]
+
+    @property
     def parts(self) -> tuple["Experiment", ...]:
         """What is trained, drawn and recorded: the panels, or the experiment itself."""
         return self.panels or (self,)
@@ -134,11 +139,16 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
             return _of_panels(config, top, plot, overrides)
         curves = loader.curves(top)
         loader.check_all_keys_used()
+        if top.seeds is not None and top.seeds[0] != top.seed:
+            raise UserError(f"seeds must begin with seed={top.seed}, got {show(list(top.seeds))}")
     single, slugs = not config["curves"], config["curves"] or [curves[0].slug]
     name = str(config["@experiment"] or "figure").replace("/", "-")
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
     figure = _figure(config.get("figure"), name, slugs)
+    if top.seeds is not None and figure.kind != "curves":
+        raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
+    curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
     )
@@ -294,6 +304,23 @@ def _top(config: Mapping[str, Any]) -> Top:
         if key not in places:
             raise UserError(f"unknown key '{key}'{did_you_mean(key, places)}")
     return build(Top, {key: config[key] for key in own if key in config}, "")
+
+
+def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Curve, ...]:
+    """Each curve as it is, then once for every further seed: on a matrix drawn anew, not on the published one."""
+    found: list[Curve] = []
+    for curve in curves:
+        found.append(curve)
+        for seed in seeds[1:]:
+            problem = curve.settings.problem
+            if problem.instance == "authors2017":
+                problem = dataclasses.replace(problem, instance="seeded")
+            found.append(
+                dataclasses.replace(
+                    curve, settings=dataclasses.replace(curve.settings, problem=problem, seed=seed)
+                )
+            )
+    return tuple(found)
 
 
 def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:

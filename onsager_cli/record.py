@@ -15,6 +15,7 @@ from onsager_cli.analyses import Tables, csv_bytes, kind_of
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.published import Comparison, comparisons
+from onsager_cli.seeds import averaged, realizations
 from onsager_cli.tables import markdown, read_table, table_bytes
 
 Row = Mapping[str, Any]
@@ -25,23 +26,25 @@ _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
 def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
     """What the table lacks of the curves asked for, one phrase each: "lamp_tied_bg: layers 5-15"."""
-    have: dict[str, set[int | None]] = {}
+    have: dict[tuple[str, int], set[int | None]] = {}
     for row in rows:
-        have.setdefault(row["curve"], set()).add(row["layer"])
-    lacking = []
+        have.setdefault((row["curve"], row["seed"]), set()).add(row["layer"])
+    lacking, first = [], {}
     for curve in curves:
-        layers = have.get(curve.slug, set())
+        seed = curve.settings.seed
+        name = curve.slug if seed == first.setdefault(curve.slug, seed) else f"{curve.slug} (seed {seed})"
+        layers = have.get((curve.slug, seed), set())
         depth = curve.settings.network.depth
         if not layers or (depth is None and None not in layers):
-            lacking.append(curve.slug)
+            lacking.append(name)
         elif curve.settings.training.kind == "none":
             continue  # made whole or not at all; it may have settled early, and its table need not hold every layer
         elif getattr(curve.settings.training, "joint", False):
             if depth not in layers:
-                lacking.append(f"{curve.slug}: layer {depth}")
+                lacking.append(f"{name}: layer {depth}")
         elif depth is not None and (gaps := [t for t in range(1, depth + 1) if t not in layers]):
             span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
-            lacking.append(f"{curve.slug}: {span}")
+            lacking.append(f"{name}: {span}")
     return lacking
 
 
@@ -175,6 +178,12 @@ def _caption(figure: Any, rows: Sequence[Row]) -> str:
     over = f" of {' or '.join(map(str, samples))} samples" if samples else ""
     errors = [row[f"{figure.metric}_se"] for row in rows if row.get(f"{figure.metric}_se") is not None]
     error = f" Standard error over the test samples at most {max(errors):.2f} dB." if errors else ""
+    others = [seed for _, seed in realizations(rows)[1:]]
+    if others:
+        error += (
+            f" Mean over {len(others) + 1} matrices (the first, and those of the seeds "
+            f"{', '.join(map(str, others))}), with a band of one standard error."
+        )
     hidden = sorted({row["curve"] for row in rows} & set(figure.hidden or ()))
     not_drawn = f" Recorded but not drawn: {', '.join(f'`{slug}`' for slug in hidden)}." if hidden else ""
     meaning = (
@@ -190,7 +199,7 @@ def _nmse_table(rows: Sequence[Row], metric: str) -> str:
     deepest = max((row["layer"] for row in rows if row["layer"] is not None), default=0)
     layers = [layer for layer in _LAYERS if layer < deepest] + ([deepest] if deepest else [])
     body = []
-    for slug, points in _by_curve(rows).items():
+    for slug, points in _by_curve(averaged(rows)).items():
         by_layer = {row["layer"]: row[metric] for row in points}
         level = by_layer.get(None)
         body.append([f"`{slug}`", *(_db(by_layer.get(layer, level)) for layer in layers or [None])])
@@ -200,15 +209,15 @@ def _nmse_table(rows: Sequence[Row], metric: str) -> str:
 def _remarks(rows: Sequence[Row]) -> str:
     """What a mean over the test set hides: realizations that did not converge, rescued trainings."""
     lines = []
-    for slug, points in _by_curve(rows).items():
+    for name, points in _by_curve(rows, by_seed=True).items():
         last = points[-1]
         if last.get("nonconverged") is not None:
             median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
             count = f"{last['nonconverged'] or 'no'} realizations not converged"
-            lines.append(f"- `{slug}`, layer {last['layer']}: {count}{median}.")
+            lines.append(f"- {name}, layer {last['layer']}: {count}{median}.")
         rescued = [str(row["layer"]) for row in points if row.get("rescued")]
         if rescued:
-            lines.append(f"- `{slug}`: training was rescued on the way to layers {', '.join(rescued)}.")
+            lines.append(f"- {name}: training was rescued on the way to layers {', '.join(rescued)}.")
     return "\n".join(lines)
 
 
@@ -297,23 +306,34 @@ def _costs(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> dict[s
 
     Steps and seconds in a table count from the start of the curve's training: the largest is the whole.
     """
-    costs = {}
-    for slug, points in _by_curve(rows).items():
+    costs: dict[str, dict[str, Any]] = {}
+    for points in _by_curve(rows, by_seed=True).values():
+        slug = points[0]["curve"]
         whole = {
             key: max((row[key] for row in points if row[key] is not None), default=None)
             for key in ("steps", "seconds", "parameters")
         }
         noted = {key: made.get(slug, {}).get(key) for key in ("steps", "seconds")}
         whole.update({key: value for key, value in noted.items() if value is not None})
+        if slug in costs:  # on a further matrix
+            for key in ("steps", "seconds"):
+                whole[key] = (whole[key] or 0) + (costs[slug][key] or 0)
         costs[slug] = {"layers": max(row["layer"] or 0 for row in points) or None, **whole}
     return costs
 
 
-def _by_curve(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """slug → rows by layer, the level (no layer) first; curves in order of appearance."""
+def _by_curve(rows: Sequence[Row], by_seed: bool = False) -> dict[str, list[Row]]:
+    """`slug` → rows by layer, the level (no layer) first; curves in order of appearance.
+
+    With `by_seed`, the name in Markdown → rows of one matrix: "`lamp_tied_bg`", "`lamp_tied_bg` (seed 1)".
+    """
     curves: dict[str, list[Row]] = {}
+    first = realizations(rows)[:1]
     for row in rows:
-        curves.setdefault(row["curve"], []).append(row)
+        name = row["curve"]
+        if by_seed:
+            name = f"`{name}`" if realizations([row]) == first else f"`{name}` (seed {row['seed']})"
+        curves.setdefault(name, []).append(row)
     return {slug: sorted(points, key=lambda row: row["layer"] or 0) for slug, points in curves.items()}
 
 

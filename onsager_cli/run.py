@@ -16,6 +16,7 @@ from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.errors import UserError
 from onsager_cli.record import draw, missing, write_tables
 from onsager_cli.results import CurveFolder, Store
+from onsager_cli.seeds import spread
 
 if TYPE_CHECKING:
     from onsager_cli.training.train import Report
@@ -119,7 +120,9 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
     if kind is not None:
         tables = kind.tables(experiment, partial(folder_of, Store(experiment.output)))
     else:
-        tables = {"state_evolution": predictions(experiment, rows)} if experiment.plot.state_evolution else {}
+        tables = {"seeds": spread(rows)}
+        if experiment.plot.state_evolution:
+            tables["state_evolution"] = predictions(experiment, rows)
     lacking = missing(experiment.curves, rows) if kind is None or kind.TRAINS else []
     return rows, {name: table for name, table in tables.items() if table}, lacking
 
@@ -129,7 +132,7 @@ def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
     from onsager_cli.state_evolution import predict, textbook
 
     found: dict[tuple[str, float], list[float]] = {}
-    for curve in experiment.curves:
+    for curve in experiment.first_curves:
         layers = [row["layer"] for row in rows if row["curve"] == curve.slug and row["layer"]]
         stored = folder_of(Store(experiment.output), curve).load("network")
         name = textbook(curve.settings)
@@ -157,7 +160,7 @@ def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     from onsager_cli import record as published
 
     store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
-    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.curves}
+    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.first_curves}
     made = {slug: note for slug, note in notes.items() if note is not None}
     folder = Path("experiments") / experiment.name
     files = published.record(experiment, rows, made, folder, tables)

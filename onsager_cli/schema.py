@@ -23,6 +23,7 @@ from onsager_cli.checks import (
     number,
     numbers,
     one_of,
+    seed_list,
     show,
     text,
     words,
@@ -187,6 +188,7 @@ class Top:
     """The keys of the primary config that are no group."""
 
     seed: int = integer(0, 2**32 - 1)
+    seeds: tuple[int, ...] | None = seed_list()
     precision: str = choice("highest", "high", "default")
     output: str = text()
     only: tuple[str, ...] | None = words(null=True)

@@ -36,7 +36,8 @@ def _boolean(text: str) -> bool:
 
 
 _INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "rescued")
-_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
+NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
+_DECIBELS = (*NMSE, "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
 
 REQUIRED = (

@@ -306,4 +306,6 @@ def test_a_claim_on_further_matrices(tmp_path):
     assert {key: of.word for key, of in verdict.seeds.items()} == {
         ("authors2017", 0): HOLDS, ("seeded", 1): HOLDS, ("seeded", 2): FAILS,
     }  # fmt: skip
-    assert verdict.note == "holds on 2 of 3 matrices"
+    assert verdict.note == (
+        "holds on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB"
+    )
