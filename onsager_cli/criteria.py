@@ -63,14 +63,16 @@ def _expanded(raw: Any, where: str) -> Iterator[dict[str, Any]]:
     if not isinstance(raw, Mapping):
         raise UserError(f"{where}: must be a group of keys, got {show(raw)}")
     choices = raw.get("for", {})
-    if not isinstance(choices, Mapping) or not all(isinstance(v, list) and v for v in choices.values()):
-        raise UserError(f"{where}: for must map names to lists of values, got {show(choices)}")
+    lists = choices.values() if isinstance(choices, Mapping) else [None]
+    if not all(isinstance(v, list) and v and all(isinstance(i, str | int) for i in v) for v in lists):
+        raise UserError(f"{where}: for must map names to lists of words, got {show(choices)}")
     rest = {key: value for key, value in raw.items() if key != "for"}
     for name in choices:
         if f"{{{name}}}" not in str(rest):
             raise UserError(f"{where}: for.{name}: nothing in the check has {{{name}}}")
     for values in itertools.product(*choices.values()):
-        yield _replaced(rest, dict(zip(choices, map(str, values), strict=True)))
+        words = (str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+        yield _replaced(rest, dict(zip(choices, words, strict=True)))
 
 
 def _replaced(raw: Any, values: Mapping[str, str]) -> Any:

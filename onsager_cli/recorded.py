@@ -1,8 +1,8 @@
 """Numbers out of recorded tables: curves by name, and cells of any other table. No JAX and no NumPy here.
 
 A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curves.csv and, for some, other tables
-(fig5/summary.csv). A number that is not recorded yet is no mistake: it raises `NotRecordedError`. A name that nothing has,
-neither the table nor the experiment's config, is one: it raises UserError.
+(fig5/summary.csv). A number that is not recorded yet is no mistake: it raises `NotRecordedError`. A curve that neither
+the table nor the experiment's config has, is one: it raises UserError.
 """
 
 import csv
@@ -58,7 +58,7 @@ class Record:
         return values
 
     def realizations(self, experiment: str, slug: str) -> list[Realization]:
-        """Those that a curve is recorded on, the published matrix first, then by seed; NotRecordedError, UserError as above."""
+        """Those that a curve is recorded on, the published matrix first, then by seed. Raises as `curve` does."""
         return list(self._curve(experiment, slug))
 
     def known(self, experiment: str) -> list[str]:
@@ -67,9 +67,9 @@ class Record:
         return list(dict.fromkeys([*recorded, *self._of_config(experiment)]))
 
     def column(self, table: str, column: str, where: Mapping[str, Any]) -> Values:
-        """ "line 7" → number in `column` of every row of FOLDER/`table` that fits `where` (column → value or values).
+        """The numbers in `column` of the rows of FOLDER/`table` that fit `where` (column → value or values), by "line 7".
 
-        Raises NotRecordedError if the table, a row or a number is not there, UserError for a column that the table lacks.
+        Raises NotRecordedError if the table, a row or a number is not there, UserError for a column that it lacks.
         """
         header, rows = self._table(table)
         for name in (column, *where):
@@ -120,11 +120,16 @@ class Record:
         return self._curves[experiment]
 
     def _of_config(self, experiment: str) -> list[str]:
-        """The curves that conf/experiment/NAME.yaml lists; [] if there is no such file."""
+        """The curves that conf/experiment/NAME.yaml lists, or one that it builds on; [] if there is no such file."""
         if experiment not in self._configured:
             path = catalog.config_files("experiment").get(experiment)
-            listed = load_yaml(path).get("curves") if path else None
-            self._configured[experiment] = list(listed) if isinstance(listed, Mapping) else []
+            config = load_yaml(path) if path else {}
+            config = config if isinstance(config, Mapping) else {}
+            found = list(config["curves"]) if isinstance(config.get("curves"), Mapping) else []
+            self._configured[experiment] = found
+            for base in config.get("defaults") or ():
+                if isinstance(base, str):
+                    found += self._of_config(base.rpartition("/")[2])
         return self._configured[experiment]
 
     def _table(self, name: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

@@ -44,8 +44,8 @@ def averaged(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 def _mean(point: Sequence[Mapping[str, Any]]) -> Row:
     row = {**point[0], "matrices": len(point)}
     for metric in NMSE:
-        values = [of.get(metric) for of in point]
-        if any(value is None for value in values):
+        values = [of[metric] for of in point if of.get(metric) is not None]
+        if len(values) < len(point):
             row |= {metric: None, f"{metric}_se": None}
             continue
         finite = all(math.isfinite(value) for value in values)

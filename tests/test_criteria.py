@@ -182,6 +182,7 @@ MISTAKES = {
     "where": ({"column": "x", "table": "a/b.csv", "where": "c", "at_most": 3}, ["where must map columns"]),
     "when": ({**GOOD, "when": "late"}, ["when must be a measure with limits", "'late'"]),
     "for": ({**GOOD, "for": ["a"]}, ["for must map names to lists"]),
+    "for lists": ({**GOOD, "for": {"s": [["a"]]}}, ["for must map names to lists of words"]),
     "for nothing": ({**GOOD, "for": {"s": ["a"]}}, ["for.s", "{s}"]),
     "in a nested measure": ({"ratio": [{"first": "a"}, "b"], "at_least": 0}, ["here, ratio", "reaches or exceeds"]),
 }  # fmt: skip

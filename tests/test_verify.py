@@ -196,6 +196,14 @@ def test_mistake_on_the_command_line(command, fragment, capsys):
     assert fragment in line
 
 
+def test_a_curve_of_an_experiment_that_another_one_builds_on_is_known(capsys):
+    own({**CLAIM, "criterion": {"value": "lista_tied", "layers": 2, "at_most": -3}}, value=None)
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("defaults: [fig8, _self_]\ncurves:\n  a: network=lamp\n")
+    assert main(["verify"]) == 0
+    assert "mine: lista_tied is not recorded" in capsys.readouterr().out
+
+
 def test_no_claims_at_all(capsys):
     Path("experiments").mkdir()
     assert main(["verify"]) == 2
