@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from onsager_cli import catalog
-from onsager_cli.checks import did_you_mean, show
+from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.errors import UserError
 from onsager_cli.files import read_bytes
 from onsager_cli.tables import Row, read_table
@@ -98,11 +98,13 @@ class Record:
         found = self._table_of_curves(experiment).get(slug)
         if found:
             return found
-        known = self.known(experiment)
-        if known and slug not in known:
-            raise UserError(f"{experiment} has no curve '{slug}'{did_you_mean(slug, known)}")
-        if not (self.folder / experiment / "curves.csv").is_file():
-            raise NotRecordedError(f"{self.folder / experiment / 'curves.csv'} is not there")
+        path, known = self.folder / experiment / "curves.csv", self.known(experiment)
+        near = did_you_mean(slug, known)
+        # Before anything is recorded, a name like no other may be of a curve that is still to be written.
+        if known and slug not in known and (near or path.is_file()):
+            raise UserError(f"{experiment} has no curve '{slug}'{near}: {one_of(known)}")
+        if not path.is_file():
+            raise NotRecordedError(f"{path} is not there")
         raise NotRecordedError(f"{experiment}: {slug} is not recorded")
 
     def _table_of_curves(self, experiment: str) -> dict[str, dict[Realization, list[Row]]]:

@@ -96,6 +96,7 @@ def test_measures(raw, values, data):
         ({"value": "gap", "layers": "1.."}, "no layer 3 of gap"),
         ({"difference": ["gap", {"value": "a", "layers": "3..4"}]}, "no layer in common"),
         ({"value": "a", "when": {"step": "a", "more_than": 9}}, "no layer is left"),
+        ({"value": "fig8/cnn"}, "fig8/curves.csv is not there"),
         ({"first": "flat", "reaches": -5}, "a level has no first layer"),
         ({"value": "nothing/a"}, "nothing/curves.csv is not there"),
         ({"value": "fig8/lamp_tied_l1"}, "fig8/curves.csv is not there"),
@@ -204,6 +205,7 @@ def test_mistake(name):
     ("raw", "words"),
     [
         ({"value": "aa"}, r"mine has no curve 'aa' \(did you mean a\?\)"),
+        ({"value": "cnn"}, r"mine has no curve 'cnn': a, b, c, flat, gap, thin or lost"),
         ({"value": "fig8/lamp_tied_l2"}, r"fig8 has no curve 'lamp_tied_l2' \(did you mean lamp_tied_l1\?\)"),
         ({"column": "valeu", "table": "mine/cells.csv"}, r"no column 'valeu' \(did you mean value\?\)"),
         ({"column": "value", "table": "mine/cells.csv", "where": {"nmae": 1}}, r"no column 'nmae'"),
