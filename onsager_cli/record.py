@@ -215,6 +215,8 @@ def _remarks(rows: Sequence[Row]) -> str:
             median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
             count = f"{last['nonconverged'] or 'no'} realizations not converged"
             lines.append(f"- {name}, layer {last['layer']}: {count}{median}.")
+        if last.get("clipped") is not None:
+            lines.append(f"- {name}: {last['clipped'] or 'no'} divergences clipped.")
         rescued = [str(row["layer"]) for row in points if row.get("rescued")]
         if rescued:
             lines.append(f"- {name}: training was rescued on the way to layers {', '.join(rescued)}.")

@@ -35,7 +35,7 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-_INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "rescued")
+_INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued")
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 _DECIBELS = (*NMSE, "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
@@ -45,7 +45,7 @@ REQUIRED = (
     "problem", "instance", "seed", "steps", "seconds", "parameters",
 )  # fmt: skip
 EXTRAS = (
-    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "rescued",
+    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "clipped", "rescued",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
 
