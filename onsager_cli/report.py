@@ -143,10 +143,7 @@ def _experiment(folder: Path, rows: Sequence[Row], verdicts: Iterable[Verdict]) 
     found = blocks(read_bytes(readme, 2**24).decode("utf-8", "replace")) if readme.is_file() else []
     title = next((block.text for block in found if block.kind == "h1"), name)
     drawings = sorted(folder.glob("*.svg"), key=lambda path: (path.stem != name, natural(path.stem)))
-    figures = [
-        f"<figure>{inline_svg(read_bytes(path, 2**26).decode('utf-8', 'replace'), f'{name}-{path.stem}', path.stem)}</figure>"
-        for path in drawings
-    ]
+    figures = [f"<figure>{inline_svg(path, f'{name}-{path.stem}', title)}</figure>" for path in drawings]
     about = [verdict for verdict in verdicts if name in verdict.claim.experiments()]
     links = " ".join(
         f'<a class="{_kind(v)}" href="#claim-{escape(v.claim.id)}">{escape(v.claim.id)}</a>' for v in about
@@ -194,11 +191,12 @@ def _costs(tables: Mapping[str, Sequence[Row]]) -> str:
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}</tbody>\n</table>"
 
 
-def inline_svg(text: str, prefix: str, label: str) -> str:
+def inline_svg(path: Path, prefix: str, label: str) -> str:
     """A matplotlib drawing as an element of a page: ids of its own, no metadata, scaled by the page."""
+    text = read_bytes(path, 2**26).decode("utf-8", "replace")
     start = text.find("<svg")
     if start < 0:
-        raise UserError(f"{label}.svg is no SVG drawing")
+        raise UserError(f"{path} is no SVG drawing")
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[start:], flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     # Its style sheet would hold for the whole page.

@@ -124,19 +124,21 @@ def test_what_the_record_says_is_escaped_and_a_figure_may_have_two_drawings(tmp_
     ]  # fmt: skip
 
 
-def test_a_drawing_keeps_to_itself():
+def test_a_drawing_keeps_to_itself(tmp_path):
     svg = (
         '<?xml version="1.0"?>\n<svg width="252pt" height="9pt" viewBox="0 0 1 1"><metadata>\n<a/></metadata>'
         '<defs><style type="text/css">*{stroke: x}</style><path id="m"/></defs>'
         '<use xlink:href="#m"/><g clip-path="url(#p)"/></svg>'
     )
-    assert inline_svg(svg, "fig8", 'A "x"') == (
+    (tmp_path / "a.svg").write_text(svg)
+    assert inline_svg(tmp_path / "a.svg", "fig8", 'A "x"') == (
         '<svg viewBox="0 0 1 1" id="fig8" role="img" aria-label="A &quot;x&quot;">'
         '<defs><style type="text/css">#fig8 *{stroke: x}</style><path id="fig8-m"/></defs>'
         '<use xlink:href="#fig8-m"/><g clip-path="url(#fig8-p)"/></svg>'
     )
-    with pytest.raises(UserError, match=r"fig9\.svg is no SVG"):
-        inline_svg("", "fig9", "fig9")
+    (tmp_path / "a.svg").write_text("")
+    with pytest.raises(UserError, match=r"a\.svg is no SVG"):
+        inline_svg(tmp_path / "a.svg", "fig8", "")
 
 
 def test_markdown_of_a_record():

@@ -9,10 +9,13 @@ import pytest
 import synthetic
 import yaml
 
-from onsager_cli.claims import load
+from onsager_cli.claims import judge, load
 from onsager_cli.cli import main
 from onsager_cli.completion import candidates
+from onsager_cli.record import write_index
+from onsager_cli.recorded import Record
 from onsager_cli.tables import write_table
+from onsager_cli.verify import as_markdown
 
 ROOT = Path(__file__).parents[1]
 CLAIM = {
@@ -82,6 +85,21 @@ def test_the_record_of_this_repository_is_judged_within_a_second_without_heavy_i
     assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {
         c.id for c in claims
     }
+
+
+def test_the_published_verdicts_are_those_of_the_tables():
+    """After a merge of tables: onsager verify --markdown > experiments/CLAIMS.md."""
+    record = Record(ROOT / "experiments")
+    verdicts = [judge(claim, record) for claim in load([ROOT / "experiments"])]
+    text = (ROOT / "experiments" / "CLAIMS.md").read_text()
+    assert text == as_markdown(verdicts).replace(f"{ROOT}/", "") + "\n"
+
+
+def test_the_gallery_of_a_record_shows_its_claims():
+    own(CLAIM)
+    Path("experiments/mine/README.md").write_text("# Mine\n\nA caption.\n")
+    assert "[Every claim judged](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
+    assert "| mine | nowhere | A falls |" in Path("experiments/CLAIMS.md").read_text()
 
 
 def test_json_tells_everything(capsys):
