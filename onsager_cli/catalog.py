@@ -57,6 +57,11 @@ def natural(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
+def figures_first(name: str) -> tuple[bool, list[str | int]]:
+    """Sort key of experiments: the figures in their order, then whatever else there is."""
+    return not name.startswith("fig"), natural(name)
+
+
 def title(path: Path) -> str:
     """The text after `# title:` in the leading comment lines of a YAML file; empty if there is none."""
     try:

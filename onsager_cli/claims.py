@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.catalog import natural
+from onsager_cli.catalog import figures_first
 from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.criteria import parse
 from onsager_cli.errors import UserError
@@ -148,7 +148,7 @@ def load(folders: Iterable[Path]) -> list[Claim]:
         for path in folder.glob(f"*/{FILE}"):
             files.setdefault(path.parent.name, path)
     claims: dict[str, Claim] = {}
-    for experiment in sorted(files, key=natural):
+    for experiment in sorted(files, key=figures_first):
         for claim in _read(files[experiment]):
             if claim.id in claims:
                 other = files[claims[claim.id].experiment]
@@ -164,10 +164,11 @@ def select(claims: Sequence[Claim], names: Iterable[str]) -> list[Claim]:
     wanted = set(names)
     experiments = {name for claim in claims for name in claim.experiments()}
     for name in sorted(wanted):
-        known = [*(claim.id for claim in claims), *sorted(experiments, key=natural)]
+        known = [*(claim.id for claim in claims), *sorted(experiments, key=figures_first)]
         if name not in known:
             near = (
-                did_you_mean(name, known) or f": experiments are {one_of(sorted(experiments, key=natural))}"
+                did_you_mean(name, known)
+                or f": experiments are {one_of(sorted(experiments, key=figures_first))}"
             )
             raise UserError(f"no claim and no experiment '{name}'{near}")
     return [claim for claim in claims if not wanted or claim.id in wanted or wanted & claim.experiments()]

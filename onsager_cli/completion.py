@@ -84,7 +84,9 @@ def _claims() -> list[str]:
 
     claims = load([FOLDER])
     experiments = {name for claim in claims for name in claim.experiments()}
-    return list(dict.fromkeys([*sorted(experiments, key=catalog.natural), *(claim.id for claim in claims)]))
+    return list(
+        dict.fromkeys([*sorted(experiments, key=catalog.figures_first), *(claim.id for claim in claims)])
+    )
 
 
 def _overrides(given: list[str], current: str) -> list[str]:

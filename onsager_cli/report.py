@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from onsager_cli import __version__
-from onsager_cli.catalog import natural
+from onsager_cli.catalog import figures_first, natural
 from onsager_cli.claims import FAILS, HOLDS, Verdict
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write, read_bytes
@@ -39,7 +39,8 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
     Raises UserError if there is none, or a file cannot be read.
     """
     names = sorted(
-        {path.parent.name for path in (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))}, key=natural
+        {path.parent.name for path in (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))},
+        key=figures_first,
     )
     if not names:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")

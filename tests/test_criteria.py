@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from onsager_cli.criteria import parse
+from onsager_cli.criteria import LIMITS, VERBS, parse
 from onsager_cli.errors import UserError
 from onsager_cli.measures import Data, Limits, Range
 from onsager_cli.recorded import NotRecordedError, Record
@@ -199,6 +201,30 @@ def test_mistake(name):
     assert "\n" not in line
     for fragment in fragments:
         assert fragment in line
+
+
+WORDS = st.sampled_from(
+    [*VERBS, *LIMITS, "layers", "take", "when", "for", "table", "where", "reaches", "exceeds"]
+)
+LEAVES = st.one_of(
+    st.sampled_from(["a", "b", "other/a", "mine/cells.csv", "value", "2..3", "last", "max", "1 ± 2", "{s}", "", "..", "±"]),
+    st.none(), st.booleans(), st.integers(-2, 5), st.floats(), st.text(max_size=3),
+)  # fmt: skip
+CHECKS = st.recursive(
+    LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(WORDS, x, max_size=4), max_leaves=8
+)
+
+
+@given(st.dictionaries(WORDS, CHECKS, min_size=1, max_size=4))
+def test_whatever_a_criterion_holds_it_is_run_or_refused_in_one_line(data, raw):
+    said = "run"
+    try:
+        for check in parse(raw, "here"):
+            check.run(data)
+    except (UserError, NotRecordedError) as error:
+        said = str(error)
+    assert said
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize(
