@@ -112,8 +112,10 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
 
 def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
     """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
-    rows, kind = rows_of(experiment), kind_of(experiment)
-    if not rows and (kind is None or kind.TRAINS):
+    kind = kind_of(experiment)
+    trains = kind is None or kind.TRAINS
+    rows = rows_of(experiment) if trains else []
+    if trains and not rows:
         raise UserError(
             f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
         )
@@ -123,7 +125,7 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
         tables = {"seeds": spread(rows)}
         if experiment.plot.state_evolution:
             tables["state_evolution"] = predictions(experiment, rows)
-    lacking = missing(experiment.curves, rows) if kind is None or kind.TRAINS else []
+    lacking = missing(experiment.curves, rows) if trains else []
     return rows, {name: table for name, table in tables.items() if table}, lacking
 
 

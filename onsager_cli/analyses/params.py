@@ -81,23 +81,27 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
 
 
 def stored_layers(curve: Curve, folder: CurveFolder) -> list[Leaves]:
-    """U, s, V, noise, theta of each layer of the deepest stored network, U's columns of length 1; float64."""
+    """U, s, V, noise, theta of each layer of the deepest stored network; [] if there is none."""
     from onsager_cli.training.curve import stored_network
 
     depths = [row["layer"] for row in folder.points() if row["layer"]]
     if not depths:
         return []
-    net, params = stored_network(curve.settings, folder, min(max(depths), curve.settings.network.depth))
-    layers = []
-    for t in range(net.depth_of(params)):
-        p = {name: np.asarray(leaf, np.float64) for name, leaf in net.layer(params, t).items()}
-        length = np.linalg.norm(p["U"], axis=0)
-        noise = float(np.exp(p["log_noise_variance"]) * np.median(1 / length**2))
-        layers.append({
-            "U": p["U"] / length, "s": np.exp(p["log_s"]) / length, "V": p["V"], "noise": np.float64(noise),
-            "theta": p["theta"],
-        })  # fmt: skip
-    return layers
+    net, leaves = stored_network(curve.settings, folder, min(max(depths), curve.settings.network.depth))
+    return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
+
+
+def normalized(p: Mapping[str, Any]) -> Leaves:
+    """U, s, V, noise, theta of a layer in float64, with U's columns of length 1.
+
+    Columns of different lengths mean different σ_w² in different directions: the median is taken.
+    """
+    p = {name: np.asarray(leaf, np.float64) for name, leaf in p.items()}
+    length = np.linalg.norm(p["U"], axis=0)
+    return {
+        "U": p["U"] / length, "s": np.exp(p["log_s"]) / length, "V": p["V"], "theta": p["theta"],
+        "noise": np.exp(p["log_noise_variance"]) * np.median(1 / length**2),
+    }  # fmt: skip
 
 
 def matched(curve: Curve) -> Prescribed:

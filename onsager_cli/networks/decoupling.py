@@ -60,7 +60,7 @@ class Decoupled(Network):
 
     `learn` names what learns (`leaves` says which leaf that is), the rest stays at its start. `init` says which
     matrix the start is made from: svd, the problem's A; least_squares, its estimate; random, an independent one.
-    Networks that differ in their start alone are equal, and share compiled programs.
+    Networks that differ in these two alone are equal, and share compiled programs; `seed` feeds the start alone.
     """
 
     learn: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ lines 6 and 7 become
 which holds for any V, orthonormal or learned. Variances and divergences are per sample, shape (1, L).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ class Lvamp(Decoupled):
     """Learned VAMP. Where `noise_start` is energy, σ_w² begins at the mean of ‖y‖²/M (Section V-B), else at the truth."""
 
     learn: tuple[str, ...] = tuple(LEAVES)
-    noise_start: str = field(default="energy", compare=False)
+    noise_start: str = "energy"
 
     leaves = LEAVES
     vectors = frozenset({"theta", "log_s", "log_noise_variance"})
