@@ -5,6 +5,7 @@ completion answer at once. Options come from the package's own `conf` and from `
 directory.
 """
 
+import re
 from pathlib import Path
 
 from onsager_cli.checks import did_you_mean, one_of
@@ -48,13 +49,17 @@ def config_files(group: str) -> dict[str, Path]:
             if name in found and found[name].read_bytes() != path.read_bytes():
                 raise UserError(f"conf/{group}/{name}.yaml has the name of a built-in option: rename it")
             found[name] = path
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
-def _natural(name: str) -> tuple[str, int]:
-    """Sort key that puts fig9 before fig10."""
-    stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem) :] or -1)
+def natural(name: str) -> list[str | int]:
+    """Sort key that puts fig9 before fig10, and fig1a before fig5."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def figures_first(name: str) -> tuple[bool, list[str | int]]:
+    """Sort key of experiments: the figures in their order, then whatever else there is."""
+    return not name.startswith("fig"), natural(name)
 
 
 def title(path: Path) -> str:

@@ -97,6 +97,21 @@ def numbers(length: int, null: bool = False) -> Any:
     return _field(check, null=null)
 
 
+def seed_list() -> Any:
+    """Field for a list of different seeds, stored as a tuple; null allowed."""
+
+    def check(value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
+            raise ValueError("must be a list of whole numbers")
+        for item in value:
+            in_range(item, 0, 2**32 - 1)
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must name at least one seed, each once")
+        return tuple(value)
+
+    return _field(check, null=True)
+
+
 def by_depth(low: float | None = None, above: float | None = None, whole: bool = False) -> Any:
     """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers."""
 

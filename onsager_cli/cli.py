@@ -70,6 +70,20 @@ def record(arguments: list[str]) -> int:
     return 0
 
 
+def verify(arguments: list[str]) -> int:
+    """`onsager verify`: judges the claims on the recorded tables."""
+    from onsager_cli import verify as claims
+
+    return claims.main(arguments)
+
+
+def report(arguments: list[str]) -> int:
+    """`onsager report`: the record as one HTML page."""
+    from onsager_cli import report as record_page
+
+    return record_page.main(arguments)
+
+
 def list_options(arguments: list[str]) -> int:
     """`onsager list`: the options of every group."""
     from onsager_cli.catalog import listing
@@ -126,6 +140,21 @@ VERBS = {
         "onsager record +experiment=NAME [OVERRIDE ...]",
         "Writes experiments/NAME: table, figure, and how, where and how fast it was made.",
         record,
+    ),
+    "verify": Verb(
+        "judge every claim of the paper, or your own, on the recorded tables",
+        "onsager verify [EXPERIMENT|CLAIM ...] [--folder DIR] [--json|--markdown|--vocabulary]",
+        "One line per claim of experiments/*/claims.yaml: holds, fails or not run, with the measured number, the paper's,\n"
+        "and the margin to the limit. Reads the tables in experiments/, or in DIR (outputs/figures: what is not recorded\n"
+        "yet). Exit code 1 if a claim fails that is not declared a known failure. --vocabulary says how to write claims.",
+        verify,
+    ),
+    "report": Verb(
+        "write the record as one HTML page: figures, claims, how each was made",
+        "onsager report [--output FILE] [--folder DIR]",
+        "A page that needs nothing beside it (default: outputs/report.html), from the tables, drawings and READMEs in\n"
+        "experiments/, or in DIR.",
+        report,
     ),
     "list": Verb(
         "name the experiments, problems, networks, shrinkages and schedules",

@@ -11,6 +11,7 @@ from onsager_cli import catalog, schema
 from onsager_cli.errors import UserError
 
 OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
+OPTIONS = {"verify": ("--folder", "--json", "--markdown", "--vocabulary"), "report": ("--folder", "--output")}
 
 SCRIPTS = {
     "bash": r"""# bash completion of onsager
@@ -60,18 +61,32 @@ def candidates(line: str) -> list[str]:
         if len(words) < 2:
             found: Iterable[str] = [*VERBS, "--help", "--version"] if current[:1] == "-" else VERBS
         elif current.startswith("-"):
-            found = ["--help"]
+            found = ["--help", *OPTIONS.get(words[1], ())]
         elif words[1] in OVERRIDE_VERBS:
             found = _overrides(words[2:], current)
         elif words[1] == "list":
             found = catalog.SECTIONS
         elif words[1] == "completion":
             found = SCRIPTS
+        elif words[1] == "verify":
+            found = _claims()
         else:
             found = []
     except (UserError, OSError):
         return []
     return [word for word in found if word.startswith(current)]
+
+
+def _claims() -> list[str]:
+    """Ids of the published claims and the experiments that they are about."""
+    from onsager_cli.claims import load
+    from onsager_cli.verify import FOLDER
+
+    claims = load([FOLDER])
+    experiments = {name for claim in claims for name in claim.experiments()}
+    return list(
+        dict.fromkeys([*sorted(experiments, key=catalog.figures_first), *(claim.id for claim in claims)])
+    )
 
 
 def _overrides(given: list[str], current: str) -> list[str]:

@@ -67,8 +67,8 @@ class Curve:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON.
 
-        Without the depth, since more layers continue the same training, without names, and without keys that
-        the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
+        Without the depth, since more layers continue the same training (unless all learn at once), without names,
+        and without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
         Raises UserError if that matrix cannot be read.
         """
         parts = {
@@ -76,6 +76,7 @@ class Curve:
             for name in ("problem", "network", "shrinkage", "training")
         }
         network, problem = parts["network"], parts["problem"]
+        joint = parts["training"].pop("joint", None)
         for key in ("name", "depth"):
             del network[key]
         del problem["name"]
@@ -83,10 +84,14 @@ class Curve:
         parts["network"] = {key: value for key, value in network.items() if value not in (None, {})}
         if not problem["options"]:
             del problem["options"]
+        if problem["known_operator"] is not False:
+            del problem["known_operator"]
         if problem["matrix"] is not None:
             problem["matrix"] = _checksum(Path(problem["matrix"]))
-        if network["kind"] == "oracle":
+        if network["kind"] in ("oracle", "em_vamp"):
             del parts["shrinkage"]
+        if joint:
+            parts["training"]["joint"] = self.settings.network.depth
         parts |= {"seed": self.settings.seed, "precision": self.settings.precision}
         return json.loads(json.dumps(parts))  # tuples as lists
 
@@ -95,7 +100,8 @@ class Curve:
 class Experiment:
     """The curves that a command trains or draws, and how the figure is drawn.
 
-    `overrides` are those of the command, so that messages can say which command goes on.
+    `overrides` are those of the command, so that messages can say which command goes on. An experiment of several
+    panels has no curves of its own.
     """
 
     name: str
@@ -106,6 +112,17 @@ class Experiment:
     plot: PlotSpec
     single: bool
     overrides: tuple[str, ...]
+    panels: tuple["Experiment", ...] = ()
+
+    @property
+    def first_curves(self) -> tuple[Curve, ...]:
+        """Each curve once, on the first of its matrices."""
+        return tuple({curve.slug: curve for curve in reversed(self.curves)}.values())[::-1]
+
+    @property
+    def parts(self) -> tuple["Experiment", ...]:
+        """What is trained, drawn and recorded: the panels, or the experiment itself."""
+        return self.panels or (self,)
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
@@ -118,15 +135,37 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
         config = loader.base
         top = _top(config)
         plot = build(PlotSpec, config.get("plot"), "plot")
+        if top.panels:
+            return _of_panels(config, top, plot, overrides)
         curves = loader.curves(top)
         loader.check_all_keys_used()
+        if top.seeds is not None and top.seeds[0] != top.seed:
+            raise UserError(f"seeds must begin with seed={top.seed}, got {show(list(top.seeds))}")
     single, slugs = not config["curves"], config["curves"] or [curves[0].slug]
     name = str(config["@experiment"] or "figure").replace("/", "-")
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
     figure = _figure(config.get("figure"), name, slugs)
+    if top.seeds is not None and figure.kind != "curves":
+        raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
+    curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
+    )
+
+
+def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: Sequence[str]) -> Experiment:
+    """The experiment whose panels are experiments, each with the other overrides of the command."""
+    if config.get("curves"):
+        raise UserError("panels are experiments with curves of their own: leave curves out")
+    name = str(config["@experiment"])
+    others = [item for item in overrides if not item.lstrip("+").startswith(("experiment=", "panels="))]
+    parts = tuple(load_experiment([f"+experiment={panel}", *others]) for panel in top.panels)
+    if any(part.panels for part in parts):
+        raise UserError(f"panels must be experiments with curves, got {show(list(top.panels))}")
+    figure = _figure(config.get("figure"), name, [])
+    return Experiment(
+        figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts
     )
 
 
@@ -267,6 +306,23 @@ def _top(config: Mapping[str, Any]) -> Top:
     return build(Top, {key: config[key] for key in own if key in config}, "")
 
 
+def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Curve, ...]:
+    """Each curve as it is, then once for every further seed: on a matrix drawn anew, not on the published one."""
+    found: list[Curve] = []
+    for curve in curves:
+        found.append(curve)
+        for seed in seeds[1:]:
+            problem = curve.settings.problem
+            if problem.instance == "authors2017":
+                problem = dataclasses.replace(problem, instance="seeded")
+            found.append(
+                dataclasses.replace(
+                    curve, settings=dataclasses.replace(curve.settings, problem=problem, seed=seed)
+                )
+            )
+    return tuple(found)
+
+
 def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
     """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
     figure = build(FigureSpec, raw, "figure")
@@ -289,7 +345,7 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
 def slug_of(settings: Settings) -> str:
     """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
     network, label = settings.network, settings.shrinkage.label
-    if network.kind == "oracle":
+    if network.kind in ("oracle", "em_vamp"):
         return _safe(network.name, "network.name")
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
@@ -302,6 +358,10 @@ def slug_of(settings: Settings) -> str:
         parts.append(label)
     if network.onsager is False:
         parts.append("no_onsager")
+    if isinstance(settings.training, FastTraining) and settings.training.joint:
+        parts.append("joint")
+    if settings.problem.known_operator is False:
+        parts.append("estimated")
     return _safe("_".join(parts), "network.name")
 
 

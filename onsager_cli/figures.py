@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
+from onsager_cli.seeds import averaged
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
@@ -94,6 +95,10 @@ def style_of(row: Mapping[str, Any]) -> Style:
         style = replace(_SPARE[0], label=f"{_NAMES[network]}-{_NAMES.get(shrinkage, shrinkage)}")
     if style is None:
         return _SPARE[0]
+    if network == "state_evolution":
+        algorithm = row["curve"].partition("_")[0]
+        name = f"{_NAMES.get(algorithm, algorithm)}-{_NAMES.get(shrinkage or '', shrinkage)}"
+        return replace(style, label=f"{style.label}, {name}")
     tied = row.get("tied")
     # An algorithm that nobody trained has nothing to tie; its name alone says all.
     if tied is None or network not in ("lista", "lamp", "lvamp"):
@@ -124,7 +129,7 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False)
     """The drawn figure, not yet written. Arguments as in `draw`."""
     hidden = set(getattr(figure, "hidden", None) or ())
     metric = getattr(figure, "metric", None) or "nmse_db"
-    shown = [row for row in rows if row["curve"] not in hidden and row.get(metric) is not None]
+    shown = [row for row in averaged(rows) if row["curve"] not in hidden and row.get(metric) is not None]
     if not shown:
         raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
     looks = styles(shown, getattr(figure, "labels", None))
@@ -164,7 +169,8 @@ def draw(
             drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
         folder: created if missing.
         formats: of pdf, svg, png.
-        band: shade one standard error around each curve.
+        band: shade one standard error over the samples around each curve. Of a curve on several matrices the mean is
+            drawn, always with a band of one standard error over them.
 
     The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
     files cannot be written.
@@ -245,7 +251,10 @@ def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, styl
     }
     points = _by_layer(rows)
     if not points:
-        axes.axhline(rows[0][metric], zorder=1.8, **looks)
+        level, error = rows[0][metric], rows[0].get(f"{metric}_se")
+        axes.axhline(level, zorder=1.8, **looks)
+        if "matrices" in rows[0]:
+            axes.axhspan(level - error, level + error, color=style.color, alpha=0.2, linewidth=0)
         return
     layers, values = [row["layer"] for row in points], [row[metric] for row in points]
     crowded = len(points) > 40
@@ -260,7 +269,7 @@ def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, styl
         **looks,
     )
     errors = [row.get(f"{metric}_se") for row in points]
-    if band and None not in errors:
+    if (band or "matrices" in points[0]) and None not in errors:
         axes.fill_between(
             layers,
             [value - error for value, error in zip(values, errors, strict=True)],

@@ -7,12 +7,16 @@ that another figure, seed sweep or earlier run has trained is simply there.
 import shlex
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onsager_cli.analyses import Tables, kind_of
 from onsager_cli.config import Curve, Experiment, FastTraining
-from onsager_cli.record import missing
-from onsager_cli.results import CurveFolder, Store, write_table
+from onsager_cli.errors import UserError
+from onsager_cli.record import draw, missing, write_tables
+from onsager_cli.results import CurveFolder, Store
+from onsager_cli.seeds import spread
 
 if TYPE_CHECKING:
     from onsager_cli.training.train import Report
@@ -40,6 +44,9 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     """
     from onsager_cli.training.curve import CurveTrainer
 
+    kind = kind_of(experiment)
+    if kind is not None and not kind.TRAINS:
+        return []
     store = Store(experiment.output)
     trainers = [
         CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)
@@ -72,6 +79,8 @@ def tied_twin(curve: Curve) -> Curve | None:
     settings = curve.settings
     if settings.network.tied or settings.network.kind == "oracle" or settings.training.kind == "none":
         return None
+    if isinstance(settings.training, FastTraining) and settings.training.joint:
+        return None
     network, training = replace(settings.network, tied=True), settings.training
     if isinstance(training, FastTraining) and training.tied_descent is not None:
         training = replace(training, descent=training.tied_descent, tied_descent=None)
@@ -95,28 +104,66 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
 
     Raises UserError if nothing is stored yet.
     """
-    from onsager_cli import figures
-    from onsager_cli.errors import UserError
+    rows, tables, lacking = _seen(experiment)
+    folder = Store(experiment.output).figure(experiment.name)
+    files = write_tables(folder, rows, tables)
+    return [*files, *draw(experiment, rows, tables, folder, experiment.plot.formats)], lacking
 
-    rows = rows_of(experiment)
-    lacking = missing(experiment.curves, rows)
-    if not rows:
+
+def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
+    """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
+    kind = kind_of(experiment)
+    trains = kind is None or kind.TRAINS
+    rows = rows_of(experiment) if trains else []
+    if trains and not rows:
         raise UserError(
             f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
         )
-    folder = Store(experiment.output).figure(experiment.name)
-    write_table(folder / "curves.csv", rows)
-    files = figures.draw(experiment.figure, rows, folder, experiment.plot.formats)
-    return [folder / "curves.csv", *files], lacking
+    if kind is not None:
+        tables = kind.tables(experiment, partial(folder_of, Store(experiment.output)))
+    else:
+        tables = {"seeds": spread(rows)}
+        if experiment.plot.state_evolution:
+            tables["state_evolution"] = predictions(experiment, rows)
+    lacking = missing(experiment.curves, rows) if trains else []
+    return rows, {name: table for name, table in tables.items() if table}, lacking
+
+
+def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
+    """What state evolution says of the drawn curves that it knows, each algorithm once, as rows to draw."""
+    from onsager_cli.state_evolution import predict, textbook
+
+    found: dict[tuple[str, float], list[float]] = {}
+    for curve in experiment.first_curves:
+        layers = [row["layer"] for row in rows if row["curve"] == curve.slug and row["layer"]]
+        stored = folder_of(Store(experiment.output), curve).load("network")
+        name = textbook(curve.settings)
+        if name is None or stored is None or not layers or curve.slug in experiment.figure.hidden:
+            continue
+        levels = predict(curve.settings, stored[0]["problem.A"], max(layers))
+        assert levels is not None
+        key = (name, round(float(levels[0]), 6))
+        found[key] = max(found.get(key, []), levels.tolist(), key=len)
+    names = [name for name, _ in found]
+    return [
+        {
+            "curve": f"{name}_state_evolution" + (f"_{number}" if number > names.index(name) else ""),
+            "network": "state_evolution", "shrinkage": name.split("_")[1], "layer": t,
+            # In the limit of large N all samples have the same ratio.
+            "nmse_db": level, "nmse_mean_ratio_db": level,
+        }
+        for number, ((name, _), levels) in enumerate(found.items())
+        for t, level in enumerate(levels, 1)
+    ]  # fmt: skip
 
 
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """Publishes the figure under experiments/: table, drawing and README, and renews the gallery."""
     from onsager_cli import record as published
 
-    store, rows = Store(experiment.output), rows_of(experiment)
-    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.curves}
+    store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
+    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.first_curves}
     made = {slug: note for slug, note in notes.items() if note is not None}
     folder = Path("experiments") / experiment.name
-    files = published.record(experiment, rows, made, folder)
-    return [*files, published.write_index(folder.parent)], missing(experiment.curves, rows)
+    files = published.record(experiment, rows, made, folder, tables)
+    return [*files, published.write_index(folder.parent)], lacking

@@ -6,7 +6,7 @@ Figures, claims and the published record read nothing but these tables. NMSEs ar
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-_INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "rescued")
+_INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued")
 _DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
 
@@ -44,9 +44,12 @@ REQUIRED = (
     "problem", "instance", "seed", "steps", "seconds", "parameters",
 )  # fmt: skip
 EXTRAS = (
-    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "rescued",
+    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "clipped", "rescued",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
+
+# The meanings of NMSE over the test samples (dB).
+NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 
 # What makes two rows the same point.
 _KEY = ("curve", "problem", "instance", "seed", "layer")
@@ -152,3 +155,13 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
         except ValueError as error:
             raise UserError(f"{where}, column {column}: must be {error}, got {text!r}") from None
     return row
+
+
+def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, numbers to the right; without a header it has two columns of text."""
+    lines = [
+        list(header),
+        ["---", *["---:"] * (len(header) - 1)] if header[0] else ["---"] * len(header),
+        *body,
+    ]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

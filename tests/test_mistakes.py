@@ -19,6 +19,9 @@ MISTAKES = {
     "section of list": ("list experiment", ["experiment", "did you mean experiments?"]),
     "shell": ("completion powershell", ["bash, zsh or fish", "powershell"]),
     "record without experiment": ("record network=lamp", ["+experiment"]),
+    "folder of verify": ("verify --folder nowhere", ["--folder", "'nowhere'"]),
+    "option of verify": ("verify --csv", ["verify", "--csv"]),
+    "output of report": ("report --output", ["report", "--output"]),
     "no equals sign": ("train depth", ["'depth'", "key=value"]),
     "broken list": ("train shrinkage.theta=[1,2", ["shrinkage.theta=[1,2"]),
     "key": ("train network.dpeth=3", ["network.dpeth", "did you mean network.depth?"]),
@@ -80,6 +83,7 @@ MISTAKES = {
     "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
+    "seeds without the first": ("train seed=3 seeds=[0,1]", ["seeds", "seed=3", "[0, 1]"]),
     "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),
     "format": ("plot plot.formats=[pdf,jpg]", ["plot.formats", "pdf, svg or png", "jpg"]),
     "alternatives without sweep": (

@@ -88,7 +88,7 @@ def test_the_wheel_carries_the_config_tree(wheel):
     conf = catalog.package_conf()
     for path in conf.rglob("*.yaml"):
         assert f"onsager_cli/conf/{path.relative_to(conf).as_posix()}" in names
-    assert "onsager_cli/paper.mplstyle" in names
+    assert {"onsager_cli/paper.mplstyle", "onsager_cli/report.css"} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs", "experiments"))]
 
 

@@ -32,6 +32,8 @@ def build(network: NetworkSettings, shrinkage: ShrinkageSettings, seed: int = 0)
         return Fista(eta, theta, momentum=network.momentum)
     if network.kind == "lvamp":
         return Lvamp(eta, theta, network.tied, network.learn, network.init, seed, network.noise_start)
+    if network.kind == "em_vamp":
+        return Lvamp(eta, theta, tied=False, learn=("noise_variance", "theta"))
     if network.kind == "lvamp_gh":
         return LvampGH(eta, theta, network.tied, network.learn, network.init, seed)
     (entry,) = entry_points(group="onsager.networks", name=network.kind)

@@ -1,6 +1,7 @@
 """What a network, a bound or a trainer may ask of a problem."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,9 @@ class Problem:
 
     `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides
     (stopping, restoring, bootstrapping), `test` is reported and decides nothing; training samples are neither.
+
+    A is what networks are told. Where that is an estimate, `source` is the matrix behind the samples; `draw` finds
+    it as its problem's A, and need not know.
     """
 
     A: Array  # (M, N), float32
@@ -23,13 +27,17 @@ class Problem:
     selection: Samples
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
-    singular_vectors: tuple[Array, Array] | None = (
-        None  # U (M, R), V (N, R) of A; only training asks for them
-    )
+    source: Array | None = None
+    singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A; only training asks for them
+
+    @property
+    def behind(self) -> "Problem":
+        """The problem as nature knows it: with the true A."""
+        return self if self.source is None else replace(self, A=self.source, source=None)
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
-        return self.draw(self, key, batch)
+        return self.draw(self.behind, key, batch)
 
     def emphasized(self, key: Array, batch: int, emphasis: Array | float) -> tuple[Array, Array, Array]:
         """Samples among which the hard ones are more frequent, and the weights (batch,) that make up for it.
@@ -39,12 +47,12 @@ class Problem:
         """
         offered = getattr(self.draw, "emphasized", None)
         if offered is None:
-            return *self.sample(key, batch), jnp.ones(batch, self.A.dtype)
-        return offered(self, key, batch, emphasis)
+            return *self.sample(key, batch), jnp.ones(batch, self.noise_variance.dtype)
+        return offered(self.behind, key, batch, emphasis)
 
 
 def with_singular_vectors(problem: Problem) -> Problem:
-    """The problem with the singular vectors of its A, computed in float64 (or complex128)."""
+    """The problem with the singular vectors of the A that networks are told, computed in double precision."""
     A = np.asarray(problem.A)
     U, _, Vh = np.linalg.svd(A.astype(np.result_type(A, np.float64)), full_matrices=False)
-    return problem.replace(singular_vectors=(jnp.asarray(U, A.dtype), jnp.asarray(Vh.conj().T, A.dtype)))
+    return replace(problem, singular_vectors=(jnp.asarray(U, A.dtype), jnp.asarray(Vh.conj().T, A.dtype)))

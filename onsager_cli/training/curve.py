@@ -16,6 +16,7 @@ from onsager_cli.environment import environment
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.decoupling import Decoupled, clip_counts
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
@@ -64,7 +65,7 @@ class CurveTrainer:
         if self.untrained:
             note = self.folder.read_json(ITERATIONS)
             return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.oracle else set(range(1, self.depth + 1))
+        wanted = {None} if self.oracle else {stage.depth for stage in self.stages if stage.closes}
         return wanted <= {row["layer"] for row in self.folder.points()}
 
     def report(self, event: Mapping[str, Any]) -> None:
@@ -97,7 +98,7 @@ class CurveTrainer:
     def _oracle(self, problem: Problem) -> None:
         x, y = (np.asarray(a, np.float64) for a in problem.test)
         started = time.monotonic()
-        x_hat = bounds.support_oracle(np.asarray(problem.A), x, y, float(problem.noise_variance))
+        x_hat = bounds.support_oracle(np.asarray(problem.behind.A), x, y, float(problem.noise_variance))
         errors, powers = np.sum((x_hat - x) ** 2, axis=0), np.sum(x**2, axis=0)
         self._add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
@@ -107,13 +108,20 @@ class CurveTrainer:
         more = {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0}
         if self.settings.network.kind in ("lamp", "lvamp"):
             more["nonconverged"] = classical.not_converged(errors, powers)
+        if self.settings.network.kind in classical.LAYERED:
+            net, params = classical.layers(self.settings, problem)
+        else:
+            net = self._network()
+            params = net.start(problem, min(self.depth, classical.DENSE))
+        if isinstance(net, Decoupled):
+            depth = min(net.depth_of(params), len(errors))
+            more["clipped"] = int(np.sum(clip_counts(net, problem, params, problem.test[1], depth)))
         rows = [
             self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
         ]
         self.folder.add_points(rows)
         if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
-            net = self._network()
-            self._save_network(problem, net, net.start(problem, min(self.depth, classical.DENSE)))
+            self._save_network(problem, net, params)
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": self.depth})
         for row in rows:
             if row["layer"] <= 30 or row is rows[-1]:
@@ -136,7 +144,7 @@ class CurveTrainer:
             self.stages,
             self.done,
             seed_key,
-            self._tied(problem, folder_of),
+            self._tied(folder_of),
             self.report,
             progress,
         )
@@ -219,23 +227,14 @@ class CurveTrainer:
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
 
-    def _tied(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
+    def _tied(self, folder_of: Callable[[Curve], CurveFolder]):
         """A function depth → tied parameters, or None for a network that is tied itself."""
         from onsager_cli.run import tied_twin
 
         twin = tied_twin(self.curve)
         if twin is None:
             return lambda _: None
-        folder, tied_net = folder_of(twin), self._network(tied=True)
-
-        def tied_network(depth: int) -> Parameters:
-            loaded = folder.load(depth_name(depth))
-            if loaded is None:
-                raise RuntimeError(f"{folder.path}: the tied network of depth {depth} is gone")
-            start = tied_net.start(problem, depth)
-            return tied_net.fill(start, unflatten(tied_net, loaded[0]))
-
-        return tied_network
+        return lambda depth: stored_network(twin.settings, folder_of(twin), depth)[1]
 
     def _network(self, tied: bool | None = None) -> Network:
         return network_of(self.settings, tied)
@@ -249,6 +248,14 @@ def network_of(settings: Settings, tied: bool | None = None) -> Network:
     """The network that the settings describe; `tied` overrules theirs."""
     network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
     return build_network(network, settings.shrinkage, settings.seed)
+
+
+def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
+    """The trained network of `depth` layers. Raises RuntimeError if the folder does not have it whole."""
+    net, loaded = network_of(settings), folder.load(depth_name(depth))
+    if loaded is None:
+        raise RuntimeError(f"{folder.path}: the network of depth {depth} is gone")
+    return net, unflatten(net, loaded[0])
 
 
 def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:

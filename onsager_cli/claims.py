@@ -1,0 +1,262 @@
+"""The paper's statements, or one's own, as data: EXPERIMENT/claims.yaml files, judged from recorded tables.
+
+A claims file is a list of
+
+    - id: 10-lista                     stable, unique over all files
+      statement: Untied LAMP is …      what is claimed
+      source: Fig. 10                  where
+      paper: 16 dB                     the number there
+      criterion: {…}                   a check or a list of them, in the vocabulary of `criteria`
+      metric: nmse_mean_ratio_db       which NMSE curves mean (default nmse_db, the ratio of sums)
+      known_failure: …                 why it fails on honest numbers; a declared failure is not counted as one
+
+A claim holds if all its checks do, and fails if one that could be run does not. It is not run if a number is not
+recorded. Curves are judged on the published matrix, or the first that there is; on further ones one by one.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onsager_cli.catalog import figures_first
+from onsager_cli.checks import did_you_mean, one_of, show
+from onsager_cli.criteria import parse
+from onsager_cli.errors import UserError
+from onsager_cli.measures import Check, Data, Outcome, Range
+from onsager_cli.recorded import NotRecordedError, Realization, Record, common, load_yaml
+from onsager_cli.tables import NMSE
+
+FILE = "claims.yaml"
+HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
+_REQUIRED = ("id", "statement", "source", "paper", "criterion")
+_OPTIONAL = ("metric", "known_failure")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a claims file; `experiment` is the folder it lies in."""
+
+    id: str
+    experiment: str
+    statement: str
+    source: str
+    paper: str
+    checks: tuple[Check, ...] = field(hash=False)
+    metric: str = "nmse_db"
+    known_failure: str | None = None
+
+    def curves(self) -> list[tuple[str, str]]:
+        """(experiment, slug) of every curve that its checks read."""
+        names = (name.rpartition("/") for check in self.checks for name in check.measure.curves())
+        return list(dict.fromkeys((experiment or self.experiment, slug) for experiment, _, slug in names))
+
+    def experiments(self) -> set[str]:
+        """Those that it lies in or reads a table of."""
+        tables = (table.split("/")[0] for check in self.checks for table in check.measure.tables())
+        return {self.experiment, *tables, *(experiment for experiment, _ in self.curves())}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the record says about a claim: an outcome per check (None: not run), and what is missing."""
+
+    claim: Claim
+    outcomes: tuple[Outcome | None, ...]
+    missing: tuple[str, ...]
+    seeds: Mapping[Realization, "Verdict"] = field(default_factory=dict, hash=False)
+
+    @property
+    def word(self) -> str:
+        """`holds`, `fails` or `not run`."""
+        if any(outcome is not None and not outcome.holds for outcome in self.outcomes):
+            return FAILS
+        return NOT_RUN if None in self.outcomes else HOLDS
+
+    @property
+    def decisive(self) -> Outcome | None:
+        """Of the outcomes, one that fails before one that holds, then the one with the smallest margin."""
+        found = [outcome for outcome in self.outcomes if outcome is not None]
+        return min(found, key=lambda outcome: (outcome.holds, outcome.margin), default=None)
+
+    @property
+    def measured(self) -> str:
+        """The measured numbers in words: all if they are few, otherwise the decisive one."""
+        found = [outcome for outcome in self.outcomes if outcome is not None]
+        if len(found) == 1:
+            return described(found[0])
+        if len(found) <= 3:
+            return ", ".join(number(outcome.value, outcome.unit) for outcome in found)
+        assert self.decisive is not None
+        word = "closest" if self.decisive.holds else "worst"
+        return f"{described(self.decisive)}, {word} of {len(found)}"
+
+    @property
+    def margin(self) -> str:
+        """How far inside (negative: outside) its limit the decisive number is."""
+        if self.decisive is None:
+            return ""
+        margin = self.decisive.margin
+        return ("+∞" if margin > 0 else "-∞") if math.isinf(margin) else f"{margin:+.3g}"
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know beside the verdict: what is missing, why it fails, or on how many seeds."""
+        parts = []
+        if self.word == NOT_RUN:
+            more = f" and {len(self.missing) - 3} more" if len(self.missing) > 3 else ""
+            parts.append("; ".join(self.missing[:3]) + more)
+        elif self.claim.known_failure and self.word == FAILS:
+            parts.append(f"known failure: {self.claim.known_failure}")
+        elif self.claim.known_failure:
+            parts.append("is declared a known failure, but holds: take known_failure away")
+        if len(self.seeds) > 1:
+            words = [verdict.word for verdict in self.seeds.values()]
+            measured = "; ".join(verdict.measured for verdict in self.seeds.values())
+            parts.append(f"holds on {words.count(HOLDS)} of {len(words)} matrices: {measured}")
+        return "; ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as plain JSON; infinite and undefined numbers as null."""
+        claim, decisive = self.claim, self.decisive
+        return {
+            "id": claim.id, "experiment": claim.experiment, "statement": claim.statement, "source": claim.source,
+            "paper": claim.paper, "metric": claim.metric, "verdict": self.word, "measured": self.measured,
+            "margin": _finite(decisive.margin) if decisive else None, "unit": decisive.unit if decisive else None,
+            "known_failure": claim.known_failure, "missing": list(self.missing),
+            "checks": [
+                {"criterion": dict(check.source), **(_outcome(outcome) if outcome else {"holds": None})}
+                for check, outcome in zip(claim.checks, self.outcomes, strict=True)
+            ],
+            "seeds": [
+                {"instance": instance, "seed": seed, "verdict": verdict.word, "measured": verdict.measured,
+                 "margin": _finite(verdict.decisive.margin) if verdict.decisive else None}
+                for (instance, seed), verdict in self.seeds.items()
+            ],
+        }  # fmt: skip
+
+
+def load(folders: Iterable[Path]) -> list[Claim]:
+    """The claims of FOLDER/*/claims.yaml, in the order of the figures; of two files for one experiment the first counts.
+
+    Raises UserError for a file that is malformed, an id that two claims have, and if there is no claim at all.
+    """
+    files: dict[str, Path] = {}
+    folders = list(folders)
+    for folder in folders:
+        for path in folder.glob(f"*/{FILE}"):
+            files.setdefault(path.parent.name, path)
+    claims: dict[str, Claim] = {}
+    for experiment in sorted(files, key=figures_first):
+        for claim in _read(files[experiment]):
+            if claim.id in claims:
+                other = files[claims[claim.id].experiment]
+                raise UserError(f"{files[experiment]}: claim {claim.id} is in {other} already")
+            claims[claim.id] = claim
+    if not claims:
+        raise UserError(f"there is no claim: no {one_of(str(folder / '*' / FILE) for folder in folders)}")
+    return list(claims.values())
+
+
+def select(claims: Sequence[Claim], names: Iterable[str]) -> list[Claim]:
+    """The claims with these ids, and those that lie in or read these experiments; all if there are no names."""
+    wanted = set(names)
+    experiments = {name for claim in claims for name in claim.experiments()}
+    for name in sorted(wanted):
+        known = [*(claim.id for claim in claims), *sorted(experiments, key=figures_first)]
+        if name not in known:
+            near = (
+                did_you_mean(name, known)
+                or f": experiments are {one_of(sorted(experiments, key=figures_first))}"
+            )
+            raise UserError(f"no claim and no experiment '{name}'{near}")
+    return [claim for claim in claims if not wanted or claim.id in wanted or wanted & claim.experiments()]
+
+
+def judge(claim: Claim, record: Record) -> Verdict:
+    """The verdict on the first matrix of each curve, and on every one that all its curves are recorded on.
+
+    Raises UserError, with the claim's id, for a curve or column that does not exist.
+    """
+    first = _judge(claim, record, None)
+    if first.missing or not claim.curves():
+        return first
+    shared = common(record.realizations(*curve) for curve in claim.curves())
+    seeds = {item: _judge(claim, record, item) for item in shared} if len(shared) > 1 else {}
+    return Verdict(claim, first.outcomes, first.missing, seeds)
+
+
+def _judge(claim: Claim, record: Record, realization: Realization | None) -> Verdict:
+    data = Data(record, claim.experiment, claim.metric, realization)
+    outcomes: list[Outcome | None] = []
+    missing = []
+    for check in claim.checks:
+        try:
+            outcomes.append(check.run(data))
+        except NotRecordedError as error:
+            outcomes.append(None)
+            missing.append(str(error))
+        except UserError as error:
+            raise UserError(f"claim {claim.id}: {error}") from None
+    return Verdict(claim, tuple(outcomes), tuple(dict.fromkeys(missing)))
+
+
+def _read(path: Path) -> list[Claim]:
+    raw = load_yaml(path)
+    if not isinstance(raw, list):
+        raise UserError(f"{path}: must be a list of claims, got {show(raw)}")
+    return [_claim(item, f"{path}, claim {index}", path) for index, item in enumerate(raw, 1)]
+
+
+def _claim(raw: Any, where: str, path: Path) -> Claim:
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{where}: must be a group of keys, got {show(raw)}")
+    if isinstance(raw.get("id"), str):
+        where = f"{path}, claim {raw['id']}"
+    for key in raw:
+        if key not in (*_REQUIRED, *_OPTIONAL):
+            raise UserError(f"{where}: unknown key '{key}'{did_you_mean(key, (*_REQUIRED, *_OPTIONAL))}")
+    values: dict[str, Any] = {}
+    for key in (*_REQUIRED, *_OPTIONAL):
+        if key not in raw and key in _REQUIRED:
+            raise UserError(f"{where}: the key {key} is missing")
+        if key in raw and key != "criterion":
+            values[key] = _text(raw[key], key, where)
+    if values.get("metric", NMSE[0]) not in NMSE:
+        near = did_you_mean(values["metric"], NMSE)
+        raise UserError(f"{where}: metric must be {one_of(NMSE)}{near}, got {show(values['metric'])}")
+    return Claim(experiment=path.parent.name, checks=tuple(parse(raw["criterion"], where)), **values)
+
+
+def _text(raw: Any, key: str, where: str) -> str:
+    text = " ".join(str(raw).split()) if isinstance(raw, str | int | float) else ""
+    if not text or isinstance(raw, bool):
+        raise UserError(f"{where}: {key} must be a text, got {show(raw)}")
+    return text
+
+
+def number(value: Range, unit: str) -> str:
+    """A measured value: "-3.21 dB", "26", "more than 20", "0.0123"."""
+    if math.isinf(value.high) and value.low > 0 and unit == "layers":
+        return f"more than {value.low - 1:g}"
+    digits = {"dB": ".2f", "layers": ".0f"}.get(unit, ".4g")
+    text = " to ".join(dict.fromkeys(f"{end:{digits}}" for end in value))
+    return f"{text} dB" if unit == "dB" else text
+
+
+def described(outcome: Outcome) -> str:
+    """The value and where it was found."""
+    place = {None: "", **({outcome.at: f" at {outcome.at}"} if isinstance(outcome.at, int) else {})}
+    return number(outcome.value, outcome.unit) + place.get(outcome.at, f" ({outcome.at})")
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "holds": outcome.holds, "low": _finite(outcome.value.low), "high": _finite(outcome.value.high),
+        "at": outcome.at, "margin": _finite(outcome.margin), "unit": outcome.unit,
+    }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None

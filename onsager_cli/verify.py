@@ -1,0 +1,119 @@
+"""`onsager verify`: one line per claim, from recorded tables alone. No JAX, in well under a second."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from onsager_cli import claims, criteria
+from onsager_cli.claims import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
+from onsager_cli.errors import UserError
+from onsager_cli.recorded import Record
+
+FOLDER = Path("experiments")
+_HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of options whose mistakes are one line, as everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the verdicts; 1 if a claim fails that is not declared a known failure, else 0."""
+    parser = Parser("verify", add_help=False, allow_abbrev=False)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true")
+    how.add_argument("--markdown", action="store_true")
+    how.add_argument("--vocabulary", action="store_true")
+    options = parser.parse_args(list(arguments))
+    if options.vocabulary:
+        print(f"{claims.__doc__}\n{criteria.__doc__}".strip())
+        return 0
+    verdicts = verify(options.folder, options.names)
+    if options.json:
+        print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
+    else:
+        print(as_markdown(verdicts) if options.markdown else as_text(verdicts))
+    return int(any(undeclared(verdict) for verdict in verdicts))
+
+
+def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
+    """The verdicts on the tables in `folder`, by its claims files and, for other experiments, the published ones.
+
+    Raises UserError if the folder is not there, for a malformed claims file, a name that nothing has, and a broken
+    table.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--folder: there is no folder {str(folder)!r}")
+    record = Record(folder)
+    return [judge(claim, record) for claim in select(load(dict.fromkeys([folder, FOLDER])), names)]
+
+
+def undeclared(verdict: Verdict) -> bool:
+    """Whether it is a failure that nobody has explained."""
+    return verdict.word == FAILS and verdict.claim.known_failure is None
+
+
+def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """How many hold, fail (and are declared known failures), and are not run."""
+    number = {word: sum(verdict.word == word for verdict in verdicts) for word in (HOLDS, FAILS, NOT_RUN)}
+    return {**number, "known failures": number[FAILS] - sum(map(undeclared, verdicts))}
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """ "52 claims: 31 hold, 4 fail (2 of them known failures), 17 not run"."""
+    number = counts(verdicts)
+    known = f" ({number['known failures']} of them known failures)" if number["known failures"] else ""
+    return (
+        f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {number[HOLDS]} hold, {number[FAILS]} fail{known}, "
+        f"{number[NOT_RUN]} not run"
+    )
+
+
+def as_text(verdicts: Sequence[Verdict]) -> str:
+    """Aligned columns, one line per claim; below, what is missing and what is known."""
+    table = [_HEADER, *map(_cells, verdicts)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER) - 1)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in table
+    ]
+    notes: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.note:
+            notes.setdefault(verdict.note, []).append(verdict.claim.id)
+    below = [f"{', '.join(ids)}: {note}" for note, ids in notes.items()]
+    return "\n".join([*lines, "", *below, *([""] * bool(below)), summary(verdicts)])
+
+
+def as_markdown(verdicts: Sequence[Verdict]) -> str:
+    """A table for a README, with the notes in it."""
+    lines = [
+        f"{summary(verdicts)}.",
+        "",
+        "| claim | source | statement | paper | measured | margin | verdict |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | ---: | --- |")
+    for verdict in verdicts:
+        name, word, measured, margin, paper, statement = _cells(verdict)
+        note = f" ({verdict.note})" if verdict.note else ""
+        cells = (name, verdict.claim.source, statement, paper, measured, margin, f"**{word}**{note}")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Counts and every verdict, as plain JSON."""
+    return {"summary": counts(verdicts), "claims": [verdict.as_json() for verdict in verdicts]}
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    claim = verdict.claim
+    known = ", known" if verdict.word == FAILS and not undeclared(verdict) else ""
+    return claim.id, f"{verdict.word}{known}", verdict.measured, verdict.margin, claim.paper, claim.statement

@@ -1,0 +1,198 @@
+"""The page of the record: whole, self-contained, safe, and in a real browser where there is one."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from onsager_cli.claims import load
+from onsager_cli.cli import main
+from onsager_cli.errors import UserError
+from onsager_cli.markdown import blocks, to_html
+from onsager_cli.report import inline_svg, page
+from onsager_cli.tables import write_table
+from onsager_cli.verify import verify
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, in order; fails at a tag that is closed out of turn."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def values(self, name: str) -> list[str]:
+        return [attributes[name] or "" for _, attributes in self.elements if name in attributes]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return page(ROOT / "experiments", verify(ROOT / "experiments"))
+
+
+@pytest.fixture(scope="module")
+def parsed(text) -> Page:
+    return Page(text)
+
+
+def test_every_figure_and_every_claim_is_there_under_a_name_of_its_own(parsed):
+    ids = Counter(parsed.values("id"))
+    assert [name for name, count in ids.items() if count > 1] == []
+    for claim in load([ROOT / "experiments"]):
+        assert f"claim-{claim.id}" in ids
+    drawings = list((ROOT / "experiments").glob("*/*.svg"))
+    assert len([tag for tag, _ in parsed.elements if tag == "svg"]) == len(drawings)
+    for path in drawings:
+        assert path.parent.name in ids
+
+
+def test_every_reference_leads_somewhere_on_the_page(text, parsed):
+    ids = set(parsed.values("id"))
+    references = [
+        value[1:] for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] == "#"
+    ]
+    references += re.findall(r"url\(#([^)]*)\)", text)
+    assert len(references) > 100
+    assert set(references) <= ids
+
+
+def test_it_asks_for_nothing_beside_itself(text, parsed):
+    assert {tag for tag, _ in parsed.elements} & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "image",
+    } == set()
+    assert parsed.values("src") == []
+    assert re.findall(r"@import|url\((?!#)", text) == []
+    elsewhere = [value for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] != "#"]
+    assert [value for value in elsewhere if not value.startswith("https://")] == []
+
+
+def test_the_same_record_gives_the_same_page(text):
+    assert page(ROOT / "experiments", verify(ROOT / "experiments")) == text
+
+
+def test_what_the_record_says_is_escaped_and_a_figure_may_have_two_drawings(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    synthetic.write(tmp_path / "experiments")
+    mine = tmp_path / "experiments" / "fig8"
+    (mine / "claims.yaml").write_text(
+        "- {id: '<i>', statement: '<script>x</script>', source: '&', paper: '<', known_failure: '<b>',"
+        " criterion: {value: lista_tied, layers: 1, at_least: 0}}\n"
+    )
+    (mine / "README.md").write_text(
+        "# A <i>title\n\nText <script> `<b>` [x](javascript:x)\n\n## More\n\n- <p>\n"
+    )
+    for name in ("fig8", "detection"):
+        (mine / f"{name}.svg").write_text('<?xml?><svg width="9pt" viewBox="0 0 9 9"><path id="a"/></svg>')
+    assert main(["report"]) == 0
+    assert capsys.readouterr().out == "outputs/report.html\n"
+    text = Path("outputs/report.html").read_text()
+    parsed = Page(text)
+    assert "<script" not in text
+    assert "&lt;script&gt;x&lt;/script&gt;" in text
+    assert "javascript:" not in text
+    assert [value for value in parsed.values("id") if value.startswith("fig8-")] == [
+        "fig8-fig8", "fig8-fig8-a", "fig8-detection", "fig8-detection-a",
+    ]  # fmt: skip
+
+
+def test_a_drawing_keeps_to_itself(tmp_path):
+    svg = (
+        '<?xml version="1.0"?>\n<svg width="252pt" height="9pt" viewBox="0 0 1 1"><metadata>\n<a/></metadata>'
+        '<defs><style type="text/css">*{stroke: x}</style><path id="m"/></defs>'
+        '<use xlink:href="#m"/><g clip-path="url(#p)"/></svg>'
+    )
+    (tmp_path / "a.svg").write_text(svg)
+    assert inline_svg(tmp_path / "a.svg", "fig8", 'A "x"') == (
+        '<svg viewBox="0 0 1 1" id="fig8" role="img" aria-label="A &quot;x&quot;">'
+        '<defs><style type="text/css">#fig8 *{stroke: x}</style><path id="fig8-m"/></defs>'
+        '<use xlink:href="#fig8-m"/><g clip-path="url(#fig8-p)"/></svg>'
+    )
+    (tmp_path / "a.svg").write_text("")
+    with pytest.raises(UserError, match=r"a\.svg is no SVG"):
+        inline_svg(tmp_path / "a.svg", "fig8", "")
+
+
+def test_markdown_of_a_record():
+    text = (
+        "# T\n\n![c](t.svg)\n\nOne **bold**\nline, `a|b` [x](y.md) [w](https://w.org).\n\n- a\n- b\n  c\n\n"
+        "```sh\nrun <x>\n\n# no heading\n```\n\n|  |  |\n| --- | ---: |\n| a\\|b | 1 |"
+    )
+    assert [block.kind for block in blocks(text)] == ["h1", "text", "list", "code", "table"]
+    assert to_html(blocks(text)) == (
+        '<h1>T</h1>\n<p>One <b>bold</b> line, <code>a|b</code> x <a href="https://w.org">w</a>.</p>\n'
+        "<ul><li>a</li><li>b c</li></ul>\n<pre><code>run &lt;x&gt;\n\n# no heading</code></pre>\n"
+        '<div class="wide"><table>\n<tbody>\n<tr><td>a|b</td><td>1</td></tr>\n</tbody>\n</table></div>'
+    )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_in_a_browser_on_a_phone_in_the_dark(text, tmp_path):
+    """390 px wide, every part unfolded: nothing sticks out, nothing is loaded, the background is dark."""
+    assert CHROMIUM
+    (tmp_path / "report.html").write_text(text.replace("<details>", "<details open>"))
+    (tmp_path / "phone.html").write_text(
+        '<iframe src="report.html" width="390" height="800" style="border: 0"></iframe><p id="found"></p><script>\n'
+        "onload = () => {\n"
+        "  const page = document.querySelector('iframe').contentWindow, root = page.document.documentElement;\n"
+        "  document.querySelector('#found').textContent = JSON.stringify({\n"
+        "    tooWide: root.scrollWidth - root.clientWidth, dark: page.getComputedStyle(page.document.body).backgroundColor,\n"
+        "    loaded: page.performance.getEntriesByType('resource').length,\n"
+        "    drawn: [...page.document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 100).length,\n"
+        "  });\n};</script>"
+    )
+    result = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+         "--blink-settings=preferredColorScheme=0", "--virtual-time-budget=5000", f"--user-data-dir={tmp_path}/profile",
+         "--dump-dom", (tmp_path / "phone.html").as_uri()],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    found = re.search(r'<p id="found">(.+?)</p>', result.stdout)
+    assert found, result.stdout[-500:]
+    assert json.loads(found[1]) == {
+        "tooWide": 0, "dark": "rgb(22, 22, 21)", "loaded": 0, "drawn": text.count("<svg "),
+    }  # fmt: skip
+
+
+def test_a_curve_that_two_figures_share_is_paid_for_once(tmp_path):
+    for name in ("fig8", "fig10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text("# Figure\n")
+        rows = [{"curve": "a", "layer": t, "nmse_db": -1.0, "seconds": 60.0 * t} for t in (1, 2)]
+        write_table(tmp_path / name / "curves.csv", rows)
+    text = page(tmp_path, [])
+    assert "<tr><td>fig10</td><td>1</td><td>2.0</td></tr>" in text
+    assert "<tr><td>together, each curve once</td><td>1</td><td>2.0</td></tr>" in text
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(UserError, match="nothing to report"):
+        page(tmp_path, [])

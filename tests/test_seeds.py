@@ -1,0 +1,132 @@
+"""Error bars: curves on several matrices, from the config to the tables, the figure, the record and the verdicts."""
+
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from test_figures import curve, level, spec
+from test_record import cells, experiment, rows_of
+from test_record import curve as recorded
+
+from onsager_cli import run
+from onsager_cli.config import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.figures import build
+from onsager_cli.record import missing, readme
+from onsager_cli.seeds import averaged, spread
+from onsager_cli.tables import read_table
+from onsager_cli.verify import verify
+
+VALUES = {0: [-5.0, -9.0], 1: [-6.0, -9.5], 2: [-4.0, -11.0]}
+TOY = (
+    "+experiment=quick", "seeds=[4,5,6]", "seed=4", "only=[amp_l1,oracle]", "network.depth=2", "problem.N=40",
+    "problem.M=20", "problem.instance=seeded", "problem.selection_samples=8", "problem.test_samples=8", "plot.formats=[svg]",
+)  # fmt: skip
+
+
+def on_matrices(values: dict[int, list[float]] = VALUES) -> list[dict]:
+    return [
+        {**row, "instance": "seeded" if seed else "authors2017", "seed": seed}
+        for seed, of in values.items()
+        for row in curve("lamp_tied_bg", "lamp", "bg", True, of)
+    ]
+
+
+def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
+    curves = load_experiment(["+experiment=fig10", "seeds=[0,1,2]", "only=[lamp_untied_bg,oracle]"]).curves
+    assert [(c.slug, c.settings.problem.instance, c.settings.seed) for c in curves] == [
+        (slug, instance, seed)
+        for slug in ("lamp_untied_bg", "oracle")
+        for instance, seed in (("authors2017", 0), ("seeded", 1), ("seeded", 2))
+    ]
+    (alone, _) = load_experiment(["+experiment=fig10", "only=[lamp_untied_bg,oracle]"]).curves
+    assert curves[0].identity() == alone.identity()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seeds=[1,2]", r"seeds must begin with seed=0, got \[1, 2\]"),
+        ("seeds=[0,0]", "seeds must name at least one seed, each once"),
+        ("seeds=[0,-1]", "seeds must be at least 0"),
+        ("seeds=3", "seeds must be a list of whole numbers, got 3"),
+    ],
+)
+def test_mistakes(override, words):
+    with pytest.raises(UserError, match=words):
+        load_experiment(["+experiment=fig10", override])
+
+
+def test_figures_of_one_matrix_refuse_several():
+    with pytest.raises(UserError, match="seeds are for curves over layers"):
+        load_experiment(["+experiment=fig5", "seeds=[0,1]"])
+
+
+def test_mean_and_standard_error_over_the_matrices():
+    rows = averaged(on_matrices() + level("oracle", "oracle", -46.0))
+    assert [(row["layer"], row.get("matrices")) for row in rows] == [(1, 3), (2, 3), (None, None)]
+    for row, values in zip(rows, zip(*VALUES.values(), strict=True), strict=False):
+        assert row["nmse_db"] == pytest.approx(np.mean(values))
+        assert row["nmse_db_se"] == pytest.approx(np.std(values, ddof=1) / math.sqrt(3))
+    (first, second) = spread(on_matrices())
+    assert (first["lowest_nmse_db"], first["highest_nmse_db"]) == (-6, -4)
+    assert (second["lowest_nmse_db"], second["highest_nmse_db"]) == (-11, -9)
+
+
+def test_a_layer_that_one_matrix_lacks_has_no_mean():
+    rows = averaged(on_matrices({0: [-5.0, -9.0], 1: [-6.0]}))
+    assert [row["layer"] for row in rows] == [1]
+
+
+def test_the_figure_draws_the_mean_in_a_band_and_a_single_matrix_without():
+    axes = build(spec(), on_matrices() + curve("lista_tied", "lista", "threshold", True, [-3.0, -4.0])).axes[
+        0
+    ]
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.get_lines()}
+    assert lines["LAMP-BG, tied"].tolist() == pytest.approx([-5, statistics.fmean([-9, -9.5, -11])])
+    (band,) = axes.collections
+    edge = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    low, high = edge.min(), edge.max()
+    assert high == pytest.approx(-5 + 1 / math.sqrt(3))
+    assert low == pytest.approx(np.mean([-9, -9.5, -11]) - statistics.stdev([-9, -9.5, -11]) / math.sqrt(3))
+
+
+def test_the_record_averages_counts_and_tells_what_is_missing():
+    rows = [
+        row
+        for seed, of in VALUES.items()
+        for row in rows_of("lamp_tied_bg", "lamp", "bg", True, of[: 2 - (seed == 2)], seed=seed,
+                           instance="seeded" if seed else "authors2017", rescued=int(seed == 1))
+    ]  # fmt: skip
+    curves = [recorded("lamp_tied_bg", 2, seed=seed) for seed in VALUES]
+    assert missing(curves, rows) == ["lamp_tied_bg (seed 2): layer 2"]
+    text = readme(experiment(*curves), rows, {"lamp_tied_bg": {}})
+    assert "Mean over 3 matrices (the first, and those of the seeds 1, 2)" in text
+    assert "`lamp_tied_bg` (seed 1): training was rescued" in text
+    assert "`lamp_tied_bg`: training was rescued" not in text
+    nmse, cost = text.split("## What it took")
+    assert cells(nmse, "`lamp_tied_bg`")[0] == "-5.00"
+    assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]
+
+
+def test_from_the_command_to_a_verdict_per_matrix(tmp_path, monkeypatch):
+    """Untrained curves, so that nothing has to be learned: a table, its spread, a drawing, and a verdict."""
+    monkeypatch.chdir(tmp_path)
+    quick = load_experiment(TOY)
+    assert run.train(quick, lambda event: None) == []
+    files, lacking = run.plot(quick)
+    assert (lacking, [path.name for path in files]) == ([], ["curves.csv", "seeds.csv", "quick.svg"])
+    rows = read_table(files[0])
+    assert len({row["nmse_db"] for row in rows if row["layer"] == 2}) == 3
+    Path("outputs/figures/quick/claims.yaml").write_text(
+        yaml.safe_dump([{
+            "id": "mine", "statement": "x", "source": "x", "paper": "x",
+            "criterion": {"value": "amp_l1", "layers": 2, "at_most": 100},
+        }])
+    )  # fmt: skip
+    (verdict,) = verify(Path("outputs/figures"))
+    assert list(verdict.seeds) == [("seeded", 4), ("seeded", 5), ("seeded", 6)]
+    assert verdict.note.startswith("holds on 3 of 3 matrices: ")

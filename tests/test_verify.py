@@ -1,0 +1,228 @@
+"""`onsager verify`: what it prints, its exit codes, its haste, and mistakes in claims files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+import yaml
+
+from onsager_cli.claims import judge, load
+from onsager_cli.cli import main
+from onsager_cli.completion import candidates
+from onsager_cli.record import write_index
+from onsager_cli.recorded import Record
+from onsager_cli.tables import write_table
+from onsager_cli.verify import as_markdown
+
+ROOT = Path(__file__).parents[1]
+CLAIM = {
+    "id": "mine",
+    "statement": "A falls",
+    "source": "nowhere",
+    "paper": "-3 dB",
+    "criterion": {"value": "a", "layers": 2, "at_most": -3},
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONSAGER_DEBUG", raising=False)
+    return tmp_path
+
+
+def own(*claims: object, value: float | None = -4.0, folder: str = "experiments") -> None:
+    """An experiment of one's own: its claims, and a table with `value` at layer 2."""
+    Path(folder, "mine").mkdir(parents=True, exist_ok=True)
+    Path(folder, "mine", "claims.yaml").write_text(yaml.safe_dump(list(claims)))
+    write_table(
+        Path(folder, "mine", "curves.csv"),
+        [{"curve": "a", "layer": t, "nmse_db": value} for t in ((1, 2) if value is not None else ())],
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "verdict", "code", "note"),
+    [
+        (-4.0, None, "holds", 0, None),
+        (-2.0, None, "fails", 1, None),
+        (-2.0, "the limit is higher", "fails, known", 0, "mine: known failure: the limit is higher"),
+        (-4.0, "the limit is higher", "holds", 0, "mine: is declared a known failure, but holds: take"),
+        (None, None, "not run", 0, "mine: mine: a is not recorded"),
+    ],
+)
+def test_verdicts_and_exit_codes(value, reason, verdict, code, note, capsys):
+    own({**CLAIM, **({"known_failure": reason} if reason else {})}, value=value)
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("curves:\n  a: network=lamp\n")
+    assert main(["verify"]) == code
+    header, line, *rest = capsys.readouterr().out.splitlines()
+    assert header.split() == ["claim", "verdict", "measured", "margin", "paper", "statement"]
+    measured = [f"{value:.2f} dB at 2", f"{-3 - value:+.3g}"] if value is not None else []
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+    assert cells == ["mine", verdict, *measured, "-3 dB", "A falls"]
+    assert bool(note) == (len(rest) > 2)
+    assert note is None or rest[1].startswith(note)
+
+
+def test_the_record_of_this_repository_is_judged_within_a_second_without_heavy_imports():
+    heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf")
+    result = subprocess.run(
+        [sys.executable, "-c",
+         "import sys, time; start = time.perf_counter(); from onsager_cli.cli import main; code = main(['verify']); "
+         f"print([m for m in {heavy!r} if m in sys.modules], time.perf_counter() - start); sys.exit(code > 1)"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    modules, seconds = result.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert modules == "[]"
+    assert float(seconds) < 1
+    claims = load([ROOT / "experiments"])
+    assert result.stdout.splitlines()[-2].startswith(f"{len(claims)} claims: ")
+    assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {
+        c.id for c in claims
+    }
+
+
+def test_the_published_verdicts_are_those_of_the_tables():
+    """After a merge of tables: onsager verify --markdown > experiments/CLAIMS.md."""
+    record = Record(ROOT / "experiments")
+    verdicts = [judge(claim, record) for claim in load([ROOT / "experiments"])]
+    text = (ROOT / "experiments" / "CLAIMS.md").read_text()
+    assert text == as_markdown(verdicts).replace(f"{ROOT}/", "") + "\n"
+
+
+def test_the_gallery_of_a_record_shows_its_claims():
+    own(CLAIM)
+    Path("experiments/mine/README.md").write_text("# Mine\n\nA caption.\n")
+    assert "[Every claim judged](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
+    assert "| mine | nowhere | A falls |" in Path("experiments/CLAIMS.md").read_text()
+
+
+def test_json_tells_everything(capsys):
+    own({**CLAIM, "criterion": [CLAIM["criterion"], {"first": "a", "reaches": -9, "at_most": 3}]})
+    assert main(["verify", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["summary"] == {"holds": 0, "fails": 1, "not run": 0, "known failures": 0}
+    (claim,) = report["claims"]
+    assert (claim["verdict"], claim["paper"], claim["measured"]) == (
+        "fails",
+        "-3 dB",
+        "-4.00 dB, more than 2",
+    )
+    first, second = claim["checks"]
+    assert (first["low"], first["high"], first["at"], first["margin"]) == (-4, -4, 2, 1)
+    assert (second["low"], second["high"], second["holds"]) == (3, None, False)
+
+
+def test_markdown_is_one_table(capsys):
+    own({**CLAIM, "statement": "A | B", "known_failure": "the limit is higher"}, value=-2.0)
+    assert main(["verify", "--markdown"]) == 0
+    summary, blank, *table = capsys.readouterr().out.splitlines()
+    assert (summary, blank) == ("1 claim: 0 hold, 1 fail (1 of them known failures), 0 not run.", "")
+    assert table[2] == (
+        "| mine | nowhere | A \\| B | -3 dB | -2.00 dB at 2 | -1 | **fails, known** (known failure: the limit is higher) |"
+    )
+
+
+def test_a_name_narrows_to_a_claim_or_to_what_reads_an_experiment(capsys):
+    synthetic.write(Path("tables"))
+    Path("experiments").symlink_to(ROOT / "experiments")
+
+    def ids(*names: str) -> list[str]:
+        assert main(["verify", "--folder", "tables", "--json", *names]) == 0
+        return [claim["id"] for claim in json.loads(capsys.readouterr().out)["claims"]]
+
+    assert ids("14-oracle") == ["14-oracle"]
+    assert ids("fig8") == [
+        "8-order", "8-layers", "8-lista35", "8-untied", "8-factor10", "9-untied", "9-relative",
+    ]  # fmt: skip
+    assert ids("table1", "16-shrink") == ["16-shrink", "table1"]
+    assert len(ids()) == len(load([ROOT / "experiments"]))
+
+
+def test_another_folder_brings_its_tables_and_may_bring_its_claims(capsys):
+    own(CLAIM, value=-2.0)
+    own({**CLAIM, "paper": "other"}, value=-4.0, folder="outputs/figures")
+    assert main(["verify", "--folder", "outputs/figures"]) == 0
+    assert "other" in capsys.readouterr().out
+    Path("outputs/figures/mine/claims.yaml").unlink()
+    assert main(["verify", "--folder", "outputs/figures"]) == 0
+    assert "-3 dB" in capsys.readouterr().out
+
+
+def test_the_vocabulary_is_told(capsys):
+    assert main(["verify", "--vocabulary"]) == 0
+    assert "known_failure" in (text := capsys.readouterr().out)
+    assert "| `difference` |" in text
+
+
+def test_completion_offers_claims_and_options():
+    own(CLAIM)
+    assert candidates("onsager verify ") == ["mine"]
+    assert "--markdown" in candidates("onsager verify --")
+
+
+MISTAKES = {
+    "no list": ("id: mine\n", ["experiments/mine/claims.yaml", "must be a list of claims"]),
+    "yaml": ("- id: [\n", ["experiments/mine/claims.yaml, line 2"]),
+    "unknown key": (yaml.safe_dump([{**CLAIM, "papre": "x"}]), ["claim mine", "unknown key 'papre'", "did you mean paper?"]),
+    "missing key": (yaml.safe_dump([{"id": "mine"}]), ["claim mine", "statement is missing"]),
+    "text": (yaml.safe_dump([{**CLAIM, "source": ["a"]}]), ["claim mine: source must be a text", "['a']"]),
+    "metric": (yaml.safe_dump([{**CLAIM, "metric": "nmse"}]), ["metric must be nmse_db", "'nmse'"]),
+    "twice": (yaml.safe_dump([CLAIM, CLAIM]), ["claim mine is in experiments/mine/claims.yaml already"]),
+    "verb": (
+        yaml.safe_dump([{**CLAIM, "criterion": {"valeu": "a", "at_most": 1}}]),
+        ["experiments/mine/claims.yaml, claim mine", "'valeu'", "did you mean value?"],
+    ),
+    "curve": (
+        yaml.safe_dump([{**CLAIM, "criterion": {"value": "fig8/lista_teid", "at_most": 1}}]),
+        ["claim mine", "fig8 has no curve 'lista_teid'", "did you mean lista_tied?"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_in_a_claims_file(name, capsys):
+    text, fragments = MISTAKES[name]
+    own()
+    Path("experiments/mine/claims.yaml").write_text(text)
+    assert main(["verify"]) == 2
+    out, line = capsys.readouterr()
+    assert out == ""
+    assert len(line.splitlines()) == 1
+    for fragment in fragments:
+        assert fragment in line
+
+
+@pytest.mark.parametrize(
+    ("command", "fragment"),
+    [
+        ("verify --folder nowhere", "no folder 'nowhere'"),
+        ("verify miner", "no claim and no experiment 'miner' (did you mean mine?)"),
+        ("verify --json --markdown", "not allowed with"),
+        ("verify --jsn", "--jsn"),
+    ],
+)
+def test_mistake_on_the_command_line(command, fragment, capsys):
+    own(CLAIM)
+    assert main(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert fragment in line
+
+
+def test_a_curve_of_an_experiment_that_another_one_builds_on_is_known(capsys):
+    own({**CLAIM, "criterion": {"value": "lista_tied", "layers": 2, "at_most": -3}}, value=None)
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("defaults: [fig8, _self_]\ncurves:\n  a: network=lamp\n")
+    assert main(["verify"]) == 0
+    assert "mine: lista_tied is not recorded" in capsys.readouterr().out
+
+
+def test_no_claims_at_all(capsys):
+    Path("experiments").mkdir()
+    assert main(["verify"]) == 2
+    assert "there is no claim: no experiments/*/claims.yaml" in capsys.readouterr().err
