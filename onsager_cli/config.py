@@ -139,6 +139,7 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
     figure = _figure(config.get("figure"), name, slugs)
+    _check_kind(figure, curves)
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
     )
@@ -313,6 +314,21 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
         if limits is not None and limits[0] >= limits[1]:
             raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
     return figure
+
+
+def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
+    """Raises UserError for a curve that its kind of figure has nothing to say of."""
+    for curve in curves:
+        settings = curve.settings
+        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
+        if figure.kind == "params" and (kind, settings.shrinkage.family, trained) != ("lvamp", "bg", True):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg"
+            )
+        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
+            )
 
 
 def slug_of(settings: Settings) -> str:

@@ -4,9 +4,9 @@
 |--------------------------|----------------------------------------------------------------|--------|
 | phi, log_odds_zero       | θ_t of the shrinkage, eq (40)                                  | linear |
 | noise_variance           | σ_w² of the linear stage, for columns of U of length 1         | linear |
-| linear_map_db            | ‖L - L*‖_F² / ‖L*‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
-| linear_output_db         | E‖r - r*‖² / E‖r* - x‖² for the same r̃ and y                    | dB     |
-| shrinkage_curve_db       | E‖η(r) - η*(r)‖² / E‖η*(r) - x‖² for the same r                 | dB     |
+| linear_map_db            | ‖L - L⋆‖_F² / ‖L⋆‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
+| linear_output_db         | E‖r - r⋆‖² / E‖r⋆ - x‖² for the same r̃ and y                    | dB     |
+| shrinkage_curve_db       | E‖η(r) - η⋆(r)‖² / E‖η⋆(r) - x‖² for the same r                 | dB     |
 | matrix_db                | ‖U diag(s) Vᵀ - A‖_F² / ‖A‖_F², for columns of U of length 1    | dB     |
 | subspace_db              | the part of V's span outside A's row space, as a share         | dB     |
 | tied_vs_untied_…         | θ_t, σ_w² and L of an untied network against the tied one      | ratio  |
@@ -198,7 +198,7 @@ def against_tied(layers: Sequence[Layer], tied: Sequence[Layer], star: Prescribe
 def theta_flat_range(star: Prescribed, r: np.ndarray, sigma: np.ndarray, step: float = 1e-4) -> list[float]:
     """The relative change of each component of θ that costs COST_DB, the other one at its best.
 
-    To second order the excess error of θ* + δ is δᵀ H δ, H = E ∇η ∇ηᵀ.
+    To second order the excess error of θ⋆ + δ is δᵀ H δ, H = E ∇η ∇ηᵀ.
     """
     best = eta(r, sigma, star.best.theta)
     slopes = [

@@ -41,7 +41,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     problems: dict[Any, Problem] = {}
     for curve in experiment.curves:
         folder, settings = folder_of(curve), curve.settings
-        below = [row for row in folder.points() if row["nmse_db"] < LEVEL_DB]
+        below = [row for row in folder.points() if row["layer"] and row["nmse_db"] < LEVEL_DB]
         if not below:
             continue
         row = below[0]
