@@ -148,6 +148,7 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     figure = _figure(config.get("figure"), name, slugs)
     if top.seeds is not None and figure.kind != "curves":
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
+    _check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
@@ -340,6 +341,21 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
         if limits is not None and limits[0] >= limits[1]:
             raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
     return figure
+
+
+def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
+    """Raises UserError for a curve that its kind of figure has nothing to say of."""
+    for curve in curves:
+        settings = curve.settings
+        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
+        if figure.kind == "params" and (kind, settings.shrinkage.family, trained) != ("lvamp", "bg", True):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg"
+            )
+        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
+            )
 
 
 def slug_of(settings: Settings) -> str:
