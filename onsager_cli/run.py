@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-NUMERICS = 1  # raise it with every change that moves a trained number: stored curves are then trained anew
+NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
 """Version of the numerics; part of every curve's identity."""
 
 
