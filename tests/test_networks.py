@@ -13,13 +13,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
+from onsager_cli.networks import lamp as lamp_module
+from onsager_cli.networks import lista as lista_module
 from onsager_cli.networks.lamp import Lamp, rms
 from onsager_cli.networks.lista import Lista
+from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import Problem
+from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.shrinkage import FAMILIES
 from onsager_cli.training.curve import flatten, unflatten
-from onsager_cli.training.fit import limit_outliers
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
@@ -187,8 +190,8 @@ class TestTrained:
         assert not shallow[3:].any()
 
 
-def plain_loss(net, problem, params, x, y, depth):
-    """Σ‖x̂_T - x‖², unrolled in Python: what autodiff differentiates without help."""
+def plain_loss(net, problem, params, x, y, weights, depth):
+    """Σ w ‖x̂_T - x‖², unrolled in Python: what autodiff differentiates without help."""
     context = net.prepare(problem, params, y)
     state, inputs = net.first(problem, net.layer(params, 0), y, context)
     for t in range(depth):
@@ -197,14 +200,15 @@ def plain_loss(net, problem, params, x, y, depth):
             inputs = net.linear(problem, p, state, y, context)
         x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
         state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-    return jnp.sum(jnp.square(x_hat - x))
+    return jnp.sum(weights * jnp.square(x_hat - x))
 
 
-@partial(jax.jit, static_argnums=0)
-def by_layers(net, problem, params, x, y, depth, first_learned, buffers):
-    return loss_and_gradient(
-        net, problem, params, x, y, depth, first_learned, buffers, lambda cotangents: cotangents
-    )
+by_layers = jax.jit(loss_and_gradient, static_argnums=0)
+
+
+def some_weights(samples: int):
+    """One weight per sample, from 0.5 to 2."""
+    return jnp.asarray(np.random.default_rng(5).uniform(0.5, 2, samples))
 
 
 ROOM = 6  # layers that the parameters have room for; the depths below are numbers to one compiled program
@@ -215,11 +219,13 @@ class TestGradient:
     def test_is_that_of_autodiff(self, x64, toy, name):
         net, problem = NETWORKS[name], problem_of(toy)
         params = randomized(net, problem, ROOM)
-        buffers = scratch(net, problem, params, toy.L)
+        buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
         for depth in (1, 2, 5):
-            loss, gradient, buffers = by_layers(net, problem, params, *problem.test, depth, 0, buffers)
+            loss, gradient, buffers = by_layers(
+                net, problem, params, *problem.test, weights, depth, 0, buffers
+            )
             plain = jax.value_and_grad(plain_loss, argnums=2)
-            expected_loss, expected = plain(net, problem, params, *problem.test, depth)
+            expected_loss, expected = plain(net, problem, params, *problem.test, weights, depth)
             assert float(loss) == pytest.approx(float(expected_loss), rel=1e-12)
             assert gradient.keys() == expected.keys()
             for leaf, value in expected.items():
@@ -232,10 +238,12 @@ class TestGradient:
         """Stopping the backward pass at a layer changes nothing from that layer on."""
         net, problem, depth = NETWORKS[name], problem_of(toy), 5
         params = randomized(net, problem, ROOM)
-        buffers = scratch(net, problem, params, toy.L)
-        loss, whole, buffers = by_layers(net, problem, params, *problem.test, depth, 0, buffers)
+        buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
+        loss, whole, buffers = by_layers(net, problem, params, *problem.test, weights, depth, 0, buffers)
         for first in range(1, depth):
-            same, part, buffers = by_layers(net, problem, params, *problem.test, depth, first, buffers)
+            same, part, buffers = by_layers(
+                net, problem, params, *problem.test, weights, depth, first, buffers
+            )
             assert same == loss
             for leaf in net.layered:
                 np.testing.assert_allclose(part[leaf][first:], whole[leaf][first:], rtol=1e-12, atol=0)
@@ -245,7 +253,10 @@ class TestGradient:
         params = randomized(net, problem, ROOM)
         clean = scratch(net, problem, params, toy.L)
         dirty = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), clean)
-        one, other = (by_layers(net, problem, params, *problem.test, 4, 0, b)[1] for b in (clean, dirty))
+        weights = some_weights(toy.L)
+        one, other = (
+            by_layers(net, problem, params, *problem.test, weights, 4, 0, b)[1] for b in (clean, dirty)
+        )
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
     @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -255,9 +266,11 @@ class TestGradient:
         params = net.start(problem, ROOM)
         y = problem.test[1].at[:, ::2].set(0)
         x = problem.test[0].at[:, ::2].set(0)
-        buffers = scratch(net, problem, params, toy.L)
+        buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
         for first_learned in (0, 2):
-            loss, gradient, buffers = by_layers(net, problem, params, x, y, 3, first_learned, buffers)
+            loss, gradient, buffers = by_layers(
+                net, problem, params, x, y, weights, 3, first_learned, buffers
+            )
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient)))
 
     def test_rms_where_there_is_nothing(self):
@@ -266,32 +279,46 @@ class TestGradient:
         assert not gradient.any()
 
 
-class TestLimit:
-    """Per-sample clipping of the backward signals."""
+class TestCoordinates:
+    """The coordinates in which the optimizer works, beside the entries of the matrices."""
 
-    def cotangents(self):
-        rng = np.random.default_rng(2)
-        norms = np.array([1, 1, 2, 1, 100, 0, 1, 3], np.float32)
-        direction = rng.normal(size=(6, 8))
-        direction /= np.linalg.norm(direction, axis=0)
-        value = jnp.asarray(norms * direction, jnp.float32)
-        return norms, value, (value[:4], (value[4:], None))
+    @pytest.mark.parametrize("name", ["lamp_tied_bg", "lamp_untied_bg", "lista_tied", "lista_untied"])
+    def test_the_gradient_there_is_that_of_autodiff(self, x64, toy, name):
+        """`to_descent` is the transpose of `from_descent`, up to the rates that the latter puts on the spectrum."""
+        net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
+        params = randomized(net, problem, ROOM)
+        ones = {leaf: jnp.ones(()) for leaf in params}
+        coordinates = net.to_descent(problem, params, ones)
+        rng = np.random.default_rng(0)
+        direction = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in coordinates.items()}
+        gradient = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in params.items()}
+        rate = (lista_module if name.startswith("lista") else lamp_module).SPECTRAL_RATE
+        there, here = net.to_descent(problem, gradient, ones), net.from_descent(problem, direction)
+        inner = sum(float(jnp.vdot(here[leaf], gradient[leaf])) for leaf in gradient)
+        expected = sum(
+            (1.0 if leaf in params else rate) * float(jnp.vdot(direction[leaf], there[leaf]))
+            for leaf in there
+        )
+        assert inner == pytest.approx(expected, rel=1e-10)
 
-    def test_off(self):
-        _, _, tree = self.cotangents()
-        assert limit_outliers(None)(tree) is tree
+    @pytest.mark.parametrize("name", ["lamp_untied_bg", "lista_untied"])
+    def test_frozen_leaves_stay(self, x64, toy, name):
+        """With everything masked but the last layer's own leaves, no other leaf gets a step."""
+        net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
+        params = randomized(net, problem, ROOM)
+        masks = jax.tree.map(jnp.float64, net.learnable(params, ROOM - 1, ROOM - 1, shared=False))
+        steps = net.from_descent(problem, net.to_descent(problem, params, masks))
+        for leaf, step in steps.items():
+            still = step[:-1] if leaf in net.layered else step
+            np.testing.assert_allclose(still, np.zeros_like(still), atol=1e-12)
+            assert leaf not in net.layered or np.any(np.asarray(step[-1]) != 0)
 
-    def test_outliers_are_cut_at_a_multiple_of_the_median_and_keep_their_direction(self):
-        norms, value, tree = self.cotangents()
-        first, (second, _) = limit_outliers(5.0)(tree)
-        limited = np.concatenate([first, second])
-        assert np.linalg.norm(limited, axis=0) == pytest.approx(np.minimum(norms, 5), rel=1e-5)
-        np.testing.assert_allclose(limited[:, 4], value[:, 4] / 20, rtol=1e-5)
-        np.testing.assert_array_equal(limited[:, :4], value[:, :4])
-
-    def test_nothing_to_limit(self):
-        zeros = jnp.zeros((3, 4))
-        np.testing.assert_array_equal(limit_outliers(2.0)(zeros), zeros)
+    def test_a_spectrum_is_that_of_numpy(self, x64):
+        rng = np.random.default_rng(1)
+        A = rng.normal(size=(4, 6)) + 1j * rng.normal(size=(4, 6))
+        U, s, Vh = np.linalg.svd(A, full_matrices=False)
+        np.testing.assert_allclose(spectrum(A.conj().T, Vh.conj().T, U), s, rtol=1e-12)
+        np.testing.assert_allclose(of_spectrum(jnp.asarray(s), Vh.conj().T, U), A.conj().T, atol=1e-12)
 
 
 class TestParameters:

@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
-from scipy.stats import binomtest, kstest, norm
+from scipy.stats import binom, binomtest, kstest, norm
 
 from onsager_cli.config import load_experiment
 from onsager_cli.errors import UserError
@@ -193,6 +193,37 @@ class TestDraw:
         assert (x.dtype, y.dtype) == (jnp.float32, jnp.float32)
         assert np.isfinite(x).all()
         assert np.isfinite(y).all()
+
+
+class TestEmphasis:
+    """Hard samples drawn more often, with the weights that make up for it."""
+
+    def test_none_is_the_law_itself(self):
+        problem = problem_with(0.1, 1e-3)
+        x, y, weights = problem.emphasized(jax.random.key(2), 500, 1.0)
+        plain = problem.sample(jax.random.key(2), 500)
+        np.testing.assert_array_equal(x, plain[0])
+        np.testing.assert_array_equal(y, plain[1])
+        np.testing.assert_array_equal(weights, np.ones(500))
+
+    @pytest.mark.parametrize(("gamma", "emphasis"), [(0.1, 1.2), (0.1, 0.9), (0.5, 1.1)])
+    def test_weighted_means_are_those_of_the_law(self, gamma, emphasis):
+        """Σ w f(x) / L estimates E f(x) of the law without emphasis, within five standard errors."""
+        problem, L = problem_with(gamma, 1e-3), 200_000
+        x, _, weights = (
+            np.asarray(a, np.float64) for a in problem.emphasized(jax.random.key(3), L, emphasis)
+        )
+        odds = gamma * emphasis / (1 - gamma)
+        active = np.sum(x != 0, axis=0)
+        assert active.mean() == pytest.approx(40 * odds / (1 + odds), rel=0.01)
+        moments = ((1.0, 1.0), (active, 40 * gamma), (active == 5, binom.pmf(5, 40, gamma)))
+        for value, expected in (*moments, (np.sum(x**2, axis=0), 40 * gamma)):
+            terms = weights * value
+            assert abs(terms.mean() - expected) < 5 * terms.std() / np.sqrt(L) + 1e-6
+
+    def test_a_law_that_offers_none(self):
+        problem = dataclasses.replace(problem_with(0.1, 1e-3), draw=lambda problem, key, batch: problem.test)
+        assert problem.emphasized(jax.random.key(0), 7, 1.5)[2].tolist() == [1.0] * 7
 
 
 def problem_with(gamma: float, noise_variance: float) -> Problem:

@@ -28,7 +28,9 @@ class Problem:
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
     source: Array | None = None
-    singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A; only training asks for them
+    singular_vectors: tuple[Array, Array] | None = (
+        None  # U (M, R), V (N, R) of A; only training asks for them
+    )
 
     @property
     def behind(self) -> "Problem":
