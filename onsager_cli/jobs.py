@@ -13,7 +13,7 @@ from onsager_cli import compose as composition
 from onsager_cli.checks import one_of
 from onsager_cli.config import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.files import writing
+from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -175,12 +175,13 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
 
 def prepare_output(folder: Path) -> None:
     """Makes the output folder. Raises UserError if it cannot be made or written to."""
-    probe = folder / f".writable-{os.getpid()}"
+    probe = temporary_name(folder / "writable")
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
             probe.unlink()
+            remove_leftovers(folder)
     except UserError as error:
         raise UserError(f"output: {error}") from error
 

@@ -1,8 +1,9 @@
 """Train one curve into its folder: resume, stages, points, and the network at the end."""
 
 import dataclasses
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,19 +13,24 @@ import yaml
 
 from onsager_cli import bounds, classical
 from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
-from onsager_cli.environment import environment
+from onsager_cli.environment import environment, version_changes
+from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
-from onsager_cli.results import CurveFolder
+from onsager_cli.results import CurveFolder, check_shapes
+from onsager_cli.training import checkpoint
+from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
-from onsager_cli.training.train import Progress, Report, run_plan
+from onsager_cli.training.resources import out_of_memory_said
+from onsager_cli.training.train import DivergedError, Report, run_plan
 
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
+DIVERGED = "diverged"  # the best weights of a stage that was given up
 
 
 def depth_name(depth: int) -> str:
@@ -41,6 +47,10 @@ class CurveTrainer:
         self.depth = self.settings.network.depth or 1
         self._report = report
         self.stages: list[Stage] = [] if self.oracle else self._plan()
+        self.look()
+
+    def look(self) -> None:
+        """Sees what is stored: another process may have trained in the meantime."""
         self.done = self._finished_stages()
 
     @property
@@ -61,10 +71,14 @@ class CurveTrainer:
     def complete(self) -> bool:
         """Whether every layer asked for has its point; an untrained curve may have settled before."""
         if self.untrained:
-            note = self.folder.read_json(ITERATIONS)
-            return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.oracle else set(range(1, self.depth + 1))
-        return wanted <= {row["layer"] for row in self.folder.points()}
+            note = self.folder.read_json(ITERATIONS) or {}
+            made, limit = note.get("iterations"), note.get("limit")
+            return isinstance(made, int) and isinstance(limit, int) and (made < limit or self.depth <= limit)
+        layers = {row["layer"] for row in self.folder.points()}
+        if self.oracle:
+            return None in layers
+        stored = set(self.folder.saved())
+        return all(t in layers and depth_name(t) in stored for t in range(1, self.depth + 1))
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Sends an event to whoever watches, and to the folder's log."""
@@ -73,23 +87,60 @@ class CurveTrainer:
         self.folder.log({**event, "time": time.time()})
 
     def train(self, index: int, of: int, folder_of: Callable[[Curve], CurveFolder]) -> None:
-        """Trains what is missing. `folder_of` finds the tied network that Algorithm 3 compares with."""
-        if self.complete:
-            self._report({"event": "curve_done", "curve": self.curve.slug, "seconds": 0.0, "shared": True})
-            return
-        resumed = self.stages[self.done - 1].name if self.done else None
+        """Trains what is missing. `folder_of` finds the tied network that Algorithm 3 compares with.
+
+        Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
+        """
         self.folder.write_config(yaml.safe_dump(dataclasses.asdict(self.settings), sort_keys=False))
-        self.report({"event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": resumed})
-        self.folder.write_json("made", {**environment(), "device": jax.devices()[0].device_kind})
+        self.report(
+            {
+                "event": "curve",
+                "index": index,
+                "of": of,
+                "work": self.work,
+                "resumed_from": self._resumed_from(),
+            }
+        )
         started = time.monotonic()
-        problem = build_problem(self.settings.problem, self.settings.seed)
-        if self.oracle:
-            self._oracle(problem)
-        elif self.stages:
-            self._train(problem, folder_of)
-        else:
-            self._untrained(problem)
+        with out_of_memory_said(self.curve):
+            problem = build_problem(self.settings.problem, self.settings.seed)
+            self._note_environment(problem)
+            if self.oracle:
+                self._oracle(problem)
+            elif self.stages:
+                self._train(problem, folder_of)
+            else:
+                self._untrained(problem)
         self.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
+
+    def _resumed_from(self) -> str | None:
+        """Where a stopped training goes on, in words."""
+        if self.done < len(self.stages) and (found := checkpoint.stored(self.folder, self.done)) is not None:
+            return f"step {found[2]['step']} of {self.stages[self.done].name}"
+        return self.stages[self.done - 1].name if self.done else None
+
+    def _note_environment(self, problem: Problem) -> None:
+        """Notes with what the curve is made, and says what has changed since it was begun."""
+        A = np.ascontiguousarray(problem.A)
+        now = {
+            **environment(),
+            "device": jax.devices()[0].device_kind,
+            "matrix": hashlib.sha256(A).hexdigest(),
+        }
+        before = self.folder.read_json("made")
+        if before is not None:
+            changes = [text] if (text := version_changes(before)) else []
+            if before.get("device", now["device"]) != now["device"]:
+                changes.append(f"{before['device']} (here {now['device']})")
+            if before.get("matrix", now["matrix"]) != now["matrix"]:
+                changes.append("a matrix that was computed with other roundings")
+            if changes:
+                self.report({
+                    "event": "warning",
+                    "message": f"was begun with {'; '.join(changes)}; it goes on, and its last digits depend on that",
+                })  # fmt: skip
+            now["begun_with"] = before.get("begun_with", before) if changes else before.get("begun_with")
+        self.folder.write_json("made", {key: value for key, value in now.items() if value is not None})
 
     # -- the three kinds of curve
 
@@ -121,12 +172,11 @@ class CurveTrainer:
     def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
         net = self._network()
         engine = engine_of(self.settings, net, self.stages[0].check_every)
-        params, spent, progress = net.start(problem, self.depth), 0.0, Progress()
+        params, progress = net.start(problem, self.depth), Progress()
         if self.done:
             arrays, meta = self._state_after(self.done - 1)
-            params = net.fill(params, unflatten(net, arrays))
-            spent, progress = meta["seconds"], Progress(meta["steps"], meta["rescues"])
-        started = time.monotonic() - spent
+            params = self._filled(net, params, arrays, self.stages[self.done - 1].depth)
+            progress = Progress(meta["steps"], meta["rescues"], meta["seconds"])
         seed_key = jax.random.key(self.settings.seed)
         stages = run_plan(
             engine,
@@ -138,9 +188,21 @@ class CurveTrainer:
             self._tied(problem, folder_of),
             self.report,
             progress,
+            lambda number: Checkpoint(self.folder, number, progress),
         )
+        try:
+            self._follow(stages, engine, problem, progress)
+        except DivergedError as error:
+            path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
+            raise DivergedError(
+                f"{self.curve.slug}: {error}; the best weights are in {path}", error.best, error.depth
+            ) from error
+
+    def _follow(self, stages: Iterator, engine: Engine, problem: Problem, progress: Progress) -> None:
+        """Stores what each stage of `run_plan` ends with, and the point where it closes a depth."""
+        net = engine.net
         for number, stage, params, best_db in stages:
-            seconds = time.monotonic() - started
+            seconds = progress.seconds
             if stage.closes:
                 errors, powers = engine.errors(problem, params, *problem.test, stage.depth)
                 errors = np.asarray(errors)
@@ -155,6 +217,7 @@ class CurveTrainer:
             self.folder.save(
                 depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state
             )
+            checkpoint.clear(self.folder)
             if stage is self.stages[-1]:
                 self.folder.delete(RESUME)
                 self._save_network(problem, net, params)
@@ -195,28 +258,38 @@ class CurveTrainer:
         self.folder.save("network", arrays, {"depth": depth, "curve": self.curve.slug})
 
     def _finished_stages(self) -> int:
-        """How many stages of the plan are done: one more than the number that the newest whole state carries.
+        """How many stages of the plan are done.
 
-        A depth without its point was stopped between the two; its last stage runs again.
+        A depth counts if its point, its network and those of the depths before it are there and whole; a depth
+        without its point was stopped between the two, and its last stage runs again.
         """
         if self.complete:
             return len(self.stages)
-        layers = sorted((row["layer"] for row in self.folder.points() if row["layer"]), reverse=True)
-        resumed = self._stage_number(RESUME)
-        newest = next((number for t in layers if (number := self._stage_number(depth_name(t)))), 0)
-        return min(max(resumed, newest), len(self.stages))
+        layers, done, t = {row["layer"] for row in self.folder.points()}, 0, 1
+        while t in layers and (finished := self._stages_until(depth_name(t))):
+            done, t = finished, t + 1
+        resumed = min(self._stages_until(RESUME), len(self.stages))
+        return resumed if resumed > done and self.stages[resumed - 1].depth == t else done
 
-    def _stage_number(self, name: str) -> int:
+    def _stages_until(self, name: str) -> int:
+        """How many stages led to the saved state of this name; 0 if it is not there or damaged."""
         loaded = self.folder.load(name)
-        return 0 if loaded is None else int(loaded[1]["stage"]) + 1
+        return 0 if loaded is None else int(loaded[1].get("stage", -1)) + 1
 
     def _state_after(self, number: int):
-        names = (RESUME, depth_name(self.stages[number].depth))
-        for name in names:
+        for name in (RESUME, depth_name(self.stages[number].depth)):
             loaded = self.folder.load(name)
-            if loaded is not None and loaded[1]["stage"] == number:
+            if loaded is not None and loaded[1].get("stage") == number:
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
+
+    def _filled(
+        self, net: Network, params: Parameters, arrays: Mapping[str, np.ndarray], depth: int
+    ) -> Parameters:
+        """`params` with the stored ones of `depth` layers. Raises UserError where their shapes do not fit."""
+        expected = {name: array.shape for name, array in flatten(net, params, depth).items()}
+        check_shapes(arrays, expected, self.folder.path)
+        return net.fill(params, unflatten(net, arrays))
 
     def _tied(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
         """A function depth → tied parameters, or None for a network that is tied itself."""
@@ -230,9 +303,11 @@ class CurveTrainer:
         def tied_network(depth: int) -> Parameters:
             loaded = folder.load(depth_name(depth))
             if loaded is None:
-                raise RuntimeError(f"{folder.path}: the tied network of depth {depth} is gone")
-            start = tied_net.start(problem, depth)
-            return tied_net.fill(start, unflatten(tied_net, loaded[0]))
+                raise UserError(
+                    f"{folder.path}: the tied network of depth {depth}, which {self.curve.slug} begins from, is damaged: "
+                    "onsager clean removes it, and the same command then trains it again"
+                )
+            return self._filled(tied_net, tied_net.start(problem, depth), loaded[0], depth)
 
         return tied_network
 
