@@ -60,11 +60,13 @@ def candidates(line: str) -> list[str]:
         if len(words) < 2:
             found: Iterable[str] = [*VERBS, "--help", "--version"] if current[:1] == "-" else VERBS
         elif current.startswith("-"):
-            found = ["--help"]
+            found = ["--help", "--yes"] if words[1] == "clean" else ["--help"]
         elif words[1] in OVERRIDE_VERBS:
             found = _overrides(words[2:], current)
         elif words[1] == "list":
-            found = catalog.SECTIONS
+            found = [*catalog.SECTIONS, "runs"]
+        elif words[1] == "clean":
+            found = ["--yes", "output="]
         elif words[1] == "completion":
             found = SCRIPTS
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli import compose as composition
 from onsager_cli.checks import one_of
 from onsager_cli.config import load_experiment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import UserError, notices_to
 from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
 
@@ -33,7 +33,10 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     prepare_output(experiment.output)
     from onsager_cli import run
 
-    with Progress(live=live) as report:
+    with (
+        Progress(live=live) as report,
+        notices_to(lambda text: report({"event": "warning", "message": text})),
+    ):
         run.train(experiment, report)
     draw(experiment)
 

@@ -10,6 +10,7 @@ numbers) for the program:
         log.jsonl         every event of the training
         network.npz …     plain arrays with dotted names, one file per saved state (arrays.py)
         *.json            notes: how and where it was made
+        .lock             held by the process that trains the curve (locks.py)
 
 Every file but the log is written beside its place, synced and renamed (files.py), so that a reader sees the
 old file or the new one, never half of one. No JAX here.
@@ -28,7 +29,7 @@ import numpy as np
 
 from onsager_cli import locks
 from onsager_cli.arrays import DamagedFileError, check_shapes, pack, read_arrays, unpack
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.files import (
     append_line,
     atomic_write,
@@ -54,7 +55,7 @@ _HASH_DIGITS = 12
 _MAX_JSON = 2**24
 
 
-class StoreWarning(UserWarning):
+class StoreWarning(Notice):
     """Something stored is damaged or does not belong: it is left alone and made again."""
 
 

@@ -15,7 +15,6 @@ from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.environment import version_changes
 from onsager_cli.files import remove_leftovers
 from onsager_cli.locks import holder
-from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store, write_table
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
     that does not suffice.
     """
+    from onsager_cli.record import missing
     from onsager_cli.training.curve import CurveTrainer
     from onsager_cli.training.resources import forecast
 
@@ -151,6 +151,7 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """
     from onsager_cli import figures
     from onsager_cli.errors import UserError
+    from onsager_cli.record import missing
 
     rows = rows_of(experiment)
     lacking = missing(experiment.curves, rows)
@@ -174,4 +175,4 @@ def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     made = {slug: note for slug, note in notes.items() if note is not None}
     folder = Path("experiments") / experiment.name
     files = published.record(experiment, rows, made, folder)
-    return [*files, published.write_index(folder.parent)], missing(experiment.curves, rows)
+    return [*files, published.write_index(folder.parent)], published.missing(experiment.curves, rows)

@@ -18,6 +18,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.guards import GUARDS, guard_counts, often
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.results import CurveFolder, check_shapes
@@ -210,6 +211,7 @@ class CurveTrainer:
                 meta = {"inner_nmse_db": inner, "selection_nmse_db": best_db}
             else:
                 meta = {}
+            meta["guards"] = self._guards(engine, problem, params, stage)
             state = {
                 **meta, "stage": number, "name": stage.name, "depth": stage.depth, "seconds": seconds,
                 "steps": progress.steps, "rescues": progress.rescues,
@@ -227,6 +229,14 @@ class CurveTrainer:
                     stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
                     parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
                 )  # fmt: skip
+
+    def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
+        """How often the network of a stage's end met its guards on the selection set; said where that is not rare."""
+        y = problem.selection[1]
+        counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
+        if frequent := often(counts, stage.depth, y.shape[1]):
+            self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})
+        return dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True))
 
     # -- what is stored
 
