@@ -19,6 +19,7 @@ from onsager_cli.networks.base import Parameters
 from onsager_cli.results import CurveFolder, check_shapes
 
 SECONDS = 50.0  # of work that a kill may cost, with some room to the promised minute for the save itself
+PIECE_SECONDS = 10.0  # of steps between two moments where the state can be saved
 NAMES = ("checkpoint_0", "checkpoint_1")
 
 
@@ -36,6 +37,7 @@ class StageState:
     stale: int = 0  # checks in a row without a better NMSE
     scale: float = 1.0  # of the learning rate, halved by every rescue
     rescues: int = 0
+    finite: bool = True  # every loss since the last look at the selection set
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays under dotted names: `params.B`, `optimizer.inner_states.matrix.inner_state.mu.B`, ..."""
@@ -95,8 +97,9 @@ class Checkpoint:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._folder, self._number, self._progress, self._clock = folder, number, progress, clock
-        self._turn = 0
-        self._saved = self._looked = clock()
+        self._turn, self._step = 0, 0
+        self._saved = self._offered = clock()
+        self.piece = 1  # how many steps may run before the next offer; grows to PIECE_SECONDS of them
 
     def restore(self, state: StageState) -> StageState:
         """The newest whole state of this stage, in the layout of `state`; `state` itself if there is none."""
@@ -105,19 +108,21 @@ class Checkpoint:
             return state
         turn, arrays, meta = found
         self._turn = 1 - turn
-        self._progress.spent = meta["seconds"]
+        self._progress.spent, self._step = meta["seconds"], meta["step"]
         return state.restored(arrays, meta, self._folder.path / f"{NAMES[turn]}.npz")
 
     def offer(self, state: StageState) -> None:
         """Saves the state if the work since the last save, with that up to the next offer, comes near a minute."""
         now = self._clock()
-        due, self._looked = 2 * now - self._looked - self._saved >= SECONDS, now
-        if not due:
+        steps, seconds = state.step - self._step, max(now - self._offered, 1e-9)
+        self.piece = max(1, min(8 * steps, int(steps * PIECE_SECONDS / seconds)))
+        self._step, self._offered = state.step, now
+        if now - self._saved + seconds < SECONDS:
             return
         meta = {**state.numbers(), "stage": self._number, "seconds": self._progress.seconds}
         self._folder.save(NAMES[self._turn], state.arrays(), meta)
         self._turn = 1 - self._turn
-        self._saved = self._looked = self._clock()
+        self._saved = self._offered = self._clock()
 
 
 def stored(folder: CurveFolder, number: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:

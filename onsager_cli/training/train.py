@@ -71,34 +71,26 @@ def fit(
     if checkpoint is not None:
         s = checkpoint.restore(s)
     while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
-        count = min(engine.chunk, stage.steps - s.step)
+        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # where the next look comes
+        count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
         rates = np.float32(s.scale) * stage.rates(s.step, engine.chunk)
         s.params, s.optimizer, buffers, losses = engine.steps(
-            problem,
-            s.params,
-            s.optimizer,
-            buffers,
-            masks,
-            stage.depth,
-            first_learned,
-            s.key,
-            s.step,
-            rates,
-            count,
-        )
-        s.step += count
-        now_db = selection_db(engine, problem, s.params, stage.depth)
-        if not (np.isfinite(now_db) and np.isfinite(float(losses))) or now_db > s.start_db + DIVERGED_DB:
-            _rescue(s, stage, now_db, report)
-            s.optimizer, buffers = engine.begin(problem, s.params)
-        else:
-            s.stale += 1
-            if now_db < s.best_db:
-                s.best_db, s.best_params, s.stale = now_db, copied(s.params), 0
-            report({
-                "event": "eval", "stage": stage.name, "step": s.step, "nmse_db": now_db, "best_db": s.best_db,
-                "seconds": time.monotonic() - started,
-            })  # fmt: skip
+            problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates, count
+        )  # fmt: skip
+        s.step, s.finite = s.step + count, s.finite and bool(np.isfinite(losses))
+        if s.step == end:
+            now_db = selection_db(engine, problem, s.params, stage.depth)
+            if not (s.finite and np.isfinite(now_db)) or now_db > s.start_db + DIVERGED_DB:
+                _rescue(s, stage, now_db, report)
+                s.optimizer, buffers = engine.begin(problem, s.params)
+            else:
+                s.stale += 1
+                if now_db < s.best_db:
+                    s.best_db, s.best_params, s.stale = now_db, copied(s.params), 0
+                report({
+                    "event": "eval", "stage": stage.name, "step": s.step, "nmse_db": now_db, "best_db": s.best_db,
+                    "seconds": time.monotonic() - started,
+                })  # fmt: skip
         if checkpoint is not None:
             checkpoint.offer(s)
     progress.steps += s.step
@@ -115,7 +107,7 @@ def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
             stage.depth,
         )
     s.rescues += 1
-    s.scale /= 2
+    s.scale, s.finite = s.scale / 2, True
     s.params = copied(s.best_params)
     report(
         {
