@@ -78,7 +78,7 @@ def forecast(curves: Iterable[tuple[Curve, float]], output: Path) -> tuple[str, 
         return "", []
     largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
     seconds = sum(item.flops for item in found) / product_rate()
-    memory, free = _memory(), shutil.disk_usage(output).free
+    memory, free = _memory(), _disk_free(output)
     of_memory = f" of {_size(memory)} free" if memory else ""
     line = f"about {duration(seconds)}, {_size(largest.memory)}{of_memory} memory, {_size(disk)} of {_size(free)} free disk"
     if disk > free:
@@ -123,6 +123,12 @@ def out_of_memory_said(curve: Curve) -> Iterator[None]:
 
 def _exhausted(text: str) -> bool:
     return "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+
+
+def _disk_free(folder: Path) -> int:
+    """Bytes free where `folder` is, or will be made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 def _memory() -> int | None:
