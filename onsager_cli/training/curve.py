@@ -131,8 +131,14 @@ class CurveTrainer:
         before = self.folder.read_json("made")
         if before is not None:
             changes = [text] if (text := version_changes(before)) else []
-            if before.get("device", now["device"]) != now["device"]:
-                changes.append(f"{before['device']} (here {now['device']})")
+            device, cores = before.get("device"), (before.get("machine") or {}).get("cores")
+            if device not in (None, now["device"]):
+                changes.append(f"{device} (here {now['device']})")
+            if cores not in (
+                None,
+                now["machine"].get("cores"),
+            ):  # they cut the sums of a matrix product differently
+                changes.append(f"{cores} cores (here {now['machine'].get('cores')})")
             if before.get("matrix", now["matrix"]) != now["matrix"]:
                 changes.append("a matrix that was computed with other roundings")
             if changes:

@@ -20,7 +20,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.progress import duration
 
 FLOAT = 4  # bytes
-PROGRAM = 700 * 2**20  # bytes of JAX, its compiler and the compiled programs
+PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs
 EFFICIENCY = 0.5  # of a training step, against its matrix products alone
 
 
