@@ -116,7 +116,7 @@ VERBS = {
         "train what is missing of a figure or of one curve, then draw it",
         "onsager train [OVERRIDE ...] [--cfg job]",
         "Trains the curves of +experiment=NAME, or one curve if there is no experiment, and draws the figure.\n"
-        "A curve that is stored is not trained again; a stopped one goes on from its last finished stage.\n"
+        "A curve that is stored is not trained again; a stopped one goes on, a minute of work at most being lost.\n"
         "--cfg job prints the composed config and stops.",
         train,
     ),

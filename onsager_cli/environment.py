@@ -40,6 +40,23 @@ def version_changes(made: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {noted[name]} (here {here.get(name)})" for name in changed)
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two notes of how a curve is made, of what moves its last digits.
+
+    A note is `environment()` with "device" and "matrix", a checksum; what one of them lacks does not differ.
+    """
+    found = [text] if (text := version_changes(before)) else []
+    if before.get("device", now["device"]) != now["device"]:
+        found.append(f"{before['device']} (here {now['device']})")
+    machine = before.get("machine")
+    cores, here = machine.get("cores") if isinstance(machine, Mapping) else None, now["machine"].get("cores")
+    if cores not in (None, here):  # they cut the sums of a matrix product in another way
+        found.append(f"{cores} cores (here {here})")
+    if before.get("matrix", now["matrix"]) != now["matrix"]:
+        found.append("a matrix that was computed with other roundings")
+    return found
+
+
 def memory_free() -> int | None:
     """Bytes of memory that this process may still take without swapping; None where the system does not say."""
     lines = [line.split() for line in _text("/proc/meminfo").splitlines()]

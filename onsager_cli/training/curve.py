@@ -13,7 +13,7 @@ import yaml
 
 from onsager_cli import bounds, classical
 from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
-from onsager_cli.environment import environment, version_changes
+from onsager_cli.environment import changes, environment
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
@@ -93,15 +93,9 @@ class CurveTrainer:
         Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
         """
         self.folder.write_config(yaml.safe_dump(dataclasses.asdict(self.settings), sort_keys=False))
-        self.report(
-            {
-                "event": "curve",
-                "index": index,
-                "of": of,
-                "work": self.work,
-                "resumed_from": self._resumed_from(),
-            }
-        )
+        self.report({
+            "event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": self._resumed_from(),
+        })  # fmt: skip
         started = time.monotonic()
         with out_of_memory_said(self.curve):
             problem = build_problem(self.settings.problem, self.settings.seed)
@@ -124,30 +118,18 @@ class CurveTrainer:
         """Notes with what the curve is made, and says what has changed since it was begun."""
         A = np.ascontiguousarray(problem.A)
         now = {
-            **environment(),
-            "device": jax.devices()[0].device_kind,
-            "matrix": hashlib.sha256(A).hexdigest(),
-        }
-        before = self.folder.read_json("made")
-        if before is not None:
-            changes = [text] if (text := version_changes(before)) else []
-            device, cores = before.get("device"), (before.get("machine") or {}).get("cores")
-            if device not in (None, now["device"]):
-                changes.append(f"{device} (here {now['device']})")
-            if cores not in (
-                None,
-                now["machine"].get("cores"),
-            ):  # they cut the sums of a matrix product differently
-                changes.append(f"{cores} cores (here {now['machine'].get('cores')})")
-            if before.get("matrix", now["matrix"]) != now["matrix"]:
-                changes.append("a matrix that was computed with other roundings")
-            if changes:
+            **environment(), "device": jax.devices()[0].device_kind, "matrix": hashlib.sha256(A).hexdigest(),
+        }  # fmt: skip
+        if (before := self.folder.read_json("made")) is not None:
+            changed = changes(before, now)
+            if changed:
                 self.report({
                     "event": "warning",
-                    "message": f"was begun with {'; '.join(changes)}; it goes on, and its last digits depend on that",
+                    "message": f"was begun with {'; '.join(changed)}; it goes on, and its last digits depend on that",
                 })  # fmt: skip
-            now["begun_with"] = before.get("begun_with", before) if changes else before.get("begun_with")
-        self.folder.write_json("made", {key: value for key, value in now.items() if value is not None})
+            if begun := before.get("begun_with", before if changed else None):
+                now["begun_with"] = begun
+        self.folder.write_json("made", now)
 
     # -- the three kinds of curve
 
@@ -184,6 +166,10 @@ class CurveTrainer:
             arrays, meta = self._state_after(self.done - 1)
             params = self._filled(net, params, arrays, self.stages[self.done - 1].depth)
             progress = Progress(meta["steps"], meta["rescues"], meta["seconds"])
+            stage = self.stages[self.done - 1]
+            if stage.closes and stage.depth not in {row["layer"] for row in self.folder.points()}:
+                errors, powers = self._errors(engine, problem, params, stage.depth)
+                self._close(net, problem, params, stage, meta, errors[-1], powers)
         seed_key = jax.random.key(self.settings.seed)
         stages = run_plan(
             engine,
@@ -207,34 +193,51 @@ class CurveTrainer:
 
     def _follow(self, stages: Iterator, engine: Engine, problem: Problem, progress: Progress) -> None:
         """Stores what each stage of `run_plan` ends with, and the point where it closes a depth."""
-        net = engine.net
         for number, stage, params, best_db in stages:
-            seconds = progress.seconds
-            if stage.closes:
-                errors, powers = engine.errors(problem, params, *problem.test, stage.depth)
-                errors = np.asarray(errors)
-                inner = [float(to_db(e.sum() / np.sum(powers))) for e in errors[: stage.depth]]
-                meta = {"inner_nmse_db": inner, "selection_nmse_db": best_db}
-            else:
-                meta = {}
-            meta["guards"] = self._guards(engine, problem, params, stage)
             state = {
-                **meta, "stage": number, "name": stage.name, "depth": stage.depth, "seconds": seconds,
-                "steps": progress.steps, "rescues": progress.rescues,
+                "stage": number, "name": stage.name, "depth": stage.depth, "seconds": progress.seconds,
+                "steps": progress.steps, "rescues": progress.rescues, "selection_nmse_db": best_db,
+                "guards": self._guards(engine, problem, params, stage),
             }  # fmt: skip
-            self.folder.save(
-                depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state
-            )
-            checkpoint.clear(self.folder)
-            if stage is self.stages[-1]:
-                self.folder.delete(RESUME)
-                self._save_network(problem, net, params)
-            if stage.closes:
-                # Last, because a run may be stopped anywhere: what has its point lacks nothing.
-                self._add_point(
-                    stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
-                    parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
-                )  # fmt: skip
+            arrays = flatten(engine.net, params, stage.depth)
+            if not stage.closes:
+                self.folder.save(RESUME, arrays, state)
+                checkpoint.clear(self.folder)
+                continue
+            errors, powers = self._errors(engine, problem, params, stage.depth)
+            state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
+            self.folder.save(depth_name(stage.depth), arrays, state)
+            self._close(engine.net, problem, params, stage, state, errors[-1], powers)
+
+    def _close(
+        self,
+        net: Network,
+        problem: Problem,
+        params: Parameters,
+        stage: Stage,
+        state: Mapping[str, Any],
+        errors: np.ndarray,
+        powers: np.ndarray,
+    ) -> None:
+        """What follows when the network of a depth is stored; a run may be stopped anywhere in between."""
+        checkpoint.clear(self.folder)
+        if stage is self.stages[-1]:
+            self.folder.delete(RESUME)
+            self._save_network(problem, net, params)
+        # Last, so that what has its point lacks nothing.
+        self._add_point(
+            stage.depth, errors, powers, steps=state["steps"], seconds=state["seconds"],
+            parameters=net.count(params, stage.depth), selection_nmse_db=state["selection_nmse_db"],
+            rescued=state["rescues"],
+        )  # fmt: skip
+
+    @staticmethod
+    def _errors(
+        engine: Engine, problem: Problem, params: Parameters, depth: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """‖x̂_t - x‖² on the test set after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
+        errors, powers = engine.errors(problem, params, *problem.test, depth)
+        return np.asarray(errors)[:depth], np.asarray(powers)
 
     def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
         """How often the network of a stage's end met its guards on the selection set; said where that is not rare."""
@@ -276,14 +279,15 @@ class CurveTrainer:
     def _finished_stages(self) -> int:
         """How many stages of the plan are done.
 
-        A depth counts if its point, its network and those of the depths before it are there and whole; a depth
-        without its point was stopped between the two, and its last stage runs again.
+        A depth counts if its network is there and whole, and with its point those of the depths before it.
         """
         if self.complete:
             return len(self.stages)
         layers, done, t = {row["layer"] for row in self.folder.points()}, 0, 1
-        while t in layers and (finished := self._stages_until(depth_name(t))):
+        while t <= self.depth and (finished := self._stages_until(depth_name(t))):
             done, t = finished, t + 1
+            if t - 1 not in layers:
+                return done  # stopped between the network of this depth and its point
         resumed = min(self._stages_until(RESUME), len(self.stages))
         return resumed if resumed > done and self.stages[resumed - 1].depth == t else done
 
