@@ -23,6 +23,7 @@ _SEAL = b"sha256:"
 _META = "meta"
 _KINDS = "biufcU"  # bool, integers, floats, complex, text; never objects, and no extension types
 _MAX_ARRAYS = 100_000
+_MAX_COMPRESSED = 2**30  # bytes that the compressed arrays of one file may unfold to
 
 
 class DamagedFileError(Exception):
@@ -97,20 +98,27 @@ def _members(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     members = archive.infolist()
     if len(members) > _MAX_ARRAYS:
         raise DamagedFileError(f"it holds {len(members)} arrays, at most {_MAX_ARRAYS} are accepted")
+    # zipfile never returns more than the size the directory states, and compressed members (which could state any
+    # size) are not what this program writes.
+    unfolded = sum(member.file_size for member in members if member.compress_type != zipfile.ZIP_STORED)
+    if unfolded > _MAX_COMPRESSED:
+        raise DamagedFileError(
+            f"its compressed arrays state {unfolded} bytes, at most {_MAX_COMPRESSED} are accepted"
+        )
     arrays: dict[str, np.ndarray] = {}
     for member in members:
         name = member.filename.removesuffix(".npy")
         if name == member.filename or name in arrays:
             raise DamagedFileError(f"its member {member.filename!r} is not one array")
-        # zipfile never returns more than the size the directory states, and compressed members (which could
-        # state any size) are not what this program writes.
-        if member.compress_type != zipfile.ZIP_STORED and member.file_size > 2**30:
-            raise DamagedFileError(f"its compressed array {name} states {member.file_size} bytes")
-        arrays[name] = _array(archive.read(member), name)
+        arrays[name] = unpack_array(archive.read(member), name)
     return arrays
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def unpack_array(data: bytes, name: str) -> np.ndarray:
+    """The array in the bytes of an .npy, whose size is checked before anything is allocated.
+
+    Raises DamagedFileError or, for a header that NumPy cannot read, ValueError.
+    """
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
@@ -120,7 +128,9 @@ def _array(data: bytes, name: str) -> np.ndarray:
     else:
         raise DamagedFileError(f"its array {name} is of an unknown version {version}")
     if dtype.hasobject or dtype.kind not in _KINDS:
-        raise DamagedFileError(f"its array {name} has dtype {dtype}; only plain numbers and text are read")
+        raise DamagedFileError(
+            f"its array {name} has dtype {dtype}; only plain numbers and text are read, no pickle"
+        )
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
         raise DamagedFileError(f"its array {name} is not as long as its header says")
     flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=stream.tell())

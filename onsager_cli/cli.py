@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from onsager_cli import __version__
 from onsager_cli.checks import did_you_mean, one_of
-from onsager_cli.errors import UserError
+from onsager_cli.errors import UserError, notices_to
 
 if TYPE_CHECKING:
     from onsager_cli.config import Experiment
@@ -85,11 +85,23 @@ def report(arguments: list[str]) -> int:
 
 
 def list_options(arguments: list[str]) -> int:
-    """`onsager list`: the options of every group."""
+    """`onsager list`: the options of every group, or what is stored."""
+    if arguments[:1] == ["runs"]:
+        from onsager_cli import runs
+
+        print(runs.listing(arguments[1:]))
+        return 0
     from onsager_cli.catalog import listing
 
     print(listing(arguments))
     return 0
+
+
+def clean(arguments: list[str]) -> int:
+    """`onsager clean`: removes what nothing refers to."""
+    from onsager_cli import runs
+
+    return runs.clean(arguments)
 
 
 def bench(arguments: list[str]) -> int:
@@ -118,7 +130,7 @@ VERBS = {
         "train what is missing of a figure or of one curve, then draw it",
         "onsager train [OVERRIDE ...] [--cfg job]",
         "Trains the curves of +experiment=NAME, or one curve if there is no experiment, and draws the figure.\n"
-        "A curve that is stored is not trained again; a stopped one goes on from its last finished stage.\n"
+        "A curve that is stored is not trained again; a stopped one goes on, a minute of work at most being lost.\n"
         "--cfg job prints the composed config and stops.",
         train,
     ),
@@ -157,10 +169,18 @@ VERBS = {
         report,
     ),
     "list": Verb(
-        "name the experiments, problems, networks, shrinkages and schedules",
-        "onsager list [experiments] [problems] [networks] [shrinkages] [schedules]",
-        "Names every option with its title, those of ./conf included.",
+        "name the experiments, problems, networks, shrinkages and schedules; list runs: what is stored",
+        "onsager list [experiments] [problems] [networks] [shrinkages] [schedules] | runs [output=FOLDER]",
+        "Names every option with its title, those of ./conf included. `onsager list runs` shows the stored curves:\n"
+        "layers, NMSE of the deepest network, seed, size, date, and whether the training is complete.",
         list_options,
+    ),
+    "clean": Verb(
+        "remove what nothing refers to, after asking",
+        "onsager clean [--yes] [output=FOLDER]",
+        "Names temporary files of killed processes, curves of other versions of the numerics and damaged files,\n"
+        "asks, and removes them. What a running training holds is left alone.",
+        clean,
     ),
     "bench": Verb(
         "measure the speed of training on this machine",
@@ -227,7 +247,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The entry point: runs a command line (default: the process's own) and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(arguments)
+        with notices_to(lambda text: print(f"onsager: warning: {text}", file=sys.stderr)):
+            code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -11,7 +11,11 @@ from onsager_cli import catalog, schema
 from onsager_cli.errors import UserError
 
 OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
-OPTIONS = {"verify": ("--folder", "--json", "--markdown", "--vocabulary"), "report": ("--folder", "--output")}
+OPTIONS = {
+    "verify": ("--folder", "--json", "--markdown", "--vocabulary"),
+    "report": ("--folder", "--output"),
+    "clean": ("--yes",),
+}
 
 SCRIPTS = {
     "bash": r"""# bash completion of onsager
@@ -65,7 +69,9 @@ def candidates(line: str) -> list[str]:
         elif words[1] in OVERRIDE_VERBS:
             found = _overrides(words[2:], current)
         elif words[1] == "list":
-            found = catalog.SECTIONS
+            found = [*catalog.SECTIONS, "runs"]
+        elif words[1] == "clean":
+            found = ["--yes", "output="]
         elif words[1] == "completion":
             found = SCRIPTS
         elif words[1] == "verify":

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli import catalog
 from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.errors import UserError
+from onsager_cli.files import read_bytes
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
+
+LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
 def search_path_override(lines: Sequence[str]) -> list[str]:
@@ -88,12 +91,41 @@ def check_no_sweep(overrides: "Sequence[Override]") -> None:
             )
 
 
+def check_own_files() -> None:
+    """Looks at the files of the user's `./conf` before Hydra copies them, with everything that an alias stands for.
+
+    Raises UserError for one with more than LARGEST_CONFIG bytes or, aliases resolved, nodes.
+    """
+    import yaml
+
+    folder = catalog.user_conf()
+    for path in folder.rglob("*.yaml") if folder else ():
+        data = read_bytes(path, LARGEST_CONFIG)
+        try:
+            size = _nodes(yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), {})
+        except (yaml.YAMLError, ValueError):
+            continue  # if it is needed, Hydra says where the mistake is
+        except RecursionError:
+            size = LARGEST_CONFIG + 1
+        if size > LARGEST_CONFIG:
+            raise UserError(f"{path}: it has more than {LARGEST_CONFIG} values, or aliases without an end")
+
+
+def _nodes(node: Any, known: dict[int, int]) -> int:
+    """How many nodes a config has once each alias is a copy. RecursionError for one that contains itself."""
+    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    if children and id(node) not in known:
+        known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
+    return known.get(id(node), 1)
+
+
 @contextmanager
 def composer() -> "Iterator[Composer]":
     """Yields a `Composer`, good for any number of compositions within the block."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    check_own_files()
     # Hydra composes for one program at a time; in a job of a sweep that is the sweep.
     program = GlobalHydra.instance()
     outer, program.hydra = program.hydra, None

@@ -58,7 +58,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     no permission …); whatever happens, no temporary file stays behind unless the process is killed outright.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = temporary_name(path)
     with writing(path):
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -73,6 +73,11 @@ def atomic_write(path: Path, data: bytes) -> None:
                 os.unlink(temporary)
             raise
     _sync_folder(path.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` for a file that must not outlive this process."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -98,6 +103,28 @@ def is_temporary(path: Path) -> bool:
 def temporary_files(root: Path) -> list[Path]:
     """All temporary files under `root`, sorted: what a clean may remove when nothing runs."""
     return sorted(path for path in root.rglob(f".*{TEMPORARY_SUFFIX}") if is_temporary(path))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files in `folder` (not below) of processes that have ended."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        if is_leftover(path):
+            with writing(path, "remove"):
+                path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether `path` is a temporary file whose process, on this machine, has ended."""
+    number = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")[0]
+    if not is_temporary(path) or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # it runs, under another user
+        return False
+    return int(number) == 0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

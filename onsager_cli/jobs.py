@@ -4,16 +4,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onsager_cli import compose as composition
 from onsager_cli.checks import one_of
 from onsager_cli.config import load_experiment
-from onsager_cli.errors import UserError
-from onsager_cli.files import writing
+from onsager_cli.errors import UserError, notices_to
+from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,10 +32,17 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     prepare_output(experiment.output)
     from onsager_cli import run
 
-    with Progress(live=live) as report:
-        for part in experiment.parts:
-            run.train(part, report)
-    draw(experiment)
+    with Stop() as stop:
+        with Progress(live=live) as progress:
+
+            def report(event: Mapping[str, Any]) -> None:
+                stop.check()
+                progress(event)
+
+            with notices_to(lambda text: progress({"event": "warning", "message": text})):
+                for part in experiment.parts:
+                    run.train(part, report)
+        draw(experiment)
 
 
 def draw(experiment: "Experiment") -> None:
@@ -72,8 +78,7 @@ def run_train(arguments: Sequence[str]) -> int:
     if flags:
         _hydra_main([*flags, *overrides], lambda _: None)  # Hydra only prints
         return 0
-    with _terminable():
-        train(experiment)
+    train(experiment)
     return 0
 
 
@@ -91,7 +96,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     for output in sorted({load_experiment(job).output for job in jobs}):
         prepare_output(output)
     failures: list[Exception] = []
-    with _terminable():
+    with Stop():
         _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, len(jobs)))
     if failures:
         raise failures[0]
@@ -178,28 +183,52 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
 
 def prepare_output(folder: Path) -> None:
     """Makes the output folder. Raises UserError if it cannot be made or written to."""
-    probe = folder / f".writable-{os.getpid()}"
+    probe = temporary_name(folder / "writable")
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
             probe.unlink()
+            remove_leftovers(folder)
     except UserError as error:
         raise UserError(f"output: {error}") from error
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` within the block (in the main thread, where Python allows handlers)."""
+class Stop:
+    """Ctrl-C and SIGTERM within the block raise KeyboardInterrupt and `Terminated` (in the main thread).
 
-    def stop(*_: object) -> None:
-        raise Terminated
+    Python drops an exception that a signal raises inside a callback of the garbage collector or a destructor: then
+    `check`, called now and then, raises it.
+    """
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __init__(self) -> None:
+        self._asked: BaseException | None = None
+
+    def check(self) -> None:
+        """Raises what a signal asked for and Python dropped."""
+        if self._asked is not None:
+            raise self._asked
+
+    def __enter__(self) -> "Stop":
+        self._before: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._stop)
+            sys.unraisablehook = self._quiet
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = self._hook
+        if kind is None:
+            self.check()
+
+    def _stop(self, number: int, _: object) -> None:
+        self._asked = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        raise self._asked
+
+    def _quiet(self, dropped: Any) -> None:
+        if dropped.exc_value is None or dropped.exc_value is not self._asked:
+            self._hook(dropped)

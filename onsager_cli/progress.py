@@ -120,7 +120,8 @@ class Progress:
     def _on_figure(self, event: Mapping[str, Any]) -> None:
         self.started, self.work, self.finished = self.clock(), float(event["work"]), 0.0
         count = event["curves"]
-        self._say(f"{event['name']}: {count} curve{'s' * (count != 1)}")
+        needs = f"; needs {event['needs']}" if event.get("needs") else ""
+        self._say(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
 
     def _on_curve(self, event: Mapping[str, Any]) -> None:
         slug = event["curve"]

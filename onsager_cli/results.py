@@ -10,11 +10,13 @@ numbers) for the program:
         log.jsonl         every event of the training
         network.npz …     plain arrays with dotted names, one file per saved state (arrays.py)
         *.json            notes: how and where it was made
+        .lock             held by the process that trains the curve (locks.py)
 
 Every file but the log is written beside its place, synced and renamed (files.py), so that a reader sees the
 old file or the new one, never half of one. No JAX here.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -25,14 +27,16 @@ from typing import Any
 
 import numpy as np
 
+from onsager_cli import locks
 from onsager_cli.arrays import DamagedFileError, check_shapes, pack, read_arrays, unpack
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.files import (
     append_line,
     atomic_write,
     is_temporary,
     make_folder,
     read_bytes,
+    remove_leftovers,
     temporary_files,
     writing,
 )
@@ -48,9 +52,10 @@ Arrays = dict[str, np.ndarray]
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
 _HASH_DIGITS = 12
+_MAX_JSON = 2**24
 
 
-class StoreWarning(UserWarning):
+class StoreWarning(Notice):
     """Something stored is damaged or does not belong: it is left alone and made again."""
 
 
@@ -109,12 +114,23 @@ class CurveFolder:
             return True
         if not self.exists:
             # A process may die between creating the folder and writing the identity, which comes first.
-            return all(is_temporary(file) for file in self.path.iterdir())
+            return all(is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
         try:
-            stored = json.loads(read_bytes(self.path / "identity.json"))
-            return canonical(stored) == canonical(self.identity)
-        except (ValueError, TypeError, AttributeError):
+            stored = read_json(self.path / "identity.json")
+            return stored is not None and canonical(stored) == canonical(self.identity)
+        except (ValueError, TypeError):
             return False
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Holds the folder within the block, if no other process does; yields whether it was free.
+
+        Temporaries found then belong to processes that died, and are removed.
+        """
+        with locks.locked(self.path) as held:
+            if held:
+                remove_leftovers(self.path)
+            yield held
 
     def points(self) -> list[dict[str, Any]]:
         """Rows of points.csv, sorted by layer; [] if there are none. Raises UserError for a broken table."""
@@ -172,15 +188,10 @@ class CurveFolder:
         path = self.path / f"{checked_name(name, 'the name of a note')}.json"
         if not path.exists():
             return None
-        try:
-            note = json.loads(read_bytes(path))
-            if isinstance(note, dict):
-                return note
-            reason = "no JSON object"
-        except ValueError as error:
-            reason = str(error)
-        warnings.warn(f"{path} is damaged ({reason}) and is not used", StoreWarning, stacklevel=2)
-        return None
+        note = read_json(path)
+        if note is None:
+            warnings.warn(f"{path} is damaged and is not used", StoreWarning, stacklevel=2)
+        return note
 
     def write_config(self, text: str) -> None:
         """Write config.yaml, the resolved config."""
@@ -257,16 +268,21 @@ class Store:
     def curves(self) -> Iterator[CurveFolder]:
         """Every stored curve with a readable identity, sorted by folder name."""
         for path in sorted((self.root / "curves").glob("*/identity.json")):
-            try:
-                identity = json.loads(read_bytes(path))
-            except ValueError:
-                continue
-            if isinstance(identity, dict):
+            if (identity := read_json(path)) is not None:
                 yield CurveFolder(path.parent, identity)
 
     def figure(self, name: str) -> Path:
         """Folder of a figure's table and drawings (created by the first write)."""
         return self.root / "figures" / checked_name(name, "the name of a figure")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
+    try:
+        value = json.loads(read_bytes(path, _MAX_JSON))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,8 @@ that another figure, seed sweep or earlier run has trained is simply there.
 """
 
 import shlex
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.analyses import Tables, kind_of
 from onsager_cli.config import Curve, Experiment, FastTraining
+from onsager_cli.environment import version_changes
 from onsager_cli.errors import UserError
+from onsager_cli.files import remove_leftovers
+from onsager_cli.locks import holder
 from onsager_cli.record import draw, missing, write_tables
 from onsager_cli.results import CurveFolder, Store
 from onsager_cli.seeds import spread
 
 if TYPE_CHECKING:
+    from onsager_cli.training.curve import CurveTrainer
     from onsager_cli.training.train import Report
 
 Row = dict[str, Any]
 
 NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
 """Version of the numerics; part of every curve's identity."""
+
+WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
 
 def identity(curve: Curve) -> dict[str, Any]:
@@ -40,9 +47,12 @@ def folder_of(store: Store, curve: Curve) -> CurveFolder:
 def train(experiment: Experiment, report: "Report") -> list[str]:
     """Trains every curve of the experiment that is not stored yet; returns what is still missing (nothing).
 
-    Raises UserError for an output folder that cannot be written and a matrix that cannot be read.
+    A curve that another process is training is left to it: the others come first, and then this one waits.
+    Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
+    that does not suffice.
     """
     from onsager_cli.training.curve import CurveTrainer
+    from onsager_cli.training.resources import forecast
 
     kind = kind_of(experiment)
     if kind is not None and not kind.TRAINS:
@@ -51,13 +61,57 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     trainers = [
         CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)
     ]
+    needed = [trainer for trainer in trainers if not trainer.complete]
+    line, warnings = forecast([(trainer.curve, trainer.work) for trainer in needed], experiment.output)
     report({
-        "event": "figure", "name": experiment.name, "curves": len(trainers),
+        "event": "figure", "name": experiment.name, "curves": len(trainers), "needs": line,
         "work": sum(trainer.work for trainer in trainers),
     })  # fmt: skip
-    for index, trainer in enumerate(trainers, 1):
-        trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
+    for text in [*warnings, *_made_elsewhere(trainer for trainer in trainers if trainer.complete)]:
+        report({"event": "warning", "message": text})
+    _train_all(trainers, store, report)
     return missing(experiment.curves, rows_of(experiment))
+
+
+def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report") -> None:
+    """Trains the curves one by one, those that another process holds last."""
+    waiting, told = dict(enumerate(trainers, 1)), set()
+    while waiting:
+        before = len(waiting)
+        for index, trainer in list(waiting.items()):
+            twin = tied_twin(trainer.curve)
+            if twin is not None and any(
+                identity(twin) == identity(other.curve) for other in waiting.values()
+            ):
+                continue  # Algorithm 3 begins from the tied network
+            if not trainer.complete:
+                with trainer.folder.locked() as held:
+                    if not held:
+                        if index not in told:
+                            told.add(index)
+                            report({
+                                "event": "warning", "curve": trainer.curve.slug,
+                                "message": f"{holder(trainer.folder.path)} trains it; other curves go first",
+                            })  # fmt: skip
+                        continue
+                    trainer.look()
+                    if not trainer.complete:
+                        trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
+                        del waiting[index]
+                        continue
+            report({"event": "curve_done", "curve": trainer.curve.slug, "seconds": 0.0, "shared": True})
+            del waiting[index]
+        if len(waiting) == before:
+            time.sleep(WAIT_SECONDS)
+
+
+def _made_elsewhere(trainers: "Iterable[CurveTrainer]") -> list[str]:
+    """What to say of stored curves that other versions of the libraries made: one line per set of versions."""
+    slugs: dict[str, list[str]] = {}
+    for trainer in trainers:
+        if changes := version_changes(trainer.folder.read_json("made") or {}):
+            slugs.setdefault(changes, []).append(trainer.curve.slug)
+    return [f"made with {changes} and used as stored: {', '.join(names)}" for changes, names in slugs.items()]
 
 
 def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
@@ -106,6 +160,7 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """
     rows, tables, lacking = _seen(experiment)
     folder = Store(experiment.output).figure(experiment.name)
+    remove_leftovers(folder)
     files = write_tables(folder, rows, tables)
     return [*files, *draw(experiment, rows, tables, folder, experiment.plot.formats)], lacking
 

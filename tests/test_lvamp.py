@@ -10,7 +10,7 @@ import pytest
 from onsager_cli import schema
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
-from onsager_cli.networks.decoupling import clip_counts
+from onsager_cli.networks.guards import guard_counts
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
@@ -202,7 +202,7 @@ class TestMatchedVamp:
             np.testing.assert_allclose(found[:10], PUBLISHED, atol=0.01)
             np.testing.assert_allclose(found[-1], FIXED_POINT, atol=0.01)
         params = vamp().start(problem, 16)
-        assert int(jnp.sum(clip_counts(vamp(), problem, params, problem.test[1], 16))) == 0
+        assert int(jnp.sum(guard_counts(vamp(), problem, params, problem.test[1], 16))) == 0
 
     def test_any_shrinkage(self):
         problem = toy(200, 100, 50)
@@ -247,18 +247,18 @@ class TestClips:
         """A flat invertible A tells x in one step, so that ν̃ < ε; a huge threshold has ν = 0 always."""
         problem = toy(50, 50, 30, kappa=1.0)
         quiet = dataclasses.replace(problem, noise_variance=jnp.float32(1e-9))
-        counts = np.asarray(clip_counts(vamp(), quiet, vamp().start(quiet, 3), quiet.test[1], 3))
+        counts = np.asarray(guard_counts(vamp(), quiet, vamp().start(quiet, 3), quiet.test[1], 3))
         assert counts[0, 0] == 30
         net = vamp(("soft", (1.0, 1e6)))
         problem = toy()
-        counts = np.asarray(clip_counts(net, problem, net.start(problem, 3), problem.test[1], 3))
-        np.testing.assert_array_equal(counts, [[0, 40], [0, 40], [0, 0]])
+        counts = np.asarray(guard_counts(net, problem, net.start(problem, 3), problem.test[1], 3))
+        np.testing.assert_array_equal(counts, [[0, 40, 0], [0, 40, 0], [0, 0, 0]])
 
     def test_free_matrices(self):
         problem, net = toy(), gh()
         params = net.start(problem, 2)
         params = params | {"G": params["G"].at[1].set(2 * jnp.eye(60))}
-        np.testing.assert_array_equal(clip_counts(net, problem, params, problem.test[1], 2)[:, 0], [0, 40])
+        np.testing.assert_array_equal(guard_counts(net, problem, params, problem.test[1], 2)[:, 0], [0, 40])
 
 
 class TestParameters:

@@ -106,6 +106,10 @@ MISTAKES = {
     "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
     "name that leaves the folder": ("plot +experiment=quick figure.name=../../x", ["figure.name", "../../x"]),
     "curve name that leaves the folder": ("train '+curves={../x: network=lamp}'", ["../x"]),
+    "problem name that leaves the folder": ("train network=amp problem.name=../../x", ["../../x"]),
+    "network name that leaves the folder": ("train network.name=/etc/x", ["network.name", "/etc/x"]),
+    "runs of what": ("list runs everything", ["list runs takes output=FOLDER", "everything"]),
+    "clean what": ("clean everything", ["clean takes output=FOLDER", "everything"]),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
@@ -156,6 +160,23 @@ def test_own_yaml_that_is_broken(capsys):
     line = said(capsys, "train +experiment=mine")
     assert "mine.yaml" in line
     assert "line 3" in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1,1,1,1,1,1,1,1]\n"
+        + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}' if n else '*a'] * 8)}]\n" for n in range(9)),
+        "a: &a [*a]\n",
+        f"a: [{'1,' * 600_000}1]\n",
+        f"a: {'[' * 950}{']' * 950}\n",
+    ],
+    ids=["laughs", "endless", "long", "deep"],
+)
+def test_own_yaml_that_would_fill_the_memory(text, capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(f"# @package _global_\n{text}")
+    assert "mine.yaml" in said(capsys, "train +experiment=mine")
 
 
 def test_own_experiment_with_a_wrong_curve(capsys):

@@ -408,7 +408,7 @@ class TestOwnMatrix:
 
     def test_a_problem_around_it(self, tmp_path):
         rng = np.random.default_rng(0)
-        A = rng.normal(size=(20, 40)).astype(np.float32)
+        A = rng.normal(0, 20**-0.5, size=(20, 40)).astype(np.float32)
         np.save(tmp_path / "a.npy", A)
         problem = build(settings(*TOY, f"problem.matrix={tmp_path / 'a.npy'}"), 0)
         np.testing.assert_array_equal(problem.A, A)

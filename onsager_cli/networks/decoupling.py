@@ -9,12 +9,11 @@
     r⁺ = (x̂ - ν r) / (1 - ν),    σ⁺² = σ² ν / (1 - ν)
 
 A finite sample may have a divergence of 0 or of 1 and more. It is kept half a coordinate away from both;
-`clip_counts` says how often.
+`guards.guard_counts` says how often.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -93,34 +92,3 @@ class Decoupled(Network):
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         r, sigma = inputs
         return decouple(x_hat, slope, r, jnp.square(sigma))
-
-
-@partial(jax.jit, static_argnums=(0, 4, 5))
-def clip_counts(
-    net: Decoupled, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
-) -> Array:
-    """How many samples had their divergence clipped, (depth, 2): at the linear stage, at the shrinkage.
-
-    The shrinkage of the last layer is the output and is not decoupled: its count is 0.
-    """
-    N, L = problem.A.shape[1], y.shape[1]
-
-    def count(divergence: Array) -> Array:
-        return jnp.sum(jnp.broadcast_to(is_clipped(divergence, N), (1, L)))
-
-    with jax.default_matmul_precision(precision):
-        context = net.prepare(problem, params, y)
-        state, inputs = net.first(problem, net.layer(params, 0), y, context)
-        at_first = count(net.divergence(net.layer(params, 0), state))
-        counts = jnp.zeros((depth, 2), jnp.int32).at[0, 0].set(at_first)
-
-        def body(t, carry):
-            counts, state, inputs = carry
-            p, after = net.layer(params, t), net.layer(params, t + 1)
-            r, sigma = inputs
-            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
-            state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-            counts = counts.at[t, 1].set(count(slope)).at[t + 1, 0].set(count(net.divergence(after, state)))
-            return counts, state, net.linear(problem, after, state, y, context)
-
-        return jax.lax.fori_loop(0, depth - 1, body, (counts, state, inputs))[0]

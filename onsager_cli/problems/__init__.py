@@ -44,6 +44,7 @@ def _known(settings: ProblemSettings, seed: int) -> Problem:
         A, test = bernoulli_gaussian.authors2017(settings.kappa)
     elif settings.matrix is not None:
         A = matrix.read(settings.matrix, (settings.M, settings.N))
+        matrix.tell(A, settings.matrix)
     else:
         A = bernoulli_gaussian.gaussian_matrix(seed, settings.M, settings.N, settings.kappa)
     return bernoulli_gaussian.build(

@@ -1,8 +1,9 @@
 """Train one curve into its folder: resume, stages, points, and the network at the end."""
 
 import dataclasses
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,21 +13,27 @@ import yaml
 
 from onsager_cli import bounds, classical
 from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
-from onsager_cli.environment import environment
+from onsager_cli.environment import changes, environment
+from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
-from onsager_cli.networks.decoupling import Decoupled, clip_counts
+from onsager_cli.networks.decoupling import Decoupled
+from onsager_cli.networks.guards import GUARDS, guard_counts, often
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
-from onsager_cli.results import CurveFolder
+from onsager_cli.results import CurveFolder, check_shapes
+from onsager_cli.training import checkpoint
+from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
-from onsager_cli.training.train import Progress, Report, run_plan
+from onsager_cli.training.resources import out_of_memory_said
+from onsager_cli.training.train import DivergedError, Report, run_plan
 
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
+DIVERGED = "diverged"  # the best weights of a stage that was given up
 
 
 def depth_name(depth: int) -> str:
@@ -43,6 +50,10 @@ class CurveTrainer:
         self.depth = self.settings.network.depth or 1
         self._report = report
         self.stages: list[Stage] = [] if self.oracle else self._plan()
+        self.look()
+
+    def look(self) -> None:
+        """Sees what is stored: another process may have trained in the meantime."""
         self.done = self._finished_stages()
 
     @property
@@ -63,10 +74,15 @@ class CurveTrainer:
     def complete(self) -> bool:
         """Whether every layer asked for has its point; an untrained curve may have settled before."""
         if self.untrained:
-            note = self.folder.read_json(ITERATIONS)
-            return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.oracle else {stage.depth for stage in self.stages if stage.closes}
-        return wanted <= {row["layer"] for row in self.folder.points()}
+            note = self.folder.read_json(ITERATIONS) or {}
+            made, limit = note.get("iterations"), note.get("limit")
+            return isinstance(made, int) and isinstance(limit, int) and (made < limit or self.depth <= limit)
+        layers = {row["layer"] for row in self.folder.points()}
+        if self.oracle:
+            return None in layers
+        stored = set(self.folder.saved())
+        wanted = {stage.depth for stage in self.stages if stage.closes}
+        return all(t in layers and depth_name(t) in stored for t in wanted)
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Sends an event to whoever watches, and to the folder's log."""
@@ -75,23 +91,48 @@ class CurveTrainer:
         self.folder.log({**event, "time": time.time()})
 
     def train(self, index: int, of: int, folder_of: Callable[[Curve], CurveFolder]) -> None:
-        """Trains what is missing. `folder_of` finds the tied network that Algorithm 3 compares with."""
-        if self.complete:
-            self._report({"event": "curve_done", "curve": self.curve.slug, "seconds": 0.0, "shared": True})
-            return
-        resumed = self.stages[self.done - 1].name if self.done else None
+        """Trains what is missing. `folder_of` finds the tied network that Algorithm 3 compares with.
+
+        Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
+        """
         self.folder.write_config(yaml.safe_dump(dataclasses.asdict(self.settings), sort_keys=False))
-        self.report({"event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": resumed})
-        self.folder.write_json("made", {**environment(), "device": jax.devices()[0].device_kind})
+        self.report({
+            "event": "curve", "index": index, "of": of, "work": self.work, "resumed_from": self._resumed_from(),
+        })  # fmt: skip
         started = time.monotonic()
-        problem = build_problem(self.settings.problem, self.settings.seed)
-        if self.oracle:
-            self._oracle(problem)
-        elif self.stages:
-            self._train(problem, folder_of)
-        else:
-            self._untrained(problem)
+        with out_of_memory_said(self.curve):
+            problem = build_problem(self.settings.problem, self.settings.seed)
+            self._note_environment(problem)
+            if self.oracle:
+                self._oracle(problem)
+            elif self.stages:
+                self._train(problem, folder_of)
+            else:
+                self._untrained(problem)
         self.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
+
+    def _resumed_from(self) -> str | None:
+        """Where a stopped training goes on, in words."""
+        if self.done < len(self.stages) and (found := checkpoint.stored(self.folder, self.done)) is not None:
+            return f"step {found[2]['step']} of {self.stages[self.done].name}"
+        return self.stages[self.done - 1].name if self.done else None
+
+    def _note_environment(self, problem: Problem) -> None:
+        """Notes with what the curve is made, and says what has changed since it was begun."""
+        A = np.ascontiguousarray(problem.A)
+        now = {
+            **environment(), "device": jax.devices()[0].device_kind, "matrix": hashlib.sha256(A).hexdigest(),
+        }  # fmt: skip
+        if (before := self.folder.read_json("made")) is not None:
+            changed = changes(before, now)
+            if changed:
+                self.report({
+                    "event": "warning",
+                    "message": f"was begun with {'; '.join(changed)}; it goes on, and its last digits depend on that",
+                })  # fmt: skip
+            if begun := before.get("begun_with", before if changed else None):
+                now["begun_with"] = begun
+        self.folder.write_json("made", now)
 
     # -- the three kinds of curve
 
@@ -115,7 +156,8 @@ class CurveTrainer:
             params = net.start(problem, min(self.depth, classical.DENSE))
         if isinstance(net, Decoupled):
             depth = min(net.depth_of(params), len(errors))
-            more["clipped"] = int(np.sum(clip_counts(net, problem, params, problem.test[1], depth)))
+            counts = guard_counts(net, problem, params, problem.test[1], depth, self.settings.precision)
+            more["clipped"] = int(np.sum(counts[:, :2]))  # divergences
         rows = [
             self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
         ]
@@ -130,12 +172,15 @@ class CurveTrainer:
     def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
         net, problem = self._network(), with_singular_vectors(problem)
         engine = engine_of(self.settings, net, self.stages[0].check_every)
-        params, spent, progress = net.start(problem, self.depth), 0.0, Progress()
+        params, progress = net.start(problem, self.depth), Progress()
         if self.done:
             arrays, meta = self._state_after(self.done - 1)
-            params = net.fill(params, unflatten(net, arrays))
-            spent, progress = meta["seconds"], Progress(meta["steps"], meta["rescues"])
-        started = time.monotonic() - spent
+            params = self._filled(net, params, arrays, self.stages[self.done - 1].depth)
+            progress = Progress(meta["steps"], meta["rescues"], meta["seconds"])
+            stage = self.stages[self.done - 1]
+            if stage.closes and stage.depth not in {row["layer"] for row in self.folder.points()}:
+                errors, powers = self._errors(engine, problem, params, stage.depth)
+                self._close(net, problem, params, stage, meta, errors[-1], powers)
         seed_key = jax.random.key(self.settings.seed)
         stages = run_plan(
             engine,
@@ -147,32 +192,71 @@ class CurveTrainer:
             self._tied(folder_of),
             self.report,
             progress,
+            lambda number: Checkpoint(self.folder, number, progress),
         )
+        try:
+            self._follow(stages, engine, problem, progress)
+        except DivergedError as error:
+            path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
+            raise DivergedError(
+                f"{self.curve.slug}: {error}; the best weights are in {path}", error.best, error.depth
+            ) from error
+
+    def _follow(self, stages: Iterator, engine: Engine, problem: Problem, progress: Progress) -> None:
+        """Stores what each stage of `run_plan` ends with, and the point where it closes a depth."""
         for number, stage, params, best_db in stages:
-            seconds = time.monotonic() - started
-            if stage.closes:
-                errors, powers = engine.errors(problem, params, *problem.test, stage.depth)
-                errors = np.asarray(errors)
-                inner = [float(to_db(e.sum() / np.sum(powers))) for e in errors[: stage.depth]]
-                meta = {"inner_nmse_db": inner, "selection_nmse_db": best_db}
-            else:
-                meta = {}
             state = {
-                **meta, "stage": number, "name": stage.name, "depth": stage.depth, "seconds": seconds,
-                "steps": progress.steps, "rescues": progress.rescues,
+                "stage": number, "name": stage.name, "depth": stage.depth, "seconds": progress.seconds,
+                "steps": progress.steps, "rescues": progress.rescues, "selection_nmse_db": best_db,
+                "guards": self._guards(engine, problem, params, stage),
             }  # fmt: skip
-            self.folder.save(
-                depth_name(stage.depth) if stage.closes else RESUME, flatten(net, params, stage.depth), state
-            )
-            if stage is self.stages[-1]:
-                self.folder.delete(RESUME)
-                self._save_network(problem, net, params)
-            if stage.closes:
-                # Last, because a run may be stopped anywhere: what has its point lacks nothing.
-                self._add_point(
-                    stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
-                    parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
-                )  # fmt: skip
+            arrays = flatten(engine.net, params, stage.depth)
+            if not stage.closes:
+                self.folder.save(RESUME, arrays, state)
+                checkpoint.clear(self.folder)
+                continue
+            errors, powers = self._errors(engine, problem, params, stage.depth)
+            state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
+            self.folder.save(depth_name(stage.depth), arrays, state)
+            self._close(engine.net, problem, params, stage, state, errors[-1], powers)
+
+    def _close(
+        self,
+        net: Network,
+        problem: Problem,
+        params: Parameters,
+        stage: Stage,
+        state: Mapping[str, Any],
+        errors: np.ndarray,
+        powers: np.ndarray,
+    ) -> None:
+        """What follows when the network of a depth is stored; a run may be stopped anywhere in between."""
+        checkpoint.clear(self.folder)
+        if stage is self.stages[-1]:
+            self.folder.delete(RESUME)
+            self._save_network(problem, net, params)
+        # Last, so that what has its point lacks nothing.
+        self._add_point(
+            stage.depth, errors, powers, steps=state["steps"], seconds=state["seconds"],
+            parameters=net.count(params, stage.depth), selection_nmse_db=state["selection_nmse_db"],
+            rescued=state["rescues"],
+        )  # fmt: skip
+
+    @staticmethod
+    def _errors(
+        engine: Engine, problem: Problem, params: Parameters, depth: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """‖x̂_t - x‖² on the test set after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
+        errors, powers = engine.errors(problem, params, *problem.test, depth)
+        return np.asarray(errors)[:depth], np.asarray(powers)
+
+    def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
+        """How often the network of a stage's end met its guards on the selection set; said where that is not rare."""
+        y = problem.selection[1]
+        counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
+        if frequent := often(counts, stage.depth, y.shape[1]):
+            self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})
+        return dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True))
 
     # -- what is stored
 
@@ -204,28 +288,39 @@ class CurveTrainer:
         self.folder.save("network", arrays, {"depth": depth, "curve": self.curve.slug})
 
     def _finished_stages(self) -> int:
-        """How many stages of the plan are done: one more than the number that the newest whole state carries.
+        """How many stages of the plan are done.
 
-        A depth without its point was stopped between the two; its last stage runs again.
+        A depth counts if its network is there and whole, and with its point those of the depths before it.
         """
         if self.complete:
             return len(self.stages)
-        layers = sorted((row["layer"] for row in self.folder.points() if row["layer"]), reverse=True)
-        resumed = self._stage_number(RESUME)
-        newest = next((number for t in layers if (number := self._stage_number(depth_name(t)))), 0)
-        return min(max(resumed, newest), len(self.stages))
+        layers, done, t = {row["layer"] for row in self.folder.points()}, 0, 1
+        while t <= self.depth and (finished := self._stages_until(depth_name(t))):
+            done, t = finished, t + 1
+            if t - 1 not in layers:
+                return done  # stopped between the network of this depth and its point
+        resumed = min(self._stages_until(RESUME), len(self.stages))
+        return resumed if resumed > done and self.stages[resumed - 1].depth == t else done
 
-    def _stage_number(self, name: str) -> int:
+    def _stages_until(self, name: str) -> int:
+        """How many stages led to the saved state of this name; 0 if it is not there or damaged."""
         loaded = self.folder.load(name)
-        return 0 if loaded is None else int(loaded[1]["stage"]) + 1
+        return 0 if loaded is None else int(loaded[1].get("stage", -1)) + 1
 
     def _state_after(self, number: int):
-        names = (RESUME, depth_name(self.stages[number].depth))
-        for name in names:
+        for name in (RESUME, depth_name(self.stages[number].depth)):
             loaded = self.folder.load(name)
-            if loaded is not None and loaded[1]["stage"] == number:
+            if loaded is not None and loaded[1].get("stage") == number:
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
+
+    def _filled(
+        self, net: Network, params: Parameters, arrays: Mapping[str, np.ndarray], depth: int
+    ) -> Parameters:
+        """`params` with the stored ones of `depth` layers. Raises UserError where their shapes do not fit."""
+        expected = {name: array.shape for name, array in flatten(net, params, depth).items()}
+        check_shapes(arrays, expected, self.folder.path)
+        return net.fill(params, unflatten(net, arrays))
 
     def _tied(self, folder_of: Callable[[Curve], CurveFolder]):
         """A function depth → tied parameters, or None for a network that is tied itself."""
@@ -251,10 +346,13 @@ def network_of(settings: Settings, tied: bool | None = None) -> Network:
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
-    """The trained network of `depth` layers. Raises RuntimeError if the folder does not have it whole."""
+    """The trained network of `depth` layers. Raises UserError if the folder does not have it whole."""
     net, loaded = network_of(settings), folder.load(depth_name(depth))
     if loaded is None:
-        raise RuntimeError(f"{folder.path}: the network of depth {depth} is gone")
+        raise UserError(
+            f"{folder.path}: the network of depth {depth} is damaged or gone: onsager clean removes what is damaged, and "
+            "onsager train makes it again"
+        )
     return net, unflatten(net, loaded[0])
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from jax import Array
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Parameters
 from onsager_cli.problems import Problem
+from onsager_cli.training.checkpoint import Checkpoint, Progress, StageState
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage
 
@@ -24,15 +24,14 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class DivergedError(Exception):
-    """A stage kept diverging although its learning rate was halved MAX_RESCUES times."""
+    """A stage kept diverging although its learning rate was halved MAX_RESCUES times.
 
+    `best` are the best weights it had, for `depth` layers.
+    """
 
-@dataclass
-class Progress:
-    """What a stage adds to: steps and rescues since the start of the curve."""
-
-    steps: int = 0
-    rescues: int = 0
+    def __init__(self, message: str, best: Parameters, depth: int):
+        super().__init__(message)
+        self.best, self.depth = best, depth
 
 
 def copied(params: Parameters) -> Parameters:
@@ -54,66 +53,69 @@ def fit(
     key: Array,
     report: Report,
     progress: Progress,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Parameters, float]:
     """Runs one stage; returns the best weights and their NMSE (dB) on the selection set.
 
     A loss that is not finite, or an NMSE DIVERGED_DB above the start, brings back the best weights and halves the
-    learning rate for the rest of the stage. Raises DivergedError after MAX_RESCUES of them.
+    learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
+    NMSE. Raises DivergedError after MAX_RESCUES of them. A stage that was stopped goes on from its `checkpoint`.
     """
     net, last = engine.net, stage.depth - 1
     first_learned = last if stage.new_only else 0
     masks = jax.tree.map(jnp.asarray, net.learnable(params, first_learned, last, shared=not stage.new_only))
-    started, best_params = time.monotonic(), copied(params)
-    start_db = best_db = selection_db(engine, problem, params, stage.depth)
-    params = copied(params)
-    state, buffers = engine.begin(problem, params)
-    scale, rescues, step, stale = 1.0, 0, 0, 0
-    while step < stage.steps and (stage.patience is None or stale < stage.patience):
-        count = min(engine.chunk, stage.steps - step)
-        rates = np.float32(scale) * stage.rates(step, engine.chunk)
-        params, state, buffers, losses = engine.steps(
-            problem,
-            params,
-            state,
-            buffers,
-            masks,
+    started = time.monotonic()
+    start_db = selection_db(engine, problem, params, stage.depth)
+    optimizer, buffers = engine.begin(problem, params)
+    s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
+    if checkpoint is not None:
+        s = checkpoint.restore(s)
+    while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
+        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # where the next look comes
+        count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
+        rates = np.float32(s.scale) * stage.rates(s.step, engine.chunk)
+        s.params, s.optimizer, buffers, losses = engine.steps(
+            problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates,
+            stage.emphasis, count,
+        )  # fmt: skip
+        s.step, s.finite = s.step + count, s.finite and bool(np.isfinite(losses))
+        if s.step == end:
+            now_db = selection_db(engine, problem, s.params, stage.depth)
+            if not (s.finite and np.isfinite(now_db)) or now_db > s.start_db + DIVERGED_DB:
+                _rescue(s, stage, now_db, report)
+                s.optimizer, buffers = engine.begin(problem, s.params)
+            else:
+                s.stale += 1
+                if now_db < s.best_db:
+                    s.best_db, s.best_params, s.stale = now_db, copied(s.params), 0
+                report({
+                    "event": "eval", "stage": stage.name, "step": s.step, "nmse_db": now_db, "best_db": s.best_db,
+                    "seconds": time.monotonic() - started,
+                })  # fmt: skip
+        if checkpoint is not None:
+            checkpoint.offer(s)
+    progress.steps += s.step
+    progress.rescues += s.rescues
+    return s.best_params, s.best_db
+
+
+def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
+    """Back to the best weights with half the learning rate; DivergedError if that was done MAX_RESCUES times."""
+    if s.rescues == MAX_RESCUES:
+        raise DivergedError(
+            f"{stage.name}: still diverging at a learning rate of {stage.rate * s.scale:g}, after {MAX_RESCUES} halvings",
+            s.best_params,
             stage.depth,
-            first_learned,
-            key,
-            step,
-            rates,
-            stage.emphasis,
-            count,
         )
-        step += count
-        now_db = selection_db(engine, problem, params, stage.depth)
-        if not (np.isfinite(now_db) and np.isfinite(float(losses))) or now_db > start_db + DIVERGED_DB:
-            rescues += 1
-            if rescues > MAX_RESCUES:
-                raise DivergedError(
-                    f"{stage.name}: still diverging at a learning rate of {stage.rate * scale:g}"
-                )
-            scale /= 2
-            report(
-                {
-                    "event": "warning",
-                    "message": f"{stage.name}: diverged at step {step} ({now_db:.1f} dB); back to the best weights with half the learning rate",
-                }
-            )
-            params = copied(best_params)
-            state, buffers = engine.begin(problem, params)
-            continue
-        if now_db < best_db:
-            best_db, best_params, stale = now_db, copied(params), 0
-        else:
-            stale += 1
-        report({
-            "event": "eval", "stage": stage.name, "step": step, "nmse_db": now_db, "best_db": best_db,
-            "seconds": time.monotonic() - started,
-        })  # fmt: skip
-    progress.steps += step
-    progress.rescues += rescues
-    return best_params, best_db
+    s.rescues += 1
+    s.scale, s.finite = s.scale / 2, True
+    s.params = copied(s.best_params)
+    report(
+        {
+            "event": "warning",
+            "message": f"{stage.name}: diverged at step {s.step} ({now_db:.1f} dB); back to the best weights with half the learning rate",
+        }
+    )
 
 
 def run_plan(
@@ -126,10 +128,12 @@ def run_plan(
     tied_network: Callable[[int], Parameters | None],
     report: Report,
     progress: Progress,
+    checkpoint_of: Callable[[int], Checkpoint | None] = lambda _: None,
 ) -> Iterator[tuple[int, Stage, Parameters, float]]:
     """Runs the stages from number `done` on; yields (number, stage, parameters, selection dB) after each.
 
-    `tied_network(depth)` gives the tied parameters that an untied network may take over (Algorithm 3).
+    `tied_network(depth)` gives the tied parameters that an untied network may take over (Algorithm 3), and
+    `checkpoint_of(number)` where the state inside a stage is kept.
     """
     net = engine.net
     for number in range(done, len(stages)):
@@ -143,7 +147,7 @@ def run_plan(
             "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
-        params, best_db = fit(engine, problem, params, stage, key, report, progress)
+        params, best_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number))
         yield number, stage, params, best_db
 
 

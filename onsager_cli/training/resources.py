@@ -1,0 +1,144 @@
+"""What a training will take, before it starts: time, memory and disk; and what to say when memory runs out.
+
+Estimates from the sizes of the matrices, good to a factor of two; time from the rate of this machine's matrix
+products, measured on the spot.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from onsager_cli.config import Curve, FastTraining, NoTraining
+from onsager_cli.environment import memory_free
+from onsager_cli.errors import UserError
+from onsager_cli.progress import duration
+
+FLOAT = 4  # bytes
+PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs
+EFFICIENCY = 0.5  # of a training step, against its matrix products alone
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one curve: memory and disk in bytes, floating-point operations in matrix products."""
+
+    slug: str
+    memory: float
+    disk: float
+    flops: float
+
+
+def batch_of(curve: Curve) -> int:
+    """Samples per training step."""
+    training = curve.settings.training
+    if isinstance(training, NoTraining):
+        return 1
+    return training.descent.batch if isinstance(training, FastTraining) else training.batch
+
+
+def needs(curve: Curve, work: float) -> Needs:
+    """What a curve takes, `work` being its layers times steps times samples still to do."""
+    problem, network = curve.settings.problem, curve.settings.network
+    N, M, L = problem.N, problem.M, max(problem.selection_samples, problem.test_samples)
+    depth, batch = network.depth or 1, batch_of(curve)
+    square = {"lamp": N * M, "lvamp": min(N, M) * (N + M), "oracle": 0}  # entries of the matrices of a layer
+    entries = square.get(network.kind, N * N + N * M)
+    parameters = entries * (1 if network.tied else depth)
+    flops = 6 * entries + (4 * M * N if network.kind == "lamp" else 0)  # per layer and sample, there and back
+    samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * L
+    if (
+        work == 0
+    ):  # untrained: forward over the test set, and no more than the problem and a few states in memory
+        return Needs(
+            curve.slug, FLOAT * (parameters + samples) + PROGRAM, FLOAT * parameters, 2 * entries * depth * L
+        )
+    state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
+    layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
+    stored = parameters * (
+        (depth if network.tied else (depth + 1) / 2) + 1 + 8
+    )  # depths, network, two checkpoints
+    return Needs(
+        curve.slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY
+    )  # fmt: skip
+
+
+def forecast(curves: Iterable[tuple[Curve, float]], output: Path) -> tuple[str, list[str]]:
+    """One line on what these curves (with the work of each) take and what there is, and warnings.
+
+    Raises UserError if the disk cannot hold them.
+    """
+    found = [needs(curve, work) for curve, work in curves]
+    if not found:
+        return "", []
+    largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
+    seconds = sum(item.flops for item in found) / product_rate()
+    memory, free = _memory(), _disk_free(output)
+    of_memory = f" of {_size(memory)} free" if memory else ""
+    line = f"about {duration(seconds)}, {_size(largest.memory)}{of_memory} memory, {_size(disk)} of {_size(free)} free disk"
+    if disk > free:
+        raise UserError(
+            f"output: {output} has {_size(free)} left, the curves need about {_size(disk)}: set output=… to another disk"
+        )
+    if memory and largest.memory > memory:
+        return line, [
+            f"{largest.slug} needs about {_size(largest.memory)} of memory and {_size(memory)} are free; "
+            "network.depth, the batch of training and problem.selection_samples decide how much"
+        ]
+    return line, []
+
+
+def product_rate(size: int = 512) -> float:
+    """Floating-point operations per second of a float32 matrix product here."""
+    a = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    product(a).block_until_ready()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
+
+
+@contextlib.contextmanager
+def out_of_memory_said(curve: Curve) -> Iterator[None]:
+    """Turns running out of memory inside into a UserError that names the curve and what to reduce."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _exhausted(str(error)):
+            raise
+        settings = curve.settings
+        raise UserError(
+            f"{curve.slug}: out of memory; reduce the batch of training (here {batch_of(curve)}), "
+            f"network.depth={settings.network.depth or 1} or problem.selection_samples={settings.problem.selection_samples}"
+        ) from error
+
+
+def _exhausted(text: str) -> bool:
+    return "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+
+
+def _disk_free(folder: Path) -> int:
+    """Bytes free where `folder` is, or will be made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _memory() -> int | None:
+    """Bytes of memory that training may take: of the accelerator, or of the machine."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    return memory_free()
+
+
+def _size(count: float) -> str:
+    """Bytes as "3.4 GiB" or "12 MiB"."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 2 else f"{max(1, round(count / 2**20))} MiB"

@@ -1,0 +1,163 @@
+"""Two at once: one trains, the other takes other curves first and then waits; what died holds nothing."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import toy_overrides
+from test_training import Watch, stored
+
+from onsager_cli import locks, run
+from onsager_cli.config import load_experiment
+from onsager_cli.environment import environment
+from onsager_cli.results import Store
+from onsager_cli.run import folder_of
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+HOLD = """
+import sys
+from pathlib import Path
+from onsager_cli.locks import locked
+with locked(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold():
+    """A function that starts a process which holds the lock of a folder; the process is killed in the end."""
+    processes = []
+
+    def start(folder) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_one_holder_and_a_dead_one_holds_nothing(tmp_path, hold):
+    process = hold(tmp_path)
+    with locks.locked(tmp_path) as held:
+        assert not held
+    assert locks.holder(tmp_path) == f"process {process.pid}"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert locks.holder(tmp_path) is None
+    with locks.locked(tmp_path) as held:
+        assert held
+        assert locks.holder(tmp_path) == f"process {__import__('os').getpid()}"
+        with locks.locked(tmp_path) as again:  # threads of one process exclude each other too
+            assert not again
+
+
+def test_without_locks_everybody_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    with locks.locked(tmp_path) as one, locks.locked(tmp_path) as other:
+        assert one
+        assert other
+
+
+def figure(output):
+    return load_experiment([
+        "+experiment=quick", "only=[lamp_tied_bg,amp_l1]", *toy_overrides(), f"output={output}",
+    ])  # fmt: skip
+
+
+def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypatch):
+    """Said, waited for, and trained here when the other one dies."""
+    monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
+    asked = figure(tmp_path)
+    amp, lamp = asked.curves
+    process = hold(folder_of(Store(tmp_path), amp).path)
+
+    def kill_once_the_other_is_done(event):
+        if event["event"] == "curve_done" and event["curve"] == lamp.slug:
+            process.kill()
+            process.wait()
+        return False
+
+    watch = Watch(kill_once_the_other_is_done)
+    assert run.train(asked, watch) == []
+    assert [event["curve"] for event in watch.of("curve")] == [lamp.slug, amp.slug]
+    (said,) = watch.of("warning")
+    assert (said["curve"], said["message"]) == (
+        amp.slug, f"process {process.pid} trains it; other curves go first",
+    )  # fmt: skip
+
+
+def test_two_runs_at_once_train_each_curve_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
+    watches = [Watch(), Watch()]
+    threads = [
+        threading.Thread(target=run.train, args=(figure(tmp_path / "two"), watch)) for watch in watches
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trained = [event["curve"] for watch in watches for event in watch.of("curve")]
+    assert sorted(trained) == ["amp_l1", "lamp_tied_bg"]
+    assert all(len(watch.of("curve_done")) == 2 for watch in watches)
+    run.train(figure(tmp_path / "one"), Watch())
+    assert stored(tmp_path / "two") == stored(tmp_path / "one")
+
+
+class TestOtherVersions:
+    """A curve that other libraries made is used or continued, and that is said."""
+
+    @staticmethod
+    def older(folder, **more):
+        made = folder.read_json("made")
+        made["versions"]["jax"] = "0.8.0"
+        folder.write_json("made", {**made, **more})
+
+    def test_of_a_finished_curve(self, tmp_path):
+        asked = figure(tmp_path)
+        run.train(asked, Watch())
+        for folder in Store(tmp_path).curves():
+            self.older(folder)
+        run.train(asked, watch := Watch())
+        here = environment()["versions"]["jax"]
+        assert [event["message"] for event in watch.of("warning")] == [
+            f"made with jax 0.8.0 (here {here}) and used as stored: amp_l1, lamp_tied_bg"
+        ]
+        assert watch.of("curve") == []
+
+    def test_of_a_curve_that_goes_on(self, tmp_path):
+        shallow, deep = (
+            load_experiment([
+                *[text for text in toy_overrides() if not text.startswith("network.depth")],
+                f"network.depth={depth}", f"output={tmp_path}",
+            ])
+            for depth in (1, 2)
+        )  # fmt: skip
+        run.train(shallow, Watch())
+        (folder,) = Store(tmp_path).curves()
+        self.older(folder, matrix="0" * 64, device="abacus")
+        run.train(deep, watch := Watch())
+        (said,) = watch.of("warning")
+        for part in (
+            "jax 0.8.0 (here",
+            "abacus (here cpu)",
+            "a matrix that was computed with other roundings",
+        ):
+            assert part in said["message"]
+        made = folder.read_json("made")
+        assert made is not None
+        assert made["versions"]["jax"] != "0.8.0"
+        assert made["begun_with"]["versions"]["jax"] == "0.8.0"

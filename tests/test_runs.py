@@ -1,0 +1,121 @@
+"""What is stored, listed; what nothing refers to, removed after asking."""
+
+import os
+import sys
+
+import pytest
+
+from onsager_cli import runs
+from onsager_cli.cli import main
+from onsager_cli.files import TEMPORARY_SUFFIX
+from onsager_cli.locks import locked
+from onsager_cli.results import Store
+from onsager_cli.run import NUMERICS
+
+ROW = {
+    "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
+    "nmse_db_se": 0.01, "nmse_mean_ratio_db": -16.5, "problem": "gaussian", "instance": "authors2017", "seed": 0,
+    "steps": 2000, "seconds": 123.0, "parameters": 125006,
+}  # fmt: skip
+
+
+def curve(root, name: str, numerics: int = NUMERICS, depth: int = 3, layer: int = 3):
+    """A stored curve of so many layers, of which `depth` were asked for."""
+    folder = Store(root).curve({"seed": 7, "of": name, "numerics": numerics}, name)
+    folder.write_config(f"network:\n  depth: {depth}\n")
+    folder.save("depth_01", {}, {"stage": 0})
+    folder.add_point(ROW | {"layer": layer})
+    return folder
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that has ended."""
+    child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", ""])
+    os.waitpid(child, 0)
+    return child
+
+
+class TestList:
+    def test_what_each_curve_is(self, outputs, capsys):
+        curve(outputs, "whole")
+        curve(outputs, "half", depth=5)
+        curve(outputs, "stale", numerics=NUMERICS - 1)
+        (curve(outputs, "damaged").path / "identity.json").write_text("{")
+        (curve(outputs, "broken").path / "points.csv").write_text("what,is\nthis\n")
+        curve(outputs, "odd").write_config("[" * 3000)
+        with locked(curve(outputs, "busy", depth=4).path):
+            assert main(["list", "runs"]) == 0
+        lines = {line.split("-")[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+        assert lines["whole"].endswith("complete")
+        assert lines["half"].endswith("stopped")
+        assert " 3 of 5 " in lines["half"]
+        assert all(word in lines["whole"] for word in (" -17.51 ", " 7 ", " B "))
+        assert f"version {NUMERICS - 1} of the numerics, now {NUMERICS}" in lines["stale"]
+        assert lines["damaged"].endswith("identity.json is damaged")
+        assert lines["broken"].endswith("points.csv is damaged")
+        assert "odd" in lines
+        assert f"in training (process {os.getpid()})" in lines["busy"]
+
+    def test_elsewhere_and_nothing(self, outputs, capsys):
+        curve(outputs.parent / "other", "whole")
+        assert main(["list", "runs"]) == 0
+        assert main(["list", "runs", "output=other"]) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert out[0] == "nothing is stored in outputs"
+        assert out[2].startswith("whole-")
+        assert main(["list", "runs", "whole"]) == 2
+        assert capsys.readouterr().err == "onsager: list runs takes output=FOLDER, got 'whole'\n"
+
+
+class TestClean:
+    def test_removes_what_nothing_refers_to_and_nothing_else(self, outputs, capsys, dead):
+        whole, stale = curve(outputs, "whole"), curve(outputs, "stale", numerics=-1)
+        busy, damaged = curve(outputs, "busy", numerics=-1), curve(outputs, "damaged")
+        torn = damaged.save("depth_02", {}, {})
+        torn.write_bytes(torn.read_bytes()[:-1])
+        left = outputs / "figures" / f".quick.svg.{dead}-ab12{TEMPORARY_SUFFIX}"
+        ours = outputs / "figures" / f".quick.svg.{os.getpid()}-ab12{TEMPORARY_SUFFIX}"
+        notes = outputs / "curves" / "my notes" / "a.txt"
+        for path in (left, ours, notes):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+        with locked(busy.path):
+            assert main(["clean", "--yes"]) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert [line.split("  ")[0] for line in out[:-1]] == [
+            str(path.relative_to(outputs.parent)) for path in (stale.path, left, torn)
+        ]
+        assert out[-1].startswith("removed 3 of them")
+        assert not any(path.exists() for path in (stale.path, left, torn))
+        assert all(path.exists() for path in (whole.path, busy.path, damaged.path, ours, notes))
+        assert damaged.load("depth_01") is not None
+        assert (
+            main(["clean", "output=outputs"]) == 2 if busy.path.exists() else 0
+        )  # free now, but nobody to ask
+
+    @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("yes", True), ("", False), ("n", False)])
+    def test_asks(self, outputs, capsys, monkeypatch, answer, gone):
+        stale = curve(outputs, "stale", numerics=-1)
+        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda question: print(question) or answer)
+        assert main(["clean"]) == 0
+        assert "remove 1 of them" in capsys.readouterr().out
+        assert stale.path.exists() is not gone
+
+    def test_does_not_ask_a_pipe(self, outputs, capsys, monkeypatch):
+        stale = curve(outputs, "stale", numerics=-1)
+        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: False, raising=False)
+        assert main(["clean"]) == 2
+        assert capsys.readouterr().err == "onsager: clean asks before it removes: write onsager clean --yes\n"
+        assert stale.path.exists()
+
+    def test_nothing(self, outputs, capsys):
+        assert main(["clean"]) == 0
+        assert capsys.readouterr().out == "nothing to clean in outputs\n"
