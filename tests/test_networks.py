@@ -293,7 +293,7 @@ class TestCoordinates:
         direction = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in coordinates.items()}
         gradient = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in params.items()}
         rate = (lista_module if name.startswith("lista") else lamp_module).SPECTRAL_RATE
-        there, here = net.to_descent(problem, gradient, ones), net.from_descent(problem, direction)
+        there, here = net.to_descent(problem, gradient, ones), net.from_descent(problem, direction, ones)
         inner = sum(float(jnp.vdot(here[leaf], gradient[leaf])) for leaf in gradient)
         expected = sum(
             (1.0 if leaf in params else rate) * float(jnp.vdot(direction[leaf], there[leaf]))
@@ -307,7 +307,7 @@ class TestCoordinates:
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         masks = jax.tree.map(jnp.float64, net.learnable(params, ROOM - 1, ROOM - 1, shared=False))
-        steps = net.from_descent(problem, net.to_descent(problem, params, masks))
+        steps = net.from_descent(problem, net.to_descent(problem, params, masks), masks)
         for leaf, step in steps.items():
             still = step[:-1] if leaf in net.layered else step
             np.testing.assert_allclose(still, np.zeros_like(still), atol=1e-12)

@@ -16,6 +16,7 @@ from onsager_cli import run
 from onsager_cli.config import PaperTraining, load_experiment
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
+from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store
 from onsager_cli.training import train as train_module
@@ -165,7 +166,7 @@ class Setup:
 def setup_of(*overrides: str) -> Setup:
     curve = settings(*overrides, f"network.depth={ROOM}")
     net = network_of(curve)
-    problem = build_problem(curve.problem, curve.seed)
+    problem = with_singular_vectors(build_problem(curve.problem, curve.seed))
     engine = engine_of(curve, net, 10)
     return Setup(engine, problem, net.start(problem, ROOM))
 

@@ -117,9 +117,9 @@ class Network(ABC):
         del problem
         return {name: masks[name] * leaf for name, leaf in gradient.items()}
 
-    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
         """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, but for rates."""
-        del problem
+        del problem, masks
         return steps
 
     @abstractmethod

@@ -72,7 +72,7 @@ class Lamp(Network):
         gradient = super().to_descent(problem, gradient, masks)
         return {**gradient, "b": spectrum(gradient["B"], V, U)}
 
-    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
         return {"B": steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U), "theta": steps["theta"]}

@@ -63,10 +63,10 @@ class Lista(Network):
         identity = jnp.trace(D.real, axis1=-2, axis2=-1)
         return {**gradient, "b": spectrum(B, V, U), "d": spectrum(D, V, V), "d_0": identity}
 
-    def from_descent(self, problem: Problem, steps: Parameters) -> Parameters:
+    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
         B = steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U)
         identity = steps["d_0"][..., None, None] * jnp.eye(len(V), dtype=V.dtype)
         D = steps["S"] + SPECTRAL_RATE * (of_spectrum(steps["d"], V, V) + identity)
-        return {"B": B, "S": D - B @ problem.A, "theta": steps["theta"]}
+        return {"B": B, "S": masks["S"] * (D - B @ problem.A), "theta": steps["theta"]}

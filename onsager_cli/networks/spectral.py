@@ -22,4 +22,4 @@ def spectrum(gradient: Array, left: Array, right: Array) -> Array:
 
 def of_spectrum(b: Array, left: Array, right: Array) -> Array:
     """left diag(b) rightᴴ, (..., n, m)."""
-    return (left * b[..., None, :]) @ jnp.conj(right.T)
+    return (left * b[..., None, :].astype(left.dtype)) @ jnp.conj(right.T)

@@ -113,7 +113,7 @@ class Engine:
                 name: rates[i, int(name in self.net.vectors)] * direction
                 for name, direction in cast(Parameters, directions).items()
             }
-            params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps))
+            params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps, masks))
             params["theta"] = self.net.family.project(params["theta"])
             return params, state, buffers, total + loss / jnp.sum(jnp.square(x))
 
