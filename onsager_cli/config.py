@@ -67,9 +67,9 @@ class Curve:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON.
 
-        Without the depth, since more layers continue the same training (unless all learn at once), without names,
-        and without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
-        Raises UserError if that matrix cannot be read.
+        Without the depth, since more layers continue the same training (unless all learn at once), without names, and
+        without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by
+        its path. Raises UserError if that matrix cannot be read.
         """
         parts = {
             name: dataclasses.asdict(getattr(self.settings, name))

@@ -81,6 +81,10 @@ class Network(ABC):
         }
         return int(sum(sizes.values()))
 
+    def head(self, params: Parameters, layers: int) -> Parameters:
+        """The parameters of the first `layers` layers, and those that all share."""
+        return {name: leaf[:layers] if name in self.layered else leaf for name, leaf in params.items()}
+
     def fill(self, params: Parameters, stored: Parameters) -> Parameters:
         """`params` with its first layers replaced by those stored, which may be fewer or more."""
 

@@ -331,18 +331,17 @@ class CurveTrainer:
             return lambda _: None
         return lambda depth: stored_network(twin.settings, folder_of(twin), depth)[1]
 
-    def _network(self, tied: bool | None = None) -> Network:
-        return network_of(self.settings, tied)
+    def _network(self) -> Network:
+        return network_of(self.settings)
 
     def _plan(self) -> list[Stage]:
         net = self._network()
         return plan(self.settings.training, self.depth, net.tied, net.new_leaves)
 
 
-def network_of(settings: Settings, tied: bool | None = None) -> Network:
-    """The network that the settings describe; `tied` overrules theirs."""
-    network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
-    return build_network(network, settings.shrinkage, settings.seed)
+def network_of(settings: Settings) -> Network:
+    """The network that the settings describe."""
+    return build_network(settings.network, settings.shrinkage, settings.seed)
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.metrics import to_db
-from onsager_cli.networks.base import Parameters
+from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.training.checkpoint import Checkpoint, Progress, StageState
 from onsager_cli.training.fit import Engine
@@ -18,6 +18,7 @@ from onsager_cli.training.plan import Stage
 
 DIVERGED_DB = 3.0  # above the stage's start
 MAX_RESCUES = 5
+ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
 Report = Callable[[dict[str, Any]], None]
@@ -45,6 +46,15 @@ def selection_db(engine: Engine, problem: Problem, params: Parameters, depth: in
     return float(to_db(float(jnp.sum(errors[depth - 1])) / float(jnp.sum(powers))))
 
 
+def room(net: Network, params: Parameters, depth: int) -> int:
+    """How many layers a stage carries: an optimizer pays for matrices of layers that are still to come.
+
+    Every number of layers is a program of its own to compile, so it goes up by ROOM; a tied network needs but one.
+    """
+    layers = net.depth_of(params)
+    return layers if net.tied else min(layers, -(-depth // ROOM) * ROOM)
+
+
 def fit(
     engine: Engine,
     problem: Problem,
@@ -61,7 +71,8 @@ def fit(
     learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
     NMSE. Raises DivergedError after MAX_RESCUES of them. A stage that was stopped goes on from its `checkpoint`.
     """
-    net, last = engine.net, stage.depth - 1
+    net, last, whole = engine.net, stage.depth - 1, params
+    params = net.head(params, room(net, params, stage.depth))
     first_learned = last if stage.new_only else 0
     masks = jax.tree.map(jnp.asarray, net.learnable(params, first_learned, last, shared=not stage.new_only))
     started = time.monotonic()
@@ -96,7 +107,7 @@ def fit(
             checkpoint.offer(s)
     progress.steps += s.step
     progress.rescues += s.rescues
-    return s.best_params, s.best_db
+    return net.fill(whole, s.best_params), s.best_db
 
 
 def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
