@@ -48,8 +48,9 @@ def pack(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytes:
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
         archive.comment = _SEAL + b"0" * 64
-    body = buffer.getvalue()[:-64]
-    return body + hashlib.sha256(body).hexdigest().encode()
+    with buffer.getbuffer() as view:
+        view[-64:] = hashlib.sha256(view[:-64]).hexdigest().encode()
+    return buffer.getvalue()
 
 
 def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -143,8 +143,8 @@ class CurveFolder:
 
     def add_points(self, new: Iterable[Mapping[str, Any]]) -> None:
         """Store rows (any of tables.COLUMNS) in one step; each replaces the row of the same layer."""
-        new = {row.get("layer"): dict(row) for row in new}
-        rows = [old for old in self.points() if old["layer"] not in new] + list(new.values())
+        added = {row.get("layer"): dict(row) for row in new}
+        rows = [old for old in self.points() if old["layer"] not in added] + list(added.values())
         rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
         self._write("points.csv", table_bytes(rows))
 

@@ -260,6 +260,19 @@ class TestProcessPool:
             f"amp_{label}-{name}.png" for label in ("bg", "l1") for name in ("gaussian", "kappa15")
         }
 
+    def test_jobs_that_want_the_same_curve_train_it_once_and_as_one_process_does(self):
+        size = [text.replace("network=amp", "network=lamp") for text in self.SIZE if "formats" not in text]
+        schedule = ["training.lamp.steps=[50]", "training.lamp.batch=8"]
+        result = self.onsager("sweep", *size, *schedule, "plot.formats=[png],[svg]")
+        assert result.returncode == 0, result.stderr
+        (log,) = Path("outputs/curves").glob("*/log.jsonl")
+        assert log.read_text().count('"event": "curve"') == 1
+        assert len(list(Path("outputs/figures").glob("*/*.[ps][nv]g"))) == 2
+        alone = [text for text in size if not text.startswith("hydra")]
+        assert self.onsager("train", *alone, *schedule, "plot.formats=[png]", "output=alone").returncode == 0
+        networks = [next(Path(root, "curves").glob("*/network.npz")) for root in ("outputs", "alone")]
+        assert networks[0].read_bytes() == networks[1].read_bytes()
+
     def test_a_mistake_that_only_a_job_can_find_comes_back(self):
         Path("outputs").mkdir()
         Path("outputs/curves").write_text("a file where a folder has to be")

@@ -1,5 +1,6 @@
 """Two at once: one trains, the other takes other curves first and then waits; what died holds nothing."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_one_holder_and_a_dead_one_holds_nothing(tmp_path, hold):
     assert locks.holder(tmp_path) is None
     with locks.locked(tmp_path) as held:
         assert held
-        assert locks.holder(tmp_path) == f"process {__import__('os').getpid()}"
+        assert locks.holder(tmp_path) == f"process {os.getpid()}"
         with locks.locked(tmp_path) as again:  # threads of one process exclude each other too
             assert not again
 

@@ -119,10 +119,8 @@ class CurveTrainer:
 
     def _note_environment(self, problem: Problem) -> None:
         """Notes with what the curve is made, and says what has changed since it was begun."""
-        A = np.ascontiguousarray(problem.A)
-        now = {
-            **environment(), "device": jax.devices()[0].device_kind, "matrix": hashlib.sha256(A).hexdigest(),
-        }  # fmt: skip
+        matrix = hashlib.sha256(np.asarray(problem.A).tobytes()).hexdigest()
+        now = {**environment(), "device": jax.devices()[0].device_kind, "matrix": matrix}
         if (before := self.folder.read_json("made")) is not None:
             changed = changes(before, now)
             if changed:
