@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.fields import power
+
 Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
 
 
@@ -69,6 +71,16 @@ def spline(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Arra
     return r * (theta[1] + theta[2] * value), average(theta[1] + theta[2] * (value + z * slope))
 
 
+def activity(r: Array, variance: Array, theta: Sequence[Array] | Array) -> Array:
+    """P(x ≠ 0 | r) under the Bernoulli-Gaussian prior (37), the shape of r: a logistic function of |r|².
+
+    θ = (φ, log((1-γ)/γ)); for complex r the active entries are circular with φ = E|x|², and the exponent doubles.
+    """
+    phi, half = theta[0], 1.0 if jnp.iscomplexobj(r) else 0.5
+    square = power(r) * (phi / (phi + variance) / variance)
+    return jax.nn.sigmoid(half * square - (theta[1] + half * jnp.log1p(phi / variance)))
+
+
 def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """MMSE denoiser of the Bernoulli-Gaussian prior (37), eq (40): θ = (φ, log((1-γ)/γ)).
 
@@ -77,7 +89,7 @@ def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -
     variance, phi = jnp.square(sigma), theta[0]
     beta = phi / (phi + variance)
     square = jnp.square(r) * (beta / variance)
-    active = jax.nn.sigmoid(0.5 * square - (theta[1] + 0.5 * jnp.log1p(phi / variance)))
+    active = activity(r, variance, theta)
     return beta * r * active, average(beta * active * (1 + square * (1 - active)))
 
 
