@@ -58,7 +58,7 @@ def _advance(
             r, sigma = inputs
             x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
             state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-            return (state, net.linear(problem, p, state, y, context)), jnp.sum(jnp.square(x_hat - x), axis=0)
+            return (state, net.linear(problem, p, state, y, context)), problem.squared_norm(x_hat - x)
 
         return jax.lax.scan(step, at, length=count)
 
@@ -127,8 +127,8 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     exist (`lasso_weight`).
     """
     (x, y), precision, network = problem.test, settings.precision, settings.network
-    powers = np.sum(np.square(np.asarray(x, np.float64)), axis=0)
-    net = build(network, settings.shrinkage, settings.seed)
+    powers = np.asarray(problem.squared_norm(x), np.float64)
+    net = build(network, settings.shrinkage, settings.seed, settings.problem)
     if network.kind in ("ista", "fista"):
         net, p = lasso(net, problem, y, network.weight, precision)
     elif network.kind == "lvamp_gh":  # its layers differ, so there are as many as were asked for

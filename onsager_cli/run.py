@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store, write_table
+from onsager_cli.schema import BOUNDS
 
 if TYPE_CHECKING:
     from onsager_cli.training.train import Report
@@ -70,7 +71,7 @@ def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
 def tied_twin(curve: Curve) -> Curve | None:
     """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
     settings = curve.settings
-    if settings.network.tied or settings.network.kind == "oracle" or settings.training.kind == "none":
+    if settings.network.tied or settings.network.kind in BOUNDS or settings.training.kind == "none":
         return None
     network, training = replace(settings.network, tied=True), settings.training
     if isinstance(training, FastTraining) and training.tied_descent is not None:

@@ -28,10 +28,14 @@ from onsager_cli.checks import (
     words,
 )
 from onsager_cli.errors import UserError
+from onsager_cli.schema_cellular import Cellular, make_cellular
 
 FORMATS = ("pdf", "svg", "png")
+# Kinds that are one estimate, without layers.
+BOUNDS = ("oracle", "lmmse")
 # Kind of network → what of it can learn.
 LEARNABLE = {
+    "lamp": ("B", "theta"),
     "lvamp": ("U", "s", "V", "noise_variance", "theta"),
     "lvamp_gh": ("G", "H", "c", "noise_variance", "theta"),
 }
@@ -55,6 +59,16 @@ class Problem:
     test_samples: int = integer(1, 10_000_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, N) of the matrix."""
+        return self.M, self.N
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The group of exchangeable coordinates that each one belongs to; empty: all to one."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Network:
@@ -65,6 +79,7 @@ class Network:
     tied: bool = flag()
     depth: int = integer(1, 10_000)
     onsager: bool = flag()
+    theta_per: str = choice("group", "coordinate", "all")
     init: str = choice("svd", "least_squares", "random")
     noise_start: str = choice("energy", "known")
     learn: tuple[str, ...] = words()
@@ -75,10 +90,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """The family of η and the start values of θ, in the paper's order."""
+    """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates."""
 
     family: str
-    theta: tuple[float, ...]
+    theta: tuple[float, ...] | tuple[tuple[float, ...], ...]
 
     @property
     def label(self) -> str:
@@ -142,7 +157,7 @@ Training = NoTraining | FastTraining | PaperTraining
 class Settings:
     """Everything that decides one curve."""
 
-    problem: Problem
+    problem: Problem | Cellular
     network: Network
     shrinkage: Shrinkage
     training: Training
@@ -187,15 +202,16 @@ class Top:
     only: tuple[str, ...] | None = words(null=True)
 
 
-PROBLEM_KINDS = ("bernoulli_gaussian",)
+PROBLEM_KINDS = ("bernoulli_gaussian", "cellular")
 NETWORK_KEYS = {
-    "lamp": ("kind", "name", "tied", "depth", "onsager"),
-    "lista": ("kind", "name", "tied", "depth"),
+    "lamp": ("kind", "name", "tied", "depth", "onsager", "theta_per", "learn"),
+    "lista": ("kind", "name", "tied", "depth", "theta_per"),
     "ista": ("kind", "name", "depth", "weight"),
     "fista": ("kind", "name", "depth", "weight", "momentum"),
-    "lvamp": ("kind", "name", "tied", "depth", "init", "noise_start", "learn"),
-    "lvamp_gh": ("kind", "name", "tied", "depth", "init", "learn"),
+    "lvamp": ("kind", "name", "tied", "depth", "theta_per", "init", "noise_start", "learn"),
+    "lvamp_gh": ("kind", "name", "tied", "depth", "theta_per", "init", "learn"),
     "oracle": ("kind", "name"),
+    "lmmse": ("kind", "name"),
 }
 TRAININGS: dict[str, type] = {"fast": FastTraining, "paper": PaperTraining, "none": NoTraining}
 
@@ -233,11 +249,13 @@ def _kind(raw: object, where: str, key: str, built_in: Any, group: str | None) -
     raise UserError(f"{where}.{key} must be {one_of(known)}, got {show(kind)}{did_you_mean(kind, known)}")
 
 
-def make_problem(raw: Any) -> Problem:
+def make_problem(raw: Any) -> Problem | Cellular:
     """Validates `problem`. Raises UserError."""
-    _, built_in = _kind(raw, "problem", "kind", PROBLEM_KINDS, "onsager.problems")
+    kind, built_in = _kind(raw, "problem", "kind", PROBLEM_KINDS, "onsager.problems")
     if not built_in:
         return build(Problem, raw, "problem", required=("kind", "name"), extra="options")
+    if kind == "cellular":
+        return make_cellular(raw)
     problem = build(Problem, raw, "problem")
     if problem.kappa is not None and problem.M > problem.N:
         raise UserError(
@@ -293,20 +311,31 @@ def make_shrinkage(raw: Any) -> Shrinkage:
             raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
     if "theta" not in raw:
         raise UserError("the key shrinkage.theta is missing")
-    bounds = FAMILIES[family] if built_in else None
+    rows = raw["theta"] if _is_nested(raw["theta"]) else [raw["theta"]]
     try:
-        theta = finite_tuple(raw["theta"], None if bounds is None else len(bounds))
-        for index, (low, high) in enumerate(bounds or ()):
-            try:
-                in_range(theta[index], low, high)
-            except ValueError as error:
-                allowed = "must be greater than 0" if low == _TINY else str(error)
-                raise ValueError(f"{allowed} at position {index + 1} for {family}") from None
-        if family == "pwlin" and theta[0] > theta[1]:
-            raise ValueError("must start with two knots in rising order for pwlin")
+        theta = tuple(_theta_row(row, family, built_in) for row in rows)
     except ValueError as error:
         raise UserError(f"shrinkage.theta {error}, got {show(raw['theta'])}") from None
-    return Shrinkage(family, theta)
+    return Shrinkage(family, theta if _is_nested(raw["theta"]) else theta[0])
+
+
+def _is_nested(theta: object) -> bool:
+    return isinstance(theta, list) and bool(theta) and all(isinstance(row, list) for row in theta)
+
+
+def _theta_row(row: object, family: str, built_in: bool) -> tuple[float, ...]:
+    """The parameters of one group. Raises ValueError."""
+    bounds = FAMILIES[family] if built_in else None
+    theta = finite_tuple(row, None if bounds is None else len(bounds))
+    for index, (low, high) in enumerate(bounds or ()):
+        try:
+            in_range(theta[index], low, high)
+        except ValueError as error:
+            allowed = "must be greater than 0" if low == _TINY else str(error)
+            raise ValueError(f"{allowed} at position {index + 1} for {family}") from None
+    if family == "pwlin" and theta[0] > theta[1]:
+        raise ValueError("must start with two knots in rising order for pwlin")
+    return theta
 
 
 def make_training(raw: Any, network: Network) -> Training:
@@ -320,7 +349,7 @@ def make_training(raw: Any, network: Network) -> Training:
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     shared = build(FastTraining, {key: value for key, value in raw.items() if key not in groups}, "training")
     descents = {name: build(Descent, group, f"training.{name}") for name, group in groups.items()}
-    if network.kind == "oracle":
+    if network.kind in BOUNDS:
         return shared
     if network.kind not in descents:
         raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
@@ -333,6 +362,7 @@ def make_training(raw: Any, network: Network) -> Training:
 def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     """Validates the groups of a composed config and what they have to do with each other. Raises UserError."""
     network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
+    problem = make_problem(config.get("problem"))
     if network.kind == "lista" and shrinkage.family != "threshold":
         raise UserError(f"network=lista takes shrinkage=threshold only, got {show(shrinkage.family)}")
     if network.kind in ("lamp", *LEARNABLE) and shrinkage.family == "threshold":
@@ -341,6 +371,16 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
         raise UserError(
             f"network={network.name} takes shrinkage=minimax, soft or threshold only, got {show(shrinkage.family)}"
         )
+    rows = len(set(problem.groups)) or 1
+    if isinstance(shrinkage.theta[0], tuple) and (network.theta_per == "all" or len(shrinkage.theta) != rows):
+        raise UserError(
+            f"shrinkage.theta must be one row, or one for each of the {rows} groups of users where network.theta_per is "
+            f"group or coordinate, got {show([list(row) for row in shrinkage.theta])}"
+        )
+    if network.theta_per == "coordinate" and problem.shape[1] is None:
+        raise UserError(
+            f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
+        )
     training = config.get("training")
     if isinstance(training, Mapping) and training.get("kind") != "none":
         if network.kind in ("ista", "fista"):
@@ -348,7 +388,7 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
     return Settings(
-        problem=make_problem(config.get("problem")),
+        problem=problem,
         network=network,
         shrinkage=shrinkage,
         training=make_training(config.get("training"), network),

@@ -27,9 +27,10 @@ def rms(v: Array) -> Array:
 
 @dataclass(frozen=True)
 class Lamp(Network):
-    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III."""
+    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III. `learn` is of B, theta."""
 
     onsager: bool = True
+    learn: tuple[str, ...] = ("B", "theta")
 
     matrices = ("B",)
 
@@ -52,11 +53,19 @@ class Lamp(Network):
             v = v + (N / M) * slope * state[1]
         return x_hat, v
 
+    @property
+    def new_leaves(self) -> str:
+        return super().new_leaves if "B" in self.learn else "θ"
+
+    def count(self, params: Parameters, depth: int) -> int:
+        return super().count({name: params[name] for name in self.learn}, depth)
+
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
+        masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
         if (
             self.family.scale is not None
         ):  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
-            masks["theta"] = np.repeat(masks["theta"], len(self.theta), axis=1)
-            masks["theta"][0, self.family.scale] = 0
+            masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
+            masks["theta"][0, ..., self.family.scale] = 0
         return masks

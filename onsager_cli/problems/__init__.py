@@ -2,19 +2,22 @@
 
 from importlib.metadata import entry_points
 
-from onsager_cli.problems import bernoulli_gaussian, matrix
+from onsager_cli.problems import bernoulli_gaussian, cellular, matrix
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.schema import Problem as ProblemSettings
+from onsager_cli.schema_cellular import Cellular
 
 __all__ = ["Problem", "Samples", "build"]
 
 
-def build(settings: ProblemSettings, seed: int) -> Problem:
+def build(settings: ProblemSettings | Cellular, seed: int) -> Problem:
     """The problem that a config describes, with its selection and test sets.
 
     A kind that is not built in comes from an installed package: the entry point `onsager.problems` names a
     function of (problem settings, seed). Raises UserError for a matrix file that cannot be used.
     """
+    if isinstance(settings, Cellular):
+        return cellular.build(settings, seed)
     if settings.kind != "bernoulli_gaussian":
         (entry,) = entry_points(group="onsager.problems", name=settings.kind)
         return entry.load()(settings, seed)

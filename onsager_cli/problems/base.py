@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax import struct
 from jax import Array
+
+from onsager_cli.fields import power
 
 Samples = tuple[Array, Array]  # x (N, L), y (M, L)
 
@@ -21,7 +24,15 @@ class Problem:
     selection: Samples
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
+    mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if nobody says
+    reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: it counts all
+    test_power: Array | None = None  # E|x_n|² of the test samples given what an oracle knows, (N, L); None: 1
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return self.draw(self, key, batch)
+
+    def squared_norm(self, x: Array) -> Array:
+        """‖x‖² per sample over the coordinates that are reported, (L,)."""
+        square = power(x)
+        return jnp.sum(square if self.reported is None else self.reported * square, axis=0)

@@ -19,6 +19,7 @@ from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.results import CurveFolder
+from onsager_cli.schema import BOUNDS
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
 from onsager_cli.training.train import Progress, Report, run_plan
@@ -40,16 +41,16 @@ class CurveTrainer:
         self.settings: Settings = curve.settings
         self.depth = self.settings.network.depth or 1
         self._report = report
-        self.stages: list[Stage] = [] if self.oracle else self._plan()
+        self.stages: list[Stage] = [] if self.bound else self._plan()
         self.done = self._finished_stages()
 
     @property
-    def oracle(self) -> bool:
-        return self.settings.network.kind == "oracle"
+    def bound(self) -> bool:
+        return self.settings.network.kind in BOUNDS
 
     @property
     def untrained(self) -> bool:
-        return not self.oracle and isinstance(self.settings.training, NoTraining)
+        return not self.bound and isinstance(self.settings.training, NoTraining)
 
     @property
     def work(self) -> float:
@@ -63,7 +64,7 @@ class CurveTrainer:
         if self.untrained:
             note = self.folder.read_json(ITERATIONS)
             return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.oracle else set(range(1, self.depth + 1))
+        wanted = {None} if self.bound else set(range(1, self.depth + 1))
         return wanted <= {row["layer"] for row in self.folder.points()}
 
     def report(self, event: Mapping[str, Any]) -> None:
@@ -83,8 +84,8 @@ class CurveTrainer:
         self.folder.write_json("made", {**environment(), "device": jax.devices()[0].device_kind})
         started = time.monotonic()
         problem = build_problem(self.settings.problem, self.settings.seed)
-        if self.oracle:
-            self._oracle(problem)
+        if self.bound:
+            self._bound(problem)
         elif self.stages:
             self._train(problem, folder_of)
         else:
@@ -93,11 +94,16 @@ class CurveTrainer:
 
     # -- the three kinds of curve
 
-    def _oracle(self, problem: Problem) -> None:
-        x, y = (np.asarray(a, np.float64) for a in problem.test)
+    def _bound(self, problem: Problem) -> None:
+        x, y = problem.test
         started = time.monotonic()
-        x_hat = bounds.support_oracle(np.asarray(problem.A), x, y, float(problem.noise_variance))
-        errors, powers = np.sum((x_hat - x) ** 2, axis=0), np.sum(x**2, axis=0)
+        A, noise_variance = np.asarray(problem.A), float(problem.noise_variance)
+        if self.settings.network.kind == "lmmse":
+            x_hat = bounds.lmmse(A, np.asarray(y), noise_variance, np.asarray(problem.mean_power))
+        else:
+            known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
+            x_hat = bounds.support_oracle(A, np.asarray(x), np.asarray(y), noise_variance, known)
+        errors, powers = (np.asarray(problem.squared_norm(a)) for a in (x_hat - np.asarray(x), x))
         self._add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
     def _untrained(self, problem: Problem) -> None:
@@ -175,8 +181,8 @@ class CurveTrainer:
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
         settings, statistics = self.settings, nmse(errors, powers)
         network = settings.network
-        named = network.kind != "oracle"
-        statistics.pop("zero_samples")
+        named = network.kind not in BOUNDS
+        statistics["zero_samples"] = statistics["zero_samples"] or None
         return {
             "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
             "tied": network.tied if named and settings.training.kind != "none" else None, "layer": layer, **statistics,
@@ -247,7 +253,7 @@ class CurveTrainer:
 def network_of(settings: Settings, tied: bool | None = None) -> Network:
     """The network that the settings describe; `tied` overrules theirs."""
     network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
-    return build_network(network, settings.shrinkage, settings.seed)
+    return build_network(network, settings.shrinkage, settings.seed, settings.problem)
 
 
 def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:

@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from onsager_cli.fields import power
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import Problem
@@ -109,13 +110,13 @@ class Engine:
                 for name, leaf in params.items()
             }
             params["theta"] = self.net.family.project(params["theta"])
-            return params, state, buffers, total + loss / jnp.sum(jnp.square(x))
+            return params, state, buffers, total + loss / jnp.sum(power(x))
 
         with jax.default_matmul_precision(self.precision):
             return jax.lax.fori_loop(0, count, step, (params, state, buffers, jnp.float32(0)))
 
     @partial(jax.jit, static_argnums=0)
     def errors(self, problem, params, x, y, depth):
-        """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,)."""
+        """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,), over the reported coordinates."""
         with jax.default_matmul_precision(self.precision):
-            return squared_errors(self.net, problem, params, x, y, depth), jnp.sum(jnp.square(x), axis=0)
+            return squared_errors(self.net, problem, params, x, y, depth), problem.squared_norm(x)
