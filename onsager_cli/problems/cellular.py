@@ -15,7 +15,6 @@ drawn anew for each realization, which gives Nr samples; A is drawn once. In the
 A is [Re A, -Im A; Im A, Re A].
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
