@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli import em_vamp
 from onsager_cli.config import Settings
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import to_db
@@ -35,6 +36,7 @@ CHUNK = 50  # iterations between looks at whether a curve has settled; even, sin
 SETTLED_DB = 1e-3  # a curve that moves less than this within a chunk has settled
 FIXED_POINT = 200  # iterations to the fixed point of AMP and VAMP
 FAILED = 10.0  # a realization that ends with this many times the median's error has not converged
+LAYERED = ("lvamp_gh", "em_vamp")  # kinds whose layers differ: there are as many as are asked for
 DENSE = 50  # up to here every iteration is kept, later 1 in 100
 
 
@@ -128,17 +130,43 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """
     (x, y), precision, network = problem.test, settings.precision, settings.network
     powers = np.asarray(problem.squared_norm(x), np.float64)
-    net = build(network, settings.shrinkage, settings.seed, settings.problem)
-    if network.kind in ("ista", "fista"):
-        net, p = lasso(net, problem, y, network.weight, precision)
-    elif network.kind == "lvamp_gh":  # its layers differ, so there are as many as were asked for
+    if network.kind in LAYERED:
+        net, params = layers(settings, problem)
         with jax.default_matmul_precision(precision):
-            params = net.start(problem, network.depth)
             errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, network.depth)
         return np.asarray(errors, np.float64), powers
-    else:
-        p = net.layer(net.start(problem, 1), 0)
+    net, p = iteration(settings, problem, y)
     return iterate(net, problem, p, x, y, network.depth, precision), powers
+
+
+def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:
+    """An untrained network of `network.depth` layers; EM-VAMP takes its own from the test set's measurements."""
+    net, depth = (
+        build(settings.network, settings.shrinkage, settings.seed, settings.problem),
+        settings.network.depth,
+    )
+    if isinstance(net, Lvamp):
+        return net, em_vamp.learn(net, problem, problem.test[1], depth, settings.precision)
+    with jax.default_matmul_precision(settings.precision):
+        return net, net.start(problem, depth)
+
+
+def iteration(settings: Settings, problem: Problem, y: Array) -> tuple[Network, Parameters]:
+    """The network and the parameters that an algorithm has in each of its iterations on the measurements `y`."""
+    network = settings.network
+    net = build(network, settings.shrinkage, settings.seed, settings.problem)
+    if network.kind in ("ista", "fista"):
+        return lasso(net, problem, y, network.weight, settings.precision)
+    return net, net.layer(net.start(problem, 1), 0)
+
+
+def shrinkage_input(settings: Settings, problem: Problem, y: Array, t: int) -> Inputs:
+    """(r, σ) that the shrinkage of iteration `t` (from 1) receives."""
+    net, p = iteration(settings, problem, y)
+    at, nowhere = _begin(net, problem, p, y, settings.precision), jnp.zeros_like(problem.A.T @ y)
+    for count in [CHUNK] * ((t - 1) // CHUNK) + [(t - 1) % CHUNK]:
+        at, _ = _advance(net, problem, p, nowhere, y, at, count, settings.precision)
+    return at[1]
 
 
 def lasso(

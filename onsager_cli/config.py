@@ -70,8 +70,8 @@ class Curve:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON.
 
-        Without the depth, since more layers continue the same training, without names, and without keys that
-        the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
+        Without the depth, since more layers continue the same training (unless all learn at once), without names,
+        and without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
         Raises UserError if that matrix cannot be read.
         """
         parts = {
@@ -79,6 +79,7 @@ class Curve:
             for name in ("problem", "network", "shrinkage", "training")
         }
         network, problem = parts["network"], parts["problem"]
+        joint = parts["training"].pop("joint", None)
         for key in ("name", "depth"):
             del network[key]
         del problem["name"]
@@ -90,10 +91,14 @@ class Curve:
             network.pop("learn", None)  # AMP learns nothing, whatever training would tune
         if not problem.get("options"):
             problem.pop("options", None)
+        if problem.get("known_operator") is not False:
+            problem.pop("known_operator", None)
         if problem.get("matrix") is not None:
             problem["matrix"] = _checksum(Path(problem["matrix"]))
-        if network["kind"] in BOUNDS:
+        if network["kind"] in (*BOUNDS, "em_vamp"):
             del parts["shrinkage"]
+        if joint:
+            parts["training"]["joint"] = self.settings.network.depth
         parts |= {"seed": self.settings.seed, "precision": self.settings.precision}
         return json.loads(json.dumps(parts))  # tuples as lists
 
@@ -102,7 +107,8 @@ class Curve:
 class Experiment:
     """The curves that a command trains or draws, and how the figure is drawn.
 
-    `overrides` are those of the command, so that messages can say which command goes on.
+    `overrides` are those of the command, so that messages can say which command goes on. An experiment of several
+    panels has no curves of its own.
     """
 
     name: str
@@ -113,6 +119,12 @@ class Experiment:
     plot: PlotSpec
     single: bool
     overrides: tuple[str, ...]
+    panels: tuple["Experiment", ...] = ()
+
+    @property
+    def parts(self) -> tuple["Experiment", ...]:
+        """What is trained, drawn and recorded: the panels, or the experiment itself."""
+        return self.panels or (self,)
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
@@ -125,6 +137,8 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
         config = loader.base
         top = _top(config)
         plot = build(PlotSpec, config.get("plot"), "plot")
+        if top.panels:
+            return _of_panels(config, top, plot, overrides)
         curves = loader.curves(top)
         loader.check_all_keys_used()
     single, slugs = not config["curves"], config["curves"] or [curves[0].slug]
@@ -134,6 +148,21 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     figure = _figure(config.get("figure"), name, slugs)
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
+    )
+
+
+def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: Sequence[str]) -> Experiment:
+    """The experiment whose panels are experiments, each with the other overrides of the command."""
+    if config.get("curves"):
+        raise UserError("panels are experiments with curves of their own: leave curves out")
+    name = str(config["@experiment"])
+    others = [item for item in overrides if not item.lstrip("+").startswith(("experiment=", "panels="))]
+    parts = tuple(load_experiment([f"+experiment={panel}", *others]) for panel in top.panels)
+    if any(part.panels for part in parts):
+        raise UserError(f"panels must be experiments with curves, got {show(list(top.panels))}")
+    figure = _figure(config.get("figure"), name, [])
+    return Experiment(
+        figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts
     )
 
 
@@ -296,7 +325,7 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
 def slug_of(settings: Settings) -> str:
     """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
     network, label = settings.network, settings.shrinkage.label
-    if network.kind in BOUNDS:
+    if network.kind in (*BOUNDS, "em_vamp"):
         return _safe(network.name, "network.name")
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
@@ -309,6 +338,10 @@ def slug_of(settings: Settings) -> str:
         parts.append(label)
     if network.onsager is False:
         parts.append("no_onsager")
+    if isinstance(settings.training, FastTraining) and settings.training.joint:
+        parts.append("joint")
+    if settings.problem.known_operator is False:
+        parts.append("estimated")
     return _safe("_".join(parts), "network.name")
 
 

@@ -34,7 +34,8 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     from onsager_cli import run
 
     with Progress(live=live) as report:
-        run.train(experiment, report)
+        for part in experiment.parts:
+            run.train(part, report)
     draw(experiment)
 
 
@@ -42,7 +43,8 @@ def draw(experiment: "Experiment") -> None:
     """Draws what is trained. Raises UserError if nothing is."""
     from onsager_cli import run
 
-    tell(experiment, *run.plot(experiment))
+    for part in experiment.parts:
+        tell(part, *run.plot(part))
 
 
 def record(experiment: "Experiment") -> None:
@@ -51,7 +53,8 @@ def record(experiment: "Experiment") -> None:
         raise UserError("record needs an experiment: add +experiment=…")
     from onsager_cli import run
 
-    tell(experiment, *run.record(experiment))
+    for part in experiment.parts:
+        tell(part, *run.record(part))
 
 
 def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]) -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from onsager_cli import figures
+from onsager_cli.analyses import Tables, csv_bytes, kind_of
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.published import Comparison, comparisons
-from onsager_cli.tables import read_table, table_bytes
+from onsager_cli.tables import markdown, read_table, table_bytes
 
 Row = Mapping[str, Any]
 
+_MEANING = {"nmse_db": "NMSE (dB)", "nmse_mean_ratio_db": "NMSE (dB, mean of ratios)"}
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
 
@@ -34,6 +36,9 @@ def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
             lacking.append(curve.slug)
         elif curve.settings.training.kind == "none":
             continue  # made whole or not at all; it may have settled early, and its table need not hold every layer
+        elif getattr(curve.settings.training, "joint", False):
+            if depth not in layers:
+                lacking.append(f"{curve.slug}: layer {depth}")
         elif depth is not None and (gaps := [t for t in range(1, depth + 1) if t not in layers]):
             span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
             lacking.append(f"{curve.slug}: {span}")
@@ -41,7 +46,11 @@ def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
 
 
 def record(
-    experiment: Any, rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]], folder: Path
+    experiment: Any,
+    rows: Sequence[Row],
+    made: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    tables: Tables | None = None,
 ) -> list[Path]:
     """Write the record of one experiment into `folder` (experiments/NAME); the paths written.
 
@@ -50,29 +59,61 @@ def record(
         rows: the table, every curve that is stored, hidden ones too.
         made: slug → what the store noted: `environment()`, and optionally "steps", "seconds", "device".
         folder: created if missing.
+        tables: what its kind of figure shows beside the curves, name → rows.
 
     Raises UserError if there is no row at all or a file cannot be written.
     """
-    if not rows:
+    tables = tables or {}
+    if not rows and not tables:
         raise UserError(f"{experiment.figure.name}: nothing to record, none of its curves has a point yet")
-    atomic_write(folder / "curves.csv", table_bytes(rows))
-    paths = figures.draw(experiment.figure, rows, folder, ("svg", "png"))
-    atomic_write(folder / "README.md", readme(experiment, rows, made).encode())
-    return [folder / "curves.csv", *paths, folder / "README.md"]
+    paths = write_tables(folder, rows, tables)
+    paths += draw(experiment, rows, tables, folder, ("svg", "png"))
+    atomic_write(folder / "README.md", readme(experiment, rows, made, tables).encode())
+    return [*paths, folder / "README.md"]
 
 
-def readme(experiment: Any, rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> str:
+def write_tables(folder: Path, rows: Sequence[Row], tables: Tables) -> list[Path]:
+    """Write curves.csv and a file for each of the tables that has rows; the paths written."""
+    files = {name: csv_bytes(table) for name, table in tables.items()}
+    if rows:
+        files = {"curves": table_bytes(rows), **files}
+    for name, data in files.items():
+        atomic_write(folder / f"{name}.csv", data)
+    return [folder / f"{name}.csv" for name in files]
+
+
+def draw(
+    experiment: Any, rows: Sequence[Row], tables: Tables, folder: Path, formats: Sequence[str]
+) -> list[Path]:
+    """Draw the figure of any kind; the paths written."""
+    kind = kind_of(experiment)
+    if kind is None:
+        return figures.draw(experiment.figure, rows, folder, formats)
+    return kind.draw(experiment.figure, tables, folder, formats)
+
+
+def readme(
+    experiment: Any,
+    rows: Sequence[Row],
+    made: Mapping[str, Mapping[str, Any]],
+    tables: Tables | None = None,
+) -> str:
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
-    figure = experiment.figure
-    parts = [
-        f"# {heading(figure.name, figure.title)}",
-        f"![{_plain(figure.caption)}]({figure.name}.svg)",
-        _caption(figure, rows),
-    ]
+    figure, kind = experiment.figure, kind_of(experiment)
+    parts = [f"# {heading(figure.name, figure.title)}"]
+    if kind is None or kind.DRAWS:
+        parts.append(f"![{_plain(figure.caption)}]({figure.name}.svg)")
+    parts.append(figure.caption.strip() if kind else _caption(figure, rows))
+    if kind is not None and not kind.TRAINS:
+        return (
+            "\n\n".join([*parts, kind.page(tables or {}), "## How it was made", _commands(experiment)]) + "\n"
+        )
     lacking = missing(experiment.curves, rows)
     if lacking:
         parts.append("**Incomplete.** Not trained yet: " + "; ".join(f"`{item}`" for item in lacking) + ".")
-    parts += ["## NMSE (dB) by layer", _nmse_table(rows), _remarks(rows)]
+    if kind is not None:
+        parts.append(kind.page(tables or {}))
+    parts += [f"## {_MEANING[figure.metric]} by layer", _nmse_table(rows, figure.metric), _remarks(rows)]
     compared = [_comparison(found) for found in comparisons(rows)]
     if compared:
         parts += ["## Against other people's numbers", *compared]
@@ -90,7 +131,7 @@ def heading(name: str, title: str) -> str:
 def write_index(root: Path) -> Path:
     """Write ROOT/README.md, the gallery of every record under `root`; its path."""
     entries = []
-    folders = (path.parent for path in root.glob("*/curves.csv"))
+    folders = (path.parent for path in root.glob("*/README.md"))
     for folder in sorted(
         folders, key=lambda path: [int(s) if s.isdecimal() else s for s in _split(path.name)]
     ):
@@ -99,16 +140,17 @@ def write_index(root: Path) -> Path:
         blocks = [block for block in text.split("\n\n") if block.strip()]
         title = blocks[0].removeprefix("# ") if blocks and blocks[0].startswith("# ") else folder.name
         caption = next((block for block in blocks[1:] if not block.startswith(("!", "#", "|"))), "")
-        cost = _costs(read_table(folder / "curves.csv"), {})
-        seconds = sum(value["seconds"] or 0 for value in cost.values())
         link = f"{folder.name}/README.md"
         picture = f"{folder.name}/{folder.name}.svg"
-        entries.append(
-            f"## [{title}]({link})\n\n"
-            f"[![{_plain(title)}]({picture})]({link})\n\n"
-            f"{caption}\n\n"
-            f"{len(cost)} curves, {duration(seconds)} of training. [Table]({folder.name}/curves.csv)"
-        )
+        tables = sorted(path.name for path in folder.glob("*.csv"))
+        shown = [f"## [{title}]({link})", caption]
+        if (root / picture).is_file():
+            shown.insert(1, f"[![{_plain(title)}]({picture})]({link})")
+        cost = _costs(read_table(folder / "curves.csv"), {}) if "curves.csv" in tables else {}
+        seconds = sum(value["seconds"] or 0 for value in cost.values())
+        made = f"{len(cost)} curves, {duration(seconds)} of training. " if cost else ""
+        shown.append(made + ", ".join(f"[{name}]({folder.name}/{name})" for name in tables))
+        entries.append("\n\n".join(shown))
     intro = (
         "# The record\n\n"
         "Every figure as this program computed it: the table, the drawing, how it was made and how long it "
@@ -131,25 +173,28 @@ def duration(seconds: float) -> str:
 def _caption(figure: Any, rows: Sequence[Row]) -> str:
     samples = sorted({row["test_samples"] for row in rows if row.get("test_samples")})
     over = f" of {' or '.join(map(str, samples))} samples" if samples else ""
-    errors = [row["nmse_db_se"] for row in rows if row.get("nmse_db_se") is not None]
+    errors = [row[f"{figure.metric}_se"] for row in rows if row.get(f"{figure.metric}_se") is not None]
     error = f" Standard error over the test samples at most {max(errors):.2f} dB." if errors else ""
     hidden = sorted({row["curve"] for row in rows} & set(figure.hidden or ()))
     not_drawn = f" Recorded but not drawn: {', '.join(f'`{slug}`' for slug in hidden)}." if hidden else ""
+    meaning = (
+        "mean of the samples' ratios" if figure.metric == "nmse_mean_ratio_db" else "ratio of summed squares"
+    )
     return (
-        f"{figure.caption.strip()} NMSE is the ratio of summed squares over the test set{over}; each point "
+        f"{figure.caption.strip()} NMSE is the {meaning} over the test set{over}; each point "
         f"of a trained curve is a network of that depth after its own training.{error}{not_drawn}"
     )
 
 
-def _nmse_table(rows: Sequence[Row]) -> str:
+def _nmse_table(rows: Sequence[Row], metric: str) -> str:
     deepest = max((row["layer"] for row in rows if row["layer"] is not None), default=0)
     layers = [layer for layer in _LAYERS if layer < deepest] + ([deepest] if deepest else [])
     body = []
     for slug, points in _by_curve(rows).items():
-        by_layer = {row["layer"]: row["nmse_db"] for row in points}
+        by_layer = {row["layer"]: row[metric] for row in points}
         level = by_layer.get(None)
         body.append([f"`{slug}`", *(_db(by_layer.get(layer, level)) for layer in layers or [None])])
-    return _table(["curve", *(str(layer) for layer in layers or ["level"])], body)
+    return markdown(["curve", *(str(layer) for layer in layers or ["level"])], body)
 
 
 def _remarks(rows: Sequence[Row]) -> str:
@@ -157,9 +202,9 @@ def _remarks(rows: Sequence[Row]) -> str:
     lines = []
     for slug, points in _by_curve(rows).items():
         last = points[-1]
-        if last.get("nonconverged"):
+        if last.get("nonconverged") is not None:
             median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
-            count = f"{last['nonconverged']} realizations not converged"
+            count = f"{last['nonconverged'] or 'no'} realizations not converged"
             lines.append(f"- `{slug}`, layer {last['layer']}: {count}{median}.")
         rescued = [str(row["layer"]) for row in points if row.get("rescued")]
         if rescued:
@@ -171,7 +216,7 @@ def _comparison(comparison: Comparison) -> str:
     worst = max(range(len(comparison.layers)), key=lambda i: abs(comparison.differences[i]))
     layer = comparison.layers[worst]
     where = "" if layer is None else f" (layer {layer})"
-    table = _table(
+    text = markdown(
         ["layer", *("level" if t is None else str(t) for t in comparison.layers)],
         [
             ["here", *(_db(value, 3) for value in comparison.here)],
@@ -182,7 +227,7 @@ def _comparison(comparison: Comparison) -> str:
     return (
         f"`{comparison.curve}` against: {comparison.source}. "
         f"Largest difference {comparison.differences[worst]:+.2f} dB{where}; "
-        f"negative: lower NMSE here.\n\n{table}"
+        f"negative: lower NMSE here.\n\n{text}"
     )
 
 
@@ -215,7 +260,7 @@ def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
         ),
         ("machine", _unique(_machine(note) for note in notes)),
     ]
-    return _table(["", ""], [[name, text] for name, text in lines if text])
+    return markdown(["", ""], [[name, text] for name, text in lines if text])
 
 
 def _machine(note: Mapping[str, Any]) -> str:
@@ -244,7 +289,7 @@ def _cost_table(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> s
     ]
     steps, seconds = (sum(cost[key] or 0 for cost in costs.values()) for key in ("steps", "seconds"))
     body.append(["**together**", "", _count(steps), f"{_seconds(seconds)} ({duration(seconds)})", ""])
-    return _table(["curve", "layers", "steps", "seconds", "parameters"], body)
+    return markdown(["curve", "layers", "steps", "seconds", "parameters"], body)
 
 
 def _costs(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -309,12 +354,3 @@ def _seconds(value: float | None) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.replace("[", "(").replace("]", ")").split())
-
-
-def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = [
-        list(header),
-        ["---", *["---:"] * (len(header) - 1)] if header[0] else ["---"] * len(header),
-        *body,
-    ]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

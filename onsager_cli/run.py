@@ -7,12 +7,15 @@ that another figure, seed sweep or earlier run has trained is simply there.
 import shlex
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onsager_cli.analyses import Tables, kind_of
 from onsager_cli.config import Curve, Experiment, FastTraining
-from onsager_cli.record import missing
-from onsager_cli.results import CurveFolder, Store, write_table
+from onsager_cli.errors import UserError
+from onsager_cli.record import draw, missing, write_tables
+from onsager_cli.results import CurveFolder, Store
 from onsager_cli.schema import BOUNDS
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     """
     from onsager_cli.training.curve import CurveTrainer
 
+    kind = kind_of(experiment)
+    if kind is not None and not kind.TRAINS:
+        return []
     store = Store(experiment.output)
     trainers = [
         CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)
@@ -73,6 +79,8 @@ def tied_twin(curve: Curve) -> Curve | None:
     settings = curve.settings
     if settings.network.tied or settings.network.kind in BOUNDS or settings.training.kind == "none":
         return None
+    if isinstance(settings.training, FastTraining) and settings.training.joint:
+        return None
     network, training = replace(settings.network, tied=True), settings.training
     if isinstance(training, FastTraining) and training.tied_descent is not None:
         training = replace(training, descent=training.tied_descent, tied_descent=None)
@@ -96,28 +104,31 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
 
     Raises UserError if nothing is stored yet.
     """
-    from onsager_cli import figures
-    from onsager_cli.errors import UserError
+    rows, tables, lacking = _seen(experiment)
+    folder = Store(experiment.output).figure(experiment.name)
+    files = write_tables(folder, rows, tables)
+    return [*files, *draw(experiment, rows, tables, folder, experiment.plot.formats)], lacking
 
-    rows = rows_of(experiment)
-    lacking = missing(experiment.curves, rows)
-    if not rows:
+
+def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
+    """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
+    rows, kind = rows_of(experiment), kind_of(experiment)
+    if not rows and (kind is None or kind.TRAINS):
         raise UserError(
             f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
         )
-    folder = Store(experiment.output).figure(experiment.name)
-    write_table(folder / "curves.csv", rows)
-    files = figures.draw(experiment.figure, rows, folder, experiment.plot.formats)
-    return [folder / "curves.csv", *files], lacking
+    tables = {} if kind is None else kind.tables(experiment, partial(folder_of, Store(experiment.output)))
+    lacking = missing(experiment.curves, rows) if kind is None or kind.TRAINS else []
+    return rows, {name: table for name, table in tables.items() if table}, lacking
 
 
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """Publishes the figure under experiments/: table, drawing and README, and renews the gallery."""
     from onsager_cli import record as published
 
-    store, rows = Store(experiment.output), rows_of(experiment)
+    store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
     notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.curves}
     made = {slug: note for slug, note in notes.items() if note is not None}
     folder = Path("experiments") / experiment.name
-    files = published.record(experiment, rows, made, folder)
-    return [*files, published.write_index(folder.parent)], missing(experiment.curves, rows)
+    files = published.record(experiment, rows, made, folder, tables)
+    return [*files, published.write_index(folder.parent)], lacking

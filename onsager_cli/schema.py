@@ -55,6 +55,7 @@ class Problem:
     snr_db: float = number(-100, 200)
     instance: str = choice("seeded", "authors2017")
     matrix: str | None = text(null=True)
+    known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -124,10 +125,12 @@ class Descent:
 class FastTraining:
     """`training=fast`; `descent` is what the config says under the network's kind.
 
+    `joint` trains all layers at once instead of one after the other, in as many steps (Section III-C's failure).
     An untied network also depends on how the tied one that it is compared with was trained: `tied_descent`.
     """
 
     kind: str = text()
+    joint: bool = flag()
     check_every: int = integer(1, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
     descent: Descent = field(default_factory=Descent)
@@ -169,9 +172,11 @@ class Settings:
 class FigureSpec:
     """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
 
+    `kind` is what it shows (analyses/); the keys below the caption are for curves over layers.
     `hidden` curves are trained and recorded, not drawn. `inset` is (layer from, to, dB from, to).
     """
 
+    kind: str = choice("curves", "qq", "params", "complexity")
     name: str = text(null=True)
     title: str = text(null=True)
     caption: str = text(null=True)
@@ -200,6 +205,7 @@ class Top:
     precision: str = choice("highest", "high", "default")
     output: str = text()
     only: tuple[str, ...] | None = words(null=True)
+    panels: tuple[str, ...] = words()
 
 
 PROBLEM_KINDS = ("bernoulli_gaussian", "cellular")
@@ -210,6 +216,7 @@ NETWORK_KEYS = {
     "fista": ("kind", "name", "depth", "weight", "momentum"),
     "lvamp": ("kind", "name", "tied", "depth", "theta_per", "init", "noise_start", "learn"),
     "lvamp_gh": ("kind", "name", "tied", "depth", "theta_per", "init", "learn"),
+    "em_vamp": ("kind", "name", "depth", "theta_per", "noise_start"),
     "oracle": ("kind", "name"),
     "lmmse": ("kind", "name"),
 }
@@ -381,9 +388,11 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
         raise UserError(
             f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
         )
+    if network.kind == "em_vamp" and shrinkage.family != "bg":
+        raise UserError(f"network={network.name} takes shrinkage=bg only, got {show(shrinkage.family)}")
     training = config.get("training")
     if isinstance(training, Mapping) and training.get("kind") != "none":
-        if network.kind in ("ista", "fista"):
+        if network.kind in ("ista", "fista", "em_vamp"):
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")

@@ -39,7 +39,9 @@ class Cellular:
     test_samples: int = integer(1, 10_000_000)
     channel: Channel = field(default_factory=Channel)
 
-    instance = "seeded"  # the only one there is
+    # The only ones there are: the base station has chosen the pilots.
+    instance = "seeded"
+    known_operator = True
 
     @property
     def parts(self) -> int:

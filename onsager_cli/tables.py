@@ -6,7 +6,7 @@ Figures, claims and the published record read nothing but these tables. NMSEs ar
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +162,13 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
         except ValueError as error:
             raise UserError(f"{where}, column {column}: must be {error}, got {text!r}") from None
     return row
+
+
+def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, numbers to the right; without a header it has two columns of text."""
+    lines = [
+        list(header),
+        ["---", *["---:"] * (len(header) - 1)] if header[0] else ["---"] * len(header),
+        *body,
+    ]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -52,7 +52,9 @@ def curve(slug, depth, seed=0):
 
 def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
     figure = SimpleNamespace(
-        **{"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()} | options
+        kind="curves",
+        metric="nmse_db",
+        **{"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()} | options,
     )
     return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)
 

@@ -42,6 +42,11 @@ def build(
         return Lvamp(
             eta, theta, network.tied, network.learn, network.init, seed, network.noise_start, groups=groups
         )
+    if network.kind == "em_vamp":
+        learn = ("noise_variance", "theta")
+        return Lvamp(
+            eta, theta, tied=False, learn=learn, noise_start=network.noise_start or "energy", groups=groups
+        )
     if network.kind == "lvamp_gh":
         return LvampGH(eta, theta, network.tied, network.learn, network.init, seed, groups=groups)
     (entry,) = entry_points(group="onsager.networks", name=network.kind)

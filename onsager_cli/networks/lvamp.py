@@ -78,13 +78,13 @@ class Lvamp(Decoupled):
     def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
         r_tilde, variance = state
         z = p["U"].T @ y if "U" in self.layered else context
-        d, g, share = self._lmmse(p, variance)
+        d, g, share = self.lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
         r = r_tilde + zeta * (p["V"] @ (g * z - d * (p["V"].T @ r_tilde)))  # lines 4 to 6
         return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
 
     @staticmethod
-    def _lmmse(p: Parameters, variance: Array) -> tuple[Array, Array, Array]:
+    def lmmse(p: Parameters, variance: Array) -> tuple[Array, Array, Array]:
         """d and g, (R, L), and 1 - ν̃, (1, L), of the LMMSE stage; never through 1/s, which may be zero."""
         s = jnp.exp(p["log_s"])[:, None]
         rho = jnp.exp(p["log_noise_variance"]) / variance
@@ -95,4 +95,4 @@ class Lvamp(Decoupled):
 
     def divergence(self, p: Parameters, state: State) -> Array:
         """ν̃ of the linear stage as it is before clipping, (1, L)."""
-        return 1 - self._lmmse(p, state[1])[2]
+        return 1 - self.lmmse(p, state[1])[2]

@@ -68,6 +68,21 @@ def squared_errors(
     return errors.at[depth - 1].set(error(depth - 1, inputs))
 
 
+def trace(
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
+) -> list[tuple[State, Inputs]]:
+    """What the linear stage and the shrinkage of each layer receive: (state, (r, σ)), one entry per layer."""
+    with jax.default_matmul_precision(precision):
+        _, advance, linear = _layer_maps(net, problem, y)
+        context = net.prepare(problem, params, y)
+        seen = [net.first(problem, net.layer(params, 0), y, context)]
+        for t in range(depth - 1):
+            state, inputs = seen[-1]
+            state = advance(net.layer(params, t), inputs, state, context)
+            seen.append((state, linear(net.layer(params, t + 1), state, context)))
+    return seen
+
+
 def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> Scratch:
     """Room for what `loss_and_gradient` keeps of a batch."""
 

@@ -1,6 +1,7 @@
 """What a network, a bound or a trainer may ask of a problem."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 from flax import struct
@@ -17,6 +18,9 @@ class Problem:
 
     `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides
     (stopping, restoring, bootstrapping), `test` is reported and decides nothing; training samples are neither.
+
+    A is what networks are told. Where that is an estimate, `source` is the matrix behind the samples; `draw` finds
+    it as its problem's A, and need not know.
     """
 
     A: Array  # (M, N), float32
@@ -24,13 +28,19 @@ class Problem:
     selection: Samples
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
+    source: Array | None = None
     mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if nobody says
     reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: it counts all
     test_power: Array | None = None  # E|x_n|² of the test samples given what an oracle knows, (N, L); None: 1
 
+    @property
+    def behind(self) -> "Problem":
+        """The problem as nature knows it: with the true A."""
+        return self if self.source is None else replace(self, A=self.source, source=None)
+
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
-        return self.draw(self, key, batch)
+        return self.draw(self.behind, key, batch)
 
     def squared_norm(self, x: Array) -> Array:
         """‖x‖² per sample over the coordinates that are reported, (L,)."""

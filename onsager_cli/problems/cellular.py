@@ -214,8 +214,8 @@ def build(law: Cellular, seed: int) -> Problem:
     empty = (jnp.zeros((N, 0)), jnp.zeros((M, 0)))
     draw = Draw(law)
     problem = Problem(
-        jnp.asarray(A), jnp.float32(noise_variance), empty, empty, draw, jnp.float32(power), reported
-    )
+        jnp.asarray(A), jnp.float32(noise_variance), empty, empty, draw, mean_power=jnp.float32(power), reported=reported
+    )  # fmt: skip
     key = jax.random.key(seed)
     key_test = jax.random.fold_in(key, TEST_KEY)
     return replace(

@@ -64,7 +64,7 @@ class CurveTrainer:
         if self.untrained:
             note = self.folder.read_json(ITERATIONS)
             return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.bound else set(range(1, self.depth + 1))
+        wanted = {None} if self.bound else {stage.depth for stage in self.stages if stage.closes}
         return wanted <= {row["layer"] for row in self.folder.points()}
 
     def report(self, event: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ class CurveTrainer:
     def _bound(self, problem: Problem) -> None:
         x, y = problem.test
         started = time.monotonic()
-        A, noise_variance = np.asarray(problem.A), float(problem.noise_variance)
+        A, noise_variance = np.asarray(problem.behind.A), float(problem.noise_variance)
         if self.settings.network.kind == "lmmse":
             x_hat = bounds.lmmse(A, np.asarray(y), noise_variance, np.asarray(problem.mean_power))
         else:
@@ -116,7 +116,9 @@ class CurveTrainer:
             self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
         ]
         self.folder.add_points(rows)
-        if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
+        if self.settings.network.kind in classical.LAYERED:
+            self._save_network(problem, *classical.layers(self.settings, problem))
+        elif self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
             net = self._network()
             self._save_network(problem, net, net.start(problem, min(self.depth, classical.DENSE)))
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": self.depth})
@@ -141,7 +143,7 @@ class CurveTrainer:
             self.stages,
             self.done,
             seed_key,
-            self._tied(problem, folder_of),
+            self._tied(folder_of),
             self.report,
             progress,
         )
@@ -224,23 +226,14 @@ class CurveTrainer:
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
 
-    def _tied(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]):
+    def _tied(self, folder_of: Callable[[Curve], CurveFolder]):
         """A function depth → tied parameters, or None for a network that is tied itself."""
         from onsager_cli.run import tied_twin
 
         twin = tied_twin(self.curve)
         if twin is None:
             return lambda _: None
-        folder, tied_net = folder_of(twin), self._network(tied=True)
-
-        def tied_network(depth: int) -> Parameters:
-            loaded = folder.load(depth_name(depth))
-            if loaded is None:
-                raise RuntimeError(f"{folder.path}: the tied network of depth {depth} is gone")
-            start = tied_net.start(problem, depth)
-            return tied_net.fill(start, unflatten(tied_net, loaded[0]))
-
-        return tied_network
+        return lambda depth: stored_network(twin.settings, folder_of(twin), depth)[1]
 
     def _network(self, tied: bool | None = None) -> Network:
         return network_of(self.settings, tied)
@@ -254,6 +247,14 @@ def network_of(settings: Settings, tied: bool | None = None) -> Network:
     """The network that the settings describe; `tied` overrules theirs."""
     network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
     return build_network(network, settings.shrinkage, settings.seed, settings.problem)
+
+
+def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
+    """The trained network of `depth` layers. Raises RuntimeError if the folder does not have it whole."""
+    net, loaded = network_of(settings), folder.load(depth_name(depth))
+    if loaded is None:
+        raise RuntimeError(f"{folder.path}: the network of depth {depth} is gone")
+    return net, unflatten(net, loaded[0])
 
 
 def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:

@@ -1,10 +1,11 @@
 """Training plans: which stages, in which order. A plan is data; fit.py runs any stage of any plan.
 
-A plan for T layers begins with the plan for T-1 layers, so a deeper network goes on where a shallower one ended.
+A plan for T layers begins with the plan for T-1 layers, so a deeper network goes on where a shallower one ended;
+but a joint one, which is there to show why, has a single stage.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,11 @@ def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[St
         return []
     if isinstance(training, PaperTraining):
         return [stage for t in range(1, depth + 1) for stage in _paper(training, t, tied, new_leaves)]
-    return [stage for t in range(1, depth + 1) for stage in _fast(training, t, tied, new_leaves)]
+    stages = [stage for t in range(1, depth + 1) for stage in _fast(training, t, tied, new_leaves)]
+    if training.joint:
+        steps = sum(stage.steps for stage in stages)
+        return [replace(stages[-1], name=f"layers 1-{depth}: all at once", begin="keep", steps=steps)]
+    return stages
 
 
 def _layers(t: int) -> str:

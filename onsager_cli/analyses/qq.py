@@ -1,0 +1,116 @@
+"""Fig. 5: is the error at the input of the shrinkage, r_t - x, Gaussian?
+
+Each curve is looked at in the first iteration or layer t with an NMSE below -15 dB (ratio of sums), on the test set:
+
+    summary  t, the NMSE there, and the excess kurtosis of r_t - x, over all samples and as the mean over the samples
+    qq       quantiles of r_t - x against those of N(0, 1), thinned to a few hundred evenly spaced ones
+
+One sample's errors may be Gaussian with another variance than the next one's; pooled, they then have heavier tails
+than a Gaussian. The mean over the samples shows how much of the excess that is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.style
+import numpy as np
+
+from onsager_cli.analyses import FolderOf, Tables, panels, show
+from onsager_cli.config import Curve, Experiment, FigureSpec
+from onsager_cli.results import CurveFolder
+from onsager_cli.tables import markdown
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
+
+TRAINS = DRAWS = True
+LEVEL_DB = -15.0
+POINTS = 301
+
+
+def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+    """`summary` and `qq`; a curve that is not stored, or never gets below LEVEL_DB, is left out."""
+    from scipy.stats import kurtosis, probplot
+
+    from onsager_cli.problems import build
+
+    found: Tables = {"summary": [], "qq": []}
+    problems: dict[Any, Problem] = {}
+    for curve in experiment.curves:
+        folder, settings = folder_of(curve), curve.settings
+        below = [row for row in folder.points() if row["nmse_db"] < LEVEL_DB]
+        if not below:
+            continue
+        row = below[0]
+        key = (settings.problem, settings.seed)
+        problem = problems.setdefault(key, build(*key))
+        errors = shrinkage_errors(curve, folder, problem, row["layer"])
+        found["summary"].append({
+            "curve": curve.slug, **{name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db")},
+            "excess_kurtosis": float(kurtosis(errors, axis=None)),
+            "excess_kurtosis_per_sample": float(np.mean(kurtosis(errors, axis=0))),
+            "rms_error": float(np.sqrt(np.mean(errors**2))),
+        })  # fmt: skip
+        normal, ordered = probplot(errors.ravel(), fit=False)
+        kept = np.unique(np.searchsorted(normal, np.linspace(normal[0], normal[-1], POINTS)))
+        found["qq"] += [
+            {"curve": curve.slug, "normal_quantile": float(normal[i]), "error_quantile": float(ordered[i])}
+            for i in kept
+        ]
+    return found
+
+
+def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: int) -> np.ndarray:
+    """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
+    from onsager_cli import classical
+    from onsager_cli.networks.unroll import trace
+    from onsager_cli.training.curve import stored_network
+
+    x, y = problem.test
+    if curve.settings.training.kind == "none":
+        r, _ = classical.shrinkage_input(curve.settings, problem, y, t)
+    else:
+        net, params = stored_network(curve.settings, folder, t)
+        r, _ = trace(net, problem, params, y, t, curve.settings.precision)[-1][1]
+    return np.asarray(r, np.float64) - np.asarray(x, np.float64)
+
+
+def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere."""
+    from onsager_cli import figures
+
+    looks = figures.styles(tables["summary"])
+    with matplotlib.style.context(["default", "onsager_cli.paper"]):
+        drawing, axes = panels(1, len(looks), 2.3 * len(looks), 2.3)
+        for ax, summary in zip(axes, tables["summary"], strict=True):
+            style = looks[summary["curve"]]
+            points = [row for row in tables["qq"] if row["curve"] == summary["curve"]]
+            normal, errors = (
+                np.array([row[k] for row in points]) for k in ("normal_quantile", "error_quantile")
+            )
+            ax.plot(normal, errors, ".", color=style.color, markersize=3)
+            low, high = np.interp([-0.6745, 0.6745], normal, errors)
+            line = (low + high) / 2 + normal * (high - low) / (2 * 0.6745)
+            ax.plot(normal, line, "--", color=figures.BLACK, linewidth=0.7)
+            ax.set_title(f"{style.label}, t = {summary['layer']}")
+            ax.set_xlabel("normal quantile")
+            ax.annotate(
+                f"excess kurtosis {summary['excess_kurtosis']:.2f}", (0.04, 0.95), xycoords="axes fraction", va="top", fontsize=7
+            )  # fmt: skip
+        axes[0].set_ylabel("quantile of $r_t - x$")
+    return figures.save(drawing, folder, figure.name, formats)
+
+
+def page(tables: Tables) -> str:
+    """The summary as a table."""
+    rows = tables["summary"]
+    keys = ("curve", "layer", "nmse_db", "excess_kurtosis", "excess_kurtosis_per_sample", "rms_error")
+    text = markdown(
+        ["curve", "t", "NMSE (dB)", "excess kurtosis", "mean over samples", "rms of r - x"],
+        [[show(row[key], 4) for key in keys] for row in rows],
+    )
+    return (
+        f"## The first t below {LEVEL_DB:g} dB\n\n{text}\n\nThe quantiles are in [qq.csv](qq.csv), this table in "
+        "[summary.csv](summary.csv). The mean over the samples is free of what differing variances add to the tails."
+    )
