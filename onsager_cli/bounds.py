@@ -1,6 +1,7 @@
 """Bounds that no network is expected to beat, in float64 NumPy."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def support_oracle(
@@ -34,6 +35,6 @@ def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float |
     return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))
 
 
-def double(a: np.ndarray) -> np.ndarray:
+def double(a: ArrayLike) -> np.ndarray:
     """The array in double precision, real or complex."""
     return np.asarray(a, np.complex128 if np.iscomplexobj(a) else np.float64)

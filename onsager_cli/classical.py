@@ -180,7 +180,7 @@ def lasso(
     if net.family.name == "soft":
         weights = lasso_weight(problem, y, net.theta[1], weight, precision)
     else:
-        weights = jnp.full((1, y.shape[1]), net.theta[0], y.dtype)
+        weights = jnp.full((1, y.shape[1]), net.theta[0], y.real.dtype)
     beta = 1 / (1.01 * jnp.linalg.norm(problem.A, 2) ** 2)
     p = {**net.textbook(problem), "theta": (beta * weights)[None]}
     return dataclasses.replace(net, family=family("threshold")), p

@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.em import em_update
-from onsager_cli.fields import power
+from onsager_cli.fields import adjoint, power
 from onsager_cli.networks.base import Parameters
 from onsager_cli.networks.decoupling import State, begin
 from onsager_cli.networks.lvamp import Lvamp
@@ -88,12 +88,12 @@ def _group_means(values: Array, groups: tuple[int, ...]) -> Array:
 def _noise(p: Parameters, state: State, y: Array, z: Array) -> Array:
     """σ_w² after EM at one r̃, (). `z` is Uᵀy, and A x̃ = U (s ⊙ Vᵀx̃)."""
     r_tilde, variance = state
-    s, inner = jnp.exp(p["log_s"])[:, None], p["V"].T @ r_tilde
-    outside = jnp.maximum(jnp.sum(jnp.square(y)) - jnp.sum(jnp.square(z)), 0)  # of A's range, whatever x̃ is
+    s, inner = jnp.exp(p["log_s"])[:, None], adjoint(p["V"]) @ r_tilde
+    outside = jnp.maximum(jnp.sum(power(y)) - jnp.sum(power(z)), 0)  # of A's range, whatever x̃ is
 
     def step(_, noise):
         d, g, _ = Lvamp.lmmse({**p, "log_noise_variance": jnp.log(noise)}, variance)
         residual = z - s * (inner + g * z - d * inner)
-        return (jnp.sum(jnp.square(residual)) + outside + noise * jnp.sum(d)) / y.size
+        return (jnp.sum(power(residual)) + outside + noise * jnp.sum(d)) / y.size
 
     return jax.lax.fori_loop(0, STEPS, step, jnp.exp(p["log_noise_variance"]))

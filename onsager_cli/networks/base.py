@@ -21,6 +21,12 @@ Inputs = tuple[Array, Any]  # r, σ: what the shrinkage of a layer receives
 State = Any
 
 
+def single(leaf: np.ndarray | Array | float, problem: Problem) -> Array:
+    """A leaf in the precision of the problem: complex stays complex, real stays real."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(problem.A.dtype if jnp.iscomplexobj(leaf) else problem.A.real.dtype)
+
+
 @dataclass(frozen=True)
 class Network(ABC):
     """An unfolded network; without training it is the classical algorithm that it was unfolded from.
@@ -80,11 +86,11 @@ class Network(ABC):
         return ", ".join(["θ"] if self.tied else [*self.matrices, "θ"])
 
     def count(self, params: Parameters, depth: int) -> int:
-        """Number of parameters of the network of this depth."""
+        """Number of real parameters of the network of this depth; a complex one counts as two."""
         sizes = {
             name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()
         }
-        return int(sum(sizes.values()))
+        return int(sum(size * (1 + jnp.iscomplexobj(params[name])) for name, size in sizes.items()))
 
     def fill(self, params: Parameters, stored: Parameters) -> Parameters:
         """`params` with its first layers replaced by those stored, which may be fewer or more."""

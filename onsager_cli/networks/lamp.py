@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.fields import adjoint, power
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
 
 
 def rms(v: Array) -> Array:
     """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
-    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.square(v), axis=0, keepdims=True), 1e-16))
+    return jnp.sqrt(jnp.maximum(jnp.mean(power(v), axis=0, keepdims=True), 1e-16))
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Lamp(Network):
     matrices = ("B",)
 
     def textbook(self, problem: Problem) -> Parameters:
-        return {"B": problem.A.T}
+        return {"B": adjoint(problem.A)}
 
     def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
         return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))

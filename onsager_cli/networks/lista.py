@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.fields import adjoint
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.problems import Problem
 
@@ -28,7 +29,7 @@ class Lista(Network):
 
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
-        B = A.T / (1.01 * jnp.linalg.norm(A, 2) ** 2)
+        B = adjoint(A) / (1.01 * jnp.linalg.norm(A, 2) ** 2)
         return {"B": B, "S": jnp.eye(A.shape[1], dtype=A.dtype) - B @ A}
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array:
@@ -50,7 +51,7 @@ class Lista(Network):
         B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from.
         """
         to_S = gradient["S"] if self.tied else jnp.sum(gradient["S"], axis=0)
-        return {**gradient, "B": gradient["B"] - to_S @ problem.A.T}
+        return {**gradient, "B": gradient["B"] - to_S @ adjoint(problem.A)}
 
     def from_descent(self, problem: Problem, updates: Parameters) -> Parameters:
         return {**updates, "S": updates["S"] - updates["B"] @ problem.A}

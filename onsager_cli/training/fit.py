@@ -32,7 +32,7 @@ def limit_outliers(factor: float | None) -> Callable[[Any], Any]:
         return lambda cotangents: cotangents
 
     def limit(cotangents):
-        norm = jnp.sqrt(sum(jnp.sum(jnp.square(c), axis=0) for c in jax.tree.leaves(cotangents)))
+        norm = jnp.sqrt(sum(jnp.sum(power(c), axis=0) for c in jax.tree.leaves(cotangents)))
         scale = jnp.minimum(1.0, factor * jnp.median(norm) / jnp.maximum(norm, 1e-30))
         return jax.tree.map(lambda c: c * scale, cotangents)
 
@@ -102,6 +102,9 @@ class Engine:
             loss, gradient, buffers = loss_and_gradient(
                 self.net, problem, params, x, y, depth, first_learned, buffers, limit
             )
+            gradient = jax.tree.map(
+                jnp.conj, gradient
+            )  # JAX's of a complex leaf is that of steepest ascent, conjugated
             gradient = jax.tree.map(jnp.multiply, self.net.to_descent(problem, gradient), masks)
             updates, state = tx.update(gradient, state, params)
             updates = self.net.from_descent(problem, cast(Parameters, updates))
