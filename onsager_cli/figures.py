@@ -44,7 +44,7 @@ class Style:
 
     color: str
     marker: str = "o"
-    line: str = "-"
+    line: str | tuple[int, tuple[int, ...]] = "-"
     width: float = 1.0
     size: float = 3.6
     open_marker: bool = False
@@ -64,8 +64,11 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("lvamp", "pwlin"): Style(ORANGE, ">", size=5.0, label="LVAMP-pwlin"),
     ("lvamp", "bg"): Style(PURPLE, "h", size=2.8, label="LVAMP-BG"),
     ("amp", "soft"): Style(GREY, "x", label="AMP-$\\ell_1$"),
+    ("amp", "pwlin"): Style(GREY, "1", size=5.0, label="AMP-pwlin"),
+    ("amp", "bg"): Style(SKY, "2", size=5.0, label="AMP-BG"),
     ("vamp", "soft"): Style(BLUE, "o", label="VAMP-$\\ell_1$"),
     ("vamp", "bg"): Style(BLACK, "+", ":", size=2.7, label="matched VAMP"),
+    ("em_vamp", None): Style(BLACK, "x", ":", size=2.7, label="EM-VAMP"),
     ("ista", None): Style(VERMILLION, "s", label="ISTA"),
     ("fista", None): Style(GREEN, "^", label="FISTA"),
     ("oracle", None): Style(BLACK, "", "-", 0.9, label="support oracle"),
@@ -74,11 +77,13 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("state_evolution", None): Style(BLACK, "", ":", 0.6, label="state evolution"),
 }
 # Other spellings that tables may hold.
-_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp"}
+_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp", "lvamp_gh": "lvamp"}
 _NAMES = {"amp": "AMP", "vamp": "VAMP", "lamp": "LAMP", "lvamp": "LVAMP", "bg": "BG", "soft": "$\\ell_1$"}
 # What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
 UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
 _RING = 1.3
+# What native complex numbers change: fine dots, where the same network on the real embedding has a line.
+COMPLEX_LINE = (0, (1, 1))
 # For networks from elsewhere and for curves that would otherwise look alike.
 _SPARE = tuple(
     Style(color, marker)
@@ -88,6 +93,13 @@ _SPARE = tuple(
 
 def style_of(row: Mapping[str, Any]) -> Style:
     """Look and legend text of the curve that `row` belongs to; label "" if its network is not in STYLES."""
+    style = _style_of(row)
+    if row.get("embedding") == "complex" and style.label:
+        return replace(style, label=f"{style.label}, complex", line=COMPLEX_LINE)
+    return style
+
+
+def _style_of(row: Mapping[str, Any]) -> Style:
     network, shrinkage = (_SYNONYMS.get(row.get(key) or "", row.get(key)) for key in ("network", "shrinkage"))
     style = STYLES.get((network or "", shrinkage)) or STYLES.get((network or "", None))
     if style is None and network in _NAMES and shrinkage:
@@ -95,6 +107,8 @@ def style_of(row: Mapping[str, Any]) -> Style:
     if style is None:
         return _SPARE[0]
     tied = row.get("tied")
+    if network == "amp" and tied is not None:
+        return replace(style, label=f"{style.label}, tuned")
     # An algorithm that nobody trained has nothing to tie; its name alone says all.
     if tied is None or network not in ("lista", "lamp", "lvamp"):
         return style

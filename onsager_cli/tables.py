@@ -44,6 +44,7 @@ _INTEGERS = (
     "nonconverged",
     "rescued",
     "zero_samples",
+    "embedding",
 )
 _DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")

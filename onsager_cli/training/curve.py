@@ -189,7 +189,7 @@ class CurveTrainer:
             "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
             "tied": network.tied if named and settings.training.kind != "none" else None, "layer": layer, **statistics,
             "problem": settings.problem.name, "instance": settings.problem.instance, "seed": settings.seed,
-            "test_samples": len(powers), **more,
+            "test_samples": len(powers), "embedding": getattr(settings.problem, "embedding", None), **more,
         }  # fmt: skip
 
     def _report_point(self, row: Mapping[str, Any]) -> None:
