@@ -11,7 +11,12 @@ from onsager_cli.run import identity, tied_twin
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-EXPERIMENTS = list(config_files("experiment"))
+# The many curves of these are of the kinds that fig15 has; they take a minute.
+SLOW = ("fig16", "fig15c", "fig16c")
+EXPERIMENTS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+    for name in config_files("experiment")
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,14 @@ def output(tmp_path_factory):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_and_draws(name, output):
-    overrides = [f"+experiment={name}", f"output={output}", "plot.formats=[svg]", *toy_overrides()]
+    kinds = {curve.settings.problem.kind for curve in load_experiment([f"+experiment={name}"]).curves}
+    kind = kinds.pop() if kinds else "bernoulli_gaussian"
+    overrides = [
+        f"+experiment={name}",
+        f"output={output}",
+        "plot.formats=[svg]",
+        *toy_overrides(problem=kind),
+    ]
     experiment = load_experiment(overrides)
     events = []
     assert run.train(experiment, events.append) == []
