@@ -106,6 +106,10 @@ def _style_of(row: Mapping[str, Any]) -> Style:
         style = replace(_SPARE[0], label=f"{_NAMES[network]}-{_NAMES.get(shrinkage, shrinkage)}")
     if style is None:
         return _SPARE[0]
+    if network == "state_evolution":
+        algorithm = row["curve"].partition("_")[0]
+        name = f"{_NAMES.get(algorithm, algorithm)}-{_NAMES.get(shrinkage or '', shrinkage)}"
+        return replace(style, label=f"{style.label}, {name}")
     tied = row.get("tied")
     if network == "amp" and tied is not None:
         return replace(style, label=f"{style.label}, tuned")

@@ -88,8 +88,8 @@ def draw(
     """Draw the figure of any kind; the paths written."""
     kind = kind_of(experiment)
     if kind is None:
-        return figures.draw(experiment.figure, rows, folder, formats)
-    return kind.draw(experiment.figure, tables, folder, formats)
+        return figures.draw(experiment.figure, [*rows, *tables.get("state_evolution", [])], folder, formats)
+    return kind.draw(experiment.figure, tables, folder, formats) if kind.DRAWS else []
 
 
 def readme(
@@ -206,6 +206,8 @@ def _remarks(rows: Sequence[Row]) -> str:
             median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
             count = f"{last['nonconverged'] or 'no'} realizations not converged"
             lines.append(f"- `{slug}`, layer {last['layer']}: {count}{median}.")
+        if last.get("clipped") is not None:
+            lines.append(f"- `{slug}`: {last['clipped'] or 'no'} divergences clipped.")
         rescued = [str(row["layer"]) for row in points if row.get("rescued")]
         if rescued:
             lines.append(f"- `{slug}`: training was rescued on the way to layers {', '.join(rescued)}.")

@@ -116,14 +116,47 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
 
 def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
     """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
-    rows, kind = rows_of(experiment), kind_of(experiment)
-    if not rows and (kind is None or kind.TRAINS):
+    kind = kind_of(experiment)
+    trains = kind is None or kind.TRAINS
+    rows = rows_of(experiment) if trains else []
+    if trains and not rows:
         raise UserError(
             f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
         )
-    tables = {} if kind is None else kind.tables(experiment, partial(folder_of, Store(experiment.output)))
-    lacking = missing(experiment.curves, rows) if kind is None or kind.TRAINS else []
+    if kind is not None:
+        tables = kind.tables(experiment, partial(folder_of, Store(experiment.output)))
+    else:
+        tables = {"state_evolution": predictions(experiment, rows)} if experiment.plot.state_evolution else {}
+    lacking = missing(experiment.curves, rows) if trains else []
     return rows, {name: table for name, table in tables.items() if table}, lacking
+
+
+def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
+    """What state evolution says of the drawn curves that it knows, each algorithm once, as rows to draw."""
+    from onsager_cli.state_evolution import predict, textbook
+
+    found: dict[tuple[str, float], list[float]] = {}
+    for curve in experiment.curves:
+        layers = [row["layer"] for row in rows if row["curve"] == curve.slug and row["layer"]]
+        stored = folder_of(Store(experiment.output), curve).load("network")
+        name = textbook(curve.settings)
+        if name is None or stored is None or not layers or curve.slug in experiment.figure.hidden:
+            continue
+        levels = predict(curve.settings, stored[0]["problem.A"], max(layers))
+        assert levels is not None
+        key = (name, round(float(levels[0]), 6))
+        found[key] = max(found.get(key, []), levels.tolist(), key=len)
+    names = [name for name, _ in found]
+    return [
+        {
+            "curve": f"{name}_state_evolution" + (f"_{number}" if number > names.index(name) else ""),
+            "network": "state_evolution", "shrinkage": name.split("_")[1], "layer": t,
+            # In the limit of large N all samples have the same ratio.
+            "nmse_db": level, "nmse_mean_ratio_db": level,
+        }
+        for number, ((name, _), levels) in enumerate(found.items())
+        for t, level in enumerate(levels, 1)
+    ]  # fmt: skip
 
 
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:

@@ -36,7 +36,7 @@ def _boolean(text: str) -> bool:
 
 
 _INTEGERS = (
-    "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "rescued", "zero_samples",
+    "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
 _DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
@@ -46,7 +46,7 @@ REQUIRED = (
     "problem", "instance", "seed", "steps", "seconds", "parameters",
 )  # fmt: skip
 EXTRAS = (
-    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "rescued",
+    "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "clipped", "rescued",
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS

@@ -8,13 +8,13 @@ import pytest
 import reference
 from sklearn.linear_model import Lasso
 
-from onsager_cli import classical, run
+from onsager_cli import classical, em_vamp, run
 from onsager_cli.config import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.fista import Fista
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lista import Lista
-from onsager_cli.networks.lvamp import Lvamp
+from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.unroll import squared_errors
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems import build as build_problem
@@ -179,6 +179,8 @@ class TestConfig:
             ("network=ista shrinkage=bg", "minimax"),
             ("network=vamp training=fast", "network.learn"),
             ("network=vamp shrinkage=threshold", "soft"),
+            ("network=em_vamp shrinkage=pwlin", "bg"),
+            ("network=em_vamp training=fast", "training=none"),
             ("network=vamp network.learn=[B]", "U, s, V"),
             ("network=fista network.momentum=nesterov", "beck_teboulle"),
         ],
@@ -189,7 +191,12 @@ class TestConfig:
 
     @pytest.mark.parametrize(
         ("overrides", "iterations"),
-        [("network=ista", 40), ("network=amp", 40), ("network=lvamp_gh training=none", 3)],
+        [
+            ("network=ista", 40),
+            ("network=amp", 40),
+            ("network=lvamp_gh training=none", 3),
+            ("network=em_vamp", 4),
+        ],
     )
     def test_runs_from_settings(self, overrides, iterations):
         small = f"network.depth={iterations} problem.N=60 problem.M=36 problem.test_samples=20"
@@ -199,6 +206,45 @@ class TestConfig:
         assert errors.shape == (iterations, 20)
         np.testing.assert_allclose(powers, np.sum(np.square(arrays(problem)[1]), axis=0))
         assert errors[-1].sum() < 0.5 * powers.sum()
+
+
+class TestEmVamp:
+    """EM-VAMP is an LVAMP network whose σ_w² and θ come from y alone."""
+
+    NET = Lvamp(family("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"))
+
+    def test_learns_the_prior_and_the_noise_and_ends_like_matched_vamp(self):
+        problem = toy(400, 200, 300, snr_db=30)
+        params = em_vamp.learn(self.NET, problem, problem.test[1], 20)
+        phi, log_odds = np.asarray(params["theta"][-1])
+        assert phi == pytest.approx(1, abs=0.05)
+        assert log_odds == pytest.approx(np.log(9), abs=0.05)
+        assert np.exp(params["log_noise_variance"][-1]) == pytest.approx(
+            float(problem.noise_variance), rel=0.05
+        )
+        matched = Lvamp(family("bg"), (1.0, float(np.log(9))), noise_start="known")
+        found, wanted = (
+            np.sum(squared_errors(net, problem, p, *problem.test, 20)[-1])
+            for net, p in ((self.NET, params), (matched, matched.start(problem, 20)))
+        )
+        assert 10 * np.log10(found / wanted) == pytest.approx(0, abs=0.05)
+
+    def test_one_step_for_the_noise_against_dense_algebra(self, monkeypatch):
+        """E over the posterior of ‖y - A x‖² / M, prior N(r̃, σ̃² I), also where y has a part that A cannot reach."""
+        monkeypatch.setattr(em_vamp, "STEPS", 1)
+        rng = np.random.default_rng(5)
+        A = rng.normal(size=(24, 6)) @ rng.normal(size=(6, 30)) / 10
+        y, r_tilde = rng.normal(size=(24, 8)), rng.normal(size=(30, 8))
+        variance, noise = rng.uniform(0.5, 2, (1, 8)), 0.3
+        U, s, V = economy_svd(A)
+        p = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": np.log(noise)}
+        found = em_vamp._noise(p, (r_tilde, variance), y, U.T @ y)
+        total = 0.0
+        for i in range(8):
+            C = np.linalg.inv(A.T @ A / noise + np.eye(30) / variance[0, i])
+            x = C @ (A.T @ y[:, i] / noise + r_tilde[:, i] / variance[0, i])
+            total += np.sum((y[:, i] - A @ x) ** 2) + np.trace(A @ C @ A.T)
+        assert float(found) == pytest.approx(total / y.size, rel=1e-4)
 
 
 class TestFig1:
@@ -241,6 +287,7 @@ class TestStored:
         rows, made = self.train("network=vamp", "network.depth=3000")
         assert len(made) == 1
         assert rows[-1]["layer"] < 3000
+        assert rows[-1]["clipped"] == 0
         assert {row["nonconverged"] for row in rows} == {rows[0]["nonconverged"]}
         again, made = self.train("network=vamp", "network.depth=3000")
         assert made == []

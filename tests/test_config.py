@@ -118,6 +118,28 @@ class TestExperiments:
         for slug in shared:
             assert by_slug[0][slug] == by_slug[1][slug]
 
+    def test_panels_are_experiments_with_the_same_overrides(self):
+        both = load_experiment(["+experiment=fig1", "seed=3", "only=[ista]"])
+        assert both.curves == ()
+        assert [part.name for part in both.parts] == ["fig1a", "fig1b"]
+        alone = load_experiment(["+experiment=fig1b", "seed=3", "only=[ista]"])
+        assert both.parts[1] == alone
+        assert alone.parts == (alone,)
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("panels: [fig1]", "panels must be experiments with curves"),
+            ("panels: [fig1a]\ncurves: {a: network=amp}", "leave curves out"),
+            ("panels: [figg1a]", "did you mean fig1a"),
+            ("panels: 3", "panels must be a list of words"),
+        ],
+    )
+    def test_mistakes_in_panels(self, text, says):
+        write("conf/experiment/mine.yaml", f"# @package _global_\n{text}\n")
+        with pytest.raises(UserError, match=says):
+            load_experiment(["+experiment=mine"])
+
     def test_the_command_line_wins_where_a_curve_has_the_key(self):
         curves = load_experiment(["+experiment=fig10", "network.depth=3", "seed=7"]).curves
         assert {curve.settings.network.depth for curve in curves} == {3, None}

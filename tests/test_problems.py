@@ -403,3 +403,32 @@ def test_settings_are_all_that_decides():
     one = build(settings(*TOY), 1)
     other = build(dataclasses.replace(settings(*TOY), name="other"), 1)
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+class TestUnknownOperator:
+    """`known_operator: false`: networks are told an estimate, nature keeps to A."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def pair(cls):
+        return [
+            build(settings(*TOY, f"problem.known_operator={value}"), seed=3) for value in ("true", "false")
+        ]
+
+    def test_the_estimate_is_near_and_is_not_the_matrix(self, pair):
+        known, unknown = pair
+        np.testing.assert_array_equal(unknown.behind.A, known.A)
+        assert unknown.behind.source is None
+        apart = np.linalg.norm(unknown.A - known.A) / np.linalg.norm(known.A)
+        assert 1e-5 < apart < 0.01
+
+    def test_samples_come_from_the_matrix(self, pair):
+        known, unknown = pair
+        for name in ("selection", "test"):
+            for a, b in zip(getattr(known, name), getattr(unknown, name), strict=True):
+                np.testing.assert_array_equal(a, b)
+        x, y = _sample(unknown, jax.random.key(8), 4000)
+        noise = np.asarray(y, np.float64) - np.asarray(known.A, np.float64) @ np.asarray(x, np.float64)
+        assert np.mean(noise**2) == pytest.approx(float(known.noise_variance), rel=0.05)
+        # The estimate errs by another part of the measurements than the noise.
+        assert np.mean((y - unknown.A @ x) ** 2) > 1.0005 * np.mean((y - known.A @ x) ** 2)

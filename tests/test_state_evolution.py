@@ -5,9 +5,11 @@ from itertools import pairwise
 import jax
 import numpy as np
 import pytest
+from conftest import toy_overrides
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from onsager_cli import figures, run
 from onsager_cli.config import load_experiment
 from onsager_cli.metrics import to_db
 from onsager_cli.networks import build as build_network
@@ -164,7 +166,9 @@ class TestPredictions:
             "network=vamp shrinkage=pwlin",
             "network=vamp network.noise_start=energy",
             "network=lista training=none",
-            "network=lamp",
+            "network=lamp shrinkage=soft",
+            "network=lamp problem=kappa15",
+            "network=amp shrinkage=bg problem.known_operator=false",
             "network=oracle",
         ],
     )
@@ -172,3 +176,38 @@ class TestPredictions:
         monkeypatch.chdir(tmp_path)
         (curve,) = load_experiment(overrides.split()).curves
         assert predict(curve.settings, np.eye(4, 8)) is None
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
+    """LAMP-BG shares that of AMP with BG; ISTA has none; curves.csv stays as it was."""
+    monkeypatch.chdir(tmp_path)
+    curves = {
+        "amp_l1": "network=amp network.depth=4",
+        "amp_bg": "network=amp shrinkage=bg network.depth=3",
+        "lamp_tied_bg": "network=lamp network.depth=2",
+        "ista": "network=ista network.depth=4",
+    }
+    listed = "".join(f"  {slug}: {overrides}\n" for slug, overrides in curves.items())
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(f"# @package _global_\ncurves:\n{listed}")
+    toy = [text for text in toy_overrides(steps=2) if not text.startswith("network.depth")]
+    overrides = ["+experiment=mine", *toy, "plot.formats=[svg]"]
+    run.train(load_experiment(overrides), lambda _: None)
+    table = run.plot(load_experiment(overrides))[0][0].read_bytes()
+
+    experiment = load_experiment([*overrides, "plot.state_evolution=true"])
+    rows = run.predictions(experiment, run.rows_of(experiment))
+    assert [(row["curve"], row["layer"]) for row in rows] == [
+        (f"{name}_state_evolution", t)
+        for name, depth in (("amp_l1", 4), ("amp_bg", 3))
+        for t in range(1, depth + 1)
+    ]
+    expected = predict(experiment.curves[0].settings, np.zeros((20, 40)))
+    np.testing.assert_allclose([row["nmse_db"] for row in rows[:4]], expected)
+    files, _ = run.plot(experiment)
+    assert [path.name for path in files] == ["curves.csv", "state_evolution.csv", "mine.svg"]
+    assert files[0].read_bytes() == table
+    drawing = figures.build(experiment.figure, [*run.rows_of(experiment), *rows])
+    labels = drawing.axes[0].get_legend_handles_labels()[1]
+    assert {"state evolution, AMP-$\\ell_1$", "state evolution, AMP-BG"} <= set(labels)

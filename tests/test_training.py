@@ -16,6 +16,7 @@ from onsager_cli import run
 from onsager_cli.config import PaperTraining, load_experiment
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
+from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store
 from onsager_cli.training import train as train_module
 from onsager_cli.training.curve import engine_of, network_of
@@ -113,6 +114,14 @@ class TestPlan:
         for training in ("fast", "paper"):
             stages = stages_of(full_size(f"training={training}"), 12, tied=False)
             assert len({stage.name for stage in stages}) == len(stages)
+
+    def test_joint(self):
+        """One stage over all layers, in as many steps as the layers take one after the other."""
+        layerwise, joint = (stages_of(settings(f"training.joint={value}"), 5) for value in ("false", "true"))
+        (only,) = joint
+        assert (only.steps, only.depth, only.begin) == (sum(stage.steps for stage in layerwise), 5, "keep")
+        assert only.closes
+        assert not only.new_only
 
     def test_nothing_to_do_without_training(self):
         assert stages_of(full_size("network=amp"), 5) == []
@@ -398,6 +407,11 @@ def whole(tmp_path_factory):
     return runs
 
 
+def joint(output, depth, *more):
+    own = [text for text in toy_overrides() if not text.startswith("network.depth")]
+    return load_experiment([*own, f"network.depth={depth}", "training.joint=true", f"output={output}", *more])
+
+
 class TestCurve:
     def test_what_is_stored(self, whole):
         content, watch, _ = whole["fast"]
@@ -491,6 +505,15 @@ class TestCurve:
             assert run.train(load_experiment([*overrides, *toy]), watch) == []
             stages.append(len(watch.of("stage")))
         assert stages == [3, 0, 0]
+
+    def test_joint_training_has_a_point_at_its_depth_alone(self, tmp_path):
+        asked = {depth: joint(tmp_path, depth) for depth in (2, 3)}
+        for depth, what in asked.items():
+            assert missing(what.curves, []) == [what.curves[0].slug]
+            assert run.train(what, lambda _: None) == []
+            assert [row["layer"] for row in run.rows_of(what)] == [depth]
+        assert asked[2].curves[0].identity() != asked[3].curves[0].identity()
+        assert run.tied_twin(joint(tmp_path, 2, "network.tied=false").curves[0]) is None
 
     def test_untrained_curves_hold_the_textbook_parameters(self, tmp_path):
         overrides = [text for text in toy_overrides() if not text.startswith("training")]

@@ -3,7 +3,7 @@
 A kind has three functions and a flag:
 
     tables(experiment, folder_of)         what the figure shows, computed from stored curves: name → rows
-    draw(figure, tables, folder, formats) the drawing, from the tables alone; the files written
+    draw(figure, tables, folder, formats) the drawing (if DRAWS), from the tables alone; the files
     page(tables)                          the same for the README of a record, in Markdown
     TRAINS, DRAWS                         whether its curves have to be trained, whether there is a drawing
 

@@ -61,11 +61,11 @@ class Decoupled(Network):
 
     `learn` names what learns (`leaves` says which leaf that is), the rest stays at its start. `init` says which
     matrix the start is made from: svd, the problem's A; least_squares, its estimate; random, an independent one.
-    `seed` feeds the start alone.
+    Networks that differ in these two alone are equal, and share compiled programs; `seed` feeds the start alone.
     """
 
     learn: tuple[str, ...] = ()
-    init: str = "svd"
+    init: str = field(default="svd", compare=False)
     seed: int = field(default=0, compare=False)
 
     leaves: ClassVar[dict[str, str]] = {}

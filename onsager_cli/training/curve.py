@@ -16,6 +16,7 @@ from onsager_cli.environment import environment
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.decoupling import Decoupled, clip_counts
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.results import CurveFolder
@@ -112,15 +113,20 @@ class CurveTrainer:
         more = {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0}
         if self.settings.network.kind in ("lamp", "lvamp"):
             more["nonconverged"] = classical.not_converged(errors, powers)
+        if self.settings.network.kind in classical.LAYERED:
+            net, params = classical.layers(self.settings, problem)
+        else:
+            net = self._network()
+            params = net.start(problem, min(self.depth, classical.DENSE))
+        if isinstance(net, Decoupled):
+            depth = min(net.depth_of(params), len(errors))
+            more["clipped"] = int(np.sum(clip_counts(net, problem, params, problem.test[1], depth)))
         rows = [
             self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
         ]
         self.folder.add_points(rows)
-        if self.settings.network.kind in classical.LAYERED:
-            self._save_network(problem, *classical.layers(self.settings, problem))
-        elif self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
-            net = self._network()
-            self._save_network(problem, net, net.start(problem, min(self.depth, classical.DENSE)))
+        if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
+            self._save_network(problem, net, params)
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": self.depth})
         for row in rows:
             if row["layer"] <= 30 or row is rows[-1]:
