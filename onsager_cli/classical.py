@@ -141,11 +141,9 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:
     """An untrained network of `network.depth` layers; EM-VAMP takes its own from the test set's measurements."""
-    net, depth = (
-        build(settings.network, settings.shrinkage, settings.seed, settings.problem),
-        settings.network.depth,
-    )
-    if isinstance(net, Lvamp):
+    depth = settings.network.depth
+    net = build(settings.network, settings.shrinkage, settings.seed, settings.problem)
+    if settings.network.kind == "em_vamp" and isinstance(net, Lvamp):
         return net, em_vamp.learn(net, problem, problem.test[1], depth, settings.precision)
     with jax.default_matmul_precision(settings.precision):
         return net, net.start(problem, depth)

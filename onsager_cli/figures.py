@@ -6,7 +6,7 @@ from tied, `paper.mplstyle` the rest. The colours are Okabe and Ito's, which col
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,12 @@ def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None =
     return chosen
 
 
-def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False) -> Figure:
+Beside = Callable[[Axes, Mapping[str, Style]], None]  # draws a second panel, given slug → style
+
+
+def build(
+    figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False, beside: Beside | None = None
+) -> Figure:
     """The drawn figure, not yet written. Arguments as in `draw`."""
     hidden = set(getattr(figure, "hidden", None) or ())
     metric = getattr(figure, "metric", None) or "nmse_db"
@@ -147,9 +152,10 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False)
         raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
     looks = styles(shown, getattr(figure, "labels", None))
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
-        lines = math.ceil(len(looks) / 2)
-        drawing = Figure(figsize=(3.5, _AXES_HEIGHT + _LEGEND_LINE * lines))
-        axes = drawing.add_subplot()
+        panels = 1 if beside is None else 2
+        lines = math.ceil(len(looks) / (2 * panels))
+        drawing = Figure(figsize=(3.5 * panels, _AXES_HEIGHT + _LEGEND_LINE * lines))
+        axes = drawing.add_subplot(1, panels, 1)
         _set_axes(axes, figure, shown, metric)
         views = [axes, *_insets(axes, getattr(figure, "inset", None))]
         for slug, style in looks.items():
@@ -157,9 +163,11 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False)
             for view in views:
                 _draw_curve(view, points, metric, style, band)
             _mark_exit(axes, points, metric, style)
+        if beside is not None:
+            beside(drawing.add_subplot(1, panels, 2), looks)
         # Handles of the main axes only: an inset shows the same curves again.
         drawing.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2)
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * panels)
         )
     return drawing
 
@@ -171,6 +179,7 @@ def draw(
     formats: Sequence[str] = FORMATS,
     *,
     band: bool = False,
+    beside: Beside | None = None,
 ) -> list[Path]:
     """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
 
@@ -183,6 +192,7 @@ def draw(
         folder: created if missing.
         formats: of pdf, svg, png.
         band: shade one standard error around each curve.
+        beside: draws a panel at the right, of the same curves.
 
     The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
     files cannot be written.
@@ -190,7 +200,7 @@ def draw(
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
-    return save(build(figure, rows, band=band), Path(folder), figure.name, formats)
+    return save(build(figure, rows, band=band, beside=beside), Path(folder), figure.name, formats)
 
 
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:

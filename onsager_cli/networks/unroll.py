@@ -83,6 +83,24 @@ def trace(
     return seen
 
 
+def estimate(
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
+) -> Array:
+    """x̂ after `depth` layers, (N, L)."""
+    with jax.default_matmul_precision(precision):
+        shrink, advance, linear = _layer_maps(net, problem, y)
+        context = net.prepare(problem, params, y)
+
+        def body(t, at):
+            state, inputs = at
+            state = advance(net.layer(params, t), inputs, state, context)
+            return state, linear(net.layer(params, t + 1), state, context)
+
+        at = net.first(problem, net.layer(params, 0), y, context)
+        _, inputs = jax.lax.fori_loop(0, depth - 1, body, at)
+        return shrink(net.layer(params, depth - 1), inputs)[0]
+
+
 def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> Scratch:
     """Room for what `loss_and_gradient` keeps of a batch."""
 
