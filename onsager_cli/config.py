@@ -19,7 +19,7 @@ from onsager_cli import compose as composition
 from onsager_cli.checks import build, did_you_mean, known_keys, one_of, show
 from onsager_cli.errors import UserError
 from onsager_cli.schema import (
-    BOUNDS,
+    NO_SHRINKAGE,
     FastTraining,
     FigureSpec,
     Network,
@@ -95,7 +95,7 @@ class Curve:
             problem.pop("known_operator", None)
         if problem.get("matrix") is not None:
             problem["matrix"] = _checksum(Path(problem["matrix"]))
-        if network["kind"] in (*BOUNDS, "em_vamp"):
+        if network["kind"] in NO_SHRINKAGE:
             del parts["shrinkage"]
         if joint:
             parts["training"]["joint"] = self.settings.network.depth
@@ -325,7 +325,7 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
 def slug_of(settings: Settings) -> str:
     """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
     network, label = settings.network, settings.shrinkage.label
-    if network.kind in (*BOUNDS, "em_vamp"):
+    if network.kind in NO_SHRINKAGE:
         return _safe(network.name, "network.name")
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name

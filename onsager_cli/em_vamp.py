@@ -53,7 +53,7 @@ def _learn(
         noise = problem.noise_variance if known else energy / (1 + START_SNR)
         state = begin(y, problem.A.shape[1])
         if known:
-            phi = _group_means(problem.mean_power, net.groups)
+            phi = _group_means(problem.known_power, net.groups)
         else:  # E|x|² = (E‖y‖² - M σ_w²) / ‖A‖_F²
             phi = (energy - noise) * y.shape[0] / jnp.sum(jnp.exp(2 * params["log_s"]))
         phi = jnp.broadcast_to(phi / START_GAMMA, (max(net.groups, default=0) + 1,))

@@ -16,7 +16,6 @@ from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.errors import UserError
 from onsager_cli.record import draw, missing, write_tables
 from onsager_cli.results import CurveFolder, Store
-from onsager_cli.schema import BOUNDS
 
 if TYPE_CHECKING:
     from onsager_cli.training.train import Report
@@ -77,7 +76,7 @@ def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
 def tied_twin(curve: Curve) -> Curve | None:
     """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
     settings = curve.settings
-    if settings.network.tied or settings.network.kind in BOUNDS or settings.training.kind == "none":
+    if settings.network.tied is not False or settings.training.kind == "none":
         return None
     if isinstance(settings.training, FastTraining) and settings.training.joint:
         return None

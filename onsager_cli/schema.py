@@ -33,6 +33,8 @@ from onsager_cli.schema_cellular import Cellular, make_cellular
 FORMATS = ("pdf", "svg", "png")
 # Kinds that are one estimate, without layers.
 BOUNDS = ("oracle", "lmmse")
+# Kinds to which the shrinkage that a config names makes no difference.
+NO_SHRINKAGE = (*BOUNDS, "em_vamp", "cnn")
 # Kind of network → what of it can learn.
 LEARNABLE = {
     "lamp": ("B", "theta"),
@@ -86,6 +88,8 @@ class Network:
     learn: tuple[str, ...] = words()
     weight: str = choice("amp", "vamp")
     momentum: str = choice("paper", "beck_teboulle")
+    channels: tuple[int, ...] = by_depth(low=1, whole=True)
+    width: int = integer(1, 10_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -217,6 +221,7 @@ NETWORK_KEYS = {
     "lvamp": ("kind", "name", "tied", "depth", "theta_per", "init", "noise_start", "learn"),
     "lvamp_gh": ("kind", "name", "tied", "depth", "theta_per", "init", "learn"),
     "em_vamp": ("kind", "name", "depth", "theta_per", "noise_start"),
+    "cnn": ("kind", "name", "channels", "width"),
     "oracle": ("kind", "name"),
     "lmmse": ("kind", "name"),
 }
@@ -361,7 +366,7 @@ def make_training(raw: Any, network: Network) -> Training:
     if network.kind not in descents:
         raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
     of_tied = descents[network.kind]
-    if network.tied:
+    if network.tied is not False:
         return replace(shared, descent=of_tied)
     return replace(shared, descent=descents.get(f"{network.kind}_untied", of_tied), tied_descent=of_tied)
 
@@ -378,16 +383,6 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
         raise UserError(
             f"network={network.name} takes shrinkage=minimax, soft or threshold only, got {show(shrinkage.family)}"
         )
-    rows = len(set(problem.groups)) or 1
-    if isinstance(shrinkage.theta[0], tuple) and (network.theta_per == "all" or len(shrinkage.theta) != rows):
-        raise UserError(
-            f"shrinkage.theta must be one row, or one for each of the {rows} groups of users where network.theta_per is "
-            f"group or coordinate, got {show([list(row) for row in shrinkage.theta])}"
-        )
-    if network.theta_per == "coordinate" and problem.shape[1] is None:
-        raise UserError(
-            f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
-        )
     if network.kind == "em_vamp" and shrinkage.family != "bg":
         raise UserError(f"network={network.name} takes shrinkage=bg only, got {show(shrinkage.family)}")
     training = config.get("training")
@@ -396,11 +391,35 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
+    made = make_training(training, network)
+    _check_with_problem(problem, network, shrinkage, made)
     return Settings(
         problem=problem,
         network=network,
         shrinkage=shrinkage,
-        training=make_training(config.get("training"), network),
+        training=made,
         seed=top.seed,
         precision=top.precision,
     )
+
+
+def _check_with_problem(
+    problem: Problem | Cellular, network: Network, shrinkage: Shrinkage, training: Training
+) -> None:
+    """What the groups of coordinates and complex numbers do not go with. Raises UserError."""
+    rows = len(set(problem.groups)) or 1
+    by_group = network.kind in NO_SHRINKAGE or network.theta_per in ("group", "coordinate")
+    if isinstance(shrinkage.theta[0], tuple) and (len(shrinkage.theta) != rows or not by_group):
+        raise UserError(
+            f"shrinkage.theta must be one row{f' or one for each of {rows} groups of users' if by_group and rows > 1 else ''} "
+            f"for network={network.name} on problem={problem.name}, got {show([list(row) for row in shrinkage.theta])}"
+        )
+    if network.theta_per == "coordinate" and problem.shape[1] is None:
+        raise UserError(
+            f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
+        )
+    native = isinstance(problem, Cellular) and problem.embedding == "complex"
+    if native and isinstance(training, FastTraining) and training.descent.optimizer == "muon":
+        raise UserError(
+            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
+        )

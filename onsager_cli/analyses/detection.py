@@ -84,7 +84,7 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
 
     settings, depth = curve.settings, curve.settings.network.depth
     if settings.network.kind == "lmmse":
-        A, power = np.asarray(problem.A), np.asarray(problem.mean_power)
+        A, power = np.asarray(problem.A), np.asarray(problem.known_power)
         return [
             bounds.lmmse(A, np.asarray(y), float(problem.noise_variance), power)
             for _, y in (problem.selection, problem.test)

@@ -3,6 +3,7 @@
 from importlib.metadata import entry_points
 
 from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.networks.cnn import Cnn
 from onsager_cli.networks.fista import Fista
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lista import Lista
@@ -49,6 +50,10 @@ def build(
         )
     if network.kind == "lvamp_gh":
         return LvampGH(eta, theta, network.tied, network.learn, network.init, seed, groups=groups)
+    if network.kind == "cnn":
+        return Cnn(
+            channels=network.channels, width=network.width, parts=getattr(problem, "parts", 1), seed=seed
+        )
     (entry,) = entry_points(group="onsager.networks", name=network.kind)
     return entry.load()(network, eta, theta)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
+from onsager_cli.errors import UserError
 from onsager_cli.fields import power
 
 Samples = tuple[Array, Array]  # x (N, L), y (M, L)
@@ -41,6 +42,13 @@ class Problem:
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return self.draw(self.behind, key, batch)
+
+    @property
+    def known_power(self) -> Array:
+        """`mean_power`. Raises UserError if the problem does not tell it."""
+        if self.mean_power is None:
+            raise UserError("this network needs E|x|², which this kind of problem does not tell")
+        return self.mean_power
 
     def squared_norm(self, x: Array) -> Array:
         """‖x‖² per sample over the coordinates that are reported, (L,)."""

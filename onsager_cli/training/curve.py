@@ -65,7 +65,11 @@ class CurveTrainer:
         if self.untrained:
             note = self.folder.read_json(ITERATIONS)
             return note is not None and (note["iterations"] < note["limit"] or self.depth <= note["limit"])
-        wanted = {None} if self.bound else {stage.depth for stage in self.stages if stage.closes}
+        wanted = (
+            {None}
+            if self.settings.network.depth is None
+            else {stage.depth for stage in self.stages if stage.closes}
+        )
         return wanted <= {row["layer"] for row in self.folder.points()}
 
     def report(self, event: Mapping[str, Any]) -> None:
@@ -100,7 +104,7 @@ class CurveTrainer:
         started = time.monotonic()
         A, noise_variance = np.asarray(problem.behind.A), float(problem.noise_variance)
         if self.settings.network.kind == "lmmse":
-            x_hat = bounds.lmmse(A, np.asarray(y), noise_variance, np.asarray(problem.mean_power))
+            x_hat = bounds.lmmse(A, np.asarray(y), noise_variance, np.asarray(problem.known_power))
         else:
             known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
             x_hat = bounds.support_oracle(A, np.asarray(x), np.asarray(y), noise_variance, known)
@@ -175,7 +179,7 @@ class CurveTrainer:
             if stage.closes:
                 # Last, because a run may be stopped anywhere: what has its point lacks nothing.
                 self._add_point(
-                    stage.depth, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
+                    stage.depth if self.settings.network.depth else None, errors[stage.depth - 1], powers, steps=progress.steps, seconds=seconds,
                     parameters=net.count(params, stage.depth), selection_nmse_db=best_db, rescued=progress.rescues,
                 )  # fmt: skip
 
@@ -189,7 +193,7 @@ class CurveTrainer:
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
         settings, statistics = self.settings, nmse(errors, powers)
         network = settings.network
-        named = network.kind not in BOUNDS
+        named = network.depth is not None
         statistics["zero_samples"] = statistics["zero_samples"] or None
         return {
             "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
