@@ -16,9 +16,7 @@ from onsager_cli.checks import (
     by_depth,
     choice,
     did_you_mean,
-    finite_tuple,
     flag,
-    in_range,
     integer,
     number,
     numbers,
@@ -29,6 +27,7 @@ from onsager_cli.checks import (
 )
 from onsager_cli.errors import UserError
 from onsager_cli.schema_cellular import Cellular, make_cellular
+from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, start_of_theta
 
 FORMATS = ("pdf", "svg", "png")
 # Kinds that are one estimate, without layers.
@@ -91,19 +90,6 @@ class Network:
     channels: tuple[int, ...] = by_depth(low=1, whole=True)
     width: int = integer(1, 10_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class Shrinkage:
-    """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates."""
-
-    family: str
-    theta: tuple[float, ...] | tuple[tuple[float, ...], ...]
-
-    @property
-    def label(self) -> str:
-        """Its name in slugs: the scaled soft threshold is the paper's l1."""
-        return "l1" if self.family == "soft" else self.family
 
 
 @dataclass(frozen=True)
@@ -227,18 +213,6 @@ NETWORK_KEYS = {
 }
 TRAININGS: dict[str, type] = {"fast": FastTraining, "paper": PaperTraining, "none": NoTraining}
 
-# Family → bounds (low, high; None: unbounded) of each start value of θ, in the paper's order. A strict bound at
-# zero is written with the smallest float32 that is safe to divide by.
-_TINY = 1e-30
-FAMILIES: dict[str, tuple[tuple[float | None, float | None], ...]] = {
-    "bg": ((_TINY, None), (None, None)),
-    "pwlin": ((0, None), (0, None), (None, None), (None, None), (None, None)),
-    "exp": ((_TINY, None), (None, None), (None, None)),
-    "spline": ((_TINY, None), (None, None), (None, None)),
-    "soft": ((None, None), (0, None)),
-    "threshold": ((0, None),),
-}
-
 
 def plugins(group: str) -> set[str]:
     """Names that installed packages offer under an entry-point group; nothing is imported."""
@@ -323,31 +297,7 @@ def make_shrinkage(raw: Any) -> Shrinkage:
             raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
     if "theta" not in raw:
         raise UserError("the key shrinkage.theta is missing")
-    rows = raw["theta"] if _is_nested(raw["theta"]) else [raw["theta"]]
-    try:
-        theta = tuple(_theta_row(row, family, built_in) for row in rows)
-    except ValueError as error:
-        raise UserError(f"shrinkage.theta {error}, got {show(raw['theta'])}") from None
-    return Shrinkage(family, theta if _is_nested(raw["theta"]) else theta[0])
-
-
-def _is_nested(theta: object) -> bool:
-    return isinstance(theta, list) and bool(theta) and all(isinstance(row, list) for row in theta)
-
-
-def _theta_row(row: object, family: str, built_in: bool) -> tuple[float, ...]:
-    """The parameters of one group. Raises ValueError."""
-    bounds = FAMILIES[family] if built_in else None
-    theta = finite_tuple(row, None if bounds is None else len(bounds))
-    for index, (low, high) in enumerate(bounds or ()):
-        try:
-            in_range(theta[index], low, high)
-        except ValueError as error:
-            allowed = "must be greater than 0" if low == _TINY else str(error)
-            raise ValueError(f"{allowed} at position {index + 1} for {family}") from None
-    if family == "pwlin" and theta[0] > theta[1]:
-        raise ValueError("must start with two knots in rising order for pwlin")
-    return theta
+    return Shrinkage(family, start_of_theta(raw["theta"], family if built_in else None))
 
 
 def make_training(raw: Any, network: Network) -> Training:

@@ -41,7 +41,11 @@ def test_real_embedding_and_complex_arrays_are_one_network():
         samples = (jnp.zeros((matrix.shape[1], 1), dtype), jnp.zeros((matrix.shape[0], 1), dtype))
         problem = Problem(jnp.asarray(matrix, dtype), jnp.float32(1), samples, samples, no_draw)
         net = Cnn(channels=(4,), width=3, parts=parts)
-        params = net.start(problem, 1)
+        rng = np.random.default_rng(2)  # the same kernels for both
+        params = {
+            k: a + 0.3 * rng.normal(size=a.shape).astype(a.dtype)
+            for k, a in sorted(net.start(problem, 1).items())
+        }
         assert net.count(params, 1) == (3 * 2 * 4 + 4) + (3 * 4 * 2 + 2)
         found.append(
             np.asarray(
@@ -62,7 +66,9 @@ def test_trains_to_a_level(tmp_path):
         "training=cellular",
     ]
     kept = [item for item in toy if not item.startswith(("network.depth", "training.")) or "cnn" in item]
-    experiment = load_experiment([*kept, "network.channels=[8]", "network.width=3", f"output={tmp_path}"])
+    experiment = load_experiment(
+        [*kept, "network.channels=[8]", "network.width=3", "training.cnn.rates=[1e-2]", f"output={tmp_path}"]
+    )
     assert [curve.slug for curve in experiment.curves] == ["cnn"]
     assert run.train(experiment, lambda _: None) == []
     (row,) = run.rows_of(experiment)

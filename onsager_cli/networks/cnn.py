@@ -66,14 +66,14 @@ class Cnn(Network):
         return "kernels"
 
     def textbook(self, problem: Problem) -> Parameters:
-        """He's start: kernels of variance 2 / (width · channels in)."""
+        """He's start, kernels of variance 2 / (width · channels in), and a last one of zeros, so that x̂ = 0."""
         ends = 2 if jnp.iscomplexobj(problem.A) else self.parts
         sizes = (ends, *self.channels, ends)
         key = jax.random.fold_in(jax.random.key(self.seed), START_KEY)
         leaves = {}
         for layer, (into, out) in enumerate(pairwise(sizes)):
             draw = jax.random.normal(jax.random.fold_in(key, layer), (self.width, into, out), jnp.float32)
-            kernel = jnp.sqrt(2 / (self.width * into)) * draw
+            kernel = jnp.sqrt(2 / (self.width * into)) * draw * (layer < len(self.channels))
             leaves[f"kernel_{layer}"] = kernel.astype(problem.noise_variance.dtype)
             leaves[f"bias_{layer}"] = jnp.zeros(out, problem.noise_variance.dtype)
         return leaves
