@@ -191,7 +191,8 @@ class CurveTrainer:
         self._report_point(row)
 
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
-        settings, statistics = self.settings, nmse(errors, powers)
+        settings = self.settings
+        statistics = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
         network = settings.network
         named = network.depth is not None
         statistics["zero_samples"] = statistics["zero_samples"] or None
