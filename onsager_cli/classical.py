@@ -60,7 +60,7 @@ def _advance(
             r, sigma = inputs
             x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
             state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-            return (state, net.linear(problem, p, state, y, context)), jnp.sum(jnp.square(x_hat - x), axis=0)
+            return (state, net.linear(problem, p, state, y, context)), problem.squared_norm(x_hat - x)
 
         return jax.lax.scan(step, at, length=count)
 
@@ -129,7 +129,7 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     exist (`lasso_weight`).
     """
     (x, y), precision, network = problem.test, settings.precision, settings.network
-    powers = np.sum(np.square(np.asarray(x, np.float64)), axis=0)
+    powers = np.asarray(problem.squared_norm(x), np.float64)
     if network.kind in LAYERED:
         net, params = layers(settings, problem)
         with jax.default_matmul_precision(precision):
@@ -141,8 +141,9 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:
     """An untrained network of `network.depth` layers; EM-VAMP takes its own from the test set's measurements."""
-    net, depth = build(settings.network, settings.shrinkage, settings.seed), settings.network.depth
-    if isinstance(net, Lvamp):
+    depth = settings.network.depth
+    net = build(settings.network, settings.shrinkage, settings.seed, settings.problem)
+    if settings.network.kind == "em_vamp" and isinstance(net, Lvamp):
         return net, em_vamp.learn(net, problem, problem.test[1], depth, settings.precision)
     with jax.default_matmul_precision(settings.precision):
         return net, net.start(problem, depth)
@@ -151,7 +152,7 @@ def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:
 def iteration(settings: Settings, problem: Problem, y: Array) -> tuple[Network, Parameters]:
     """The network and the parameters that an algorithm has in each of its iterations on the measurements `y`."""
     network = settings.network
-    net = build(network, settings.shrinkage, settings.seed)
+    net = build(network, settings.shrinkage, settings.seed, settings.problem)
     if network.kind in ("ista", "fista"):
         return lasso(net, problem, y, network.weight, settings.precision)
     return net, net.layer(net.start(problem, 1), 0)
@@ -180,7 +181,7 @@ def lasso(
     if net.family.name == "soft":
         weights = lasso_weight(problem, y, net.theta[1], weight, precision)
     else:
-        weights = jnp.full((1, y.shape[1]), net.theta[0], y.dtype)
+        weights = jnp.full((1, y.shape[1]), net.theta[0], y.real.dtype)
     beta = 1 / (1.01 * jnp.linalg.norm(problem.A, 2) ** 2)
     p = {**net.textbook(problem), "theta": (beta * weights)[None]}
     return dataclasses.replace(net, family=family("threshold")), p

@@ -19,6 +19,7 @@ from onsager_cli import compose as composition
 from onsager_cli.checks import build, did_you_mean, known_keys, one_of, show
 from onsager_cli.errors import UserError
 from onsager_cli.schema import (
+    NO_SHRINKAGE,
     FastTraining,
     FigureSpec,
     Network,
@@ -54,6 +55,8 @@ __all__ = [
 
 # What the slug of a curve tells; in an experiment these belong to the curve, not to the command line.
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
+# Keys of a network that came later, with what was meant before: there the identity stays what it was.
+OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta")}
 UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
 
 
@@ -81,14 +84,18 @@ class Curve:
             del network[key]
         del problem["name"]
         parts["training"] = {key: value for key, value in parts["training"].items() if value is not None}
-        parts["network"] = {key: value for key, value in network.items() if value not in (None, {})}
-        if not problem["options"]:
-            del problem["options"]
-        if problem["known_operator"] is not False:
-            del problem["known_operator"]
-        if problem["matrix"] is not None:
+        parts["network"] = network = {
+            key: value for key, value in network.items() if value not in (None, {}, OLDER_MEANING.get(key))
+        }
+        if network["kind"] == "lamp" and parts["training"]["kind"] == "none":
+            network.pop("learn", None)  # AMP learns nothing, whatever training would tune
+        if not problem.get("options"):
+            problem.pop("options", None)
+        if problem.get("known_operator") is not False:
+            problem.pop("known_operator", None)
+        if problem.get("matrix") is not None:
             problem["matrix"] = _checksum(Path(problem["matrix"]))
-        if network["kind"] in ("oracle", "em_vamp"):
+        if network["kind"] in NO_SHRINKAGE:
             del parts["shrinkage"]
         if joint:
             parts["training"]["joint"] = self.settings.network.depth
@@ -361,7 +368,7 @@ def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
 def slug_of(settings: Settings) -> str:
     """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
     network, label = settings.network, settings.shrinkage.label
-    if network.kind in ("oracle", "em_vamp"):
+    if network.kind in NO_SHRINKAGE:
         return _safe(network.name, "network.name")
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
@@ -384,7 +391,9 @@ def slug_of(settings: Settings) -> str:
 def _is_matched(settings: Settings) -> bool:
     """Whether VAMP is told the truth: the law of x, its parameters and the noise variance."""
     problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
-    if shrinkage.family != "bg" or problem.gamma is None or network.noise_start != "known":
+    if not isinstance(problem, Problem) or problem.gamma is None:
+        return False
+    if shrinkage.family != "bg" or network.noise_start != "known":
         return False
     truth = (1.0, math.log((1 - problem.gamma) / problem.gamma))
     return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(shrinkage.theta, truth, strict=True))

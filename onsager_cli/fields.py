@@ -9,3 +9,13 @@ def power(a: Array) -> Array:
     if jnp.iscomplexobj(a):
         return jnp.square(a.real) + jnp.square(a.imag)
     return jnp.square(a)
+
+
+def magnitude(a: Array) -> Array:
+    """|a| with a floor of 1e-15, so that it can be divided by and has a gradient at zero."""
+    return jnp.sqrt(jnp.maximum(power(a), 1e-30))
+
+
+def adjoint(A: Array) -> Array:
+    """Aᴴ, which is Aᵀ for a real A."""
+    return A.conj().T

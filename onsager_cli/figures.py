@@ -6,7 +6,7 @@ from tied, `paper.mplstyle` the rest. The colours are Okabe and Ito's, which col
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Style:
 
     color: str
     marker: str = "o"
-    line: str = "-"
+    line: str | tuple[int, tuple[int, ...]] = "-"
     width: float = 1.0
     size: float = 3.6
     open_marker: bool = False
@@ -65,8 +65,11 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("lvamp", "pwlin"): Style(ORANGE, ">", size=5.0, label="LVAMP-pwlin"),
     ("lvamp", "bg"): Style(PURPLE, "h", size=2.8, label="LVAMP-BG"),
     ("amp", "soft"): Style(GREY, "x", label="AMP-$\\ell_1$"),
+    ("amp", "pwlin"): Style(GREY, "1", size=5.0, label="AMP-pwlin"),
+    ("amp", "bg"): Style(SKY, "2", size=5.0, label="AMP-BG"),
     ("vamp", "soft"): Style(BLUE, "o", label="VAMP-$\\ell_1$"),
     ("vamp", "bg"): Style(BLACK, "+", ":", size=2.7, label="matched VAMP"),
+    ("em_vamp", None): Style(BLACK, "x", ":", size=2.7, label="EM-VAMP"),
     ("ista", None): Style(VERMILLION, "s", label="ISTA"),
     ("fista", None): Style(GREEN, "^", label="FISTA"),
     ("oracle", None): Style(BLACK, "", "-", 0.9, label="support oracle"),
@@ -75,11 +78,13 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("state_evolution", None): Style(BLACK, "", ":", 0.6, label="state evolution"),
 }
 # Other spellings that tables may hold.
-_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp"}
+_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp", "lvamp_gh": "lvamp"}
 _NAMES = {"amp": "AMP", "vamp": "VAMP", "lamp": "LAMP", "lvamp": "LVAMP", "bg": "BG", "soft": "$\\ell_1$"}
 # What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
 UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
 _RING = 1.3
+# What native complex numbers change: fine dots, where the same network on the real embedding has a line.
+COMPLEX_LINE = (0, (1, 1))
 # For networks from elsewhere and for curves that would otherwise look alike.
 _SPARE = tuple(
     Style(color, marker)
@@ -89,6 +94,13 @@ _SPARE = tuple(
 
 def style_of(row: Mapping[str, Any]) -> Style:
     """Look and legend text of the curve that `row` belongs to; label "" if its network is not in STYLES."""
+    style = _style_of(row)
+    if row.get("embedding") == "complex" and style.label:
+        return replace(style, label=f"{style.label}, complex", line=COMPLEX_LINE)
+    return style
+
+
+def _style_of(row: Mapping[str, Any]) -> Style:
     network, shrinkage = (_SYNONYMS.get(row.get(key) or "", row.get(key)) for key in ("network", "shrinkage"))
     style = STYLES.get((network or "", shrinkage)) or STYLES.get((network or "", None))
     if style is None and network in _NAMES and shrinkage:
@@ -100,6 +112,8 @@ def style_of(row: Mapping[str, Any]) -> Style:
         name = f"{_NAMES.get(algorithm, algorithm)}-{_NAMES.get(shrinkage or '', shrinkage)}"
         return replace(style, label=f"{style.label}, {name}")
     tied = row.get("tied")
+    if network == "amp" and tied is not None:
+        return replace(style, label=f"{style.label}, tuned")
     # An algorithm that nobody trained has nothing to tie; its name alone says all.
     if tied is None or network not in ("lista", "lamp", "lvamp"):
         return style
@@ -125,7 +139,12 @@ def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None =
     return chosen
 
 
-def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False) -> Figure:
+Beside = Callable[[Axes, Mapping[str, Style]], None]  # draws a second panel, given slug → style
+
+
+def build(
+    figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False, beside: Beside | None = None
+) -> Figure:
     """The drawn figure, not yet written. Arguments as in `draw`."""
     hidden = set(getattr(figure, "hidden", None) or ())
     metric = getattr(figure, "metric", None) or "nmse_db"
@@ -134,9 +153,10 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False)
         raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
     looks = styles(shown, getattr(figure, "labels", None))
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
-        lines = math.ceil(len(looks) / 2)
-        drawing = Figure(figsize=(3.5, _AXES_HEIGHT + _LEGEND_LINE * lines))
-        axes = drawing.add_subplot()
+        panels = 1 if beside is None else 2
+        lines = math.ceil(len(looks) / (2 * panels))
+        drawing = Figure(figsize=(3.5 * panels, _AXES_HEIGHT + _LEGEND_LINE * lines))
+        axes = drawing.add_subplot(1, panels, 1)
         _set_axes(axes, figure, shown, metric)
         views = [axes, *_insets(axes, getattr(figure, "inset", None))]
         for slug, style in looks.items():
@@ -144,9 +164,11 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False)
             for view in views:
                 _draw_curve(view, points, metric, style, band)
             _mark_exit(axes, points, metric, style)
+        if beside is not None:
+            beside(drawing.add_subplot(1, panels, 2), looks)
         # Handles of the main axes only: an inset shows the same curves again.
         drawing.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2)
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * panels)
         )
     return drawing
 
@@ -158,6 +180,7 @@ def draw(
     formats: Sequence[str] = FORMATS,
     *,
     band: bool = False,
+    beside: Beside | None = None,
 ) -> list[Path]:
     """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
 
@@ -171,6 +194,7 @@ def draw(
         formats: of pdf, svg, png.
         band: shade one standard error over the samples around each curve. Of a curve on several matrices the mean is
             drawn, always with a band of one standard error over them.
+        beside: draws a panel at the right, of the same curves.
 
     The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
     files cannot be written.
@@ -178,7 +202,7 @@ def draw(
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
-    return save(build(figure, rows, band=band), Path(folder), figure.name, formats)
+    return save(build(figure, rows, band=band, beside=beside), Path(folder), figure.name, formats)
 
 
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:

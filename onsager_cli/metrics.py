@@ -19,8 +19,11 @@ def to_db(ratio: float | np.ndarray) -> np.ndarray:
         return 10 * np.log10(np.asarray(ratio, np.float64))
 
 
-def nmse(errors: np.ndarray, powers: np.ndarray) -> dict[str, float]:
+def nmse(errors: np.ndarray, powers: np.ndarray, together: int = 1) -> dict[str, float]:
     """NMSE of one estimate, from ‖x̂_i - x_i‖² and ‖x_i‖² per sample, both of shape (L,), linear.
+
+    So many consecutive samples as `together` says depend on each other (the angles of one channel realization), and
+    the standard errors are those over independent groups of them.
 
     Returns `nmse_db`, `nmse_db_se` (delta method for a ratio of means), `nmse_mean_ratio_db`,
     `nmse_mean_ratio_db_se`, `nmse_median_db` (of the per-sample ratios) and `zero_samples`, the number of samples
@@ -31,11 +34,14 @@ def nmse(errors: np.ndarray, powers: np.ndarray) -> dict[str, float]:
     if not present.any():
         raise ValueError("the NMSE of samples that are all zero is undefined")
     ratio = errors.sum() / powers.sum()
-    residual = errors - ratio * powers
+    group = np.arange(len(errors)) // together
+    residual = np.bincount(group, errors - ratio * powers)
     ratio_se = np.sqrt(np.sum(residual**2)) / powers.sum()
     ratios = errors[present] / powers[present]
     mean = ratios.mean()
-    mean_se = ratios.std(ddof=1) / np.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+    deviation = np.bincount(group[present], ratios - mean)
+    groups = len(np.unique(group[present]))
+    mean_se = np.sqrt(np.sum(deviation**2) * groups / (groups - 1)) / len(ratios) if groups > 1 else 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "nmse_db": float(to_db(ratio)),

@@ -131,9 +131,13 @@ def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
 def tied_twin(curve: Curve) -> Curve | None:
     """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
     settings = curve.settings
-    if settings.network.tied or settings.network.kind == "oracle" or settings.training.kind == "none":
+    if settings.network.tied is not False or settings.training.kind == "none":
         return None
     if isinstance(settings.training, FastTraining) and settings.training.joint:
+        return None
+    if (
+        settings.network.kind == "lvamp_gh"
+    ):  # each G, H is made for what reaches its layer: one pair for all is no rival
         return None
     network, training = replace(settings.network, tied=True), settings.training
     if isinstance(training, FastTraining) and training.tied_descent is not None:

@@ -16,9 +16,7 @@ from onsager_cli.checks import (
     by_depth,
     choice,
     did_you_mean,
-    finite_tuple,
     flag,
-    in_range,
     integer,
     number,
     numbers,
@@ -29,10 +27,17 @@ from onsager_cli.checks import (
     words,
 )
 from onsager_cli.errors import UserError
+from onsager_cli.schema_cellular import Cellular, make_cellular
+from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, start_of_theta
 
 FORMATS = ("pdf", "svg", "png")
+# Kinds that are one estimate, without layers.
+BOUNDS = ("oracle", "lmmse")
+# Kinds to which the shrinkage that a config names makes no difference.
+NO_SHRINKAGE = (*BOUNDS, "em_vamp", "cnn")
 # Kind of network → what of it can learn.
 LEARNABLE = {
+    "lamp": ("B", "theta"),
     "lvamp": ("U", "s", "V", "noise_variance", "theta"),
     "lvamp_gh": ("G", "H", "c", "noise_variance", "theta"),
 }
@@ -57,6 +62,16 @@ class Problem:
     test_samples: int = integer(1, 10_000_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, N) of the matrix."""
+        return self.M, self.N
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The group of exchangeable coordinates that each one belongs to; empty: all to one."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Network:
@@ -67,25 +82,15 @@ class Network:
     tied: bool = flag()
     depth: int = integer(1, 10_000)
     onsager: bool = flag()
+    theta_per: str = choice("group", "coordinate", "all")
     init: str = choice("svd", "least_squares", "random")
     noise_start: str = choice("energy", "known")
     learn: tuple[str, ...] = words()
     weight: str = choice("amp", "vamp")
     momentum: str = choice("paper", "beck_teboulle")
+    channels: tuple[int, ...] = by_depth(low=1, whole=True)
+    width: int = integer(1, 10_000)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class Shrinkage:
-    """The family of η and the start values of θ, in the paper's order."""
-
-    family: str
-    theta: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        """Its name in slugs: the scaled soft threshold is the paper's l1."""
-        return "l1" if self.family == "soft" else self.family
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ Training = NoTraining | FastTraining | PaperTraining
 class Settings:
     """Everything that decides one curve."""
 
-    problem: Problem
+    problem: Problem | Cellular
     network: Network
     shrinkage: Shrinkage
     training: Training
@@ -163,7 +168,7 @@ class FigureSpec:
     `hidden` curves are trained and recorded, not drawn. `inset` is (layer from, to, dB from, to).
     """
 
-    kind: str = choice("curves", "qq", "params", "complexity")
+    kind: str = choice("curves", "qq", "params", "complexity", "detection")
     name: str = text(null=True)
     title: str = text(null=True)
     caption: str = text(null=True)
@@ -196,30 +201,20 @@ class Top:
     panels: tuple[str, ...] = words()
 
 
-PROBLEM_KINDS = ("bernoulli_gaussian",)
+PROBLEM_KINDS = ("bernoulli_gaussian", "cellular")
 NETWORK_KEYS = {
-    "lamp": ("kind", "name", "tied", "depth", "onsager"),
-    "lista": ("kind", "name", "tied", "depth"),
+    "lamp": ("kind", "name", "tied", "depth", "onsager", "theta_per", "learn"),
+    "lista": ("kind", "name", "tied", "depth", "theta_per"),
     "ista": ("kind", "name", "depth", "weight"),
     "fista": ("kind", "name", "depth", "weight", "momentum"),
-    "lvamp": ("kind", "name", "tied", "depth", "init", "noise_start", "learn"),
-    "lvamp_gh": ("kind", "name", "tied", "depth", "init", "learn"),
-    "em_vamp": ("kind", "name", "depth"),
+    "lvamp": ("kind", "name", "tied", "depth", "theta_per", "init", "noise_start", "learn"),
+    "lvamp_gh": ("kind", "name", "tied", "depth", "theta_per", "init", "learn"),
+    "em_vamp": ("kind", "name", "depth", "theta_per", "noise_start"),
+    "cnn": ("kind", "name", "channels", "width"),
     "oracle": ("kind", "name"),
+    "lmmse": ("kind", "name"),
 }
 TRAININGS: dict[str, type] = {"fast": FastTraining, "paper": PaperTraining, "none": NoTraining}
-
-# Family → bounds (low, high; None: unbounded) of each start value of θ, in the paper's order. A strict bound at
-# zero is written with the smallest float32 that is safe to divide by.
-_TINY = 1e-30
-FAMILIES: dict[str, tuple[tuple[float | None, float | None], ...]] = {
-    "bg": ((_TINY, None), (None, None)),
-    "pwlin": ((0, None), (0, None), (None, None), (None, None), (None, None)),
-    "exp": ((_TINY, None), (None, None), (None, None)),
-    "spline": ((_TINY, None), (None, None), (None, None)),
-    "soft": ((None, None), (0, None)),
-    "threshold": ((0, None),),
-}
 
 
 def plugins(group: str) -> set[str]:
@@ -243,11 +238,13 @@ def _kind(raw: object, where: str, key: str, built_in: Any, group: str | None) -
     raise UserError(f"{where}.{key} must be {one_of(known)}, got {show(kind)}{did_you_mean(kind, known)}")
 
 
-def make_problem(raw: Any) -> Problem:
+def make_problem(raw: Any) -> Problem | Cellular:
     """Validates `problem`. Raises UserError."""
-    _, built_in = _kind(raw, "problem", "kind", PROBLEM_KINDS, "onsager.problems")
+    kind, built_in = _kind(raw, "problem", "kind", PROBLEM_KINDS, "onsager.problems")
     if not built_in:
         return build(Problem, raw, "problem", required=("kind", "name"), extra="options")
+    if kind == "cellular":
+        return make_cellular(raw)
     problem = build(Problem, raw, "problem")
     if problem.kappa is not None and problem.M > problem.N:
         raise UserError(
@@ -303,20 +300,7 @@ def make_shrinkage(raw: Any) -> Shrinkage:
             raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
     if "theta" not in raw:
         raise UserError("the key shrinkage.theta is missing")
-    bounds = FAMILIES[family] if built_in else None
-    try:
-        theta = finite_tuple(raw["theta"], None if bounds is None else len(bounds))
-        for index, (low, high) in enumerate(bounds or ()):
-            try:
-                in_range(theta[index], low, high)
-            except ValueError as error:
-                allowed = "must be greater than 0" if low == _TINY else str(error)
-                raise ValueError(f"{allowed} at position {index + 1} for {family}") from None
-        if family == "pwlin" and theta[0] > theta[1]:
-            raise ValueError("must start with two knots in rising order for pwlin")
-    except ValueError as error:
-        raise UserError(f"shrinkage.theta {error}, got {show(raw['theta'])}") from None
-    return Shrinkage(family, theta)
+    return Shrinkage(family, start_of_theta(raw["theta"], family if built_in else None))
 
 
 def make_training(raw: Any, network: Network) -> Training:
@@ -331,13 +315,13 @@ def make_training(raw: Any, network: Network) -> Training:
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     shared = build(FastTraining, {key: value for key, value in raw.items() if key not in groups}, "training")
     descents = {name: build(Descent, group, f"training.{name}") for name, group in groups.items()}
-    if network.kind == "oracle":
+    if network.kind in BOUNDS:
         return shared
     if network.kind not in descents:
         raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
     random = f"{network.kind}_random"
     name = random if network.init == "random" and random in descents else network.kind
-    if network.tied:
+    if network.tied is not False:
         return replace(shared, descent=descents[name])
     untied = descents.get(f"{name}_untied", descents[name])
     return replace(shared, descent=untied, tied_descent=descents[name])
@@ -346,6 +330,7 @@ def make_training(raw: Any, network: Network) -> Training:
 def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     """Validates the groups of a composed config and what they have to do with each other. Raises UserError."""
     network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
+    problem = make_problem(config.get("problem"))
     if network.kind == "lista" and shrinkage.family != "threshold":
         raise UserError(f"network=lista takes shrinkage=threshold only, got {show(shrinkage.family)}")
     if network.kind in ("lamp", *LEARNABLE) and shrinkage.family == "threshold":
@@ -362,11 +347,35 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
+    made = make_training(training, network)
+    _check_with_problem(problem, network, shrinkage, made)
     return Settings(
-        problem=make_problem(config.get("problem")),
+        problem=problem,
         network=network,
         shrinkage=shrinkage,
-        training=make_training(config.get("training"), network),
+        training=made,
         seed=top.seed,
         precision=top.precision,
     )
+
+
+def _check_with_problem(
+    problem: Problem | Cellular, network: Network, shrinkage: Shrinkage, training: Training
+) -> None:
+    """What the groups of coordinates and complex numbers do not go with. Raises UserError."""
+    rows = len(set(problem.groups)) or 1
+    by_group = network.kind in NO_SHRINKAGE or network.theta_per in ("group", "coordinate")
+    if isinstance(shrinkage.theta[0], tuple) and (len(shrinkage.theta) != rows or not by_group):
+        raise UserError(
+            f"shrinkage.theta must be one row{f' or one for each of {rows} groups of users' if by_group and rows > 1 else ''} "
+            f"for network={network.name} on problem={problem.name}, got {show([list(row) for row in shrinkage.theta])}"
+        )
+    if network.theta_per == "coordinate" and problem.shape[1] is None:
+        raise UserError(
+            f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
+        )
+    native = isinstance(problem, Cellular) and problem.embedding == "complex"
+    if native and isinstance(training, FastTraining) and training.descent.optimizer == "muon":
+        raise UserError(
+            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
+        )

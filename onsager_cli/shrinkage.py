@@ -8,19 +8,20 @@
 | ⟨η'⟩   | average of ∂η/∂r over the coordinates of one sample | (31b) |
 
 Samples are columns: `r` has shape (N, L), `sigma` (1, L), linear units. One parameter of θ is a scalar or an
-array that broadcasts against `r`. Every family returns `(x_hat, slope)` with `slope` of shape (1, L), the exact
+array that broadcasts against `r`. r may be complex; σ² is then E|error|². Every family returns `(x_hat, slope)` with `slope` of shape (1, L), the exact
 average derivative. Reference: Borgerding, Schniter, Rangan (2017), Section IV-A.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib.metadata import entry_points
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.fields import power
+from onsager_cli.fields import magnitude, power
 
 Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
 
@@ -30,6 +31,25 @@ def average(derivative: Array) -> Array:
     return jnp.mean(derivative, axis=0, keepdims=True)
 
 
+def circular(eta: Eta) -> Eta:
+    """The family for complex r as well: it shrinks |r| and keeps the phase.
+
+    With g = η(|r|), the estimate is (g/|r|) r and its derivative, in Wirtinger's sense, ∂η/∂r = (g' + g/|r|) / 2.
+    """
+
+    @wraps(eta)
+    def extended(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+        if not jnp.iscomplexobj(r):
+            return eta(r, sigma, theta)
+        size = magnitude(r)
+        g, slope = eta(size, sigma, theta)
+        gain = g / size
+        return gain * r, 0.5 * (slope + average(gain))
+
+    return extended
+
+
+@circular
 def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Soft threshold at an absolute level, eq (5): sgn(r) max(|r| - λ, 0), θ = (λ,). σ is not used."""
     del sigma
@@ -37,12 +57,14 @@ def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[A
     return jnp.sign(r) * jnp.maximum(excess, 0), average((excess > 0).astype(r.dtype))
 
 
+@circular
 def soft(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
     excess = jnp.abs(r) - theta[1] * sigma
     return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), average(theta[0] * (excess > 0).astype(r.dtype))
 
 
+@circular
 def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Piecewise linear with five segments, eq (33): knees at ±θ1 σ, ±θ2 σ, slopes θ3, θ4, θ5 outwards."""
     size, knee1, knee2 = jnp.abs(r), theta[0] * sigma, theta[1] * sigma
@@ -54,6 +76,7 @@ def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array
     return x_hat, average(derivative)
 
 
+@circular
 def exponential(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Exponential shrinkage, eq (34): θ2 r + θ3 r exp(-r² / (2 θ1² σ²))."""
     square = jnp.square(r / (theta[0] * sigma))
@@ -61,6 +84,7 @@ def exponential(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple
     return r * (theta[1] + bump), average(theta[1] + bump * (1 - square))
 
 
+@circular
 def spline(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Cubic B-spline shrinkage, eqs (35), (36): θ2 r + θ3 r β(r / (θ1 σ))."""
     z = jnp.abs(r) / (theta[0] * sigma)
@@ -88,7 +112,7 @@ def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -
     """
     variance, phi = jnp.square(sigma), theta[0]
     beta = phi / (phi + variance)
-    square = jnp.square(r) * (beta / variance)
+    square = power(r) * (beta / variance)
     active = activity(r, variance, theta)
     return beta * r * active, average(beta * active * (1 + square * (1 - active)))
 

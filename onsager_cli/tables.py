@@ -35,7 +35,9 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-_INTEGERS = ("layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued")
+_INTEGERS = (
+    "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
+)  # fmt: skip
 _DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
 _NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
 
@@ -45,6 +47,7 @@ REQUIRED = (
 )  # fmt: skip
 EXTRAS = (
     "nmse_mean_ratio_db_se", "nmse_median_db", "selection_nmse_db", "test_samples", "nonconverged", "clipped", "rescued",
+    "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
 

@@ -82,15 +82,21 @@ def toy_arrays(
     return SimpleNamespace(A=A, x=x, y=A @ x + rng.normal(0, noise, (M, L)), M=M, N=N, L=L)
 
 
-def toy_overrides(steps: int = 20, batch: int = 16) -> list[str]:
-    """Overrides that make any curve a matter of a second: a small problem, few steps, few layers.
+TOY_SIZES = {
+    "bernoulli_gaussian": ("problem.instance=seeded", "problem.N=40", "problem.M=20"),
+    "cellular": ("problem.users=10", "problem.pilots=10", "problem.activity=0.2"),
+}
+
+
+def toy_overrides(steps: int = 20, batch: int = 16, problem: str = "bernoulli_gaussian") -> list[str]:
+    """Overrides that make any curve a matter of a second: a small problem of this kind, few steps, few layers.
 
     What `training=fast` says per kind of network is read from its file, so that a new kind is covered too.
     """
     schedule = yaml.safe_load((package_conf() / "training" / "fast.yaml").read_text())
     kinds = [key for key, value in schedule.items() if isinstance(value, dict)]
     return [
-        *("problem.instance=seeded", "problem.N=40", "problem.M=20"),
+        *TOY_SIZES[problem],
         *("problem.selection_samples=100", "problem.test_samples=50", "network.depth=3"),
         *("training.check_every=10", "training.steps_new=10"),
         *(f"training.{kind}.{key}" for kind in kinds for key in (f"steps=[{steps}]", f"batch={batch}")),

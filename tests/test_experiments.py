@@ -13,8 +13,8 @@ from onsager_cli.run import identity, tied_twin
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 EXPERIMENTS = list(config_files("experiment"))
-# The same networks as in Fig. 12, on other matrices.
-ALIKE = ("fig13", "fig14", "params")
+# The same kinds of networks as in Figs. 12 and 15, on other matrices.
+ALIKE = ("fig13", "fig14", "params", "fig16", "fig15c", "fig16c")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,14 @@ def output(tmp_path_factory):
 )
 def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
-    overrides = [f"+experiment={name}", f"output={output}", "plot.formats=[svg]", *toy_overrides()]
+    asked = load_experiment([f"+experiment={name}"]).parts[0]
+    problem = asked.curves[0].settings.problem.kind
+    overrides = [
+        f"+experiment={name}",
+        f"output={output}",
+        "plot.formats=[svg]",
+        *toy_overrides(problem=problem),
+    ]
     for experiment in load_experiment(overrides).parts:
         kind, events = kind_of(experiment), []
         assert run.train(experiment, events.append) == []

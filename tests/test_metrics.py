@@ -125,3 +125,14 @@ class TestStandardErrors:
         found = nmse(0.1 * powers, powers)
         assert found["nmse_db_se"] == pytest.approx(0, abs=1e-12)
         assert found["nmse_mean_ratio_db_se"] == pytest.approx(0, abs=1e-12)
+
+
+def test_samples_that_repeat_each_other_add_no_certainty():
+    """Eight angles of one realization that err alike are one sample; taken for independent, they would seem to be eight."""
+    rng = np.random.default_rng(3)
+    errors, powers = rng.exponential(size=50), rng.exponential(size=50) + 0.1
+    powers[7] = 0  # left out of the mean of ratios, with its whole group
+    once, repeated = nmse(errors, powers), nmse(np.repeat(errors, 8), np.repeat(powers, 8), together=8)
+    for key, value in once.items():
+        assert repeated[key] == pytest.approx(8 * value if key == "zero_samples" else value, rel=1e-12)
+    assert nmse(np.repeat(errors, 8), np.repeat(powers, 8))["nmse_db_se"] < 0.4 * once["nmse_db_se"]

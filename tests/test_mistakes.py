@@ -76,6 +76,30 @@ MISTAKES = {
     "matrix of unknown kind": ("train problem.matrix=a.pkl", ["problem.matrix", ".npy", "a.pkl"]),
     "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "family": ("train shrinkage.family=soft_threshold", ["shrinkage.family", "'soft_threshold'"]),
+    "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
+    "channel": (
+        "train problem=random_access problem.channel.fading=rice",
+        ["problem.channel.fading", "rician"],
+    ),
+    "key of the channel": (
+        "train problem=random_access problem.channel.path=3",
+        ["problem.channel.path", "paths?"],
+    ),
+    "key of the other problem": ("train problem=random_access problem.N=40", ["problem.N"]),
+    "embedding": ("train problem=random_access problem.embedding=complx", ["problem.embedding", "complex?"]),
+    "theta of two groups where there is one": (
+        "train problem=random_access shrinkage=bg_massive_mimo",
+        ["shrinkage.theta must be one row for network=lamp on problem=random_access"],
+    ),
+    "theta of two groups for all": (
+        "train problem=massive_mimo shrinkage=bg_massive_mimo network.theta_per=all",
+        ["shrinkage.theta must be one row for network=lamp"],
+    ),
+    "muon on complex arrays": (
+        "train problem=random_access problem.embedding=complex training.lamp.optimizer=muon",
+        ["training.lamp.optimizer must be adam"],
+    ),
+    "what lamp can learn": ("train network.learn=[A]", ["network.learn", "B or theta", "'A'"]),
     "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
     "parameter out of range": ("train shrinkage.theta=[-1,2]", ["shrinkage.theta", "greater than 0", "bg"]),
     "knots in wrong order": (

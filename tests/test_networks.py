@@ -1,5 +1,6 @@
 """Networks: their untrained setting against float64 NumPy, their gradient against plain autodiff, their parameters."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -46,6 +47,8 @@ NETWORKS = {
     "lista_tied": lista(True), "lista_untied": lista(False), "lamp_tied_bg": lamp("bg"),
     "lamp_untied_bg": lamp("bg", False), "lamp_tied_soft": lamp("soft"), "lamp_untied_pwlin": lamp("pwlin", False),
     "lamp_tied_bg_no_onsager": lamp("bg", onsager=False),
+    "lamp_tied_pwlin_groups": replace(lamp("pwlin"), groups=(0, 1, 1, 1) * 10),
+    "lista_untied_coordinates": replace(lista(False), groups=tuple(range(40))),
 }  # fmt: skip
 
 
@@ -173,7 +176,7 @@ class TestTrained:
     def test_every_layer(self, x64, toy, name):
         net, problem, depth = NETWORKS[name], problem_of(toy), 4
         params = randomized(net, problem, depth)
-        theta = layers_of(net, params, "theta")
+        theta = [net.spread(of_layer) for of_layer in layers_of(net, params, "theta")]
         if isinstance(net, Lista):
             lam = [t[0] for t in theta]
             expected = reference.lista(np.asarray(params["B"]), layers_of(net, params, "S"), lam, toy.y)

@@ -6,7 +6,7 @@ same shape, and both are numbers to the compiled program. On disk the rows becom
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,16 +21,24 @@ Inputs = tuple[Array, Any]  # r, σ: what the shrinkage of a layer receives
 State = Any
 
 
+def single(leaf: np.ndarray | Array | float, problem: Problem) -> Array:
+    """A leaf in the precision of the problem: complex stays complex, real stays real."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(problem.A.dtype if jnp.iscomplexobj(leaf) else problem.A.real.dtype)
+
+
 @dataclass(frozen=True)
 class Network(ABC):
     """An unfolded network; without training it is the classical algorithm that it was unfolded from.
 
-    `matrices` names the leaves that `tied` shares between the layers, `shared` those that always are.
+    `matrices` names the leaves that `tied` shares between the layers, `shared` those that always are. `groups` says
+    which row of θ each coordinate takes; without it, all take the one there is. `theta` has as many rows, or one.
     """
 
     family: Family
-    theta: tuple[float, ...]
+    theta: tuple[float, ...] | tuple[tuple[float, ...], ...]
     tied: bool = True
+    groups: tuple[int, ...] = field(default=(), kw_only=True)
 
     matrices = ()
     shared = ()
@@ -52,12 +60,15 @@ class Network(ABC):
 
     def spread(self, theta: Array) -> Array:
         """θ of one layer as parameters that broadcast against r (N, L)."""
-        return theta
+        return theta[np.array(self.groups)].T[..., None] if self.groups else theta
 
     def start(self, problem: Problem, depth: int) -> Parameters:
         """The parameters of the untrained network, with room for `depth` layers."""
         one = self.textbook(problem)
-        one["theta"] = jnp.asarray(self.theta, problem.A.dtype)
+        theta = jnp.asarray(self.theta, problem.noise_variance.dtype)
+        one["theta"] = (
+            jnp.broadcast_to(theta, (max(self.groups) + 1, theta.shape[-1])) if self.groups else theta
+        )
         return {
             name: jnp.repeat(leaf[None], depth, axis=0) if name in self.layered else leaf
             for name, leaf in one.items()
@@ -75,11 +86,11 @@ class Network(ABC):
         return ", ".join(["θ"] if self.tied else [*self.matrices, "θ"])
 
     def count(self, params: Parameters, depth: int) -> int:
-        """Number of parameters of the network of this depth."""
+        """Number of real parameters of the network of this depth; a complex one counts as two."""
         sizes = {
             name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()
         }
-        return int(sum(sizes.values()))
+        return int(sum(size * (1 + jnp.iscomplexobj(params[name])) for name, size in sizes.items()))
 
     def head(self, params: Parameters, layers: int) -> Parameters:
         """The parameters of the first `layers` layers, and those that all share."""

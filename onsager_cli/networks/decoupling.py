@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.fields import power
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start
@@ -49,7 +50,7 @@ def decouple(x_hat: Array, divergence: Array, r: Array, variance: Array) -> Stat
 
 def begin(y: Array, N: int) -> State:
     """r̃ = 0 and σ̃² = ‖y‖²/N per sample."""
-    energy = jnp.sum(jnp.square(y), axis=0, keepdims=True)
+    energy = jnp.sum(power(y), axis=0, keepdims=True)
     return jnp.zeros((N, y.shape[1]), y.dtype), jnp.maximum(energy / N, SMALLEST)
 
 
@@ -73,7 +74,7 @@ class Decoupled(Network):
         """ν̃ of the linear stage as it is before clipping; (1, L), or () if all samples have the same."""
 
     def operator(self, problem: Problem) -> np.ndarray:
-        """The matrix (M, N) that `init` names, float64."""
+        """The matrix (M, N) that `init` names, in double precision."""
         return at_start(problem, self.init, jax.random.fold_in(jax.random.key(self.seed), START_KEY))
 
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:

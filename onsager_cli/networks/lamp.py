@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.fields import adjoint, power
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
@@ -25,20 +26,21 @@ SPECTRAL_RATE = 0.1  # learning rate of b over that of θ
 
 def rms(v: Array) -> Array:
     """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
-    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.square(v), axis=0, keepdims=True), 1e-16))
+    return jnp.sqrt(jnp.maximum(jnp.mean(power(v), axis=0, keepdims=True), 1e-16))
 
 
 @dataclass(frozen=True)
 class Lamp(Network):
-    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III."""
+    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III. `learn` is of B, theta."""
 
     onsager: bool = True
+    learn: tuple[str, ...] = ("B", "theta")
 
     matrices = ("B",)
     vectors = frozenset({"theta", "b"})
 
     def textbook(self, problem: Problem) -> Parameters:
-        return {"B": problem.A.T}
+        return {"B": adjoint(problem.A)}
 
     def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
         return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))
@@ -56,13 +58,21 @@ class Lamp(Network):
             v = v + (N / M) * slope * state[1]
         return x_hat, v
 
+    @property
+    def new_leaves(self) -> str:
+        return super().new_leaves if "B" in self.learn else "θ"
+
+    def count(self, params: Parameters, depth: int) -> int:
+        return super().count({name: params[name] for name in self.learn}, depth)
+
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
+        masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
         if (
             self.family.scale is not None
         ):  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
-            masks["theta"] = np.repeat(masks["theta"], len(self.theta), axis=1)
-            masks["theta"][0, self.family.scale] = 0
+            masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
+            masks["theta"][0, ..., self.family.scale] = 0
         return masks
 
     def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:

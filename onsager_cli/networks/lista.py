@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.fields import adjoint
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
@@ -32,7 +33,7 @@ class Lista(Network):
 
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
-        B = A.T / (1.01 * jnp.linalg.norm(A, 2) ** 2)
+        B = adjoint(A) / (1.01 * jnp.linalg.norm(A, 2) ** 2)
         return {"B": B, "S": jnp.eye(A.shape[1], dtype=A.dtype) - B @ A}
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array:
@@ -57,7 +58,7 @@ class Lista(Network):
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
         to_S = gradient["S"] if self.tied else jnp.sum(masks["S"] * gradient["S"], axis=0)
-        gradient = {**gradient, "B": gradient["B"] - to_S @ jnp.conj(problem.A.T)}
+        gradient = {**gradient, "B": gradient["B"] - to_S @ adjoint(problem.A)}
         gradient = super().to_descent(problem, gradient, masks)
         B, D = gradient["B"], gradient["S"]
         identity = jnp.trace(D.real, axis1=-2, axis2=-1)

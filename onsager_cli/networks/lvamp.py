@@ -27,7 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Inputs, Parameters
+from onsager_cli.bounds import double
+from onsager_cli.fields import adjoint, power
+from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
 from onsager_cli.problems import Problem
 
@@ -40,9 +42,9 @@ SYMBOLS = {"U": "U", "s": "s", "V": "V", "noise_variance": "σ_w²", "theta": "�
 
 def economy_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U (M, R), s (R,), V (N, R) of A (M, N), computed in float64; R is the numerical rank."""
-    U, s, Vt = np.linalg.svd(np.asarray(A, np.float64), full_matrices=False)
+    U, s, Vt = np.linalg.svd(double(A), full_matrices=False)
     R = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
-    return U[:, :R], s[:R], Vt[:R].T
+    return U[:, :R], s[:R], Vt[:R].conj().T
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,20 @@ class Lvamp(Decoupled):
 
     def textbook(self, problem: Problem) -> Parameters:
         U, s, V = economy_svd(self.operator(problem))
-        energy = jnp.mean(jnp.square(problem.selection[1]))
+        energy = jnp.mean(power(problem.selection[1]))
         noise = problem.noise_variance if self.noise_start == "known" else energy
         leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
-        return {name: jnp.asarray(leaf, problem.A.dtype) for name, leaf in leaves.items()}
+        return {name: single(leaf, problem) for name, leaf in leaves.items()}
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
-        return () if "U" in self.layered else params["U"].T @ y
+        return () if "U" in self.layered else adjoint(params["U"]) @ y
 
     def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
         r_tilde, variance = state
-        z = p["U"].T @ y if "U" in self.layered else context
+        z = adjoint(p["U"]) @ y if "U" in self.layered else context
         d, g, share = self.lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
-        r = r_tilde + zeta * (p["V"] @ (g * z - d * (p["V"].T @ r_tilde)))  # lines 4 to 6
+        r = r_tilde + zeta * (p["V"] @ (g * z - d * (adjoint(p["V"]) @ r_tilde)))  # lines 4 to 6
         return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
 
     @staticmethod
@@ -90,7 +92,7 @@ class Lvamp(Decoupled):
         rho = jnp.exp(p["log_noise_variance"]) / variance
         g = s / (jnp.square(s) + rho)
         d = s * g
-        energy = jnp.sum(jnp.square(p["V"]), axis=0)  # ‖v_i‖²
+        energy = jnp.sum(power(p["V"]), axis=0)  # ‖v_i‖²
         return d, g, (energy @ d)[None] / p["V"].shape[0]
 
     def divergence(self, p: Parameters, state: State) -> Array:

@@ -27,7 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.networks.base import Inputs, Parameters
+from onsager_cli.bounds import double
+from onsager_cli.fields import power
+from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
 from onsager_cli.problems import Problem
 
@@ -59,12 +61,11 @@ class LvampGH(Decoupled):
         return ", ".join(n for n in names if not (self.tied and n in self.matrices))
 
     def textbook(self, problem: Problem) -> Parameters:
-        A, dtype = self.operator(problem), problem.A.dtype
-        x, y = (np.asarray(a, np.float64) for a in problem.selection)
-        noise = np.mean((y - A @ x) ** 2)  # what A leaves unexplained, its own errors included
-        G, H = lmmse(A, float(np.mean(np.sum(y**2, axis=0)) / A.shape[1]), float(noise))
+        A, (x, y) = self.operator(problem), (double(a) for a in problem.selection)
+        noise = np.mean(np.abs(y - A @ x) ** 2)  # what A leaves unexplained, its own errors included
+        G, H = lmmse(A, float(np.mean(np.sum(np.abs(y) ** 2, axis=0)) / A.shape[1]), float(noise))
         leaves = {"G": G, "H": H, "log_c": 0.0, "log_noise_variance": np.log(noise)}
-        return {name: jnp.asarray(leaf, dtype) for name, leaf in leaves.items()}
+        return {name: single(leaf, problem) for name, leaf in leaves.items()}
 
     def start(self, problem: Problem, depth: int) -> Parameters:
         """The untrained network: every layer in turn is the LMMSE estimator for what reaches it."""
@@ -88,21 +89,21 @@ class LvampGH(Decoupled):
         N = r_tilde.shape[0]
         nu = allowed(self.divergence(p, state), N)
         r = (p["G"] @ r_tilde + p["H"] @ y - nu * r_tilde) / (1 - nu)
-        kept = jnp.maximum(jnp.sum(jnp.square(p["G"])) / N - jnp.square(nu), 0)
-        noise = jnp.exp(p["log_noise_variance"]) * jnp.sum(jnp.square(p["H"])) / N
+        kept = jnp.maximum(jnp.sum(power(p["G"])) / N - jnp.square(nu), 0)
+        noise = jnp.exp(p["log_noise_variance"]) * jnp.sum(power(p["H"])) / N
         sigma2 = jnp.exp(p["log_c"]) * (kept * variance + noise) / jnp.square(1 - nu)
         return r, jnp.sqrt(jnp.maximum(sigma2, SMALLEST))
 
     def divergence(self, p: Parameters, state: State) -> Array:
         """ν̃ of the linear stage as it is before clipping, ()."""
-        return jnp.trace(p["G"]) / p["G"].shape[0]
+        return jnp.trace(p["G"]).real / p["G"].shape[0]
 
 
 def lmmse(A: np.ndarray, variance: float, noise_variance: float) -> tuple[np.ndarray, np.ndarray]:
     """G (N, N) and H (N, M) of the LMMSE estimate x̃ = G r̃ + H y for r̃ - x of this variance, linear; float64."""
     M, N = A.shape
-    system = variance * (A @ A.T) + noise_variance * np.eye(M)
-    H = np.linalg.solve(system, variance * A).T
+    system = variance * (A @ A.conj().T) + noise_variance * np.eye(M)
+    H = np.linalg.solve(system, variance * A).conj().T
     return np.eye(N) - H @ A, H
 
 

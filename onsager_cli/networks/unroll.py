@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.fields import power
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
 
@@ -44,13 +45,16 @@ def _layer_maps(net: Network, problem: Problem, y: Array):
 def squared_errors(
     net: Network, problem: Problem, params: Parameters, x: Array, y: Array, depth: Array | int
 ) -> Array:
-    """‖x̂_t - x‖² of every sample after every layer, shape (layers, L); zero in rows beyond `depth`."""
+    """‖x̂_t - x‖² of every sample after every layer, shape (layers, L); zero in rows beyond `depth`.
+
+    Over the coordinates that the problem reports.
+    """
     shrink, advance, linear = _layer_maps(net, problem, y)
     context = net.prepare(problem, params, y)
     state, inputs = net.first(problem, net.layer(params, 0), y, context)
 
     def error(t, inputs):
-        return jnp.sum(jnp.square(shrink(net.layer(params, t), inputs)[0] - x), axis=0)
+        return problem.squared_norm(shrink(net.layer(params, t), inputs)[0] - x)
 
     def body(t, carry):
         errors, state, inputs = carry
@@ -58,7 +62,7 @@ def squared_errors(
         state = advance(net.layer(params, t), inputs, state, context)
         return errors, state, linear(net.layer(params, t + 1), state, context)
 
-    errors = jnp.zeros((net.depth_of(params), x.shape[1]), x.dtype)
+    errors = jnp.zeros((net.depth_of(params), x.shape[1]), x.real.dtype)
     errors, state, inputs = jax.lax.fori_loop(0, depth - 1, body, (errors, state, inputs))
     return errors.at[depth - 1].set(error(depth - 1, inputs))
 
@@ -76,6 +80,24 @@ def trace(
             state = advance(net.layer(params, t), inputs, state, context)
             seen.append((state, linear(net.layer(params, t + 1), state, context)))
     return seen
+
+
+def estimate(
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
+) -> Array:
+    """x̂ after `depth` layers, (N, L)."""
+    with jax.default_matmul_precision(precision):
+        shrink, advance, linear = _layer_maps(net, problem, y)
+        context = net.prepare(problem, params, y)
+
+        def body(t, at):
+            state, inputs = at
+            state = advance(net.layer(params, t), inputs, state, context)
+            return state, linear(net.layer(params, t + 1), state, context)
+
+        at = net.first(problem, net.layer(params, 0), y, context)
+        _, inputs = jax.lax.fori_loop(0, depth - 1, body, at)
+        return shrink(net.layer(params, depth - 1), inputs)[0]
 
 
 def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> Scratch:
@@ -143,7 +165,7 @@ def loss_and_gradient(
         }
 
     def loss_of_last(p, inputs):
-        return jnp.sum(weights * jnp.square(shrink(p, inputs)[0] - x))
+        return jnp.sum(weights * power(shrink(p, inputs)[0] - x))
 
     loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(
         net.layer(params, depth - 1), inputs

@@ -6,10 +6,11 @@ from importlib.metadata import entry_points
 import jax
 import jax.numpy as jnp
 
-from onsager_cli.problems import bernoulli_gaussian, matrix
+from onsager_cli.problems import bernoulli_gaussian, cellular, matrix
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.problems.operator import least_squares
 from onsager_cli.schema import Problem as ProblemSettings
+from onsager_cli.schema_cellular import Cellular
 
 __all__ = ["Problem", "Samples", "build"]
 
@@ -17,7 +18,7 @@ __all__ = ["Problem", "Samples", "build"]
 ESTIMATE_KEY = 5  # folded into the seed for the pairs that an unknown A is estimated from
 
 
-def build(settings: ProblemSettings, seed: int) -> Problem:
+def build(settings: ProblemSettings | Cellular, seed: int) -> Problem:
     """The problem that a config describes, with its selection and test sets.
 
     Where its A is not known, networks are told the least-squares estimate (Section III-C) and the samples still come
@@ -36,6 +37,8 @@ def _known(settings: ProblemSettings, seed: int) -> Problem:
     A kind that is not built in comes from an installed package: the entry point `onsager.problems` names a
     function of (problem settings, seed).
     """
+    if isinstance(settings, Cellular):
+        return cellular.build(settings, seed)
     if settings.kind != "bernoulli_gaussian":
         (entry,) = entry_points(group="onsager.problems", name=settings.kind)
         return entry.load()(settings, seed)

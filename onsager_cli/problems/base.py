@@ -8,6 +8,9 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from onsager_cli.errors import UserError
+from onsager_cli.fields import power
+
 Samples = tuple[Array, Array]  # x (N, L), y (M, L)
 
 
@@ -28,6 +31,9 @@ class Problem:
     test: Samples
     draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
     source: Array | None = None
+    mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if nobody says
+    reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: it counts all
+    test_power: Array | None = None  # E|x_n|² of the test samples given what an oracle knows, (N, L); None: 1
     singular_vectors: tuple[Array, Array] | None = (
         None  # U (M, R), V (N, R) of A; only training asks for them
     )
@@ -40,6 +46,18 @@ class Problem:
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return self.draw(self.behind, key, batch)
+
+    @property
+    def known_power(self) -> Array:
+        """`mean_power`. Raises UserError if the problem does not tell it."""
+        if self.mean_power is None:
+            raise UserError("this network needs E|x|², which this kind of problem does not tell")
+        return self.mean_power
+
+    def squared_norm(self, x: Array) -> Array:
+        """‖x‖² per sample over the coordinates that are reported, (L,)."""
+        square = power(x)
+        return jnp.sum(square if self.reported is None else self.reported * square, axis=0)
 
     def emphasized(self, key: Array, batch: int, emphasis: Array | float) -> tuple[Array, Array, Array]:
         """Samples among which the hard ones are more frequent, and the weights (batch,) that make up for it.

@@ -122,7 +122,7 @@ def build(
     M, N = A.shape
     empty = (jnp.zeros((N, 0)), jnp.zeros((M, 0)))
     variance = jnp.float32(noise_variance(N, M, gamma, snr_db))
-    problem = Problem(jnp.asarray(A), variance, empty, empty, Draw(gamma))
+    problem = Problem(jnp.asarray(A), variance, empty, empty, Draw(gamma), mean_power=jnp.float32(gamma))
     key = jax.random.key(seed)
     selection = _sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
     x, y = test or _sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)

@@ -3,7 +3,7 @@
 | symbol | name                                     |
 |--------|------------------------------------------|
 | X, Y   | training samples as columns, Y = A X + W |
-| Â      | Y Xᵀ (X Xᵀ)⁻¹                            |
+| Â      | Y Xᴴ (X Xᴴ)⁻¹                            |
 """
 
 from functools import partial
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.bounds import double
+from onsager_cli.fields import adjoint
 from onsager_cli.problems.base import Problem
 
 PAIRS = 20_000  # from a single batch of 1000 the NMSE floor is 3 to 5 dB higher
@@ -22,30 +24,32 @@ PAIRS = 20_000  # from a single batch of 1000 the NMSE floor is 3 to 5 dB higher
 def _moments(problem: Problem, key: Array, batch: int) -> tuple[Array, Array]:
     with jax.default_matmul_precision("highest"):
         x, y = problem.sample(key, batch)
-        return y @ x.T, x @ x.T
+        return y @ adjoint(x), x @ adjoint(x)
 
 
 def least_squares(problem: Problem, key: Array, pairs: int = PAIRS, batch: int = 1000) -> np.ndarray:
-    """Â (M, N) in float64 from at least `pairs` fresh training pairs, whose moments are accumulated in batches."""
+    """Â (M, N) in double precision from at least `pairs` fresh training pairs, whose moments are accumulated in batches."""
     M, N = problem.A.shape
     pairs = max(pairs, 4 * N)  # fewer than N would leave X Xᵀ singular
-    cross, gram = np.zeros((M, N)), np.zeros((N, N))
+    kind = np.result_type(np.float64, problem.A.dtype)
+    cross, gram = np.zeros((M, N), kind), np.zeros((N, N), kind)
     for number in range(-(-pairs // batch)):
         of_batch = _moments(problem, jax.random.fold_in(key, number), batch)
-        cross += np.asarray(of_batch[0], np.float64)
-        gram += np.asarray(of_batch[1], np.float64)
-    return np.linalg.solve(gram, cross.T).T
+        cross += np.asarray(of_batch[0], kind)
+        gram += np.asarray(of_batch[1], kind)
+    return np.linalg.solve(gram.T, cross.T).T
 
 
 def at_start(problem: Problem, init: str, key: Array) -> np.ndarray:
-    """The matrix (M, N), float64, of a start `init`.
+    """The matrix (M, N) of a start `init`, in double precision.
 
     svd: the problem's A. least_squares: its estimate from fresh pairs drawn with `key`. random: i.i.d. N(0, 1/M),
-    drawn with `key` and independent of A (footnote 13).
+    drawn with `key` and independent of A (footnote 13); complex where A is.
     """
     if init == "least_squares":
         return least_squares(problem, key)
     if init == "random":
         M = problem.A.shape[0]
-        return np.asarray(jax.random.normal(key, problem.A.shape, jnp.float32), np.float64) / np.sqrt(M)
-    return np.asarray(problem.A, np.float64)
+        dtype = jnp.complex64 if jnp.iscomplexobj(problem.A) else jnp.float32
+        return double(jax.random.normal(key, problem.A.shape, dtype)) / np.sqrt(M)
+    return double(problem.A)

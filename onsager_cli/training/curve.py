@@ -24,6 +24,7 @@ from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.results import CurveFolder, check_shapes
+from onsager_cli.schema import BOUNDS
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.fit import Engine
@@ -49,7 +50,7 @@ class CurveTrainer:
         self.settings: Settings = curve.settings
         self.depth = self.settings.network.depth or 1
         self._report = report
-        self.stages: list[Stage] = [] if self.oracle else self._plan()
+        self.stages: list[Stage] = [] if self.bound else self._plan()
         self.look()
 
     def look(self) -> None:
@@ -57,12 +58,12 @@ class CurveTrainer:
         self.done = self._finished_stages()
 
     @property
-    def oracle(self) -> bool:
-        return self.settings.network.kind == "oracle"
+    def bound(self) -> bool:
+        return self.settings.network.kind in BOUNDS
 
     @property
     def untrained(self) -> bool:
-        return not self.oracle and isinstance(self.settings.training, NoTraining)
+        return not self.bound and isinstance(self.settings.training, NoTraining)
 
     @property
     def work(self) -> float:
@@ -78,7 +79,7 @@ class CurveTrainer:
             made, limit = note.get("iterations"), note.get("limit")
             return isinstance(made, int) and isinstance(limit, int) and (made < limit or self.depth <= limit)
         layers = {row["layer"] for row in self.folder.points()}
-        if self.oracle:
+        if self.settings.network.depth is None:
             return None in layers
         stored = set(self.folder.saved())
         wanted = {stage.depth for stage in self.stages if stage.closes}
@@ -103,8 +104,8 @@ class CurveTrainer:
         with out_of_memory_said(self.curve):
             problem = build_problem(self.settings.problem, self.settings.seed)
             self._note_environment(problem)
-            if self.oracle:
-                self._oracle(problem)
+            if self.bound:
+                self._bound(problem)
             elif self.stages:
                 self._train(problem, folder_of)
             else:
@@ -134,11 +135,16 @@ class CurveTrainer:
 
     # -- the three kinds of curve
 
-    def _oracle(self, problem: Problem) -> None:
-        x, y = (np.asarray(a, np.float64) for a in problem.test)
+    def _bound(self, problem: Problem) -> None:
+        x, y = problem.test
         started = time.monotonic()
-        x_hat = bounds.support_oracle(np.asarray(problem.behind.A), x, y, float(problem.noise_variance))
-        errors, powers = np.sum((x_hat - x) ** 2, axis=0), np.sum(x**2, axis=0)
+        A, noise_variance = np.asarray(problem.behind.A), float(problem.noise_variance)
+        if self.settings.network.kind == "lmmse":
+            x_hat = bounds.lmmse(A, np.asarray(y), noise_variance, np.asarray(problem.known_power))
+        else:
+            known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
+            x_hat = bounds.support_oracle(A, np.asarray(x), np.asarray(y), noise_variance, known)
+        errors, powers = (np.asarray(problem.squared_norm(a)) for a in (x_hat - np.asarray(x), x))
         self._add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
     def _untrained(self, problem: Problem) -> None:
@@ -235,7 +241,7 @@ class CurveTrainer:
             self._save_network(problem, net, params)
         # Last, so that what has its point lacks nothing.
         self._add_point(
-            stage.depth, errors, powers, steps=state["steps"], seconds=state["seconds"],
+            stage.depth if self.settings.network.depth else None, errors, powers, steps=state["steps"], seconds=state["seconds"],
             parameters=net.count(params, stage.depth), selection_nmse_db=state["selection_nmse_db"],
             rescued=state["rescues"],
         )  # fmt: skip
@@ -264,15 +270,16 @@ class CurveTrainer:
         self._report_point(row)
 
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
-        settings, statistics = self.settings, nmse(errors, powers)
+        settings = self.settings
+        statistics = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
         network = settings.network
-        named = network.kind != "oracle"
-        statistics.pop("zero_samples")
+        named = network.depth is not None
+        statistics["zero_samples"] = statistics["zero_samples"] or None
         return {
             "curve": self.curve.slug, "network": network.name, "shrinkage": settings.shrinkage.family if named else None,
             "tied": network.tied if named and settings.training.kind != "none" else None, "layer": layer, **statistics,
             "problem": settings.problem.name, "instance": settings.problem.instance, "seed": settings.seed,
-            "test_samples": len(powers), **more,
+            "test_samples": len(powers), "embedding": getattr(settings.problem, "embedding", None), **more,
         }  # fmt: skip
 
     def _report_point(self, row: Mapping[str, Any]) -> None:
@@ -339,7 +346,7 @@ class CurveTrainer:
 
 def network_of(settings: Settings) -> Network:
     """The network that the settings describe."""
-    return build_network(settings.network, settings.shrinkage, settings.seed)
+    return build_network(settings.network, settings.shrinkage, settings.seed, settings.problem)
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:

@@ -15,6 +15,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from onsager_cli.fields import power
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import Problem
@@ -107,7 +108,8 @@ class Engine:
             loss, gradient, buffers = loss_and_gradient(
                 self.net, problem, params, x, y, weights, depth, first_learned, buffers
             )
-            gradient = to_descent(problem, gradient, masks)
+            # JAX's gradient of a complex leaf is that of steepest ascent, conjugated.
+            gradient = to_descent(problem, jax.tree.map(jnp.conj, gradient), masks)
             directions, state = self._descent.update(gradient, state)
             steps = {
                 name: rates[i, int(name in self.net.vectors)] * direction
@@ -115,13 +117,13 @@ class Engine:
             }
             params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps, masks))
             params["theta"] = self.net.family.project(params["theta"])
-            return params, state, buffers, total + loss / jnp.sum(jnp.square(x))
+            return params, state, buffers, total + loss / jnp.sum(power(x))
 
         with jax.default_matmul_precision(self.precision):
             return jax.lax.fori_loop(0, count, step, (params, state, buffers, jnp.float32(0)))
 
     @partial(jax.jit, static_argnums=0)
     def errors(self, problem, params, x, y, depth):
-        """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,)."""
+        """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,), over the reported coordinates."""
         with jax.default_matmul_precision(self.precision):
-            return squared_errors(self.net, problem, params, x, y, depth), jnp.sum(jnp.square(x), axis=0)
+            return squared_errors(self.net, problem, params, x, y, depth), problem.squared_norm(x)

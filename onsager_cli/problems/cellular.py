@@ -1,0 +1,226 @@
+"""Compressive random access and massive-MIMO channel estimation: one model, Appendix B of the paper.
+
+| symbol | name                                                                   | equation |
+|--------|------------------------------------------------------------------------|----------|
+| A      | pilots (±1 ± j)/√(2M), one sequence per user, (M, N)                   | (51)     |
+| δ_n    | activity of user n                                                     | (48)     |
+| d, g   | distance in in-radii of a cell, and amplitude gain 1/(1 + d^ρ)         | (48)     |
+| h_p    | fading of path p                                                       | (48)     |
+| ψ_p    | phase slope of path p over the antennas: θ_p, or π sin θ_p             | (48)     |
+| z_q    | δ g Σ_p h_p exp(jψ_p q), what antenna q receives                       | (49)     |
+| x_l    | (1/Nr) Σ_q z_q exp(-2πjlq/Nr), the same per angle: one sample per l    | (50)     |
+
+The base station is at 0 of its own hexagon |Re(z e^{-jkπ/3})| <= 1, its six neighbours' users are at 2 + z. All is
+drawn anew for each realization, which gives Nr samples; A is drawn once. In the real embedding, x is [Re x; Im x] and
+A is [Re A, -Im A; Im A, Re A].
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.problems.base import Problem, Samples
+from onsager_cli.problems.bernoulli_gaussian import MATRIX_KEY, SELECTION_KEY, TEST_KEY
+from onsager_cli.schema_cellular import Cellular, Channel
+
+# Corners 30°, 150° and 270° of the hexagon: any two of them span one of the three rhombi that it consists of.
+CORNERS = 2 / np.sqrt(3) * np.exp(1j * np.pi * np.array([1, 5, 9]) / 6)
+NODES = 64  # of the quadratures
+
+
+def pilots(seed: int, M: int, N: int) -> np.ndarray:
+    """A (M, N), complex64: i.i.d. QPSK with columns of unit norm."""
+    signs = jax.random.rademacher(
+        jax.random.fold_in(jax.random.key(seed), MATRIX_KEY), (2, M, N), jnp.float32
+    )
+    return np.asarray((signs[0] + 1j * signs[1]) / np.sqrt(np.float32(2 * M)))
+
+
+# -- what is known in closed form, or by quadrature, in float64
+
+
+def mean_gain(exponent: float, neighbour: bool) -> float:
+    """E g² over a cell, linear."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    a, b = (1 + nodes[:, None]) / 2, (1 + nodes) / 2
+    total = 0.0
+    for k in range(3):
+        d = np.abs(a * CORNERS[k] + b * CORNERS[(k + 1) % 3] + (2 if neighbour else 0))
+        total += weights @ (1 / np.square(1 + d**exponent)) @ weights / 4
+    return total / 3
+
+
+def mean_fading(channel: Channel, antennas: int) -> float:
+    """E |Σ_p h_p exp(jψ_p q)|², averaged over the antennas, linear."""
+    if channel.fading == "rician":
+        return 1.0
+    # Two paths that share their direct component add up as far as their angles agree.
+    P = channel.paths
+    return float(P + P / channel.k_factor + P * (P - 1) * np.mean(_coherence(channel, antennas)))
+
+
+def _coherence(channel: Channel, antennas: int) -> np.ndarray:
+    """E exp(jq(ψ_1 - ψ_2)) for two paths of one user, per antenna q."""
+    q, width = np.arange(antennas), np.deg2rad(channel.angle_spread)
+    if channel.phase == "slope":
+        return np.square(np.sinc(q * width / (2 * np.pi)))
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    centre = 2 * np.pi * np.arange(16 * NODES) / (16 * NODES)
+    slope = np.pi * np.sin(centre[:, None] + width * (1 + nodes) / 2)
+    return np.array([np.mean(np.abs(np.exp(1j * n * slope) @ weights / 2) ** 2) for n in q])
+
+
+def mean_power(problem: Cellular) -> np.ndarray:
+    """E|x_n|² of each coefficient, activity included, (cells · users, 1), linear."""
+    gains = [mean_gain(problem.channel.path_loss_exponent, neighbour) for neighbour in (False, True)]
+    per_cell = np.array([gains[0]] + [gains[1]] * (problem.cells - 1))
+    fading = mean_fading(problem.channel, problem.antennas)
+    return np.repeat(per_cell, problem.users)[:, None] * problem.activity * fading / problem.antennas
+
+
+# -- drawing
+
+
+def hexagon(key: Array, count: int) -> Array:
+    """`count` points uniform in the hexagon, (2, count): uniform in a rhombus, chosen among three."""
+    key_point, key_rhombus = jax.random.split(key)
+    a, b = jax.random.uniform(key_point, (2, count))
+    which = jax.random.randint(key_rhombus, (count,), 0, 3)
+    corners = jnp.asarray(np.stack([CORNERS.real, CORNERS.imag]), a.dtype)
+    return a * corners[:, which] + b * corners[:, (which + 1) % 3]
+
+
+def active_positions(key: Array, total: int, activity: float) -> Array:
+    """Which of `total` independent channels are active, as rising positions; those beyond the end mean none.
+
+    The gaps between active ones are geometric, so that the cost is that of the active ones alone. There is room for
+    ten standard deviations more than their mean number.
+    """
+    if activity == 1:
+        return jnp.arange(total)
+    mean = total * activity
+    room = int(np.ceil(mean + 10 * np.sqrt(mean) + 10))
+    uniform = 1 - jax.random.uniform(key, (room,))  # never 0
+    gaps = 1 + jnp.floor(jnp.log(uniform) / np.log1p(-activity))
+    return jnp.minimum(jnp.cumsum(jnp.minimum(gaps, total).astype(jnp.int32)) - 1, total)
+
+
+def fading(key: Array, channel: Channel, count: int) -> Array:
+    """h_p of `count` users, (2, paths, count)."""
+    key_phase, key_scatter = jax.random.split(key)
+    P, k = channel.paths, channel.k_factor
+    shared = channel.fading == "shared_direct"
+    direct, scattered = (1, 1 / k) if shared else (k / (k + 1) / P, 1 / (k + 1) / P)
+    phase = 2 * np.pi * jax.random.uniform(key_phase, (1 if shared else P, count))
+    scatter = np.float32(np.sqrt(scattered / 2)) * jax.random.normal(key_scatter, (2, P, count))
+    return np.float32(np.sqrt(direct)) * jnp.stack([jnp.cos(phase), jnp.sin(phase)]) + scatter
+
+
+def by_angle(key: Array, channel: Channel, antennas: int, count: int) -> Array:
+    """x_l / (δ g) of `count` users at every angle l, (2, Nr, count)."""
+    key_centre, key_path, key_fading = jax.random.split(key, 3)
+    re, im = fading(key_fading, channel, count)
+    if antennas == 1:
+        return jnp.stack([re.sum(0), im.sum(0)])[:, None]
+    centre = 2 * np.pi * jax.random.uniform(key_centre, (1, count))
+    theta = centre + np.deg2rad(channel.angle_spread) * jax.random.uniform(key_path, re.shape)
+    slope = theta if channel.phase == "slope" else np.pi * jnp.sin(theta)
+    cos, sin = jnp.cos(slope), jnp.sin(slope)
+
+    def next_antenna(h, _):
+        # A turn by ψ_p costs less than a sine and a cosine per antenna.
+        re, im = h
+        return (re * cos - im * sin, re * sin + im * cos), (re.sum(0), im.sum(0))
+
+    _, z = jax.lax.scan(next_antenna, (re, im), length=antennas)
+    q = np.arange(antennas)
+    F = np.exp(-2j * np.pi * np.outer(q, q) / antennas) / antennas
+    return (jnp.asarray(embed(F), re.dtype) @ jnp.concatenate(z)).reshape(2, antennas, count)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The law of (x, w); equal laws are equal, so that compiled programs are shared between matrices."""
+
+    law: Cellular
+
+    def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
+        """Fresh samples, x (N, batch) and y (M, batch)."""
+        key_x, key_w = jax.random.split(key)
+        x, _ = self.signals(key_x, batch)
+        # The same words for both embeddings: real and complex networks see the same measurements.
+        w = jax.random.normal(key_w, (2 * self.law.pilots, batch), jnp.float32)
+        w = jnp.sqrt(problem.noise_variance * (self.law.parts / 2)) * w
+        if self.law.embedding == "complex":
+            w = jax.lax.complex(*jnp.split(w, 2))
+        return x, problem.A @ x + w
+
+    def signals(self, key: Array, batch: int) -> tuple[Array, Array]:
+        """x (N, batch), and E|x_n|² given who is active and where, (N, batch), which an oracle knows."""
+        law = self.law
+        users, Nr = law.cells * law.users, law.antennas
+        realizations = -(-batch // Nr)
+        total = users * realizations
+        key_active, key_place, key_channel = jax.random.split(key, 3)
+        position = active_positions(key_active, total, law.activity)
+        count = len(position)
+        place = hexagon(key_place, count)
+        neighbour = position // realizations >= law.users
+        d2 = jnp.sum(jnp.square(place.at[0].add(jnp.where(neighbour, 2, 0))), axis=0)
+        gain = 1 / (1 + d2 ** (law.channel.path_loss_exponent / 2))
+        x = self._placed(gain * by_angle(key_channel, law.channel, Nr, count), position, total)[..., :batch]
+        known = jnp.square(gain) * (mean_fading(law.channel, Nr) / Nr / law.parts)
+        known = self._placed(jnp.broadcast_to(known, (law.parts, Nr, count)), position, total)[..., :batch]
+        if law.embedding == "complex":
+            return jax.lax.complex(*x), known[0]
+        return x.reshape(-1, batch), known.reshape(-1, batch)
+
+    def _placed(self, values: Array, position: Array, total: int) -> Array:
+        """Values (parts, Nr, count) of the active channels at their places, (parts, users, realizations · Nr)."""
+        parts, Nr, _ = values.shape
+        if self.law.activity < 1:
+            values = jnp.zeros((parts, Nr, total), values.dtype).at[..., position].set(values, mode="drop")
+        return jnp.moveaxis(values, 1, 2).reshape(parts, self.law.cells * self.law.users, -1)
+
+
+def embed(A: np.ndarray) -> np.ndarray:
+    """The real embedding [Re A, -Im A; Im A, Re A]."""
+    return np.block([[A.real, -A.imag], [A.imag, A.real]])
+
+
+@partial(jax.jit, static_argnums=2)
+def _sample(problem: Problem, key: Array, batch: int) -> Samples:
+    return problem.sample(key, batch)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _known(draw: Draw, key: Array, batch: int) -> Array:
+    return draw.signals(jax.random.split(key)[0], batch)[1]
+
+
+def build(law: Cellular, seed: int) -> Problem:
+    """The problem with its selection and test sets."""
+    A = pilots(seed, law.pilots, law.cells * law.users)
+    if law.embedding == "real":
+        A = embed(A)
+    M, N = A.shape
+    power = np.tile(mean_power(law) / law.parts, (law.parts, 1))
+    noise_variance = np.sum(power) / M * 10 ** (-law.snr_db / 10)  # columns of A have unit norm
+    reported = None if law.cells == 1 else jnp.asarray(np.array(law.groups) == 0, jnp.float32)[:, None]
+    empty = (jnp.zeros((N, 0)), jnp.zeros((M, 0)))
+    draw = Draw(law)
+    problem = Problem(
+        jnp.asarray(A), jnp.float32(noise_variance), empty, empty, draw, mean_power=jnp.float32(power), reported=reported
+    )  # fmt: skip
+    key = jax.random.key(seed)
+    key_test = jax.random.fold_in(key, TEST_KEY)
+    return replace(
+        problem,
+        selection=_sample(problem, jax.random.fold_in(key, SELECTION_KEY), law.selection_samples),
+        test=_sample(problem, key_test, law.test_samples),
+        test_power=_known(draw, key_test, law.test_samples),
+    )

@@ -1,0 +1,79 @@
+"""Detection of active users: rates by counting, areas by scikit-learn, estimates by the program that evaluates."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from onsager_cli.analyses import detection
+from onsager_cli.config import load_experiment
+from onsager_cli.networks.unroll import estimate, squared_errors
+from onsager_cli.problems import build
+from onsager_cli.training.curve import network_of
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def decided():
+    """Scores with many ties at zero, as a soft threshold gives, and who is active."""
+    rng = np.random.default_rng(0)
+    active = rng.uniform(size=(40, 500)) < 0.1
+    return np.maximum(rng.normal(size=active.shape) + 2 * active - 0.5, 0), active
+
+
+def test_area(decided):
+    scores, active = decided
+    assert detection.auc(scores, active) == pytest.approx(
+        roc_auc_score(active.ravel(), scores.ravel()), rel=1e-12
+    )
+    assert detection.auc(active * 1.0, active) == 1
+    assert detection.auc(np.zeros(active.shape), active) == 0.5
+
+
+def test_every_point_of_the_curve_is_a_threshold(decided):
+    scores, active = decided
+    points = detection.roc(scores, active)
+    reachable = {
+        (np.mean(scores[~active] > t), np.mean(scores[active] <= t)) for t in [-1, *np.unique(scores)]
+    }
+    for point in points:
+        distances = [abs(a - point["false_alarm"]) + abs(m - point["miss"]) for a, m in reachable]
+        assert min(distances) < 1e-12
+    alarms = [point["false_alarm"] for point in points]
+    assert alarms == sorted(alarms)
+    assert alarms[-1] == 1
+    # Between the positive scores, it comes near every rate asked for.
+    for rate in (1e-3, 1e-2, 0.1):
+        assert any(rate / 1.3 <= alarm <= rate * 1.01 for alarm in alarms)
+
+
+def test_operating_point():
+    active = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
+    scores = np.array([[3, 0, 0], [1, 3, 0], [0, 0, 0], [0, 3, 0]], float)
+    found = detection.operating_point(scores, active, 2.0)
+    assert found["miss"] == pytest.approx(1 / 3)
+    assert found["false_alarm"] == pytest.approx(1 / 9)
+    assert found["support_error"] == pytest.approx(2 / 3)
+    assert found["exact_support"] == pytest.approx(1 / 3)
+
+
+def test_a_user_has_two_coordinates_in_the_real_embedding():
+    x = np.random.default_rng(1).normal(size=(5, 3, 2)) @ [1, 1j]
+    np.testing.assert_allclose(detection.of_users(x, 1), np.abs(x))
+    np.testing.assert_allclose(detection.of_users(np.concatenate([x.real, x.imag]), 2), np.abs(x))
+
+
+@pytest.mark.parametrize("embedding", ["real", "complex"])
+def test_estimate_is_what_the_evaluation_measures(embedding):
+    (curve,) = load_experiment([
+        "problem=random_access", "network=lamp", "shrinkage=bg", f"problem.embedding={embedding}", "problem.users=20",
+        "problem.pilots=12", "problem.activity=0.1", "problem.selection_samples=4", "problem.test_samples=30",
+    ]).curves  # fmt: skip
+    problem, net = build(curve.settings.problem, 0), network_of(curve.settings)
+    x, y = problem.test
+    params = net.start(problem, 3)
+    x_hat = jax.jit(lambda p, y: estimate(net, problem, p, y, 3))(params, y)
+    with jax.default_matmul_precision("highest"):
+        expected = squared_errors(net, problem, params, x, y, 3)[-1]
+    np.testing.assert_allclose(np.sum(np.abs(x_hat - x) ** 2, axis=0), expected, rtol=1e-4)
