@@ -61,7 +61,7 @@ class Engine:
     def begin(self, problem: Problem, params: Parameters):
         """Optimizer state and scratch for a stage that starts from `params`."""
         to_descent, _ = self._maps
-        coordinates = to_descent(problem, params, dict.fromkeys(params, jnp.float32(1)))  # names and shapes
+        coordinates = to_descent(problem, params, {name: jnp.float32(1) for name in params})  # names and shapes
         return self._descent.init(coordinates), scratch(self.net, problem, params, self.batch)
 
     @property

@@ -45,7 +45,7 @@ def batch_of(curve: Curve) -> int:
 def needs(curve: Curve, work: float) -> Needs:
     """What a curve takes, `work` being its layers times steps times samples still to do."""
     problem, network = curve.settings.problem, curve.settings.network
-    N, M, L = problem.N, problem.M, max(problem.selection_samples, problem.test_samples)
+    (M, N), L = problem.shape, max(problem.selection_samples, problem.test_samples)
     depth, batch = network.depth or 1, batch_of(curve)
     square = {"lamp": N * M, "lvamp": min(N, M) * (N + M), "oracle": 0}  # entries of the matrices of a layer
     entries = square.get(network.kind, N * N + N * M)
