@@ -112,8 +112,10 @@ def seed_list() -> Any:
     return _field(check, null=True)
 
 
-def by_depth(low: float | None = None, above: float | None = None, whole: bool = False) -> Any:
-    """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers."""
+def by_depth(
+    low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False
+) -> Any:
+    """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
 
     def check(value: Any) -> tuple[float, ...]:
         items = finite_tuple(value)
@@ -125,7 +127,7 @@ def by_depth(low: float | None = None, above: float | None = None, whole: bool =
                 raise ValueError("must be a list of whole numbers")
         return tuple(int(item) for item in items) if whole else items
 
-    return _field(check)
+    return _field(check, null=null)
 
 
 def finite_tuple(value: Any, length: int | None = None) -> tuple[float, ...]:

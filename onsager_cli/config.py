@@ -83,7 +83,7 @@ class Curve:
         for key in ("name", "depth"):
             del network[key]
         del problem["name"]
-        parts["training"] = {key: value for key, value in parts["training"].items() if value is not None}
+        parts["training"] = _without_none(parts["training"])
         parts["network"] = network = {
             key: value for key, value in network.items() if value not in (None, {}, OLDER_MEANING.get(key))
         }
@@ -101,6 +101,15 @@ class Curve:
             parts["training"]["joint"] = self.settings.network.depth
         parts |= {"seed": self.settings.seed, "precision": self.settings.precision}
         return json.loads(json.dumps(parts))  # tuples as lists
+
+
+def _without_none(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of an identity without the keys that are not used, at any level."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in part.items()
+        if value is not None
+    }
 
 
 @dataclass(frozen=True)

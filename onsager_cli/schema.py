@@ -110,6 +110,7 @@ class Descent:
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
     rates: tuple[float, ...] = by_depth(above=0)
     theta_rates: tuple[float, ...] = by_depth(above=0)
+    spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     emphasis: tuple[float, ...] = by_depth(above=0)
 
 

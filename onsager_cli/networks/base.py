@@ -42,7 +42,9 @@ class Network(ABC):
 
     matrices = ()
     shared = ()
-    vectors = frozenset({"theta"})  # leaves that are no matrices: an optimizer treats them as it does θ
+    # Coordinates that are no matrices learn by Adam, at the rate of θ or, where they are a spectrum, at one of its own.
+    vectors = frozenset({"theta"})
+    spectral = frozenset()
 
     @property
     def layered(self) -> frozenset[str]:
@@ -127,15 +129,19 @@ class Network(ABC):
     def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
         """The gradient, zero where `masks` is, in the coordinates in which the optimizer works.
 
-        Here those of the parameters. A network may add coordinates of its own; named in `vectors`, they learn as θ.
+        Here those of the parameters. A network may add coordinates of its own (`spectral`).
         """
         del problem
         return {name: masks[name] * leaf for name, leaf in gradient.items()}
 
     def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
-        """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, but for rates."""
+        """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, where each has its rate."""
         del problem, masks
         return steps
+
+    def rate_index(self, coordinate: str) -> int:
+        """Which rate a coordinate learns at: 0 that of the matrices, 1 that of θ, 2 that of a spectrum."""
+        return 2 if coordinate in self.spectral else 1 if coordinate in self.vectors else 0
 
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:

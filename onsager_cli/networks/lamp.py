@@ -21,8 +21,6 @@ from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
 
-SPECTRAL_RATE = 0.1  # learning rate of b over that of θ
-
 
 def rms(v: Array) -> Array:
     """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
@@ -37,7 +35,7 @@ class Lamp(Network):
     learn: tuple[str, ...] = ("B", "theta")
 
     matrices = ("B",)
-    vectors = frozenset({"theta", "b"})
+    spectral = frozenset({"b"})
 
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": adjoint(problem.A)}
@@ -85,4 +83,4 @@ class Lamp(Network):
     def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        return {"B": steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U), "theta": steps["theta"]}
+        return {"B": steps["B"] + of_spectrum(steps["b"], V, U), "theta": steps["theta"]}

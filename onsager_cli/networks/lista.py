@@ -20,8 +20,6 @@ from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
 
-SPECTRAL_RATE = 1 / 3  # learning rate of b, d and d_0 over that of λ
-
 
 @dataclass(frozen=True)
 class Lista(Network):
@@ -29,7 +27,7 @@ class Lista(Network):
 
     matrices = ("S",)
     shared = ("B",)
-    vectors = frozenset({"theta", "b", "d", "d_0"})
+    spectral = frozenset({"b", "d", "d_0"})
 
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
@@ -67,7 +65,7 @@ class Lista(Network):
     def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        B = steps["B"] + SPECTRAL_RATE * of_spectrum(steps["b"], V, U)
+        B = steps["B"] + of_spectrum(steps["b"], V, U)
         identity = steps["d_0"][..., None, None] * jnp.eye(len(V), dtype=V.dtype)
-        D = steps["S"] + SPECTRAL_RATE * (of_spectrum(steps["d"], V, V) + identity)
+        D = steps["S"] + of_spectrum(steps["d"], V, V) + identity
         return {"B": B, "S": masks["S"] * (D - B @ problem.A), "theta": steps["theta"]}

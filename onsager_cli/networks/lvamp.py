@@ -55,7 +55,7 @@ class Lvamp(Decoupled):
     noise_start: str = "energy"
 
     leaves = LEAVES
-    vectors = frozenset({"theta", "log_s", "log_noise_variance"})
+    spectral = frozenset({"log_s", "log_noise_variance"})
 
     @property
     def matrices(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -21,7 +21,7 @@ from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_erro
 from onsager_cli.problems import Problem
 
 
-def optimizer(kind: str, vectors: frozenset[str]) -> optax.GradientTransformation:
+def optimizer(kind: str, net: Network) -> optax.GradientTransformation:
     """Direction of the update, before the learning rate: Adam for θ, Adam or Muon for the matrices."""
     adam = optax.scale_by_adam()
     if kind == "muon":
@@ -33,7 +33,7 @@ def optimizer(kind: str, vectors: frozenset[str]) -> optax.GradientTransformatio
         matrices = adam
 
     def labels(params: Parameters) -> dict[str, str]:
-        return {name: "vector" if name in vectors else "matrix" for name in params}
+        return {name: "vector" if net.rate_index(name) else "matrix" for name in params}
 
     return optax.partition({"vector": adam, "matrix": matrices}, labels)
 
@@ -61,7 +61,9 @@ class Engine:
     def begin(self, problem: Problem, params: Parameters):
         """Optimizer state and scratch for a stage that starts from `params`."""
         to_descent, _ = self._maps
-        coordinates = to_descent(problem, params, {name: jnp.float32(1) for name in params})  # names and shapes
+        coordinates = to_descent(
+            problem, params, {name: jnp.float32(1) for name in params}
+        )  # names and shapes
         return self._descent.init(coordinates), scratch(self.net, problem, params, self.batch)
 
     @property
@@ -73,7 +75,7 @@ class Engine:
 
     @property
     def _descent(self) -> optax.GradientTransformation:
-        return optimizer(self.optimizer, frozenset(self.net.vectors))
+        return optimizer(self.optimizer, self.net)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(2, 3, 4))
     def steps(
@@ -91,7 +93,7 @@ class Engine:
         emphasis,
         count,
     ):
-        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 2), each on a fresh batch.
+        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 3), each on a fresh batch.
 
         `emphasis` says how much more frequent hard samples are than they should be (`Problem.emphasized`).
 
@@ -112,7 +114,7 @@ class Engine:
             gradient = to_descent(problem, jax.tree.map(jnp.conj, gradient), masks)
             directions, state = self._descent.update(gradient, state)
             steps = {
-                name: rates[i, int(name in self.net.vectors)] * direction
+                name: rates[i, self.net.rate_index(name)] * direction
                 for name, direction in cast(Parameters, directions).items()
             }
             params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps, masks))

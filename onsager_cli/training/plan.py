@@ -29,6 +29,7 @@ class Stage:
     begin: str
     rate: float  # of the matrices
     theta_rate: float
+    spectral_rate: float
     steps: int
     check_every: int
     emphasis: float = 1.0  # of hard samples among those drawn
@@ -42,12 +43,12 @@ class Stage:
         return float((self.depth + 2) * self.steps)
 
     def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`: matrices and θ, shape (count, 2)."""
+        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, shape (count, 3)."""
         steps = np.arange(first, first + count)
         shape = (
             0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
         )
-        return np.outer(shape, (self.rate, self.theta_rate)).astype(np.float32)
+        return np.outer(shape, (self.rate, self.theta_rate, self.spectral_rate)).astype(np.float32)
 
 
 def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
@@ -82,6 +83,7 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
                 begin=begin,
                 rate=rate * training.refinement_factor**refinement,
                 theta_rate=rate * training.refinement_factor**refinement,
+                spectral_rate=rate * training.refinement_factor**refinement,
                 steps=training.max_steps,
                 check_every=training.check_every,
                 patience=round(training.patience * training.patience_growth**refinement),
@@ -97,6 +99,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         return values[min(t, len(values)) - 1]
 
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
+    spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
     emphasis = at(descent.emphasis)
     if not tied and t > 1 and training.steps_new:
         yield Stage(
@@ -106,6 +109,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             begin="grow",
             rate=rate,
             theta_rate=theta_rate,
+            spectral_rate=spectral_rate,
             steps=training.steps_new,
             check_every=training.check_every,
             emphasis=emphasis,
@@ -121,6 +125,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         begin=begin,
         rate=rate,
         theta_rate=theta_rate,
+        spectral_rate=spectral_rate,
         steps=steps,
         check_every=training.check_every,
         emphasis=emphasis,
