@@ -28,7 +28,7 @@ from onsager_cli.networks import build
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lvamp import Lvamp
-from onsager_cli.networks.unroll import squared_errors
+from onsager_cli.networks.unroll import squared_errors, trace
 from onsager_cli.problems import Problem
 from onsager_cli.shrinkage import family
 
@@ -160,6 +160,9 @@ def iteration(settings: Settings, problem: Problem, y: Array) -> tuple[Network, 
 
 def shrinkage_input(settings: Settings, problem: Problem, y: Array, t: int) -> Inputs:
     """(r, σ) that the shrinkage of iteration `t` (from 1) receives."""
+    if settings.network.kind in LAYERED:
+        net, params = layers(settings, problem)
+        return trace(net, problem, params, y, t, settings.precision)[-1][1]
     net, p = iteration(settings, problem, y)
     at, nowhere = _begin(net, problem, p, y, settings.precision), jnp.zeros_like(problem.A.T @ y)
     for count in [CHUNK] * ((t - 1) // CHUNK) + [(t - 1) % CHUNK]:

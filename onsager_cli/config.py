@@ -70,9 +70,9 @@ class Curve:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON.
 
-        Without the depth, since more layers continue the same training (unless all learn at once), without names,
-        and without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by its path.
-        Raises UserError if that matrix cannot be read.
+        Without the depth, since more layers continue the same training (unless all learn at once), without names, and
+        without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by
+        its path. Raises UserError if that matrix cannot be read.
         """
         parts = {
             name: dataclasses.asdict(getattr(self.settings, name))
@@ -146,6 +146,7 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
     figure = _figure(config.get("figure"), name, slugs)
+    _check_kind(figure, curves)
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
     )
@@ -320,6 +321,21 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
         if limits is not None and limits[0] >= limits[1]:
             raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
     return figure
+
+
+def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
+    """Raises UserError for a curve that its kind of figure has nothing to say of."""
+    for curve in curves:
+        settings = curve.settings
+        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
+        if figure.kind == "params" and (kind, settings.shrinkage.family, trained) != ("lvamp", "bg", True):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg"
+            )
+        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
+            )
 
 
 def slug_of(settings: Settings) -> str:

@@ -44,7 +44,7 @@ class Signal:
         """E x²."""
         return self.gamma * self.variance
 
-    def posterior(self, r: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def posterior(self, r: np.ndarray, tau: float | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Density of r = x + τ z, and mean and variance of x given r."""
         wide = self.variance + tau**2
         on, off = norm.logpdf(r, scale=np.sqrt(wide)), norm.logpdf(r, scale=tau)

@@ -1,5 +1,8 @@
 """Figures that are no curves over layers: Fig. 5, Table I, Section VI-D."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +19,7 @@ from onsager_cli.training.curve import network_of
 
 SMALL = ("problem.N=60", "problem.M=36", "problem.test_samples=40", "problem.selection_samples=10")
 DEPTH = "network.depth=4"
+NOWHERE: Any = None  # where no stored curve is looked for
 
 
 def settings(*overrides):
@@ -49,14 +53,14 @@ class TestComplexity:
     )
     def test_counted_from_the_network(self, overrides, products, parameters):
         experiment = load_experiment([*SMALL, DEPTH, *overrides.split()])
-        (row,) = complexity.tables(experiment, None)["table1"]
+        (row,) = complexity.tables(experiment, NOWHERE)["table1"]
         assert row["multiply_adds"] == products
         assert row["parameters"] == parameters
 
     def test_within_a_tenth_of_the_formulas_where_they_hold(self):
         """M = N/20, as the paper assumes M ≪ N."""
         small = ("only=[lista_untied,lamp_tied,lvamp_tied_svd]", "problem.N=200", "problem.M=10")
-        for row in complexity.tables(load_experiment(["+experiment=table1", *small]), None)["table1"]:
+        for row in complexity.tables(load_experiment(["+experiment=table1", *small]), NOWHERE)["table1"]:
             for name in ("multiply_adds", "parameters"):
                 assert row[name] / row[f"{name}_formula"] == pytest.approx(1, abs=0.1)
 
@@ -93,7 +97,8 @@ class TestErrorsAtTheShrinkage:
             def points(self):
                 return [{**row, "layer": 6, "nmse_db": -14.9}, row]
 
-        tables = qq.tables(experiment, lambda _: Folder())
+        folder: Any = Folder()
+        tables = qq.tables(experiment, lambda _: folder)
         ista, amp = tables["summary"]
         assert (ista["curve"], amp["curve"], amp["layer"]) == ("ista", "amp_l1", 7)
         assert abs(amp["excess_kurtosis"]) < 0.05 < 0.5 < amp["excess_kurtosis_unscaled"]
@@ -120,12 +125,11 @@ def star():
 
 class TestParameters:
     @staticmethod
-    def layers(star, noise=1.0, theta=0.0, depth=3):
+    def layers(star, noise=1.0, theta=(0.0, 0.0), depth=3):
         """The prescribed parameters but for the stated factor on σ_w² and increment of θ."""
-        return [
-            {**star.linear, "noise": np.float64(star.noise * noise), "theta": star.theta + theta}
-            for _ in range(depth)
-        ]
+        best = star.best
+        changed = dataclasses.replace(best, noise=best.noise * noise, theta=best.theta + np.array(theta))
+        return [changed] * depth
 
     @staticmethod
     def find(rows, quantity):
@@ -137,7 +141,7 @@ class TestParameters:
         assert max(row["relative_error"] for row in rows) < 1e-5
 
     def test_each_deviation_shows_where_it_is_made(self, star):
-        rows = params.compare(self.layers(star, noise=1.2, theta=np.array([0.1, 0.0])), star, tied=True)
+        rows = params.compare(self.layers(star, noise=1.2, theta=(0.1, 0.0)), star, tied=True)
         (noise,) = self.find(rows, "noise_variance")
         assert noise["relative_error"] == pytest.approx(0.2)
         assert noise["layer"] is None
@@ -150,26 +154,26 @@ class TestParameters:
     def test_what_no_loss_can_tell_apart_is_the_same(self, star):
         """(b U, b s, b² σ_w²), other signs and another order of the (u_i, s_i, v_i)."""
         rng = np.random.default_rng(0)
-        p, order = star.linear, rng.permutation(36)
+        p, order = star.best, rng.permutation(36)
         signs, b = rng.choice([-1.0, 1.0], 36), 1.7
         leaves = {
-            "U": (b * signs * p["U"])[:, order], "log_s": np.log(b * p["s"])[order], "V": (signs * p["V"])[:, order],
-            "log_noise_variance": np.log(b**2 * star.noise), "theta": star.theta,
+            "U": (b * signs * p.U)[:, order], "log_s": np.log(b * p.s)[order], "V": (signs * p.V)[:, order],
+            "log_noise_variance": np.log(b**2 * p.noise), "theta": p.theta,
         }  # fmt: skip
 
         rows = params.compare([params.normalized(leaves)], star, tied=True)
         assert max(row["relative_error"] for row in rows) < 1e-5
 
     def test_a_flat_range_costs_what_it_says(self, star):
-        _, _, r, sigma = star.layers[0]
-        best = params.eta(r, sigma, star.theta)
+        _, _, r, sigma = star.received[0]
+        best = params.eta(r, sigma, star.best.theta)
         error = np.sum((best - star.x) ** 2)
-        slopes = [params.eta(r, sigma, star.theta + 1e-4 * unit) - best for unit in np.eye(2)]
+        slopes = [params.eta(r, sigma, star.best.theta + 1e-4 * unit) - best for unit in np.eye(2)]
         H = np.array([[np.sum(a * b) for b in slopes] for a in slopes])
         for i, flat in enumerate(params.theta_flat_range(star, r, sigma)):
-            change = flat * star.theta[i]
+            change = flat * star.best.theta[i]
             other = -H[i, 1 - i] / H[1 - i, 1 - i] * change  # the best that the other component can do
-            theta = star.theta + np.array([change, other] if i == 0 else [other, change])
+            theta = star.best.theta + np.array([change, other] if i == 0 else [other, change])
             cost = to_db(1 + np.sum((params.eta(r, sigma, theta) - best) ** 2) / error)
             assert cost == pytest.approx(params.COST_DB, rel=0.2)  # to second order
 

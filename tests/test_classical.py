@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
@@ -234,11 +235,15 @@ class TestEmVamp:
         monkeypatch.setattr(em_vamp, "STEPS", 1)
         rng = np.random.default_rng(5)
         A = rng.normal(size=(24, 6)) @ rng.normal(size=(6, 30)) / 10
-        y, r_tilde = rng.normal(size=(24, 8)), rng.normal(size=(30, 8))
-        variance, noise = rng.uniform(0.5, 2, (1, 8)), 0.3
+        y, r_tilde, variance = (
+            rng.normal(size=(24, 8)),
+            rng.normal(size=(30, 8)),
+            rng.uniform(0.5, 2, (1, 8)),
+        )
+        noise = 0.3
         U, s, V = economy_svd(A)
         p = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": np.log(noise)}
-        found = em_vamp._noise(p, (r_tilde, variance), y, U.T @ y)
+        found = em_vamp._noise(p, (jnp.array(r_tilde), jnp.array(variance)), jnp.array(y), jnp.array(U.T @ y))
         total = 0.0
         for i in range(8):
             C = np.linalg.inv(A.T @ A / noise + np.eye(30) / variance[0, i])

@@ -204,6 +204,7 @@ def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
         for t in range(1, depth + 1)
     ]
     expected = predict(experiment.curves[0].settings, np.zeros((20, 40)))
+    assert expected is not None
     np.testing.assert_allclose([row["nmse_db"] for row in rows[:4]], expected)
     files, _ = run.plot(experiment)
     assert [path.name for path in files] == ["curves.csv", "state_evolution.csv", "mine.svg"]

@@ -4,9 +4,9 @@
 |--------------------------|----------------------------------------------------------------|--------|
 | phi, log_odds_zero       | θ_t of the shrinkage, eq (40)                                  | linear |
 | noise_variance           | σ_w² of the linear stage, for columns of U of length 1         | linear |
-| linear_map_db            | ‖L - L*‖_F² / ‖L*‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
-| linear_output_db         | E‖r - r*‖² / E‖r* - x‖² for the same r̃ and y                    | dB     |
-| shrinkage_curve_db       | E‖η(r) - η*(r)‖² / E‖η*(r) - x‖² for the same r                 | dB     |
+| linear_map_db            | ‖L - L⋆‖_F² / ‖L⋆‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
+| linear_output_db         | E‖r - r⋆‖² / E‖r⋆ - x‖² for the same r̃ and y                    | dB     |
+| shrinkage_curve_db       | E‖η(r) - η⋆(r)‖² / E‖η⋆(r) - x‖² for the same r                 | dB     |
 | matrix_db                | ‖U diag(s) Vᵀ - A‖_F² / ‖A‖_F², for columns of U of length 1    | dB     |
 | subspace_db              | the part of V's span outside A's row space, as a share         | dB     |
 | tied_vs_untied_…         | θ_t, σ_w² and L of an untied network against the tied one      | ratio  |
@@ -39,20 +39,27 @@ TRAINS = DRAWS = True
 COST_DB = 1e-3
 FIXED = 0.1  # largest flat range of an identifiable parameter
 
-Leaves = Mapping[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Layer:
+    """Parameters of one layer in float64, U's columns of length 1."""
+
+    U: np.ndarray
+    s: np.ndarray
+    V: np.ndarray
+    noise: float
+    theta: np.ndarray
 
 
 @dataclass(frozen=True)
 class Prescribed:
-    """Matched VAMP on the test set: its parameters, and what the stages of each layer receive."""
+    """Matched VAMP: its parameters, the same in all layers, and what the stages of each receive on the test set."""
 
     A: np.ndarray
     x: np.ndarray
     y: np.ndarray
-    theta: np.ndarray
-    noise: float
-    linear: Leaves  # U, s, V of A
-    layers: list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]  # r̃, mean σ̃², r, σ
+    best: Layer
+    received: list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]  # r̃, mean σ̃², r, σ
 
 
 def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
@@ -80,8 +87,8 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     return {"params": rows}
 
 
-def stored_layers(curve: Curve, folder: CurveFolder) -> list[Leaves]:
-    """U, s, V, noise, theta of each layer of the deepest stored network; [] if there is none."""
+def stored_layers(curve: Curve, folder: CurveFolder) -> list[Layer]:
+    """The layers of the deepest stored network; [] if there is none."""
     from onsager_cli.training.curve import stored_network
 
     depths = [row["layer"] for row in folder.points() if row["layer"]]
@@ -91,17 +98,15 @@ def stored_layers(curve: Curve, folder: CurveFolder) -> list[Leaves]:
     return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
 
 
-def normalized(p: Mapping[str, Any]) -> Leaves:
-    """U, s, V, noise, theta of a layer in float64, with U's columns of length 1.
+def normalized(p: Mapping[str, Any]) -> Layer:
+    """A layer of a network (its leaves) in the form that can be compared.
 
-    Columns of different lengths mean different σ_w² in different directions: the median is taken.
+    Columns of U of different lengths mean different σ_w² in different directions: the median is taken.
     """
     p = {name: np.asarray(leaf, np.float64) for name, leaf in p.items()}
     length = np.linalg.norm(p["U"], axis=0)
-    return {
-        "U": p["U"] / length, "s": np.exp(p["log_s"]) / length, "V": p["V"], "theta": p["theta"],
-        "noise": np.exp(p["log_noise_variance"]) * np.median(1 / length**2),
-    }  # fmt: skip
+    noise = float(np.exp(p["log_noise_variance"]) * np.median(1 / length**2))
+    return Layer(p["U"] / length, np.exp(p["log_s"]) / length, p["V"], noise, p["theta"])
 
 
 def matched(curve: Curve) -> Prescribed:
@@ -117,22 +122,21 @@ def matched(curve: Curve) -> Prescribed:
     net, depth = Lvamp(family("bg"), theta, noise_start="known"), settings.network.depth
     seen = trace(net, problem, net.start(problem, depth), problem.test[1], depth)
     A, x, y = (np.asarray(a, np.float64) for a in (problem.A, *problem.test))
-    U, s, V = economy_svd(A)
-    layers = [
+    received = [
         (np.asarray(r_tilde, np.float64), float(np.mean(variance)), np.asarray(r, np.float64), np.asarray(sigma))
         for (r_tilde, variance), (r, sigma) in seen
     ]  # fmt: skip
     return Prescribed(
-        A, x, y, np.array(theta), float(problem.noise_variance), {"U": U, "s": s, "V": V}, layers
+        A, x, y, Layer(*economy_svd(A), float(problem.noise_variance), np.array(theta)), received
     )
 
 
-def linear_map(p: Leaves, noise: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
+def linear_map(p: Layer, variance: float) -> tuple[np.ndarray, np.ndarray]:
     """R - I (N, N) and Y (N, M) of the decoupled linear stage r = R r̃ + Y y at σ̃² = `variance`."""
-    g = p["s"] / (p["s"] ** 2 + noise / variance)
-    d = p["s"] * g
-    zeta = len(p["V"]) / (np.sum(p["V"] ** 2, axis=0) @ d)
-    return -zeta * (p["V"] * d) @ p["V"].T, zeta * (p["V"] * g) @ p["U"].T
+    g = p.s / (p.s**2 + p.noise / variance)
+    d = p.s * g
+    zeta = len(p.V) / (np.sum(p.V**2, axis=0) @ d)
+    return -zeta * (p.V * d) @ p.V.T, zeta * (p.V * g) @ p.U.T
 
 
 def relative(found: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> float:
@@ -142,50 +146,51 @@ def relative(found: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> f
 
 
 def eta(r: np.ndarray, sigma: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """The BG shrinkage, eq (40), float64."""
+    """The BG shrinkage, eq (40), in float64; r (N, L), sigma (1, L)."""
     from onsager_cli.state_evolution import Signal
 
     return Signal(float(1 / (1 + np.exp(theta[1]))), float(theta[0])).posterior(r, sigma)[1]
 
 
-def compare(layers: Sequence[Leaves], star: Prescribed, tied: bool) -> list[Row]:
+def compare(layers: Sequence[Layer], star: Prescribed, tied: bool) -> list[Row]:
     """The rows of one network against matched VAMP."""
-    rows, flat = [], [noise_flat_range(star, layer[1]) for layer in star.layers]
+    rows, flat = [], [noise_flat_range(star, layer[1]) for layer in star.received]
     if tied:
         rows += [
-            _parameter(None, "noise_variance", layers[0]["noise"], star.noise, min(flat[: len(layers)])),
+            _parameter(None, "noise_variance", layers[0].noise, star.best.noise, min(flat[: len(layers)])),
             *_matrices(None, layers[0], star),
         ]
     for t, p in enumerate(layers):
-        r_tilde, variance, r, sigma = star.layers[t]
+        r_tilde, variance, r, sigma = star.received[t]
         if not tied:
-            rows += [_parameter(t, "noise_variance", p["noise"], star.noise, flat[t]), *_matrices(t, p, star)]
+            rows += [
+                _parameter(t, "noise_variance", p.noise, star.best.noise, flat[t]),
+                *_matrices(t, p, star),
+            ]
         for name, found, wanted, free in zip(
-            ("phi", "log_odds_zero"), p["theta"], star.theta, theta_flat_range(star, r, sigma), strict=True
+            ("phi", "log_odds_zero"), p.theta, star.best.theta, theta_flat_range(star, r, sigma), strict=True
         ):
             rows.append(_parameter(t, name, found, wanted, free))
-        wanted, found = linear_map(star.linear, star.noise, variance), linear_map(p, p["noise"], variance)
+        wanted, found = linear_map(star.best, variance), linear_map(p, variance)
         rows.append(_share(t, "linear_map_db", relative(found, wanted)))
         difference = (found[0] - wanted[0]) @ r_tilde + (found[1] - wanted[1]) @ star.y
         rows.append(_share(t, "linear_output_db", np.sum(difference**2) / np.sum((r - star.x) ** 2)))
-        best = eta(r, sigma, star.theta)
-        excess = np.sum((eta(r, sigma, p["theta"]) - best) ** 2)
+        best = eta(r, sigma, star.best.theta)
+        excess = np.sum((eta(r, sigma, p.theta) - best) ** 2)
         rows.append(_share(t, "shrinkage_curve_db", excess / np.sum((best - star.x) ** 2)))
     return rows
 
 
-def against_tied(layers: Sequence[Leaves], tied: Sequence[Leaves], star: Prescribed) -> list[Row]:
+def against_tied(layers: Sequence[Layer], tied: Sequence[Layer], star: Prescribed) -> list[Row]:
     """How far the layers of an untied network are from those of the tied one."""
     rows = []
     for t, (p, q) in enumerate(zip(layers, tied, strict=False)):
-        _, variance, r, sigma = star.layers[t]
-        apart = np.linalg.norm(p["theta"] - q["theta"]) / np.linalg.norm(q["theta"])
+        _, variance, r, sigma = star.received[t]
+        apart = np.linalg.norm(p.theta - q.theta) / np.linalg.norm(q.theta)
         flat = max(theta_flat_range(star, r, sigma))
         rows.append(_row(t, "tied_vs_untied_theta", None, None, float(apart), flat))
-        rows.append(
-            _parameter(t, "tied_vs_untied_noise", p["noise"], q["noise"], noise_flat_range(star, variance))
-        )
-        maps = (linear_map(leaves, leaves["noise"], variance) for leaves in (p, q))
+        rows.append(_parameter(t, "tied_vs_untied_noise", p.noise, q.noise, noise_flat_range(star, variance)))
+        maps = (linear_map(layer, variance) for layer in (p, q))
         rows.append(_row(t, "tied_vs_untied_linear_map", None, None, relative(*maps) ** 0.5, 0.0))
     return rows
 
@@ -193,27 +198,28 @@ def against_tied(layers: Sequence[Leaves], tied: Sequence[Leaves], star: Prescri
 def theta_flat_range(star: Prescribed, r: np.ndarray, sigma: np.ndarray, step: float = 1e-4) -> list[float]:
     """The relative change of each component of θ that costs COST_DB, the other one at its best.
 
-    To second order the excess error of θ* + δ is δᵀ H δ, H = E ∇η ∇ηᵀ.
+    To second order the excess error of θ⋆ + δ is δᵀ H δ, H = E ∇η ∇ηᵀ.
     """
-    best = eta(r, sigma, star.theta)
+    best = eta(r, sigma, star.best.theta)
     slopes = [
-        (eta(r, sigma, star.theta + step * unit) - best).ravel() / step for unit in np.eye(len(star.theta))
+        (eta(r, sigma, star.best.theta + step * unit) - best).ravel() / step
+        for unit in np.eye(len(star.best.theta))
     ]
     H = np.array([[a @ b for b in slopes] for a in slopes])
     allowed = (10 ** (COST_DB / 10) - 1) * np.sum((best - star.x) ** 2)
-    return [float(f) for f in np.sqrt(allowed * np.diag(np.linalg.inv(H))) / np.abs(star.theta)]
+    return [float(f) for f in np.sqrt(allowed * np.diag(np.linalg.inv(H))) / np.abs(star.best.theta)]
 
 
 def noise_flat_range(star: Prescribed, variance: float) -> float:
     """The relative increase of σ_w² at which the error of r is COST_DB larger, for white r̃ - x; at most 1000."""
-    s2, N = star.linear["s"] ** 2, star.A.shape[1]
+    s2, N = star.best.s**2, star.A.shape[1]
 
     def error(factor: float) -> float:
-        rho = factor * star.noise / variance
+        rho = factor * star.best.noise / variance
         d = s2 / (s2 + rho)
         zeta = N / np.sum(d)
         kept = (N - len(s2) + np.sum((1 - zeta * d) ** 2)) * variance
-        return kept + zeta**2 * star.noise * np.sum(s2 / (s2 + rho) ** 2)
+        return kept + zeta**2 * star.best.noise * np.sum(s2 / (s2 + rho) ** 2)
 
     for change in np.geomspace(1e-3, 1e3, 121):
         if to_db(error(1 + change) / error(1.0)) > COST_DB:
@@ -221,9 +227,9 @@ def noise_flat_range(star: Prescribed, variance: float) -> float:
     return 1e3
 
 
-def _matrices(t: int | None, p: Leaves, star: Prescribed) -> list[Row]:
-    found = (p["U"] * p["s"]) @ p["V"].T
-    span, rows = np.linalg.qr(p["V"])[0], star.linear["V"]
+def _matrices(t: int | None, p: Layer, star: Prescribed) -> list[Row]:
+    found = (p.U * p.s) @ p.V.T
+    span, rows = np.linalg.qr(p.V)[0], star.best.V
     outside = np.sum((span - rows @ (rows.T @ span)) ** 2) / span.shape[1]
     return [
         _share(t, "matrix_db", relative((found,), (star.A,))),

@@ -41,7 +41,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     problems: dict[Any, Problem] = {}
     for curve in experiment.curves:
         folder, settings = folder_of(curve), curve.settings
-        below = [row for row in folder.points() if row["nmse_db"] < LEVEL_DB]
+        below = [row for row in folder.points() if row["layer"] and row["nmse_db"] < LEVEL_DB]
         if not below:
             continue
         row = below[0]
@@ -51,11 +51,11 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
         scaled = errors / np.sqrt(np.mean(errors**2, axis=0))
         found["summary"].append({
             "curve": curve.slug, **{name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db")},
-            "excess_kurtosis": float(kurtosis(scaled, axis=None)),
-            "excess_kurtosis_unscaled": float(kurtosis(errors, axis=None)),
+            "excess_kurtosis": float(kurtosis(scaled.ravel())),
+            "excess_kurtosis_unscaled": float(kurtosis(errors.ravel())),
             "rms_error": float(np.sqrt(np.mean(errors**2))),
         })  # fmt: skip
-        normal, ordered = probplot(scaled.ravel(), fit=False)
+        normal, ordered = (np.asarray(a) for a in probplot(scaled.ravel(), fit=False))
         kept = np.unique(np.searchsorted(normal, np.linspace(normal[0], normal[-1], POINTS)))
         found["qq"] += [
             {"curve": curve.slug, "normal_quantile": float(normal[i]), "error_quantile": float(ordered[i])}

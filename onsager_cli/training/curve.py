@@ -192,7 +192,7 @@ class CurveTrainer:
 
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
         settings = self.settings
-        statistics = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
+        statistics: dict[str, Any] = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
         network = settings.network
         named = network.depth is not None
         statistics["zero_samples"] = statistics["zero_samples"] or None
@@ -246,18 +246,17 @@ class CurveTrainer:
             return lambda _: None
         return lambda depth: stored_network(twin.settings, folder_of(twin), depth)[1]
 
-    def _network(self, tied: bool | None = None) -> Network:
-        return network_of(self.settings, tied)
+    def _network(self) -> Network:
+        return network_of(self.settings)
 
     def _plan(self) -> list[Stage]:
         net = self._network()
         return plan(self.settings.training, self.depth, net.tied, net.new_leaves)
 
 
-def network_of(settings: Settings, tied: bool | None = None) -> Network:
-    """The network that the settings describe; `tied` overrules theirs."""
-    network = settings.network if tied is None else dataclasses.replace(settings.network, tied=tied)
-    return build_network(network, settings.shrinkage, settings.seed, settings.problem)
+def network_of(settings: Settings) -> Network:
+    """The network that the settings describe."""
+    return build_network(settings.network, settings.shrinkage, settings.seed, settings.problem)
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
