@@ -92,7 +92,7 @@ def drawn(name: str, only: str, tmp_path):
     files, missing = run.plot(experiment)
     assert missing == []
     assert [file.suffix for file in files] == [".csv"] * (len(files) - 1) + [".svg"]
-    return {file.stem: list(csv.DictReader(file.open())) for file in files[:-1]}
+    return {file.stem: list(csv.DictReader(file.read_text().splitlines())) for file in files[:-1]}
 
 
 def test_fig15_tells_who_is_active(tmp_path):
