@@ -169,7 +169,7 @@ class FigureSpec:
     `hidden` curves are trained and recorded, not drawn. `inset` is (layer from, to, dB from, to).
     """
 
-    kind: str = choice("curves", "qq", "params", "complexity", "detection")
+    kind: str = choice("curves", "qq", "params", "complexity", "detection", "costs")
     name: str = text(null=True)
     title: str = text(null=True)
     caption: str = text(null=True)

@@ -24,7 +24,7 @@ class Shrinkage:
     """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates."""
 
     family: str
-    theta: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    theta: tuple[Any, ...]  # numbers, or a row of them per group
 
     @property
     def label(self) -> str:
@@ -32,7 +32,7 @@ class Shrinkage:
         return "l1" if self.family == "soft" else self.family
 
 
-def start_of_theta(raw: Any, family: str | None) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
+def start_of_theta(raw: Any, family: str | None) -> tuple[Any, ...]:
     """One row of numbers, or a list of rows; of a family that is not built in (None), any numbers. Raises UserError."""
     nested = isinstance(raw, list) and bool(raw) and all(isinstance(row, list) for row in raw)
     try:

@@ -106,7 +106,7 @@ class TestShrinkage:
         weight = gamma * density(x, phi) * density(r - x, sigma**2)
         total = trapezoid(trapezoid(weight, grid), grid) + (1 - gamma) * density(r, sigma**2)
         mean = trapezoid(trapezoid(x * weight, grid), grid) / total
-        theta = (phi, float(np.log((1 - gamma) / gamma)))
+        theta = jnp.array([phi, np.log((1 - gamma) / gamma)])
         x_hat, slope = FAMILIES["bg"].eta(jnp.full((1, 1), r + 0j), jnp.full((1, 1), sigma), theta)
         assert complex(x_hat[0, 0]) == pytest.approx(mean, rel=1e-6)
         second = trapezoid(trapezoid(np.abs(x) ** 2 * weight, grid), grid) / total

@@ -1,10 +1,14 @@
 """Detection of active users: rates by counting, areas by scikit-learn, estimates by the program that evaluates."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
+from conftest import toy_overrides
 from sklearn.metrics import roc_auc_score
 
+from onsager_cli import run
 from onsager_cli.analyses import detection
 from onsager_cli.config import load_experiment
 from onsager_cli.networks.unroll import estimate, squared_errors
@@ -77,3 +81,34 @@ def test_estimate_is_what_the_evaluation_measures(embedding):
     with jax.default_matmul_precision("highest"):
         expected = squared_errors(net, problem, params, x, y, 3)[-1]
     np.testing.assert_allclose(np.sum(np.abs(x_hat - x) ** 2, axis=0), expected, rtol=1e-4)
+
+
+def drawn(name: str, only: str, tmp_path):
+    """Tables of an experiment's kind for some of its curves, trained, drawn and read back."""
+    toy = [*toy_overrides(problem="cellular"), f"+experiment={name}", f"only=[{only}]", f"output={tmp_path}"]
+    kept = [item for item in toy if not item.startswith("training.")]
+    experiment = load_experiment([*kept, "plot.formats=[svg]"])
+    assert run.train(experiment, lambda _: None) == []
+    files, missing = run.plot(experiment)
+    assert missing == []
+    assert [file.suffix for file in files] == [".csv"] * (len(files) - 1) + [".svg"]
+    return {file.stem: list(csv.DictReader(file.read_text().splitlines())) for file in files[:-1]}
+
+
+def test_fig15_tells_who_is_active(tmp_path):
+    tables = drawn("fig15", "em_vamp,lmmse,oracle", tmp_path)
+    assert set(tables) == {"curves", "detection", "roc"}
+    linear, vamp = (
+        next(row for row in tables["detection"] if row["curve"] == c) for c in ("lmmse", "em_vamp")
+    )
+    assert 0.5 < float(linear["auc"]) < float(vamp["auc"]) <= 1
+    assert len(tables["detection"]) == 2, "the oracle is told"
+
+
+def test_fig15c_counts_multiply_adds(tmp_path):
+    """AMP of T layers takes (2T - 1) M N complex ones: B y in the first layer, A x̂ and B v in each of the others."""
+    tables = drawn("fig15c", "amp_bg_complex,em_vamp", tmp_path)
+    costs = {(row["curve"], int(row["layer"])): int(row["multiply_adds"]) for row in tables["costs"]}
+    assert [costs["amp_bg_complex", t] for t in (1, 2, 3)] == [4 * (2 * t - 1) * 100 for t in (1, 2, 3)]
+    # Uᵀy once; Vᵀr̃ and V (...) in each layer, and Σ d ‖v‖²; 20 x 20 where the complex A is 10 x 10.
+    assert costs["em_vamp", 3] - costs["em_vamp", 2] == 2 * 400 + 20

@@ -60,7 +60,7 @@ def formulas(settings: Settings, M: int, N: int) -> tuple[int, int]:
 
 
 def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
-    """Of the matrix products between one y (M, 1) and x̂."""
+    """Of the matrix products between one y (M, 1) and x̂, in real numbers."""
     import jax
 
     from onsager_cli.networks.unroll import trace
@@ -87,7 +87,8 @@ def _count(jaxpr: Any, wanted: Sequence[bool]) -> int:
         if equation.primitive.name == "dot_general":
             left = equation.invars[0].aval.shape
             contracted = equation.params["dimension_numbers"][0][0]
-            total += prod(equation.outvars[0].aval.shape) * prod(left[axis] for axis in contracted)
+            each = 4 if equation.outvars[0].aval.dtype.kind == "c" else 1  # a complex one is four real ones
+            total += each * prod(equation.outvars[0].aval.shape) * prod(left[axis] for axis in contracted)
         elif inner is not None:  # a function of its own, such as jnp.clip
             total += _count(getattr(inner, "jaxpr", inner), outputs)
     return total

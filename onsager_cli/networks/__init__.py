@@ -62,9 +62,10 @@ def _rows(
     network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings | Cellular | None
 ) -> tuple[tuple, tuple[int, ...]]:
     """The start of θ and the row of it that each coordinate takes, as `network.theta_per` says."""
-    of_group = problem.groups if problem is not None else ()
-    if network.theta_per != "coordinate":
-        return shrinkage.theta, of_group if network.theta_per == "group" else ()
-    N = problem.shape[1]
+    if problem is None or network.theta_per not in ("group", "coordinate"):
+        return shrinkage.theta, ()
+    of_group, N = problem.groups, problem.shape[1]
+    if network.theta_per == "group":
+        return shrinkage.theta, of_group
     one_each = isinstance(shrinkage.theta[0], tuple)
     return tuple(shrinkage.theta[g] for g in of_group) if one_each else shrinkage.theta, tuple(range(N))

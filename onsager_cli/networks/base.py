@@ -36,7 +36,7 @@ class Network(ABC):
     """
 
     family: Family
-    theta: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    theta: tuple[Any, ...]  # numbers, or a row of them per group
     tied: bool = True
     groups: tuple[int, ...] = field(default=(), kw_only=True)
 

@@ -31,7 +31,7 @@ def build(settings: ProblemSettings | Cellular, seed: int) -> Problem:
     return replace(problem, A=jnp.asarray(estimate, problem.A.dtype), source=problem.A)
 
 
-def _known(settings: ProblemSettings, seed: int) -> Problem:
+def _known(settings: ProblemSettings | Cellular, seed: int) -> Problem:
     """The problem with its true A.
 
     A kind that is not built in comes from an installed package: the entry point `onsager.problems` names a

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +55,7 @@ class Problem:
             raise UserError("this network needs E|x|², which this kind of problem does not tell")
         return self.mean_power
 
-    def squared_norm(self, x: Array) -> Array:
+    def squared_norm(self, x: Any) -> Array:
         """‖x‖² per sample over the coordinates that are reported, (L,)."""
         square = power(x)
         return jnp.sum(square if self.reported is None else self.reported * square, axis=0)

@@ -189,7 +189,8 @@ class Draw:
 
 def embed(A: np.ndarray) -> np.ndarray:
     """The real embedding [Re A, -Im A; Im A, Re A]."""
-    return np.block([[A.real, -A.imag], [A.imag, A.real]])
+    real, imaginary = np.real(A), np.imag(A)
+    return np.block([[real, -imaginary], [imaginary, real]])
 
 
 @partial(jax.jit, static_argnums=2)

@@ -271,7 +271,7 @@ class CurveTrainer:
 
     def _row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
         settings = self.settings
-        statistics = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
+        statistics: dict[str, Any] = nmse(errors, powers, getattr(settings.problem, "antennas", 1))
         network = settings.network
         named = network.depth is not None
         statistics["zero_samples"] = statistics["zero_samples"] or None
