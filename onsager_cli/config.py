@@ -8,8 +8,6 @@ come last and win. Without an experiment there is one curve.
 import dataclasses
 import hashlib
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from onsager_cli.schema import (
     Training,
     make_settings,
 )
+from onsager_cli.slugs import safe, slug_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -57,7 +56,6 @@ __all__ = [
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
 # Keys of a network that came later, with what was meant before: there the identity stays what it was.
 OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta")}
-UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ class _Loader:
 
     def _curve(self, slug: str, spec: object) -> Curve:
         """The curve `slug`, from its line in the experiment and the command line."""
-        _safe(slug, "a curve's name")
+        safe(slug, "a curve's name")
         if not isinstance(spec, str):
             raise UserError(f"curves.{slug} must be overrides in one line, got {show(spec)}")
         try:
@@ -347,7 +345,7 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
     figure = dataclasses.replace(
         figure, name=figure.name or name, title=title, caption=figure.caption or title
     )
-    _safe(figure.name, "figure.name")
+    safe(figure.name, "figure.name")
     known = list(map(str, slugs))
     for slug in figure.hidden:
         if slug not in known:
@@ -364,55 +362,16 @@ def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
     for curve in curves:
         settings = curve.settings
         kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
-        if figure.kind == "params" and (kind, settings.shrinkage.family, trained) != ("lvamp", "bg", True):
+        asked = (kind, settings.shrinkage.family, settings.problem.kind, trained)
+        if figure.kind == "params" and asked != ("lvamp", "bg", "bernoulli_gaussian", True):
             raise UserError(
-                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg"
+                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
+                "signals"
             )
         if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
             raise UserError(
                 f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
             )
-
-
-def slug_of(settings: Settings) -> str:
-    """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
-    network, label = settings.network, settings.shrinkage.label
-    if network.kind in NO_SHRINKAGE:
-        return _safe(network.name, "network.name")
-    untrained = isinstance(settings.training, NoTraining)
-    name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
-    if name == "vamp" and _is_matched(settings):
-        return "matched_vamp"
-    parts = [name]
-    if not untrained and network.tied is not None:
-        parts.append("tied" if network.tied else "untied")
-    if network.kind not in ("lista", "ista", "fista"):
-        parts.append(label)
-    if network.onsager is False:
-        parts.append("no_onsager")
-    if isinstance(settings.training, FastTraining) and settings.training.joint:
-        parts.append("joint")
-    if settings.problem.known_operator is False:
-        parts.append("estimated")
-    return _safe("_".join(parts), "network.name")
-
-
-def _is_matched(settings: Settings) -> bool:
-    """Whether VAMP is told the truth: the law of x, its parameters and the noise variance."""
-    problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
-    if not isinstance(problem, Problem) or problem.gamma is None:
-        return False
-    if shrinkage.family != "bg" or network.noise_start != "known":
-        return False
-    truth = (1.0, math.log((1 - problem.gamma) / problem.gamma))
-    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(shrinkage.theta, truth, strict=True))
-
-
-def _safe(name: str, what: str) -> str:
-    """`name` if it can be a file name anywhere; UserError otherwise, so that no config leaves the output folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
-        raise UserError(f"{what} may hold letters, digits, - and _ only, at most 80, got {show(name)}")
-    return name
 
 
 def _checksum(path: Path) -> str:

@@ -24,7 +24,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from onsager_cli.metrics import to_db
-from onsager_cli.schema import NoTraining, Settings
+from onsager_cli.schema import NoTraining, Problem, Settings
 
 Denoiser = Callable[[np.ndarray, float], np.ndarray]
 """(r, σ) → η, entry by entry."""
@@ -160,7 +160,9 @@ def textbook(settings: Settings) -> str | None:
     """
     problem, network, shrinkage = settings.problem, settings.network, settings.shrinkage
     name = {"bg": "bg", "soft": "l1"}.get(shrinkage.family)
-    if problem.kind != "bernoulli_gaussian" or problem.known_operator is False or name is None:
+    if not isinstance(problem, Problem) or problem.kind != "bernoulli_gaussian":
+        return None
+    if problem.known_operator is False or name is None:
         return None
     trained = not isinstance(settings.training, NoTraining)
     if shrinkage.family == "soft" and (trained or shrinkage.theta[0] != 1):
@@ -180,6 +182,7 @@ def predict(settings: Settings, A: np.ndarray, iterations: int | None = None) ->
     algorithm, problem, theta = textbook(settings), settings.problem, settings.shrinkage.theta
     if algorithm is None:
         return None
+    assert isinstance(problem, Problem)
     M, N = A.shape
     signal, iterations = Signal(problem.gamma), iterations or settings.network.depth
     if settings.shrinkage.family == "soft":

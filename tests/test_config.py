@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from onsager_cli import catalog, schema
 from onsager_cli.compose import composer, parse
-from onsager_cli.config import NoTraining, PaperTraining, load_experiment, slug_of
+from onsager_cli.config import NoTraining, PaperTraining, load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.slugs import slug_of
 
 FIGURES = ("fig8", "fig9", "fig10", "fig11")
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from onsager_cli.analyses import FolderOf, Row, Tables, panels, show
 from onsager_cli.config import Curve, Experiment, FigureSpec
+from onsager_cli.config import Problem as ProblemSettings
 from onsager_cli.metrics import to_db
 from onsager_cli.results import CurveFolder
 from onsager_cli.tables import markdown
@@ -116,9 +117,10 @@ def matched(curve: Curve) -> Prescribed:
     from onsager_cli.problems import build
     from onsager_cli.shrinkage import family
 
-    settings = curve.settings
-    problem = build(settings.problem, settings.seed).behind
-    theta = (1.0, float(np.log((1 - settings.problem.gamma) / settings.problem.gamma)))
+    settings, law = curve.settings, curve.settings.problem
+    assert isinstance(law, ProblemSettings)  # config lets no other kind of problem into this kind of figure
+    problem = build(law, settings.seed).behind
+    theta = (1.0, float(np.log((1 - law.gamma) / law.gamma)))
     net, depth = Lvamp(family("bg"), theta, noise_start="known"), settings.network.depth
     seen = trace(net, problem, net.start(problem, depth), problem.test[1], depth)
     A, x, y = (np.asarray(a, np.float64) for a in (problem.A, *problem.test))
