@@ -269,10 +269,10 @@ def test_values_are_set_as_hydra_sets_them():
 def test_a_plugin_brings_its_own_keys(monkeypatch):
     entry = EntryPoint("gated", "nowhere_to_import_from", "onsager.networks")
     monkeypatch.setattr(schema, "entry_points", lambda group: [entry] if group == "onsager.networks" else [])
-    write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\nwidth: 3\n")
+    write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\ngates: 3\n")
     curve = only_curve("network=gated", "training=paper")
-    assert curve.settings.network.options == {"width": 3}
-    assert curve.identity()["network"] == {"kind": "gated", "options": {"width": 3}}
+    assert curve.settings.network.options == {"gates": 3}
+    assert curve.identity()["network"] == {"kind": "gated", "options": {"gates": 3}}
 
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
