@@ -102,9 +102,8 @@ class Engine:
             loss, gradient, buffers = loss_and_gradient(
                 self.net, problem, params, x, y, depth, first_learned, buffers, limit
             )
-            gradient = jax.tree.map(
-                jnp.conj, gradient
-            )  # JAX's of a complex leaf is that of steepest ascent, conjugated
+            # JAX's gradient of a complex leaf is the conjugate of steepest ascent.
+            gradient = jax.tree.map(jnp.conj, gradient)
             gradient = jax.tree.map(jnp.multiply, self.net.to_descent(problem, gradient), masks)
             updates, state = tx.update(gradient, state, params)
             updates = self.net.from_descent(problem, cast(Parameters, updates))
