@@ -135,10 +135,8 @@ def tied_twin(curve: Curve) -> Curve | None:
         return None
     if isinstance(settings.training, FastTraining) and settings.training.joint:
         return None
-    if (
-        settings.network.kind == "lvamp_gh"
-    ):  # each G, H is made for what reaches its layer: one pair for all is no rival
-        return None
+    if settings.network.kind == "lvamp_gh":
+        return None  # each G, H is made for what reaches its layer: one pair for all is no rival
     network, training = replace(settings.network, tied=True), settings.training
     if isinstance(training, FastTraining) and training.tied_descent is not None:
         training = replace(training, descent=training.tied_descent, tied_descent=None)

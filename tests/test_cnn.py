@@ -24,7 +24,10 @@ def test_convolution(x64, width):
     rng = np.random.default_rng(0)
     h, kernel = rng.normal(size=(20, 3)), rng.normal(size=(width, 3, 2))
     padded = np.pad(h, ((width // 2, width - 1 - width // 2), (0, 0)))
-    expected = [sum(np.correlate(padded[:, i], kernel[:, i, o], "valid") for i in range(3)) for o in range(2)]
+    expected = [
+        np.sum([np.correlate(padded[:, i], kernel[:, i, o], "valid") for i in range(3)], axis=0)
+        for o in range(2)
+    ]
     np.testing.assert_allclose(
         convolve(jnp.asarray(h), jnp.asarray(kernel)), np.transpose(expected), rtol=1e-12
     )
