@@ -152,7 +152,9 @@ def write_index(root: Path) -> Path:
             shown.insert(1, f"[![{_plain(title)}]({picture})]({link})")
         cost = _costs(read_table(folder / "curves.csv"), {}) if "curves.csv" in tables else {}
         seconds = sum(value["seconds"] or 0 for value in cost.values())
-        made = f"{len(cost)} curves, {duration(seconds)} of training. " if cost else ""
+        machine = re.search(r"^\| machine \| (.+) \|$", text, re.MULTILINE)
+        where = f" on {machine[1]}" if machine else ""
+        made = f"{len(cost)} curves, {duration(seconds)} of training{where}. " if cost else ""
         shown.append(made + ", ".join(f"[{name}]({folder.name}/{name})" for name in tables))
         entries.append("\n\n".join(shown))
     intro = (
@@ -354,10 +356,16 @@ def _fields(settings: Any, without: Sequence[str]) -> str:
     }
     name = values.pop("name", None) or values.pop("kind", "")
     values.pop("kind", None)
-    listed = ", ".join(
-        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
-    )
-    return f"{name} ({listed})" if listed else str(name)
+    return f"{name} {_told(values)}" if values else str(name)
+
+
+def _told(value: Any) -> str:
+    """A value for people: (key value, key value) for a group, numbers of a list with spaces between them."""
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{key} {_told(item)}' for key, item in value.items() if item is not None)})"
+    if isinstance(value, tuple):
+        return " ".join(map(_told, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _unique(texts: Iterable[str]) -> str:
