@@ -117,7 +117,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         )
         begin = "bootstrap"
     else:
-        begin = "grow" if tied or t == 1 else "grow or bootstrap"
+        begin = "grow" if tied else "grow or bootstrap"
     yield Stage(
         name=_layers(t),
         depth=t,
