@@ -102,8 +102,10 @@ class Network(ABC):
         """`params` with its first layers replaced by those stored, which may be fewer or more."""
 
         def leaf(name: str, room: Array) -> Array:
+            if name not in self.layered:
+                return stored[name]
             rows = min(room.shape[0], stored[name].shape[0])
-            return room.at[:rows].set(stored[name][:rows]) if name in self.layered else stored[name]
+            return room.at[:rows].set(stored[name][:rows])
 
         return {name: leaf(name, room) for name, room in params.items()}
 
