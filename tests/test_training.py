@@ -89,7 +89,7 @@ class TestPlan:
         assert isinstance(curve.training, PaperTraining)
         assert curve.training.batch == 1000
         assert not any(stage.cosine for stage in stages)
-        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 2), 1e-3, np.float32))
+        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 3), 1e-3, np.float32))
 
     @pytest.mark.parametrize(
         ("tied", "begins"), [(True, ["grow", "grow", "keep"]), (False, ["grow", "grow", "bootstrap"])]
@@ -131,8 +131,9 @@ class TestPlan:
         """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
         stage = stages_of(full_size("training=fast"), 1)[0]
         assert stage.cosine
-        rates, theta_rates = stage.rates(0, stage.steps).T
+        rates, theta_rates, spectral_rates = stage.rates(0, stage.steps).T
         np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
+        np.testing.assert_allclose(spectral_rates, rates * (stage.spectral_rate / stage.rate), rtol=1e-6)
         assert rates[0] == np.float32(stage.rate)
         assert 0 < rates[-1] < 0.01 * stage.rate
         assert np.all(np.diff(rates) < 0)
@@ -172,7 +173,9 @@ def setup_of(*overrides: str) -> Setup:
 
 
 def stage(depth: int = 2, new_only: bool = False, rate: float = 1e-3, steps: int = 20, **more) -> Stage:
-    return Stage(f"layers 1-{depth}: all", depth, new_only, "keep", rate, rate, steps, check_every=10, **more)
+    return Stage(
+        f"layers 1-{depth}: all", depth, new_only, "keep", rate, rate, rate, steps, check_every=10, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -627,7 +630,7 @@ class TestBootstrap:
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
         stages = [
-            dataclasses.replace(s, rate=0.0, theta_rate=0.0, steps=1)
+            dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, steps=1)
             for s in plan(curve.training, 2, False, "B, θ")
         ]
         *_, (_, _, params, best) = run_plan(
