@@ -272,7 +272,8 @@ def test_no_two_curves_look_alike_even_from_unknown_networks():
 @pytest.mark.parametrize(
     ("network", "shrinkage", "tied", "label"),
     [
-        ("amp", "soft", True, "AMP-$\\ell_1$"),
+        ("amp", "soft", None, "AMP-$\\ell_1$"),
+        ("amp", "soft", True, "AMP-$\\ell_1$, tuned"),
         ("lamp", "l1", False, "LAMP-$\\ell_1$, untied"),
         ("amp", "bg", None, "AMP-BG"),
         ("matched_vamp", "bg", None, "matched VAMP"),
