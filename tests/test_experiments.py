@@ -13,8 +13,8 @@ from onsager_cli.run import identity, tied_twin
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 EXPERIMENTS = list(config_files("experiment"))
-# The same kinds of networks as in Figs. 12 and 15, on other matrices.
-ALIKE = ("fig13", "fig14", "params", "fig16", "fig15c", "fig16c")
+# The same kinds of networks as in Figs. 10 and 15 and in the tests of LVAMP, on other matrices.
+ALIKE = ("fig12", "fig13", "fig14", "params", "ablations", "fig16", "fig15c", "fig16c")
 
 
 @pytest.fixture(scope="module")
