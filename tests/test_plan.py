@@ -1,0 +1,106 @@
+"""Training plans: which stages, in which order, with which names and rates."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from test_training import full_size, settings, stages_of
+
+from onsager_cli.config import PaperTraining
+
+
+class TestPlan:
+    @given(
+        training=st.sampled_from(["fast", "paper"]),
+        tied=st.booleans(),
+        shallow=st.integers(1, 8),
+        more=st.integers(0, 8),
+    )
+    @examples(max_examples=30)
+    def test_a_shallower_plan_is_the_beginning_of_a_deeper_one(self, training, tied, shallow, more):
+        curve = full_size(f"training={training}", f"network.tied={str(tied).lower()}")
+        deeper = stages_of(curve, shallow + more, tied)
+        beginning = stages_of(curve, shallow, tied)
+        assert deeper[: len(beginning)] == beginning
+
+    @pytest.mark.parametrize("training", ["fast", "paper"])
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_every_depth_is_closed_once_by_its_last_stage(self, training, tied):
+        curve = full_size(f"training={training}", f"network.tied={str(tied).lower()}")
+        stages = stages_of(curve, 5, tied)
+        assert [stage.depth for stage in stages] == sorted(stage.depth for stage in stages)
+        closing = [stage for stage in stages if stage.closes]
+        assert [stage.depth for stage in closing] == [1, 2, 3, 4, 5]
+        for depth in range(1, 6):
+            assert [s for s in stages if s.depth == depth][-1].closes
+            assert not closing[depth - 1].new_only
+
+    def test_paper(self):
+        """SPEC 6: 1e-3 for a new layer, then 1e-4 for all, each with 4 refinements of lr/10 and doubled patience."""
+        curve = full_size("training=paper")
+        stages = stages_of(curve, 3)
+        tenfold = [10.0**-k for k in range(5)]
+        expected = [(1, False, 1e-3), (2, True, 1e-3), (2, False, 1e-4), (3, True, 1e-3), (3, False, 1e-4)]
+        found = [(s.depth, s.new_only, s.rate, s.patience, s.check_every) for s in stages]
+        assert found == [
+            (depth, new_only, pytest.approx(rate * tenth), patience, 10)
+            for depth, new_only, rate in expected
+            for tenth, patience in zip(tenfold, (20, 40, 80, 160, 320), strict=True)
+        ]
+        assert isinstance(curve.training, PaperTraining)
+        assert curve.training.batch == 1000
+        assert not any(stage.cosine for stage in stages)
+        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 3), 1e-3, np.float32))
+
+    @pytest.mark.parametrize(
+        ("tied", "begins"), [(True, ["grow", "grow", "keep"]), (False, ["grow", "grow", "bootstrap"])]
+    )
+    def test_algorithms_2_and_3(self, tied, begins):
+        """Algorithm 3 takes the tied network over between learning the new layer and learning all."""
+        stages = stages_of(full_size("training=paper"), 2, tied)
+        assert [stage.begin for stage in stages[::5]] == begins
+        assert all(stage.begin == "keep" for i, stage in enumerate(stages) if i % 5)
+
+    def test_names_say_what_is_learned(self):
+        stages = stages_of(full_size("training=paper"), 4)
+        assert (stages[0].name, stages[-10].name, stages[-5].name) == (
+            "layer 1: all",
+            "layer 4: θ",
+            "layers 1-4: all",
+        )
+        assert stages[-1].name == "layers 1-4: all, refinement 4"
+        untied = stages_of(full_size("network.tied=false"), 4, False, "B, θ")
+        assert [stage.name for stage in untied[-2:]] == ["layer 4: B, θ", "layers 1-4: all"]
+
+    def test_names_are_different(self):
+        for training in ("fast", "paper"):
+            stages = stages_of(full_size(f"training={training}"), 12, tied=False)
+            assert len({stage.name for stage in stages}) == len(stages)
+
+    def test_joint(self):
+        """One stage over all layers, in as many steps as the layers take one after the other."""
+        layerwise, joint = (stages_of(settings(f"training.joint={value}"), 5) for value in ("false", "true"))
+        (only,) = joint
+        assert (only.steps, only.depth, only.begin) == (sum(stage.steps for stage in layerwise), 5, "keep")
+        assert only.closes
+        assert not only.new_only
+
+    def test_nothing_to_do_without_training(self):
+        assert stages_of(full_size("network=amp"), 5) == []
+
+    def test_cosine(self):
+        """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
+        stage = stages_of(full_size("training=fast"), 1)[0]
+        assert stage.cosine
+        rates, theta_rates, spectral_rates = stage.rates(0, stage.steps).T
+        np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
+        np.testing.assert_allclose(spectral_rates, rates * (stage.spectral_rate / stage.rate), rtol=1e-6)
+        assert rates[0] == np.float32(stage.rate)
+        assert 0 < rates[-1] < 0.01 * stage.rate
+        assert np.all(np.diff(rates) < 0)
+        assert rates.mean() == pytest.approx(stage.rate / 2, rel=0.01)
+        cut = stage.steps // 3
+        np.testing.assert_array_equal(
+            rates, np.concatenate([stage.rates(0, cut), stage.rates(cut, stage.steps - cut)])[:, 0]
+        )
