@@ -35,9 +35,7 @@ class Problem:
     mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if nobody says
     reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: it counts all
     test_power: Array | None = None  # E|x_n|² of the test samples given what an oracle knows, (N, L); None: 1
-    singular_vectors: tuple[Array, Array] | None = (
-        None  # U (M, R), V (N, R) of A; only training asks for them
-    )
+    singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A, for spectral coordinates
 
     @property
     def behind(self) -> "Problem":

@@ -174,8 +174,10 @@ class CurveTrainer:
                 self._report_point(row)
 
     def _train(self, problem: Problem, folder_of: Callable[[Curve], CurveFolder]) -> None:
-        net, problem = self._network(), with_singular_vectors(problem)
+        net = self._network()
         engine = engine_of(self.settings, net, self.stages[0].check_every)
+        if engine.coordinates == "spectral":
+            problem = with_singular_vectors(problem)
         params, progress = net.start(problem, self.depth), Progress()
         if self.done:
             arrays, meta = self._state_after(self.done - 1)

@@ -61,9 +61,8 @@ class Engine:
     def begin(self, problem: Problem, params: Parameters):
         """Optimizer state and scratch for a stage that starts from `params`."""
         to_descent, _ = self._maps
-        coordinates = to_descent(
-            problem, params, {name: jnp.float32(1) for name in params}
-        )  # names and shapes
+        everything = {name: jnp.float32(1) for name in params}
+        coordinates = to_descent(problem, params, everything)  # for their names and shapes
         return self._descent.init(coordinates), scratch(self.net, problem, params, self.batch)
 
     @property
