@@ -105,6 +105,7 @@ class Descent:
     """How one kind of network descends (`training.lamp.*`, ...); lists go by depth, the last repeats."""
 
     optimizer: str = choice("adam", "muon")
+    first_optimizer: str | None = choice("adam", "muon", null=True)
     coordinates: str = choice("entries", "spectral")
     batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
@@ -376,7 +377,9 @@ def _check_with_problem(
             f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
         )
     native = isinstance(problem, Cellular) and problem.embedding == "complex"
-    if native and isinstance(training, FastTraining) and training.descent.optimizer == "muon":
-        raise UserError(
-            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
-        )
+    if native and isinstance(training, FastTraining):
+        for key in ("optimizer", "first_optimizer"):
+            if getattr(training.descent, key) == "muon":
+                raise UserError(
+                    f"training.{network.kind}.{key} must be adam where problem.embedding=complex, got 'muon'"
+                )

@@ -78,6 +78,11 @@ class TestPlan:
             stages = stages_of(full_size(f"training={training}"), 12, tied=False)
             assert len({stage.name for stage in stages}) == len(stages)
 
+    def test_layer_1_may_have_another_optimizer(self):
+        stages = stages_of(full_size("network=lvamp", "network.init=random"), 3)
+        assert [stage.optimizer for stage in stages] == ["muon", "adam", "adam"]
+        assert {stage.optimizer for stage in stages_of(full_size("network.tied=false"), 3, False)} == {"adam"}
+
     def test_joint(self):
         """One stage over all layers, in as many steps as the layers take one after the other."""
         layerwise, joint = (stages_of(settings(f"training.joint={value}"), 5) for value in ("false", "true"))

@@ -18,6 +18,10 @@ lines 6 and 7 become
     r = r̃ + ζ V (g ⊙ Uᵀy - d ⊙ Vᵀr̃),    σ² = σ̃² (ζ - 1)
 
 which holds for any V, orthonormal or learned. Variances and divergences are per sample, shape (1, L).
+
+From a random start the first layer learns the map r = W y, and any factors of W do for it: U and V come out far from
+singular vectors, s carries no spectrum, and deep layers, where ρ counts, cannot mend that any more. Hence the factors
+are changed to the SVD of W, which is the same network of one layer, before the second layer begins.
 """
 
 from dataclasses import dataclass
@@ -30,9 +34,10 @@ from jax import Array
 from onsager_cli.bounds import double
 from onsager_cli.fields import adjoint, power
 from onsager_cli.networks.base import Inputs, Parameters, single
-from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
+from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed, begin
 from onsager_cli.problems import Problem
 
+MARGIN = 16  # by which the ρ that `canonical` chooses is smaller than 1 / max g_i², about the smallest s_i²
 RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are float32's rounding of zero
 
 # What `learn` may name, and the leaf it means.
@@ -45,6 +50,29 @@ def economy_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     U, s, Vt = np.linalg.svd(double(A), full_matrices=False)
     R = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
     return U[:, :R], s[:R], Vt[:R].conj().T
+
+
+def canonical(
+    U: np.ndarray, log_s: np.ndarray, V: np.ndarray, log_noise_variance: np.ndarray, variance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Other U, log s, V, log σ_w² with the same first layer r = ζ V diag(g) Uᴴ y, where σ̃² = `variance`.
+
+    U (M, R) and V (N, R) become the singular vectors of that map W. Its singular values G fix s only together with ρ,
+    ζ g_i = G_i; ρ is chosen a MARGIN below the smallest s_i².
+    """
+    N, R = V.shape
+    s, rho = np.exp(log_s), np.exp(log_noise_variance) / variance
+    g = s / (s**2 + rho)
+    zeta = N / np.sum(s * g * np.sum(np.abs(V) ** 2, axis=0))
+    V, G, Uh = np.linalg.svd(zeta * (V * g) @ U.conj().T, full_matrices=False)
+    V, G, U = V[:, :R], np.maximum(G[:R], RANK_TOLERANCE * G[0]), Uh[:R].conj().T
+    zeta = N / R
+    for _ in range(50):  # ζ follows from s, and s from ζ; the map contracts by a factor of ten and more
+        g = G / zeta
+        rho = 1 / (MARGIN * np.max(g) ** 2)
+        s = (1 + np.sqrt(1 - 4 * rho * g**2)) / (2 * g)  # the larger root of g = s / (s² + ρ)
+        zeta = N / np.sum(s * g)
+    return U, np.log(s), V, np.log(rho * variance)
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,22 @@ class Lvamp(Decoupled):
     def new_leaves(self) -> str:
         """What a new layer learns, in the paper's symbols."""
         return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
+
+    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
+        """Layer t starts from layer t-1; from a random start, layer 1 gets the singular vectors of its map before."""
+        if t == 1 and problem is not None and self.init == "random" and {*LEAVES.values()} <= {*self.matrices, "theta"}:
+            first = self.layer(params, 0)
+            _, variance = begin(problem.selection[1], first["V"].shape[0])
+            U, s, V, noise = canonical(
+                *(double(first[name]) for name in ("U", "log_s", "V", "log_noise_variance")),
+                float(jnp.mean(variance)),
+            )
+            one = {"U": U, "log_s": s, "V": V, "log_noise_variance": noise}
+            params = {**params}
+            for name, leaf in one.items():
+                leaf = single(leaf, problem)
+                params[name] = params[name].at[0].set(leaf) if name in self.layered else leaf
+        return super().grow(params, t)
 
     def textbook(self, problem: Problem) -> Parameters:
         U, s, V = economy_svd(self.operator(problem))

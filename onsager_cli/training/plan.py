@@ -32,6 +32,7 @@ class Stage:
     spectral_rate: float
     steps: int
     check_every: int
+    optimizer: str = "adam"  # of the matrices
     emphasis: float = 1.0  # of hard samples among those drawn
     cosine: bool = False
     patience: int | None = None
@@ -101,6 +102,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
     spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
     emphasis = at(descent.emphasis)
+    optimizer = (descent.first_optimizer if t == 1 else None) or descent.optimizer
     if not tied and t > 1 and training.steps_new:
         yield Stage(
             name=f"layer {t}: {new_leaves}",
@@ -112,6 +114,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             spectral_rate=spectral_rate,
             steps=training.steps_new,
             check_every=training.check_every,
+            optimizer=optimizer,
             emphasis=emphasis,
             cosine=True,
         )
@@ -128,6 +131,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         spectral_rate=spectral_rate,
         steps=steps,
         check_every=training.check_every,
+        optimizer=optimizer,
         emphasis=emphasis,
         cosine=True,
         closes=True,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -71,6 +72,7 @@ def fit(
     learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
     NMSE. Raises DivergedError after MAX_RESCUES of them. A stage that was stopped goes on from its `checkpoint`.
     """
+    engine = replace(engine, optimizer=stage.optimizer)
     net, last, whole = engine.net, stage.depth - 1, params
     params = net.head(params, room(net, params, stage.depth))
     first_learned = last if stage.new_only else 0
