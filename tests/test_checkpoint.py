@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import toy_overrides
-from test_training import Stopped, Watch, bits, setup_of, stage, stored
+from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 
 from onsager_cli import files, run
 from onsager_cli.config import load_experiment

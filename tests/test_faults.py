@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import toy_overrides
-from test_training import stored
+from toy_training import stored
 
 from onsager_cli.files import temporary_files
 

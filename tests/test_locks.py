@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from conftest import toy_overrides
-from test_training import Watch, stored
+from toy_training import Watch, stored
 
 from onsager_cli import locks, run
 from onsager_cli.config import load_experiment

@@ -268,7 +268,13 @@ class TestCanonical:
     def learned(self, x64):
         """U, log s, V, log σ_w² of any network (M, N, R = 12, 20, 10), and σ̃²."""
         rng = np.random.default_rng(6)
-        return rng.normal(size=(12, 10)), rng.normal(size=10), rng.normal(size=(20, 10)) / 5, np.array(-1.0), 0.3
+        return (
+            rng.normal(size=(12, 10)),
+            rng.normal(size=10),
+            rng.normal(size=(20, 10)) / 5,
+            np.array(-1.0),
+            0.3,
+        )
 
     def test_is_the_same_first_layer(self, learned):
         *leaves, variance = learned
@@ -278,7 +284,7 @@ class TestCanonical:
         def r(leaves):
             names = ("U", "log_s", "V", "log_noise_variance")
             p = {name: jnp.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
-            return Lvamp(family("bg"), (1.0, 2.0)).linear(None, p, state, jnp.asarray(y), p["U"].T @ y)[0]
+            return vamp().linear(toy(), p, state, jnp.asarray(y), p["U"].T @ y)[0]
 
         np.testing.assert_allclose(r(canonical(*learned)), r(leaves), rtol=1e-9)
 
@@ -289,7 +295,7 @@ class TestCanonical:
         assert np.all(np.diff(log_s) >= 0)  # the gains fall, so the singular values rise
         assert np.exp(noise) / 0.3 < 0.1 * np.exp(2 * log_s.min())
 
-    def test_finds_the_svd_of_A_in_any_factors_of_its_inverse(self):
+    def test_finds_the_svd_in_any_factors_of_the_inverse(self):
         """V_A Q · Q'S⁻¹U_Aᵀ, which deep layers cannot tell apart from the SVD as long as noise is negligible."""
         U, s, V = economy_svd(np.random.default_rng(8).normal(size=(12, 20)))
         Q = np.linalg.qr(np.random.default_rng(9).normal(size=(12, 12)))[0]
@@ -297,7 +303,9 @@ class TestCanonical:
         found = (U2 * np.exp(log_s)) @ V2.T
         A = (U * s) @ V.T
         found *= np.sum(found * A) / np.sum(found**2)  # y and s may both be scaled
-        assert np.linalg.norm(found - A) < 0.03 * np.linalg.norm(A)  # d is 0.93 to 1 with the ρ that is chosen
+        assert np.linalg.norm(found - A) < 0.03 * np.linalg.norm(
+            A
+        )  # d is 0.93 to 1 with the ρ that is chosen
 
     @pytest.mark.parametrize("tied", [True, False])
     def test_is_taken_before_the_second_layer_of_a_random_start(self, tied):

@@ -1,7 +1,4 @@
-"""Networks: their untrained setting against float64 NumPy, their gradient against plain autodiff, their parameters."""
-
-from dataclasses import replace
-from functools import partial
+"""Networks: their untrained setting against float64 NumPy, their gradient against plain autodiff, their coordinates."""
 
 import jax
 import jax.numpy as jnp
@@ -9,91 +6,29 @@ import numpy as np
 import pytest
 import reference
 from conftest import toy_arrays
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
+from toy_networks import (
+    LASSO_WEIGHT,
+    NETWORKS,
+    ROOM,
+    THETAS,
+    distances,
+    errors,
+    lamp,
+    layers_of,
+    lista,
+    problem_of,
+    randomized,
+    step_size,
+)
 
-from onsager_cli.networks.lamp import Lamp, rms
+from onsager_cli.networks.lamp import rms
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.spectral import of_spectrum, spectrum
-from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
-from onsager_cli.problems import Problem
+from onsager_cli.networks.unroll import loss_and_gradient, scratch
 from onsager_cli.problems.base import with_singular_vectors
-from onsager_cli.shrinkage import FAMILIES
-from onsager_cli.training.curve import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
-
-THETAS = {
-    "soft": (1.0, 1.4), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9), "spline": (2.5, 0.9, -1.3),
-    "bg": (1.0, float(np.log(9))),
-}  # fmt: skip
-LASSO_WEIGHT = 0.1
-
-
-def lista(tied: bool = True, lam: float = LASSO_WEIGHT) -> Lista:
-    return Lista(FAMILIES["threshold"], (lam,), tied)
-
-
-def lamp(family: str, tied: bool = True, onsager: bool = True) -> Lamp:
-    return Lamp(FAMILIES[family], THETAS[family], tied, onsager)
-
-
-# Each kind, tied and untied, with a smooth family, one with knees and one that has a fixed parameter.
-NETWORKS = {
-    "lista_tied": lista(True), "lista_untied": lista(False), "lamp_tied_bg": lamp("bg"),
-    "lamp_untied_bg": lamp("bg", False), "lamp_tied_soft": lamp("soft"), "lamp_untied_pwlin": lamp("pwlin", False),
-    "lamp_tied_bg_no_onsager": lamp("bg", onsager=False),
-    "lamp_tied_pwlin_groups": replace(lamp("pwlin"), groups=(0, 1, 1, 1) * 10),
-    "lista_untied_coordinates": replace(lista(False), groups=tuple(range(40))),
-}  # fmt: skip
-
-
-def no_draw(problem, key, batch):
-    raise NotImplementedError
-
-
-def problem_of(data, dtype=None) -> Problem:
-    """A Problem around plain arrays, in the precision that JAX has now unless `dtype` says another."""
-    dtype = dtype or jnp.zeros(0).dtype
-    samples = (jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
-    return Problem(jnp.asarray(data.A, dtype), jnp.asarray(1.6e-5, dtype), samples, samples, no_draw)
-
-
-def step_size(A: np.ndarray) -> float:
-    """β = 1 / (1.01 ‖A‖²)."""
-    return float(1 / (1.01 * np.linalg.norm(A, 2) ** 2))
-
-
-@partial(jax.jit, static_argnums=0)
-def errors(net, problem, params, x, y, depth):
-    return squared_errors(net, problem, params, x, y, depth)
-
-
-def distances(net, problem, params, y, estimates) -> np.ndarray:
-    """‖x̂_t - reference_t‖ / ‖reference_t‖ over all samples, after every layer, by the program that evaluates."""
-    found = []
-    for t, estimate in enumerate(estimates, 1):
-        target = jnp.asarray(estimate, problem.A.dtype)
-        rows = errors(net, problem, params, target, jnp.asarray(y, target.dtype), t)
-        found.append(np.sqrt(np.sum(rows[t - 1]) / np.sum(estimate**2)))
-    return np.array(found)
-
-
-def randomized(net, problem, depth, seed=0):
-    """Parameters near the start, different in every layer and in every entry."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: jnp.asarray(np.asarray(leaf) * rng.uniform(0.8, 1.2, leaf.shape), leaf.dtype)
-        for name, leaf in net.start(problem, depth).items()
-    }
-
-
-def layers_of(net, params, name) -> list[np.ndarray]:
-    """One float64 array per layer, whether the leaf is layered or shared."""
-    leaf, depth = np.asarray(params[name], np.float64), net.depth_of(params)
-    return list(leaf) if name in net.layered else [leaf] * depth
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +147,6 @@ def some_weights(samples: int):
     return jnp.asarray(np.random.default_rng(5).uniform(0.5, 2, samples))
 
 
-ROOM = 6  # layers that the parameters have room for; the depths below are numbers to one compiled program
-
-
 class TestGradient:
     @pytest.mark.parametrize("name", sorted(NETWORKS))
     def test_is_that_of_autodiff(self, x64, toy, name):
@@ -313,134 +245,6 @@ class TestCoordinates:
     def test_a_spectrum_is_that_of_numpy(self, x64):
         rng = np.random.default_rng(1)
         A = rng.normal(size=(4, 6)) + 1j * rng.normal(size=(4, 6))
-        U, s, Vh = np.linalg.svd(A, full_matrices=False)
-        np.testing.assert_allclose(spectrum(A.conj().T, Vh.conj().T, U), s, rtol=1e-12)
-        np.testing.assert_allclose(of_spectrum(jnp.asarray(s), Vh.conj().T, U), A.conj().T, atol=1e-12)
-
-
-class TestParameters:
-    @pytest.mark.parametrize(
-        ("name", "expected"),
-        [
-            ("lista_tied", lambda M, N, T: M * N + N * N + T),
-            ("lista_untied", lambda M, N, T: M * N + T * N * N + T),
-            ("lamp_tied_bg", lambda M, N, T: M * N + 2 * T),
-            ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2)),
-            ("lamp_untied_pwlin", lambda M, N, T: T * (M * N + 5)),
-        ],
-    )
-    def test_count(self, toy, name, expected):
-        """Sections III-A and IV-C: {B, S, λ_t}, {B, θ_t} and their untied forms; the room for more does not count."""
-        net, problem = NETWORKS[name], problem_of(toy)
-        for depth in (1, 3):
-            assert net.count(net.start(problem, ROOM), depth) == expected(toy.M, toy.N, depth)
-
-    @given(name=st.sampled_from(sorted(NETWORKS)), depth=st.integers(1, 4), seed=st.integers(0, 99))
-    @examples(max_examples=25)
-    def test_stored_names_and_back(self, toy, name, depth, seed):
-        net = NETWORKS[name]
-        params = randomized(net, problem_of(toy), depth, seed)
-        arrays = flatten(net, params, depth)
-        assert {f"layers.{t}.theta" for t in range(depth)} <= arrays.keys()
-        assert all(type(array) is np.ndarray for array in arrays.values())
-        back = unflatten(net, arrays)
-        assert back.keys() == params.keys()
-        jax.tree.map(np.testing.assert_array_equal, back, params)
-
-    def test_stored_names(self, toy):
-        def names(name):
-            net = NETWORKS[name]
-            return sorted(flatten(net, net.start(problem_of(toy), 5), 2))
-
-        assert names("lamp_tied_bg") == ["B", "layers.0.theta", "layers.1.theta"]
-        assert names("lamp_untied_bg") == ["layers.0.B", "layers.0.theta", "layers.1.B", "layers.1.theta"]
-        assert names("lista_tied") == ["B", "S", "layers.0.theta", "layers.1.theta"]
-        assert names("lista_untied") == ["B", "layers.0.S", "layers.0.theta", "layers.1.S", "layers.1.theta"]
-
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
-    @pytest.mark.parametrize("stored_depth", [2, 5])
-    def test_fill_takes_what_there_is_room_for(self, toy, name, stored_depth):
-        net, problem = NETWORKS[name], problem_of(toy)
-        room, stored = net.start(problem, 3), randomized(net, problem, stored_depth)
-        filled = net.fill(room, stored)
-        rows = min(3, stored_depth)
-        for leaf in room:
-            assert filled[leaf].shape == room[leaf].shape
-            if leaf in net.layered:
-                np.testing.assert_array_equal(filled[leaf][:rows], stored[leaf][:rows])
-                np.testing.assert_array_equal(filled[leaf][rows:], room[leaf][rows:])
-            else:
-                np.testing.assert_array_equal(filled[leaf], stored[leaf])
-
-    @pytest.mark.parametrize(("tied", "untied"), [(lista(), lista(False)), (lamp("bg"), lamp("bg", False))])
-    def test_an_untied_copy_computes_the_same(self, toy, tied, untied):
-        problem = problem_of(toy)
-        params = randomized(tied, problem, 3)
-        copy = untied.untie(params, untied.start(problem, 5))
-        assert untied.depth_of(copy) == 5
-        one = errors(tied, problem, params, *problem.test, 3)
-        other = errors(untied, problem, copy, *problem.test, 3)
-        np.testing.assert_allclose(other[:3], one, rtol=1e-5)
-
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
-    def test_growing_copies_the_layer_before(self, toy, name):
-        net, problem = NETWORKS[name], problem_of(toy)
-        params = randomized(net, problem, 4)
-        assert net.grow(params, 0) is params
-        grown = net.grow(params, 2)
-        for leaf in params:
-            if leaf in net.layered:
-                np.testing.assert_array_equal(grown[leaf][2], params[leaf][1])
-                for other in (0, 1, 3):
-                    np.testing.assert_array_equal(grown[leaf][other], params[leaf][other])
-            else:
-                np.testing.assert_array_equal(grown[leaf], params[leaf])
-
-    def learned(self, net, params, *stage, shared):
-        """Leaf → layers in which anything learns, or whether a shared leaf does."""
-        masks = net.learnable(params, *stage, shared=shared)
-        assert masks.keys() == params.keys()
-        whole = {name: np.broadcast_to(masks[name], params[name].shape) for name in params}
-        return {
-            name: [t for t, row in enumerate(mask) if row.any()] if name in net.layered else bool(mask.any())
-            for name, mask in whole.items()
-        }
-
-    def test_what_a_stage_learns(self, toy):
-        problem = problem_of(toy)
-        for net, matrix, common in ((lista(False), "S", {"B"}), (lamp("bg", False), "B", set())):
-            params = net.start(problem, 4)
-            new = self.learned(net, params, 2, 2, shared=False)
-            assert new == {matrix: [2], "theta": [2], **dict.fromkeys(common, False)}
-            everything = self.learned(net, params, 0, 2, shared=True)
-            assert everything == {matrix: [0, 1, 2], "theta": [0, 1, 2], **dict.fromkeys(common, True)}
-        tied = lamp("bg")
-        params = tied.start(problem, 4)
-        assert self.learned(tied, params, 2, 2, shared=False) == {"B": False, "theta": [2]}
-        assert self.learned(tied, params, 0, 2, shared=True) == {"B": True, "theta": [0, 1, 2]}
-
-    @pytest.mark.parametrize("tied", [True, False])
-    def test_beta_0_of_lamp_l1_is_fixed(self, toy, tied):
-        """Section III-C: {μB, μα, β/μ} is one network for every μ > 0, so β_0 stays where it starts."""
-        problem, net = problem_of(toy), lamp("soft", tied)
-        params = net.start(problem, 4)
-        for stage in ((0, 0), (0, 3)):
-            mask = np.broadcast_to(net.learnable(params, *stage, shared=True)["theta"], params["theta"].shape)
-            assert mask[0].tolist() == [0, 1]  # β_0 fixed, α_0 learns
-            assert mask[1 : stage[1] + 1].all()
-
-    def test_the_freedom_that_beta_0_takes(self, x64, toy):
-        """And that is so: scaled parameters, same output of the first layer."""
-        net, problem, mu = lamp("soft"), problem_of(toy), 1.7
-        params = net.start(problem, 1)
-        beta, alpha = THETAS["soft"]
-        scaled = {"B": mu * params["B"], "theta": jnp.array([[beta / mu, mu * alpha]])}
-        one, other = (errors(net, problem, p, *problem.test, 1) for p in (params, scaled))
-        np.testing.assert_allclose(one, other, rtol=1e-10)
-
-    def test_what_a_new_layer_brings(self):
-        assert [NETWORKS[name].new_leaves for name in ("lamp_tied_bg", "lamp_untied_bg", "lista_untied")] == [
-            "θ",
-            "B, θ",
-            "S, θ",
-        ]
+        U, s, Vh = (jnp.asarray(factor) for factor in np.linalg.svd(A, full_matrices=False))
+        np.testing.assert_allclose(spectrum(jnp.asarray(A.conj().T), Vh.conj().T, U), s, rtol=1e-12)
+        np.testing.assert_allclose(of_spectrum(s, Vh.conj().T, U), A.conj().T, atol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from test_training import full_size, settings, stages_of
+from toy_training import full_size, settings, stages_of
 
 from onsager_cli.config import PaperTraining
 

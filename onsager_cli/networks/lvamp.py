@@ -96,19 +96,13 @@ class Lvamp(Decoupled):
         return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
-        """Layer t starts from layer t-1; from a random start, layer 1 gets the singular vectors of its map before."""
-        if t == 1 and problem is not None and self.init == "random" and {*LEAVES.values()} <= {*self.matrices, "theta"}:
-            first = self.layer(params, 0)
-            _, variance = begin(problem.selection[1], first["V"].shape[0])
-            U, s, V, noise = canonical(
-                *(double(first[name]) for name in ("U", "log_s", "V", "log_noise_variance")),
-                float(jnp.mean(variance)),
-            )
-            one = {"U": U, "log_s": s, "V": V, "log_noise_variance": noise}
-            params = {**params}
-            for name, leaf in one.items():
-                leaf = single(leaf, problem)
-                params[name] = params[name].at[0].set(leaf) if name in self.layered else leaf
+        """Layer t starts from layer t-1; from a random start, layer 1 first gets the singular vectors of its map."""
+        if t == 1 and problem is not None and self.init == "random" and set(LEAVES) <= set(self.learn):
+            p = {name: double(leaf) for name, leaf in self.layer(params, 0).items()}
+            variance = float(jnp.mean(begin(problem.selection[1], p["V"].shape[0])[1]))
+            found = canonical(p["U"], p["log_s"], p["V"], p["log_noise_variance"], variance)
+            one = {name: single(leaf, problem) for name, leaf in zip(self.matrices, found, strict=True)}
+            params = params | {n: params[n].at[0].set(a) if n in self.layered else a for n, a in one.items()}
         return super().grow(params, t)
 
     def textbook(self, problem: Problem) -> Parameters:

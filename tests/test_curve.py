@@ -1,0 +1,278 @@
+"""Whole curves: what is stored, resuming, sharing, and Algorithm 3's choice."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from conftest import toy_overrides
+from toy_training import (
+    CURVES,
+    KEY,
+    ROOM,
+    Stopped,
+    Watch,
+    experiment,
+    full_size,
+    joint,
+    settings,
+    setup_of,
+    stage,
+    state_of,
+    stored,
+)
+
+from onsager_cli import run
+from onsager_cli.config import load_experiment
+from onsager_cli.problems import build as build_problem
+from onsager_cli.record import missing
+from onsager_cli.results import CurveFolder, Store
+from onsager_cli.training.curve import engine_of, network_of
+from onsager_cli.training.plan import plan
+from onsager_cli.training.train import Progress, run_plan
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def lamp():
+    return setup_of("network=lamp", "shrinkage=bg")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Uninterrupted runs, by training: what they store, what they report, and where."""
+    runs = {}
+    for training in CURVES:
+        output, watch = tmp_path_factory.mktemp(training), Watch()
+        assert run.train(experiment(output, training=training), watch) == []
+        runs[training] = (stored(output), watch, output)
+    return runs
+
+
+class TestCurve:
+    def test_what_is_stored(self, whole):
+        content, watch, _ = whole["fast"]
+        assert len(content) == 2  # the untied curve and its tied twin
+        for curve in content.values():
+            assert sorted(curve["arrays"]) == ["depth_01", "depth_02", "depth_03", "network"]
+            assert [row["layer"] for row in curve["points"]] == [1, 2, 3]
+        assert [event["stage"] for event in watch.of("stage")] == [
+            *("layer 1: all", "layers 1-2: all", "layers 1-3: all"),
+            *("layer 1: all", "layer 2: B, θ", "layers 1-2: all", "layer 3: B, θ", "layers 1-3: all"),
+        ]
+
+    def test_tied_comes_before_the_untied_curve_that_needs_it(self, whole):
+        _, watch, _ = whole["fast"]
+        assert [event["curve"] for event in watch.of("curve")] == ["lamp_tied_bg", "lamp_untied_bg"]
+
+    def test_points_are_of_the_test_set_of_each_depth(self, whole):
+        """The point at layer t is the t-layer network's own, evaluated again from what is stored."""
+        _, _, output = whole["fast"]
+        from onsager_cli.training.curve import unflatten
+
+        for folder in Store(output).curves():
+            tied = folder.identity["network"]["tied"]
+            curve = settings("shrinkage=bg", f"network.tied={str(tied).lower()}", f"network.depth={ROOM}")
+            net, problem = network_of(curve), build_problem(curve.problem, curve.seed)
+            engine = engine_of(curve, net, 10)
+            for row in folder.points():
+                arrays, meta = state_of(folder, f"depth_{row['layer']:02d}")
+                params = net.fill(net.start(problem, ROOM), unflatten(net, arrays))
+                for samples, expected in (
+                    (problem.test, row["nmse_db"]),
+                    (problem.selection, row["selection_nmse_db"]),
+                ):
+                    errors, powers = engine.errors(problem, params, *samples, row["layer"])
+                    found = 10 * np.log10(np.sum(errors[row["layer"] - 1]) / np.sum(powers))
+                    assert found == pytest.approx(expected, abs=1e-3)
+                assert meta["inner_nmse_db"][-1] == pytest.approx(row["nmse_db"], abs=1e-3)
+                assert len(meta["inner_nmse_db"]) == row["layer"]
+
+    def test_same_seed_same_bits(self, whole, tmp_path):
+        content, _, _ = whole["fast"]
+        run.train(experiment(tmp_path), Watch())
+        assert stored(tmp_path) == content
+
+    def test_other_seed_other_network(self, whole, tmp_path):
+        content, _, _ = whole["fast"]
+        run.train(experiment(tmp_path, "seed=1"), Watch())
+        arrays = [
+            {name: a for curve in c.values() for name, a in curve["arrays"].items()}
+            for c in (content, stored(tmp_path))
+        ]
+        assert not set(arrays[0]["network"].values()) & set(arrays[1]["network"].values())
+
+    def test_trained_once(self, whole):
+        content, _, output = whole["fast"]
+        written = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+        watch = Watch()
+        assert run.train(experiment(output), watch) == []
+        assert [event["event"] for event in watch.events] == ["figure", "curve_done", "curve_done"]
+        assert all(event["shared"] for event in watch.of("curve_done"))
+        assert written == {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+        assert stored(output) == content
+
+    def test_a_shallower_request_finds_its_layers(self, whole):
+        _, _, output = whole["fast"]
+        asked, watch = experiment(output, depth=2), Watch()
+        assert run.train(asked, watch) == []
+        assert not watch.of("stage")
+        assert [row["layer"] for row in run.rows_of(asked)] == [1, 2]
+
+    def test_a_deeper_request_goes_on(self, whole, tmp_path):
+        content, complete, _ = whole["fast"]
+        first, then = Watch(), Watch()
+        run.train(experiment(tmp_path, depth=2), first)
+        run.train(experiment(tmp_path), then)
+        assert stored(tmp_path) == content
+        started = [(event["curve"], event["stage"]) for watch in (first, then) for event in watch.of("stage")]
+        assert sorted(started) == sorted((event["curve"], event["stage"]) for event in complete.of("stage"))
+
+    def test_figures_share_a_curve(self, tmp_path):
+        """One command trains a curve, a figure takes it, another figure takes it: three names, one training."""
+        toy = [*toy_overrides(), f"output={tmp_path}"]
+        asked = [
+            ["network=lamp", "shrinkage=bg", "problem=gaussian"],
+            ["+experiment=quick", "only=[lamp_tied_bg]"],
+            ["+experiment=fig10", "only=[lamp_tied_bg]"],
+        ]
+        stages = []
+        for overrides in asked:
+            watch = Watch()
+            assert run.train(load_experiment([*overrides, *toy]), watch) == []
+            stages.append(len(watch.of("stage")))
+        assert stages == [3, 0, 0]
+
+    def test_joint_training_has_a_point_at_its_depth_alone(self, tmp_path):
+        asked = {depth: joint(tmp_path, depth) for depth in (2, 3)}
+        for depth, what in asked.items():
+            assert missing(what.curves, []) == [what.curves[0].slug]
+            assert run.train(what, lambda _: None) == []
+            assert [row["layer"] for row in run.rows_of(what)] == [depth]
+        assert asked[2].curves[0].identity() != asked[3].curves[0].identity()
+        assert run.tied_twin(joint(tmp_path, 2, "network.tied=false").curves[0]) is None
+
+    def test_untrained_curves_hold_the_textbook_parameters(self, tmp_path):
+        overrides = [text for text in toy_overrides() if not text.startswith("training")]
+        asked = load_experiment(["network=amp", *overrides, f"output={tmp_path}"])
+        run.train(asked, Watch())
+        (folder,) = Store(tmp_path).curves()
+        arrays, _ = state_of(folder, "network")
+        np.testing.assert_array_equal(arrays["B"], arrays["problem.A"].T)
+        assert [row["steps"] for row in folder.points()] == [0] * ROOM
+
+
+class TestStopped:
+    """A run that is stopped goes on where it was, and ends with the bits of one that was not."""
+
+    @pytest.mark.parametrize("training", CURVES)
+    def test_at_every_event_in_turn(self, whole, tmp_path, training):
+        content, complete, _ = whole[training]
+        seen, finished, restarts = set(), set(), 0
+
+        def stop_at(event):
+            place = (
+                event["event"],
+                event.get("curve"),
+                event.get("stage"),
+                event.get("step"),
+                event.get("layer"),
+            )
+            new = place not in seen
+            seen.add(place)
+            return new and event["event"] != "figure"
+
+        while True:
+            watch = Watch(stop_at)
+            try:
+                lacking = run.train(experiment(tmp_path, training=training), watch)
+            except Stopped:
+                restarts += 1
+            else:
+                break
+            # No stage that an earlier run has finished is begun again.
+            begun = {(event["curve"], event["stage"]) for event in watch.of("stage")}
+            assert not begun & finished
+            finished |= {(e["curve"], e["stage"]) for e in watch.of("stage")[:-1]}
+        assert lacking == []
+        assert restarts >= len(complete.of("stage")) + len(complete.of("eval")) + len(complete.of("point"))
+        assert stored(tmp_path) == content
+
+    def test_between_the_network_and_its_point(self, whole, tmp_path, monkeypatch):
+        """The network of a depth is on disk, its row in the table is not."""
+        content, _, _ = whole["fast"]
+        add_point, reached = CurveFolder.add_point, set()
+
+        def stop_once(folder, row):
+            place = (folder.path.name, row["layer"])
+            if place not in reached:
+                reached.add(place)
+                raise Stopped
+            add_point(folder, row)
+
+        monkeypatch.setattr(CurveFolder, "add_point", stop_once)
+        for _ in range(2 * ROOM):
+            with pytest.raises(Stopped):
+                run.train(experiment(tmp_path), Watch())
+        assert run.train(experiment(tmp_path), Watch()) == []
+        assert stored(tmp_path) == content
+
+    def test_between_the_last_point_and_the_whole_network(self, whole, tmp_path, monkeypatch):
+        content, _, _ = whole["fast"]
+        save, reached = CurveFolder.save, set()
+
+        def stop_once(folder, name, arrays, meta=None):
+            if name == "network" and folder.path.name not in reached:
+                reached.add(folder.path.name)
+                raise Stopped
+            return save(folder, name, arrays, meta)
+
+        monkeypatch.setattr(CurveFolder, "save", stop_once)
+        for _ in range(2):
+            with pytest.raises(Stopped):
+                run.train(experiment(tmp_path), Watch())
+        assert run.train(experiment(tmp_path), Watch()) == []
+        assert stored(tmp_path) == content
+
+
+class TestBootstrap:
+    """Algorithm 3: an untied network never ends worse than the tied one of its depth, on the selection set."""
+
+    @pytest.mark.parametrize("training", CURVES)
+    def test_end_to_end(self, whole, training):
+        content, _, _ = whole[training]
+        tied, untied = (content[name]["points"] for name in sorted(content))
+        assert {row["tied"] for row in tied} == {True}
+        for t, (below, above) in enumerate(zip(untied, tied, strict=True)):
+            if t:  # at depth 1 the two are the same network
+                assert below["selection_nmse_db"] <= above["selection_nmse_db"] + 1e-4
+
+    @pytest.mark.parametrize("better", [True, False])
+    @pytest.mark.parametrize("training", CURVES)
+    def test_the_better_one_is_kept(self, lamp, training, better):
+        """With nothing learned, the untied network is its own start or the tied one, whichever is better."""
+        if training == "paper":
+            curve = settings(*CURVES["fast"])
+            curve = dataclasses.replace(
+                curve, training=full_size("training=paper", "training.max_steps=1").training
+            )
+        else:
+            curve = settings(*CURVES["fast"])
+        setup = setup_of(*CURVES["fast"])
+        trained, _ = lamp.fit(stage(2, rate=3e-3, steps=200, cosine=True))
+        tied = trained if better else {**trained, "B": 3 * trained["B"]}
+        assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
+        stages = [
+            dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, steps=1)
+            for s in plan(curve.training, 2, False, "B, θ")
+        ]
+        *_, (_, _, params, best) = run_plan(
+            setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),
+            lambda depth: tied, lambda event: None, Progress(),
+        )  # fmt: skip
+        expected = lamp.db(tied, 2) if better else setup.db(setup.params, 2)
+        assert best == pytest.approx(expected, abs=1e-4)
+        for layer in range(2):
+            source = tied["B"] if better else setup.params["B"][layer]
+            np.testing.assert_array_equal(params["B"][layer], source)
