@@ -6,7 +6,7 @@ that another figure, seed sweep or earlier run has trained is simply there.
 
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,14 +29,23 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
-"""Version of the numerics; part of every curve's identity."""
+NUMERICS_OF_KNEES = 3  # of networks whose η has knees, and which learn through ⟨η'⟩
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
 
 def identity(curve: Curve) -> dict[str, Any]:
     """Everything that decides the numbers of a curve, the code that computes them included."""
-    return {**curve.identity(), "numerics": NUMERICS}
+    asked = curve.identity()
+    return {**asked, "numerics": numerics(asked)}
+
+
+def numerics(identity: Mapping[str, Any]) -> int:
+    """Version of the numerics that a curve of this identity is made with now; part of the identity."""
+    knees = identity.get("shrinkage", {}).get("family") in ("soft", "pwlin")
+    through_divergence = identity.get("network", {}).get("kind") in ("lamp", "lvamp", "lvamp_gh")
+    trained = identity.get("training", {}).get("kind") != "none"
+    return NUMERICS_OF_KNEES if knees and through_divergence and trained else NUMERICS
 
 
 def folder_of(store: Store, curve: Curve) -> CurveFolder:

@@ -121,12 +121,14 @@ class FastTraining:
 
     `joint` trains all layers at once instead of one after the other, in as many steps (Section III-C's failure).
     An untied network also depends on how the tied one that it is compared with was trained: `tied_descent`.
+    `knee_rate` is the highest rate of θ with piecewise linear shrinkage; it is None once the rates obey it.
     """
 
     kind: str = text()
     joint: bool = flag()
     check_every: int = integer(1, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
+    knee_rate: float | None = number(above=0, null=True)
     descent: Descent = field(default_factory=Descent)
     tied_descent: Descent | None = None
 
@@ -305,11 +307,11 @@ def make_shrinkage(raw: Any) -> Shrinkage:
     return Shrinkage(family, start_of_theta(raw["theta"], family if built_in else None))
 
 
-def make_training(raw: Any, network: Network) -> Training:
+def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
     """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... the one that fits it counts.
 
     A network from a random start takes its kind's `_random` entry if there is one, an untied network then the
-    `_untied` entry of that. Raises UserError.
+    `_untied` entry of that; `knee_rate` bounds its `theta_rates`. Raises UserError.
     """
     kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
     if kind != "fast":
@@ -317,6 +319,12 @@ def make_training(raw: Any, network: Network) -> Training:
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     shared = build(FastTraining, {key: value for key, value in raw.items() if key not in groups}, "training")
     descents = {name: build(Descent, group, f"training.{name}") for name, group in groups.items()}
+    if shrinkage.family == "pwlin" and (limit := shared.knee_rate) is not None:
+        descents = {
+            name: replace(descent, theta_rates=tuple(min(rate, limit) for rate in descent.theta_rates))
+            for name, descent in descents.items()
+        }
+    shared = replace(shared, knee_rate=None)
     if network.kind in BOUNDS:
         return shared
     if network.kind not in descents:
@@ -349,7 +357,7 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
-    made = make_training(training, network)
+    made = make_training(training, network, shrinkage)
     _check_with_problem(problem, network, shrinkage, made)
     return Settings(
         problem=problem,

@@ -49,6 +49,28 @@ def circular(eta: Eta) -> Eta:
     return extended
 
 
+KNEE_WIDTH = 0.25  # in units of σ
+"""Half the width over which a jump of η' is taken to happen, where its average is differentiated."""
+
+
+@jax.custom_jvp
+def above(x: Array, width: Array) -> Array:
+    """1 where x > 0, else 0, with the derivative that a ramp over ±width has.
+
+    ⟨η'⟩ of a piecewise linear η counts the coordinates on each segment. Autodiff takes that for a constant, and misses
+    how the count moves with θ, σ and r; over many coordinates it moves as the ramp's does.
+    """
+    del width
+    return (x > 0).astype(x.dtype)
+
+
+@above.defjvp
+def _above_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    x, width = primals
+    ramp = jnp.where(jnp.abs(x) < width, 0.5 / width, 0)
+    return above(x, width), ramp * tangents[0]
+
+
 @circular
 def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Soft threshold at an absolute level, eq (5): sgn(r) max(|r| - λ, 0), θ = (λ,). σ is not used."""
@@ -61,7 +83,8 @@ def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[A
 def soft(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
     excess = jnp.abs(r) - theta[1] * sigma
-    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), average(theta[0] * (excess > 0).astype(r.dtype))
+    slope = average(theta[0] * above(excess, KNEE_WIDTH * sigma))
+    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), slope
 
 
 @circular
@@ -72,7 +95,9 @@ def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array
     middle = jnp.clip(size, knee1, knee2) - knee1
     outer = jnp.maximum(size - knee2, 0)
     x_hat = jnp.sign(r) * (theta[2] * inner + theta[3] * middle + theta[4] * outer)
-    derivative = jnp.where(size <= knee1, theta[2], jnp.where(size <= knee2, theta[3], theta[4]))
+    width = KNEE_WIDTH * sigma
+    beyond1, beyond2 = above(size - knee1, width), above(size - knee2, width)
+    derivative = theta[2] + (theta[3] - theta[2]) * beyond1 + (theta[4] - theta[3]) * beyond2
     return x_hat, average(derivative)
 
 
@@ -122,7 +147,8 @@ class Family:
     """A shrinkage family: η, the names of its parameters and the box that keeps them meaningful.
 
     `scale` is the index of a parameter that merely scales η, if there is one: in the first layer of LAMP it
-    cannot be told apart from the scale of B (Section III-C) and stays fixed.
+    cannot be told apart from the scale of B (Section III-C) and stays fixed. `slopes` are the indices of all
+    parameters in units of η / r, if the others are in units of r / σ: such a family has any scale of r.
     """
 
     name: str
@@ -131,6 +157,7 @@ class Family:
     lower: tuple[float, ...]
     ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
     scale: int | None = None
+    slopes: tuple[int, ...] = ()
 
     def project(self, theta: Array) -> Array:
         """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
@@ -138,6 +165,11 @@ class Family:
         if self.ordered:
             theta = theta.at[..., 1].max(theta[..., 0])
         return theta
+
+    def rescaled(self, theta: Array, r: float, sigma: float) -> Array:
+        """The θ with which η(r; σ) is what it was for `r` times r and `sigma` times σ; for a family with `slopes`."""
+        slopes = jnp.isin(jnp.arange(theta.shape[-1]), jnp.asarray(self.slopes))
+        return theta * jnp.where(slopes, r, sigma / r)
 
 
 FREE = float("-inf")
@@ -147,16 +179,17 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         Family("threshold", threshold, ("lambda",), (0.0,)),
-        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), scale=0),
+        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), scale=0, slopes=(0,)),
         Family(
             "pwlin",
             pwlin,
             ("knee1", "knee2", "slope1", "slope2", "slope3"),
             (0.0, 0.0, FREE, FREE, FREE),
             ordered=True,
+            slopes=(2, 3, 4),
         ),
-        Family("exp", exponential, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
-        Family("spline", spline, ("width", "slope", "bump"), (POSITIVE, FREE, FREE)),
+        Family("exp", exponential, ("width", "slope", "bump"), (POSITIVE, FREE, FREE), slopes=(1, 2)),
+        Family("spline", spline, ("width", "slope", "bump"), (POSITIVE, FREE, FREE), slopes=(1, 2)),
         Family("bg", bernoulli_gaussian, ("phi", "log_odds_zero"), (POSITIVE, FREE)),
     )
 }

@@ -14,6 +14,7 @@ import synthetic
 
 from onsager_cli.claims import FAILS, HOLDS, NOT_RUN, Claim, judge, load
 from onsager_cli.recorded import NotRecordedError, Record
+from onsager_cli.verify import summary, verify
 
 RECORD = Path(__file__).parents[1] / "experiments"
 CLAIMS = {claim.id: claim for claim in load([RECORD])}
@@ -309,3 +310,7 @@ def test_a_claim_on_further_matrices(tmp_path):
     assert verdict.note == (
         "holds on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB"
     )
+
+
+def test_the_readme_counts_the_verdicts_of_the_record():
+    assert f"{summary(verify(RECORD))}." in (RECORD.parent / "README.md").read_text(encoding="utf-8")

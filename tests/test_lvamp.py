@@ -278,18 +278,42 @@ class TestCanonical:
 
     def test_is_the_same_first_layer(self, learned):
         *leaves, variance = learned
-        y = np.random.default_rng(7).normal(size=(12, 5))
+        x, y = (np.random.default_rng(7).normal(size=(n, 5)) for n in (20, 12))
         state = (jnp.zeros((20, 5)), jnp.full((1, 5), variance))
 
-        def r(leaves):
+        def inputs(leaves):
             names = ("U", "log_s", "V", "log_noise_variance")
             p = {name: jnp.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
-            return vamp().linear(toy(), p, state, jnp.asarray(y), p["U"].T @ y)[0]
+            return vamp().linear(toy(), p, state, jnp.asarray(y), p["U"].T @ y)
 
-        np.testing.assert_allclose(r(canonical(*learned)), r(leaves), rtol=1e-9)
+        r, sigma = inputs(leaves)
+        found, alpha, ratio = canonical(*learned)
+        np.testing.assert_allclose(inputs(found)[0], r, rtol=1e-9)
+        np.testing.assert_allclose(ratio * inputs(found)[1], sigma, rtol=1e-9)
+        assert alpha == 1
+        found, alpha, ratio = canonical(*learned, samples=(x, y))
+        np.testing.assert_allclose(alpha * inputs(found)[0], r, rtol=1e-9)
+        np.testing.assert_allclose(ratio * inputs(found)[1], sigma, rtol=1e-9)
+        assert np.sum(x * inputs(found)[0]) == pytest.approx(np.sum(x**2))
+
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_the_shrinkage_makes_up_for_the_scale(self, tied):
+        """Samples of one norm have one σ̃², that of the map: then not a bit of the first layer's estimate changes."""
+        problem = toy()
+        x, y = problem.selection
+        size = jnp.sqrt(jnp.sum(jnp.square(y), axis=0) / len(y))
+        problem = dataclasses.replace(problem, selection=(x / size, y / size))
+        net = vamp(PWLIN, tied=tied, init="random", noise_start="energy")
+        params = net.start(problem, 2)
+        params["V"], params["U"] = params["V"] * 1.2, params["U"] * 0.6
+        before, after = (
+            squared_errors(net, problem, net.grow(params, t, problem), *problem.selection, 1) for t in (0, 1)
+        )
+        np.testing.assert_allclose(after, before, rtol=1e-4)  # float32 at both ends
+        assert not np.allclose(net.grow(params, 1, problem)["theta"][0], params["theta"][0], rtol=0.1)
 
     def test_has_singular_vectors_and_a_spectrum(self, learned):
-        U, log_s, V, noise = canonical(*learned)
+        U, log_s, V, noise = canonical(*learned)[0]
         np.testing.assert_allclose(U.T @ U, np.eye(10), atol=1e-12)
         np.testing.assert_allclose(V.T @ V, np.eye(10), atol=1e-12)
         assert np.all(np.diff(log_s) >= 0)  # the gains fall, so the singular values rise
@@ -299,13 +323,12 @@ class TestCanonical:
         """V_A Q · Q'S⁻¹U_Aᵀ, which deep layers cannot tell apart from the SVD as long as noise is negligible."""
         U, s, V = economy_svd(np.random.default_rng(8).normal(size=(12, 20)))
         Q = np.linalg.qr(np.random.default_rng(9).normal(size=(12, 12)))[0]
-        U2, log_s, V2, _ = canonical((U / s) @ Q, np.zeros(12), V @ Q, np.array(-30.0), 1.0)
+        U2, log_s, V2, _ = canonical((U / s) @ Q, np.zeros(12), V @ Q, np.array(-30.0), 1.0)[0]
         found = (U2 * np.exp(log_s)) @ V2.T
         A = (U * s) @ V.T
         found *= np.sum(found * A) / np.sum(found**2)  # y and s may both be scaled
-        assert np.linalg.norm(found - A) < 0.03 * np.linalg.norm(
-            A
-        )  # d is 0.93 to 1 with the ρ that is chosen
+        error = np.linalg.norm(found - A) / np.linalg.norm(A)
+        assert error < 0.03  # d is 0.93 to 1 with the ρ that is chosen
 
     @pytest.mark.parametrize("tied", [True, False])
     def test_is_taken_before_the_second_layer_of_a_random_start(self, tied):

@@ -78,6 +78,18 @@ class TestPlan:
             stages = stages_of(full_size(f"training={training}"), 12, tied=False)
             assert len({stage.name for stage in stages}) == len(stages)
 
+    def test_knees_have_a_highest_rate(self):
+        rates = {
+            (family, rate): [
+                s.theta_rate
+                for s in stages_of(full_size(f"shrinkage={family}", f"training.knee_rate={rate}"), 2)
+            ]
+            for family in ("bg", "pwlin")
+            for rate in ("0.1", "null")
+        }
+        assert rates["pwlin", "0.1"] == [0.1, 0.1]
+        assert rates["pwlin", "null"] == rates["bg", "0.1"] == rates["bg", "null"] == [0.2, 0.2]
+
     def test_layer_1_may_have_another_optimizer(self):
         stages = stages_of(full_size("network=lvamp", "network.init=random"), 3)
         assert [stage.optimizer for stage in stages] == ["muon", "adam", "adam"]

@@ -7,10 +7,11 @@ import pytest
 
 from onsager_cli import runs
 from onsager_cli.cli import main
+from onsager_cli.config import load_experiment
 from onsager_cli.files import TEMPORARY_SUFFIX
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import NUMERICS
+from onsager_cli.run import NUMERICS, NUMERICS_OF_KNEES, identity
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -40,6 +41,17 @@ def dead() -> int:
     child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", ""])
     os.waitpid(child, 0)
     return child
+
+
+def test_networks_that_learn_through_counts_have_numerics_of_their_own():
+    def of(*overrides):
+        (one,) = load_experiment(overrides).curves
+        return identity(one)["numerics"]
+
+    assert of("network=lamp", "shrinkage=bg") == of("network=lista") == of("network=amp") == NUMERICS
+    for network in ("lamp", "lvamp", "lvamp_gh"):
+        for family in ("soft", "pwlin"):
+            assert of(f"network={network}", f"shrinkage={family}") == NUMERICS_OF_KNEES
 
 
 class TestList:

@@ -24,6 +24,7 @@ from onsager_cli.shrinkage import FAMILIES, family
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
 NAMES = sorted(FAMILIES)
+KNEES = ("pwlin", "soft")  # piecewise linear, so that ⟨η'⟩ counts coordinates
 
 
 def floats(low: float, high: float) -> st.SearchStrategy[float]:
@@ -125,10 +126,10 @@ class TestDerivatives:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_gradients_are_those_of_finite_differences(self, x64, name):
-        """Training differentiates both outputs by r, σ and θ."""
+        """Training differentiates both outputs by r, σ and θ; where the slope counts coordinates, see below."""
         rng = np.random.default_rng(3)
         sigma = rng.uniform(0.2, 1, (1, 4))
-        weights, more = rng.normal(size=(30, 4)), rng.normal(size=(1, 4))
+        weights, more = rng.normal(size=(30, 4)), rng.normal(size=(1, 4)) * (name not in KNEES)
 
         def loss(r, sigma, theta):
             x_hat, slope = FAMILIES[name].eta(r, sigma, theta)
@@ -146,6 +147,22 @@ class TestDerivatives:
                 ends.append(float(loss(*moved)))
             along = float(np.sum(gradient[position] * direction))
             assert along == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=1e-6, abs=1e-7)
+
+    @pytest.mark.parametrize("name", KNEES)
+    @pytest.mark.parametrize("moved", ["r", "sigma", 0, 1, 2, 3, 4])
+    def test_of_a_count_is_that_over_many_coordinates(self, x64, name, moved):
+        """Over a fine grid of Gaussian r the average slope is smooth, though every coordinate's jumps."""
+        r = jnp.asarray(1.5 * norm.ppf((np.arange(40_000) + 0.5) / 40_000)[:, None])
+        theta = jnp.asarray(TYPICAL[name]) + (0.2 if name == "pwlin" else 0)
+
+        def slope(change):
+            moves = change * np.eye(5)[moved][: len(theta)] if isinstance(moved, int) else 0
+            wider, noisier = (1 + change if moved == what else 1.0 for what in ("r", "sigma"))
+            return FAMILIES[name].eta(r * wider, jnp.full((1, 1), 0.7) * noisier, theta + moves)[1].sum()
+
+        expected = float(slope(0.05) - slope(-0.05)) / 0.1
+        # The ramp takes the density over ±KNEE_WIDTH σ for the one at the knee, the difference over its own step.
+        assert float(jax.grad(slope)(0.0)) == pytest.approx(expected, rel=0.02, abs=1e-9)
 
 
 class TestFamilies:
@@ -275,6 +292,20 @@ class TestNames:
 
     def test_only_the_scaled_soft_threshold_has_a_free_scale(self):
         assert {name: item.scale for name, item in FAMILIES.items() if item.scale is not None} == {"soft": 0}
+
+    @given(case=cases.filter(lambda case: FAMILIES[case[0]].slopes), sigma=sigmas, seed=seeds)
+    @examples(max_examples=30)
+    def test_rescaled(self, x64, case, sigma, seed):
+        name, theta = case
+        r = inputs(sigma, seed)
+        moved = FAMILIES[name].rescaled(jnp.asarray(theta), 0.7, 1.3)
+        x_hat, slope = evaluate(name, r, sigma, np.asarray(moved))
+        expected, of_scaled = evaluate(name, 0.7 * r, 1.3 * sigma, theta)
+        np.testing.assert_allclose(x_hat, expected, rtol=1e-9, atol=1e-12)
+        assert name == "pwlin" or slope == pytest.approx(0.7 * of_scaled, rel=1e-9, abs=1e-12)
+
+    def test_every_family_but_the_bayesian_one_has_a_scale(self):
+        assert {name for name, item in FAMILIES.items() if not item.slopes} == {"bg", "threshold"}
 
     def test_family_by_name(self):
         assert family("bg") is FAMILIES["bg"]

@@ -53,18 +53,28 @@ def economy_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def canonical(
-    U: np.ndarray, log_s: np.ndarray, V: np.ndarray, log_noise_variance: np.ndarray, variance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Other U, log s, V, log σ_w² with the same first layer r = ζ V diag(g) Uᴴ y, where σ̃² = `variance`.
+    U: np.ndarray,
+    log_s: np.ndarray,
+    V: np.ndarray,
+    log_noise_variance: np.ndarray,
+    variance: float,
+    samples: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float, float]:
+    """Other U, log s, V, log σ_w² with the first layer r / α, where r = ζ V diag(g) Uᴴ y is that of these; α; their σ.
 
-    U (M, R) and V (N, R) become the singular vectors of that map W. Its singular values G fix s only together with ρ,
-    ζ g_i = G_i; ρ is chosen a MARGIN below the smallest s_i².
+    σ̃² is `variance`, and σ is told as a multiple of what it becomes. U (M, R) and V (N, R) become the singular vectors
+    of the map from y to r. Its singular values G fix s only together with ρ, ζ g_i = G_i; ρ is chosen a MARGIN below the
+    smallest s_i². α is what r has of x in the `samples` (x, y), so that r / α is unbiased; 1 without them.
     """
     N, R = V.shape
     s, rho = np.exp(log_s), np.exp(log_noise_variance) / variance
     g = s / (s**2 + rho)
-    zeta = N / np.sum(s * g * np.sum(np.abs(V) ** 2, axis=0))
-    V, G, Uh = np.linalg.svd(zeta * (V * g) @ U.conj().T, full_matrices=False)
+    before = 1 / (1 - np.clip(1 - np.sum(s * g * np.sum(np.abs(V) ** 2, axis=0)) / N, 0.5 / N, 1 - 0.5 / N))
+    W, alpha = before * (V * g) @ U.conj().T, 1.0
+    if samples is not None:
+        x, y = samples
+        alpha = float(np.sum(x.conj() * (W @ y)).real / np.sum(np.abs(x) ** 2))
+    V, G, Uh = np.linalg.svd(W / alpha, full_matrices=False)
     V, G, U = V[:, :R], np.maximum(G[:R], RANK_TOLERANCE * G[0]), Uh[:R].conj().T
     zeta = N / R
     for _ in range(50):  # ζ follows from s, and s from ζ; the map contracts by a factor of ten and more
@@ -72,7 +82,7 @@ def canonical(
         rho = 1 / (MARGIN * np.max(g) ** 2)
         s = (1 + np.sqrt(1 - 4 * rho * g**2)) / (2 * g)  # the larger root of g = s / (s² + ρ)
         zeta = N / np.sum(s * g)
-    return U, np.log(s), V, np.log(rho * variance)
+    return (U, np.log(s), V, np.log(rho * variance)), alpha, float(np.sqrt((before - 1) / (zeta - 1)))
 
 
 @dataclass(frozen=True)
@@ -96,13 +106,23 @@ class Lvamp(Decoupled):
         return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
-        """Layer t starts from layer t-1; from a random start, layer 1 first gets the singular vectors of its map."""
+        """Layer t starts from layer t-1; from a random start, layer 1 first gets the singular vectors of its map.
+
+        And its scale, where the shrinkage can make up for any: layers to come have to agree on what x is.
+        """
         if t == 1 and problem is not None and self.init == "random" and set(LEAVES) <= set(self.learn):
             p = {name: double(leaf) for name, leaf in self.layer(params, 0).items()}
-            variance = float(jnp.mean(begin(problem.selection[1], p["V"].shape[0])[1]))
-            found = canonical(p["U"], p["log_s"], p["V"], p["log_noise_variance"], variance)
+            x, y = (double(samples) for samples in problem.selection)
+            found, alpha, sigma = canonical(
+                *(p[name] for name in self.matrices),
+                variance=float(np.mean(begin(problem.selection[1], p["V"].shape[0])[1])),
+                samples=(x, y) if self.family.slopes else None,
+            )
             one = {name: single(leaf, problem) for name, leaf in zip(self.matrices, found, strict=True)}
             params = params | {n: params[n].at[0].set(a) if n in self.layered else a for n, a in one.items()}
+            if self.family.slopes:
+                theta = params["theta"]
+                params["theta"] = theta.at[0].set(self.family.rescaled(theta[0], alpha, sigma))
         return super().grow(params, t)
 
     def textbook(self, problem: Problem) -> Parameters:
