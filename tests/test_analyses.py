@@ -57,6 +57,7 @@ class TestComplexity:
         assert row["multiply_adds"] == products
         assert row["parameters"] == parameters
 
+    @pytest.mark.slow
     def test_within_a_tenth_of_the_formulas_where_they_hold(self):
         """M = N/20, as the paper assumes M ≪ N."""
         small = ("only=[lista_untied,lamp_tied,lvamp_tied_svd]", "problem.N=200", "problem.M=10")
@@ -80,6 +81,7 @@ class TestErrorsAtTheShrinkage:
                 jnp.sum((x_hat - x) ** 2, axis=0), net_errors[t - 1], rtol=1e-4, atol=1e-7
             )
 
+    @pytest.mark.slow
     def test_gaussian_is_told_from_heavy_tailed(self, monkeypatch, tmp_path):
         """Gaussian errors of another width per sample are Gaussian; Student's are not. Quantiles lie on the line."""
         rng = np.random.default_rng(1)

@@ -135,7 +135,11 @@ class TestActivity:
 
 class TestChannel:
     @pytest.mark.parametrize(
-        ("fading", "phase"), [("shared_direct", "slope"), ("shared_direct", "ula"), ("rician", "slope")]
+        ("fading", "phase"),
+        [
+            ("rician", "slope"),
+            *(pytest.param("shared_direct", p, marks=pytest.mark.slow) for p in ("slope", "ula")),
+        ],
     )
     def test_energy(self, fading, phase):
         """Of every antenna, both groups of users: the closed form is that of the drawn channels."""
@@ -213,7 +217,7 @@ class TestMeasurements:
         assert 10 * np.log10(np.sum((A @ x) ** 2) / np.sum(w**2)) == pytest.approx(snr_db, abs=0.3)
         assert np.mean(w**2) == pytest.approx(float(problem.noise_variance), rel=0.01)
 
-    @pytest.mark.parametrize("name", ["random_access", "massive_mimo"])
+    @pytest.mark.parametrize("name", ["random_access", pytest.param("massive_mimo", marks=pytest.mark.slow)])
     def test_real_embedding_is_the_complex_model(self, name):
         few = ("problem.users=30", "problem.selection_samples=20", "problem.test_samples=70")
         real, native = (build(law(name, *few, f"problem.embedding={e}"), 3) for e in ("real", "complex"))

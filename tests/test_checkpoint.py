@@ -156,6 +156,7 @@ class TestDamage:
         assert [event["curve"] for event in watch.of("curve")] == ["lamp_tied_bg", "lamp_untied_bg"]
 
 
+@pytest.mark.slow
 def test_a_minute_at_most_is_lost_and_saving_is_rare(tmp_path):
     """With a clock that counts steps: whatever a step costs, 60 s between saves at most, and few of them."""
     state = StageState({"B": jax.numpy.ones(2)}, (), {"B": jax.numpy.ones(2)}, jax.random.key(0), 0.0, 0.0)

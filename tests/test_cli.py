@@ -198,6 +198,7 @@ class TestSweep:
         assert {experiment.curves[0].settings.network.depth for experiment in engine.asked} == {2}
         assert "job 4/4: problem=kappa15 network=lamp shrinkage=pwlin" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_over_experiments(self, engine):
         assert main(["sweep", "+experiment=fig8,fig9", "network.depth=2"]) == 0
         assert [experiment.name for experiment in engine.asked] == ["fig8", "fig9"]
@@ -227,6 +228,7 @@ class TestSweep:
         assert len(engine.asked) == 3
         assert str(failure) in capsys.readouterr().err.splitlines()[-1]
 
+    @pytest.mark.slow
     def test_leaves_the_process_as_it_was(self, engine):
         argv, environment = list(sys.argv), dict(os.environ)
         main(["sweep", "seed=0,1"])

@@ -60,6 +60,7 @@ def test_real_embedding_and_complex_arrays_are_one_network():
     np.testing.assert_allclose(found[1], np.concatenate([found[0].real, found[0].imag]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_trains_to_a_level(tmp_path):
     """One row without a layer, better than no estimate at all."""
     toy = [

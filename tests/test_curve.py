@@ -166,7 +166,7 @@ class TestCurve:
 class TestStopped:
     """A run that is stopped goes on where it was, and ends with the bits of one that was not."""
 
-    @pytest.mark.parametrize("training", CURVES)
+    @pytest.mark.parametrize("training", ["fast", pytest.param("paper", marks=pytest.mark.slow)])
     def test_at_every_event_in_turn(self, whole, tmp_path, training):
         content, complete, _ = whole[training]
         seen, finished, restarts = set(), set(), 0

@@ -95,6 +95,7 @@ def drawn(name: str, only: str, tmp_path):
     return {file.stem: list(csv.DictReader(file.read_text().splitlines())) for file in files[:-1]}
 
 
+@pytest.mark.slow
 def test_fig15_tells_who_is_active(tmp_path):
     tables = drawn("fig15", "em_vamp,lmmse,oracle", tmp_path)
     assert set(tables) == {"curves", "detection", "roc"}
@@ -105,6 +106,7 @@ def test_fig15_tells_who_is_active(tmp_path):
     assert len(tables["detection"]) == 2, "the oracle is told"
 
 
+@pytest.mark.slow
 def test_fig15c_counts_multiply_adds(tmp_path):
     """AMP of T layers takes (2T - 1) M N complex ones: B y in the first layer, A x̂ and B v in each of the others."""
     tables = drawn("fig15c", "amp_bg_complex,em_vamp", tmp_path)

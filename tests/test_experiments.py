@@ -13,8 +13,8 @@ from onsager_cli.run import identity, tied_twin
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 EXPERIMENTS = list(config_files("experiment"))
-# The same kinds of networks as in Figs. 10 and 15 and in the tests of LVAMP, on other matrices.
-ALIKE = ("fig12", "fig13", "fig14", "params", "ablations", "fig16", "fig15c", "fig16c")
+# Of each kind of problem and figure one that is done in seconds.
+QUICK = ("quick", "fig1", "fig5", "fig8")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def output(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXPERIMENTS]
 )
 def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
@@ -67,7 +67,10 @@ def check_table(experiment, rows):
         assert all(row["nmse_db"] < 3 or training.kind == "none" for row in points)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("fig10", "fig13"))) for name in EXPERIMENTS],
+)
 def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(name):
     """Algorithm 3 compares with the tied curve that is drawn, and does not train one more."""
     curves = {curve.slug: curve for curve in load_experiment([f"+experiment={name}"]).curves}

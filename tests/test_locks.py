@@ -79,6 +79,7 @@ def figure(output):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypatch):
     """Said, waited for, and trained here when the other one dies."""
     monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
@@ -139,6 +140,7 @@ class TestOtherVersions:
         ]
         assert watch.of("curve") == []
 
+    @pytest.mark.slow
     def test_of_a_curve_that_goes_on(self, tmp_path):
         shallow, deep = (
             load_experiment([

@@ -190,7 +190,9 @@ class TestLinearStage:
 
 
 class TestMatchedVamp:
-    @pytest.mark.parametrize("kappa", [None, 15.0, 100.0])
+    @pytest.mark.parametrize(
+        "kappa", [None, *(pytest.param(k, marks=pytest.mark.slow) for k in (15.0, 100.0))]
+    )
     def test_authors_instance_layer_by_layer(self, kappa):
         A, (x, y) = bg.authors2017(kappa)
         problem = bg.build(
