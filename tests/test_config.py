@@ -78,7 +78,7 @@ class TestOneCurve:
         settings = only_curve(f"problem={problem}", f"network={network}").settings
         assert (settings.problem.name, settings.network.name) == (problem, network)
 
-    @pytest.mark.parametrize("name", set(catalog.config_files("shrinkage")) - {"threshold"})
+    @pytest.mark.parametrize("name", sorted(set(catalog.config_files("shrinkage")) - {"threshold"}))
     def test_every_shrinkage_in_lamp(self, name):
         problem = "massive_mimo" if name == "bg_massive_mimo" else "gaussian"  # the one with a row per group
         shrinkage = only_curve(f"shrinkage={name}", f"problem={problem}").settings.shrinkage
