@@ -7,6 +7,7 @@ curve by curve and layer by layer, not off what the evaluation happened to look 
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,7 +303,7 @@ def test_a_claim_on_further_matrices(tmp_path):
         if row[0] == "oracle" and row[seed] == "2":
             row[nmse] = "-60"
     table.write_text("\n".join(",".join(row) for row in rows) + "\n")
-    verdict = judge(CLAIMS["13-oracle"], Record(tmp_path))
+    verdict = judge(replace(CLAIMS["13-oracle"], known_failure=None), Record(tmp_path))
     assert verdict.word == HOLDS  # on the published matrix
     assert {key: of.word for key, of in verdict.seeds.items()} == {
         ("authors2017", 0): HOLDS, ("seeded", 1): HOLDS, ("seeded", 2): FAILS,
