@@ -154,15 +154,28 @@ def flag() -> Any:
     return _field(check, choices=("true", "false"))
 
 
-def choice(*names: str, null: bool = False) -> Any:
-    """Field for one of a few words; `null` allows null."""
+def choice(*names: str) -> Any:
+    """Field for one of a few words."""
 
     def check(value: Any) -> str:
         if value not in names:
             raise ValueError(f"must be {one_of(names)}{did_you_mean(value, names)}")
         return value
 
-    return _field(check, null=null, choices=names)
+    return _field(check, choices=names)
+
+
+def choice_by_depth(*names: str) -> Any:
+    """Field for one of a few words, or a list of them, one per depth, stored as a tuple."""
+
+    def check(value: Any) -> str | tuple[str, ...]:
+        items = value if isinstance(value, list) else [value]
+        for item in items or [value]:
+            if item not in names:
+                raise ValueError(f"must be {one_of(names)}, or a list of these{did_you_mean(item, names)}")
+        return tuple(items) if isinstance(value, list) else items[0]
+
+    return _field(check, choices=names)
 
 
 def text(null: bool = False) -> Any:

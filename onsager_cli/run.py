@@ -20,6 +20,7 @@ from onsager_cli.files import remove_leftovers
 from onsager_cli.locks import holder
 from onsager_cli.record import draw, missing, write_tables
 from onsager_cli.results import CurveFolder, Store
+from onsager_cli.schema import LEARNABLE
 from onsager_cli.seeds import spread
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def identity(curve: Curve) -> dict[str, Any]:
 def numerics(identity: Mapping[str, Any]) -> int:
     """Version of the numerics that a curve of this identity is made with now; part of the identity."""
     knees = identity.get("shrinkage", {}).get("family") in ("soft", "pwlin")
-    through_divergence = identity.get("network", {}).get("kind") in ("lamp", "lvamp", "lvamp_gh")
+    through_divergence = identity.get("network", {}).get("kind") in LEARNABLE
     trained = identity.get("training", {}).get("kind") != "none"
     return NUMERICS_OF_KNEES if knees and through_divergence and trained else NUMERICS
 

@@ -15,6 +15,7 @@ from onsager_cli.checks import (
     build,
     by_depth,
     choice,
+    choice_by_depth,
     did_you_mean,
     flag,
     integer,
@@ -104,8 +105,7 @@ class NoTraining:
 class Descent:
     """How one kind of network descends (`training.lamp.*`, ...); lists go by depth, the last repeats."""
 
-    optimizer: str = choice("adam", "muon")
-    first_optimizer: str | None = choice("adam", "muon", null=True)
+    optimizer: str | tuple[str, ...] = choice_by_depth("adam", "muon")
     coordinates: str = choice("entries", "spectral")
     batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
@@ -113,6 +113,10 @@ class Descent:
     theta_rates: tuple[float, ...] = by_depth(above=0)
     spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     emphasis: tuple[float, ...] = by_depth(above=0)
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer
 
 
 @dataclass(frozen=True)
@@ -385,9 +389,7 @@ def _check_with_problem(
             f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
         )
     native = isinstance(problem, Cellular) and problem.embedding == "complex"
-    if native and isinstance(training, FastTraining):
-        for key in ("optimizer", "first_optimizer"):
-            if getattr(training.descent, key) == "muon":
-                raise UserError(
-                    f"training.{network.kind}.{key} must be adam where problem.embedding=complex, got 'muon'"
-                )
+    if native and isinstance(training, FastTraining) and "muon" in training.descent.optimizers:
+        raise UserError(
+            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
+        )

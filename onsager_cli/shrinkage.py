@@ -49,8 +49,9 @@ def circular(eta: Eta) -> Eta:
     return extended
 
 
-KNEE_WIDTH = 0.25  # in units of σ
-"""Half the width over which a jump of η' is taken to happen, where its average is differentiated."""
+KNEE_WIDTH = (
+    0.25  # half the width, in σ, over which a jump of η' is taken to happen where ⟨η'⟩ is differentiated
+)
 
 
 @jax.custom_jvp
@@ -146,9 +147,8 @@ def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -
 class Family:
     """A shrinkage family: η, the names of its parameters and the box that keeps them meaningful.
 
-    `scale` is the index of a parameter that merely scales η, if there is one: in the first layer of LAMP it
-    cannot be told apart from the scale of B (Section III-C) and stays fixed. `slopes` are the indices of all
-    parameters in units of η / r, if the others are in units of r / σ: such a family has any scale of r.
+    `slopes` are the indices of all parameters in units of η / r, if the others are in units of r / σ: such a family
+    makes up for any scale of r.
     """
 
     name: str
@@ -156,8 +156,15 @@ class Family:
     parameters: tuple[str, ...]
     lower: tuple[float, ...]
     ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
-    scale: int | None = None
     slopes: tuple[int, ...] = ()
+
+    @property
+    def scale(self) -> int | None:
+        """Index of the one slope, if there is one only, which then merely scales η.
+
+        In the first layer of LAMP it cannot be told apart from the scale of B (Section III-C) and stays fixed.
+        """
+        return self.slopes[0] if len(self.slopes) == 1 else None
 
     def project(self, theta: Array) -> Array:
         """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
@@ -179,7 +186,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         Family("threshold", threshold, ("lambda",), (0.0,)),
-        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), scale=0, slopes=(0,)),
+        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), slopes=(0,)),
         Family(
             "pwlin",
             pwlin,

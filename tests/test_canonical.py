@@ -51,7 +51,7 @@ class TestCanonical:
 
     @pytest.mark.parametrize("tied", [True, False])
     def test_the_shrinkage_makes_up_for_the_scale(self, tied):
-        """Samples of one norm have one σ̃², that of the map: then not a bit of the first layer's estimate changes."""
+        """Samples of one norm have one σ̃², that of the map: then the first layer's estimate does not change."""
         problem = toy()
         x, y = problem.selection
         size = jnp.sqrt(jnp.sum(jnp.square(y), axis=0) / len(y))

@@ -100,9 +100,14 @@ MISTAKES = {
         ["training.lamp.optimizer must be adam"],
     ),
     "muon on complex arrays, layer 1": (
-        "train problem=random_access problem.embedding=complex training.lamp.first_optimizer=muon",
-        ["training.lamp.first_optimizer must be adam"],
+        "train problem=random_access problem.embedding=complex training.lamp.optimizer=[muon,adam]",
+        ["training.lamp.optimizer must be adam"],
     ),
+    "optimizer of a layer": (
+        "train training.lamp.optimizer=[muon,sgd]",
+        ["training.lamp.optimizer", "adam or muon"],
+    ),
+    "no optimizer": ("train training.lamp.optimizer=[]", ["training.lamp.optimizer", "adam or muon"]),
     "what lamp can learn": ("train network.learn=[A]", ["network.learn", "B or theta", "'A'"]),
     "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
     "parameter out of range": ("train shrinkage.theta=[-1,2]", ["shrinkage.theta", "greater than 0", "bg"]),

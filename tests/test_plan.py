@@ -90,7 +90,7 @@ class TestPlan:
         assert rates["pwlin", "0.1"] == [0.1, 0.1]
         assert rates["pwlin", "null"] == rates["bg", "0.1"] == rates["bg", "null"] == [0.2, 0.2]
 
-    def test_layer_1_may_have_another_optimizer(self):
+    def test_optimizers_go_by_depth(self):
         stages = stages_of(full_size("network=lvamp", "network.init=random"), 3)
         assert [stage.optimizer for stage in stages] == ["muon", "adam", "adam"]
         assert {stage.optimizer for stage in stages_of(full_size("network.tied=false"), 3, False)} == {"adam"}

@@ -6,14 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_training import (
-    KEY,
-    bits,
-    setup_of,
-    stage,
-)
+from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
 from onsager_cli.training import train as train_module
+from onsager_cli.training.plan import plan
 from onsager_cli.training.train import DivergedError, Progress, run_plan
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -174,3 +170,34 @@ class TestDivergence:
         )
         with pytest.raises(DivergedError):
             broken.fit(stage(2, steps=10_000))
+
+
+class TestBootstrap:
+    @pytest.mark.parametrize("better", [True, False])
+    @pytest.mark.parametrize("training", CURVES)
+    def test_the_better_one_is_kept(self, lamp, training, better):
+        """With nothing learned, the untied network is its own start or the tied one, whichever is better."""
+        if training == "paper":
+            curve = settings(*CURVES["fast"])
+            curve = dataclasses.replace(
+                curve, training=full_size("training=paper", "training.max_steps=1").training
+            )
+        else:
+            curve = settings(*CURVES["fast"])
+        setup = setup_of(*CURVES["fast"])
+        trained, _ = lamp.fit(stage(2, rate=3e-3, steps=200, cosine=True))
+        tied = trained if better else {**trained, "B": 3 * trained["B"]}
+        assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
+        stages = [
+            dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, steps=1)
+            for s in plan(curve.training, 2, False, "B, θ")
+        ]
+        *_, (_, _, params, best) = run_plan(
+            setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),
+            lambda depth: tied, lambda event: None, Progress(),
+        )  # fmt: skip
+        expected = lamp.db(tied, 2) if better else setup.db(setup.params, 2)
+        assert best == pytest.approx(expected, abs=1e-4)
+        for layer in range(2):
+            source = tied["B"] if better else setup.params["B"][layer]
+            np.testing.assert_array_equal(params["B"][layer], source)

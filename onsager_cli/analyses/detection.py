@@ -82,10 +82,8 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
     from onsager_cli.networks.unroll import estimate
     from onsager_cli.training.curve import stored_network
 
-    settings, depth = (
-        curve.settings,
-        curve.settings.network.depth or 1,
-    )  # a network without layers counts as one
+    settings = curve.settings
+    depth = settings.network.depth or 1  # a network without layers counts as one
     if settings.network.kind == "lmmse":
         A, power = np.asarray(problem.A), np.asarray(problem.known_power)
         return [

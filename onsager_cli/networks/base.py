@@ -145,10 +145,6 @@ class Network(ABC):
         """Which rate a coordinate learns at: 0 that of the matrices, 1 that of θ, 2 that of a spectrum."""
         return 2 if coordinate in self.spectral else 1 if coordinate in self.vectors else 0
 
-    def project(self, params: Parameters) -> Parameters:
-        """The nearest allowed parameters, after a step has left them."""
-        return {**params, "theta": self.family.project(params["theta"])}
-
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:
         """The leaves of one layer (without θ) as the classical algorithm sets them."""

@@ -367,7 +367,7 @@ def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
     training = settings.training
     if isinstance(training, FastTraining):
         d = training.descent
-        return Engine(net, d.batch, chunk, d.optimizer, d.coordinates, settings.precision)
+        return Engine(net, d.batch, chunk, d.optimizers[-1], d.coordinates, settings.precision)
     batch = 1 if isinstance(training, NoTraining) else training.batch
     return Engine(net, batch, chunk, "adam", "entries", settings.precision)
 

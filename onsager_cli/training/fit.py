@@ -117,7 +117,8 @@ class Engine:
                 for name, direction in cast(Parameters, directions).items()
             }
             params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps, masks))
-            return self.net.project(params), state, buffers, total + loss / jnp.sum(power(x))
+            params["theta"] = self.net.family.project(params["theta"])
+            return params, state, buffers, total + loss / jnp.sum(power(x))
 
         with jax.default_matmul_precision(self.precision):
             return jax.lax.fori_loop(0, count, step, (params, state, buffers, jnp.float32(0)))

@@ -102,7 +102,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
     spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
     emphasis = at(descent.emphasis)
-    optimizer = (descent.first_optimizer if t == 1 else None) or descent.optimizer
+    optimizer = at(descent.optimizers)
     if not tied and t > 1 and training.steps_new:
         yield Stage(
             name=f"layer {t}: {new_leaves}",
