@@ -1,4 +1,4 @@
-"""What several test modules share: toy problems, float64, quick compilation.
+"""What several test modules share: toy problems, float64, quick compilation, which cases are slow.
 
 JAX is imported by the fixtures that need it, so that the tests of the command line start without it. Strict dtype
 promotion cannot be switched on for the whole suite, since optax mixes dtypes; `strict` does it where our own code
@@ -7,8 +7,10 @@ runs alone.
 
 import os
 import sys
+from collections.abc import Collection
 from importlib import metadata
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,29 @@ _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scop
 settings.register_profile("repeatable", derandomize=True, print_blob=True, **_COMMON)
 settings.register_profile("explore", max_examples=1000, **_COMMON)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps compiled programs for the next run (pytest --cache-clear drops them); before JAX is imported."""
+    if (cache := getattr(config, "cache", None)) is not None:  # there is none with -p no:cacheprovider
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("xla")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        # JAX compiles what it cannot read, as a file that another worker is writing or a killed run has left.
+        config.addinivalue_line(
+            "filterwarnings", "ignore:Error reading persistent compilation cache:UserWarning"
+        )
+
+
+def slow(*cases: Any, but: Collection = ()) -> list:
+    """Cases of a parametrised test, all but some marked slow; a tuple holds one value per argument."""
+    assert all(case in cases for case in but), "no such case"
+    return [
+        case
+        if case in but
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 
 from onsager_cli import classical
 from onsager_cli.analyses import complexity, csv_bytes, params, qq, show
@@ -43,12 +44,14 @@ class TestComplexity:
     @pytest.mark.parametrize(
         ("overrides", "products", "parameters"),
         [
-            ("network=lista", 36 * 60 + 3 * 60**2, 36 * 60 + 60**2 + 4),
             ("network=lista network.tied=false", 36 * 60 + 3 * 60**2, 36 * 60 + 4 * 60**2 + 4),
             ("network=lamp", 7 * 36 * 60, 36 * 60 + 8),
-            ("network=lamp network.tied=false shrinkage=pwlin", 7 * 36 * 60, 4 * 36 * 60 + 20),
             ("network=lvamp network.learn=[noise_variance,theta]", 36**2 + 8 * 36 * 60 + 4 * 36, 9),
-            ("network=lvamp_gh", 4 * (60**2 + 36 * 60), 4 * (60**2 + 36 * 60 + 3) + 1),
+            *slow(
+                ("network=lista", 36 * 60 + 3 * 60**2, 36 * 60 + 60**2 + 4),
+                ("network=lamp network.tied=false shrinkage=pwlin", 7 * 36 * 60, 4 * 36 * 60 + 20),
+                ("network=lvamp_gh", 4 * (60**2 + 36 * 60), 4 * (60**2 + 36 * 60 + 3) + 1),
+            ),
         ],
     )
     def test_counted_from_the_network(self, overrides, products, parameters):
@@ -67,6 +70,7 @@ class TestComplexity:
 
 
 class TestErrorsAtTheShrinkage:
+    @pytest.mark.slow
     def test_of_an_algorithm(self):
         """r of iteration t is where η leads to the stored x̂_t."""
         amp = settings("network=amp", "network.depth=120")
@@ -192,6 +196,7 @@ class TestParameters:
         assert max(row["relative_error"] for row in self.find(rows, "tied_vs_untied_theta")) == 0
         assert all(0 < row["relative_error"] < 0.1 for row in self.find(rows, "tied_vs_untied_linear_map"))
 
+    @pytest.mark.slow
     def test_drawn_and_told(self, star, tmp_path):
         experiment = load_experiment(["+experiment=params"])
         rows = [

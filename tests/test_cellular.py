@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from scipy.stats import arcsine, binomtest, kstest
 
 from onsager_cli import bounds
@@ -43,7 +44,10 @@ def near(sample: np.ndarray, expected: float, independent: int) -> bool:
 class TestNumbers:
     @pytest.mark.parametrize(
         ("name", "own", "other", "noise"),
-        [("random_access", 15.358, None, 0.061431), ("massive_mimo", 0.103387, 0.0031246, 6.1067e-4)],
+        [
+            *slow(("random_access", 15.358, None, 0.061431)),
+            ("massive_mimo", 0.103387, 0.0031246, 6.1067e-4),
+        ],
     )
     def test_of_the_specification(self, name, own, other, noise):
         """E|x|² of an active user, in the mean over the angles, and σ_w² per real entry (SPEC 2.2, 2.3)."""
@@ -86,7 +90,7 @@ class TestPlace:
         assert all(binomtest(int(n), 60_000, 1 / 12).pvalue > 1e-4 for n in counts)
 
     @pytest.mark.parametrize("neighbour", [False, True])
-    @pytest.mark.parametrize("exponent", [2.0, 4.0])
+    @pytest.mark.parametrize("exponent", [*slow(2.0), 4.0])
     def test_mean_gain(self, neighbour, exponent):
         z = np.array([1, 1j]) @ np.asarray(cellular.hexagon(jax.random.key(2), 200_000), np.float64)
         square = 1 / (1 + np.abs(z + 2 * neighbour) ** exponent) ** 2
@@ -95,7 +99,8 @@ class TestPlace:
 
 class TestActivity:
     @pytest.mark.parametrize(
-        ("total", "activity"), [(200_000, 0.01), (5_000, 0.3), (4_000, 0.95), (300_000, 1e-4)]
+        ("total", "activity"),
+        [(200_000, 0.01), *slow((5_000, 0.3)), (4_000, 0.95), *slow((300_000, 1e-4))],
     )
     def test_positions(self, total, activity):
         """Independent, alike from the first to the last, each position once."""
@@ -136,10 +141,7 @@ class TestActivity:
 class TestChannel:
     @pytest.mark.parametrize(
         ("fading", "phase"),
-        [
-            ("rician", "slope"),
-            *(pytest.param("shared_direct", p, marks=pytest.mark.slow) for p in ("slope", "ula")),
-        ],
+        [("rician", "slope"), *slow(("shared_direct", "slope"), ("shared_direct", "ula"))],
     )
     def test_energy(self, fading, phase):
         """Of every antenna, both groups of users: the closed form is that of the drawn channels."""
@@ -188,6 +190,7 @@ class TestChannel:
             sine = kstest(angle, arcsine(loc=-1, scale=2).cdf).pvalue
             assert (uniform if phase == "slope" else sine) > 1e-3 > (sine if phase == "slope" else uniform)
 
+    @pytest.mark.slow
     def test_angular_spread(self):
         """Of many antennas, one user's energy lies in as many angles as its paths spread over."""
         channel = law("massive_mimo", "problem.channel.angle_spread=90").channel
@@ -199,7 +202,7 @@ class TestChannel:
         assert np.median(within) > 0.98
         assert np.mean(np.sum(energy * (np.abs(offset) <= 16), axis=0) / energy.sum(axis=0)) < 0.9
 
-    @pytest.mark.parametrize("name", ["random_access", "massive_mimo"])
+    @pytest.mark.parametrize("name", ["random_access", *slow("massive_mimo")])
     def test_circular_symmetry(self, name):
         """E x² = 0 and a uniform phase."""
         x, _ = drawn(law(name, "problem.users=40", "problem.embedding=complex"), 4000)
@@ -209,7 +212,7 @@ class TestChannel:
 
 
 class TestMeasurements:
-    @pytest.mark.parametrize(("name", "snr_db"), [("random_access", 10), ("massive_mimo", 20)])
+    @pytest.mark.parametrize(("name", "snr_db"), [("random_access", 10), *slow(("massive_mimo", 20))])
     def test_snr(self, name, snr_db):
         problem = build(law(name, "problem.selection_samples=1", "problem.test_samples=4096"), 0)
         A, (x, y) = np.asarray(problem.A, np.float64), (np.asarray(a, np.float64) for a in problem.test)
@@ -217,7 +220,7 @@ class TestMeasurements:
         assert 10 * np.log10(np.sum((A @ x) ** 2) / np.sum(w**2)) == pytest.approx(snr_db, abs=0.3)
         assert np.mean(w**2) == pytest.approx(float(problem.noise_variance), rel=0.01)
 
-    @pytest.mark.parametrize("name", ["random_access", pytest.param("massive_mimo", marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("name", ["random_access", *slow("massive_mimo")])
     def test_real_embedding_is_the_complex_model(self, name):
         few = ("problem.users=30", "problem.selection_samples=20", "problem.test_samples=70")
         real, native = (build(law(name, *few, f"problem.embedding={e}"), 3) for e in ("real", "complex"))
@@ -244,6 +247,7 @@ class TestMeasurements:
         jax.tree.map(np.testing.assert_array_equal, one, same)
 
 
+@pytest.mark.slow
 class TestBounds:
     """SPEC 7, within 0.2 dB."""
 

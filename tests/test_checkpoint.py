@@ -8,7 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 
 from onsager_cli import files, run
@@ -125,7 +125,7 @@ class TestDamage:
             assert older[0] == 1 - newest[0]
             assert older[2]["step"] < newest[2]["step"]
 
-    @pytest.mark.parametrize("damaged", [NAMES[:1], NAMES[1:], NAMES])
+    @pytest.mark.parametrize("damaged", [NAMES, *slow((NAMES[:1],), (NAMES[1:],))])
     def test_costs_steps_and_no_bits(self, folder, whole, tmp_path, damaged):
         for name in damaged:
             path = folder.path / f"{name}.npz"
@@ -140,6 +140,7 @@ class TestDamage:
         with pytest.raises(UserError, match=r"params.B must have shape \(40, 20\), got \(40, 3\)"):
             run.train(experiment(folder.path.parent.parent), Watch())
 
+    @pytest.mark.slow
     def test_of_a_network_that_an_untied_one_needs(self, tmp_path):
         run.train(experiment(tmp_path), Watch())
         (tied,) = Store(tmp_path).curves()
@@ -200,8 +201,9 @@ def test_saving_takes_less_than_two_percent(tmp_path, network):
 class TestFullDisk:
     @pytest.mark.parametrize(
         "name",
-        ["identity.json", "config.yaml", "made.json", "checkpoint_0.npz", "checkpoint_1.npz", "depth_01.npz",
-         "points.csv", "network.npz", "log.jsonl", ".lock", "curves.csv", "lamp_tied_bg-gaussian.svg"],
+        ["depth_01.npz",
+         *slow("identity.json", "config.yaml", "made.json", "checkpoint_0.npz", "checkpoint_1.npz", "points.csv",
+               "network.npz", "log.jsonl", ".lock", "curves.csv", "lamp_tied_bg-gaussian.svg")],
     )  # fmt: skip
     def test_at_any_kind_of_write(self, name, whole, tmp_path, monkeypatch, at_every_offer):
         """One line that names the file; then, with room again, the same command ends with the same bits."""
@@ -294,6 +296,7 @@ def test_a_gradient_that_is_not_finite_is_noticed(tmp_path):
         broken.fit(stage(1, steps=1000))
 
 
+@pytest.mark.slow
 def test_guards_that_work_often_are_said(tmp_path):
     """A threshold that nothing passes leaves ⟨η'⟩ = 0, which VAMP has to clip."""
     vamp = experiment(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from conftest import slow
 from sklearn.linear_model import Lasso
 
 from onsager_cli import classical, em_vamp, run
@@ -52,6 +53,7 @@ def fista(A, y, lam, iterations, beck_teboulle=False):
 
 
 class TestSteps:
+    @pytest.mark.slow
     def test_iterating_one_layer_is_the_deep_network(self):
         problem = toy()
         for net in (
@@ -65,7 +67,7 @@ class TestSteps:
             found = classical.iterate(net, problem, net.layer(params, 0), *problem.test, 9)
             np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
 
-    @pytest.mark.parametrize("momentum", ["none", "paper", "beck_teboulle"])
+    @pytest.mark.parametrize("momentum", ["none", "paper", *slow("beck_teboulle")])
     def test_ista_and_fista_against_numpy(self, momentum):
         problem = toy()
         A, x, y = arrays(problem)
@@ -88,6 +90,7 @@ class TestSteps:
 
 
 class TestLasso:
+    @pytest.mark.slow
     def test_all_of_them_end_at_the_solution_of_the_same_lasso(self):
         """AMP-l1's and VAMP-l1's fixed points give the λ; scikit-learn solves that LASSO by coordinate descent."""
         problem = toy(200, 120, 6, snr_db=25)
@@ -177,13 +180,15 @@ class TestConfig:
         ("overrides", "says"),
         [
             ("network=fista training=fast", "training=none"),
-            ("network=ista shrinkage=bg", "minimax"),
             ("network=vamp training=fast", "network.learn"),
-            ("network=vamp shrinkage=threshold", "soft"),
             ("network=em_vamp shrinkage=pwlin", "bg"),
-            ("network=em_vamp training=fast", "training=none"),
-            ("network=vamp network.learn=[B]", "U, s, V"),
-            ("network=fista network.momentum=nesterov", "beck_teboulle"),
+            *slow(
+                ("network=ista shrinkage=bg", "minimax"),
+                ("network=vamp shrinkage=threshold", "soft"),
+                ("network=em_vamp training=fast", "training=none"),
+                ("network=vamp network.learn=[B]", "U, s, V"),
+                ("network=fista network.momentum=nesterov", "beck_teboulle"),
+            ),
         ],
     )
     def test_mistakes(self, overrides, says):
@@ -193,10 +198,9 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("overrides", "iterations"),
         [
-            ("network=ista", 40),
             ("network=amp", 40),
-            ("network=lvamp_gh training=none", 3),
             ("network=em_vamp", 4),
+            *slow(("network=ista", 40), ("network=lvamp_gh training=none", 3)),
         ],
     )
     def test_runs_from_settings(self, overrides, iterations):
@@ -214,6 +218,7 @@ class TestEmVamp:
 
     NET = Lvamp(family("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"))
 
+    @pytest.mark.slow
     def test_learns_the_prior_and_the_noise_and_ends_like_matched_vamp(self):
         problem = toy(400, 200, 300, snr_db=30)
         params = em_vamp.learn(self.NET, problem, problem.test[1], 20)
@@ -257,12 +262,7 @@ class TestFig1:
 
     @pytest.mark.parametrize(
         ("curve", "count", "within"),
-        [
-            ("amp_l1", 26, 0),
-            ("vamp_l1", 14, 0),
-            pytest.param("fista", 202, 1, marks=pytest.mark.slow),
-            pytest.param("ista", 3745, 225, marks=pytest.mark.slow),
-        ],
+        [("amp_l1", 26, 0), *slow(("vamp_l1", 14, 0), ("fista", 202, 1), ("ista", 3745, 225))],
     )
     def test_counts(self, tmp_path, monkeypatch, curve, count, within):
         monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
+from conftest import slow
 
 import onsager_cli
 from onsager_cli import catalog, completion
@@ -55,8 +56,8 @@ def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
 class TestLightVerbs:
     @pytest.mark.parametrize(
         "arguments",
-        [[], ["--help"], ["--version"], ["train", "--help"], ["list"], ["completion", "bash"],
-         ["completion", "--words", "onsager train +experiment="]],
+        [["train", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
+         *slow([], ["--help"], ["--version"], ["completion", "bash"])],
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):
         result = python(
@@ -163,7 +164,7 @@ class TestExitCodes:
         assert "Traceback" in err
         assert err.splitlines()[-1].startswith("onsager: ")
 
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), *slow((signal.SIGTERM, 143))])
     def test_signals_end_a_training_in_order(self, tmp_path, number, code):
         script = (
             "import sys, time, types\n"
@@ -203,6 +204,7 @@ class TestSweep:
         assert main(["sweep", "+experiment=fig8,fig9", "network.depth=2"]) == 0
         assert [experiment.name for experiment in engine.asked] == ["fig8", "fig9"]
 
+    @pytest.mark.slow
     def test_over_a_range_and_a_glob(self, engine):
         assert main(["sweep", "seed=range(0,2)", "problem=glob(kappa*)"]) == 0
         jobs = [experiment.curves[0].settings for experiment in engine.asked]
@@ -221,7 +223,9 @@ class TestSweep:
         assert engine.asked == []
         assert capsys.readouterr().err == "onsager: network.depth must be at least 1, got 0\n"
 
-    @pytest.mark.parametrize(("failure", "code"), [(UserError("disk full"), 2), (RuntimeError("crash"), 1)])
+    @pytest.mark.parametrize(
+        ("failure", "code"), [*slow((UserError("disk full"), 2)), (RuntimeError("crash"), 1)]
+    )
     def test_a_job_that_fails_does_not_stop_the_others(self, engine, capsys, failure, code):
         engine.failures[1] = failure
         assert main(["sweep", "seed=0,1,2"]) == code
@@ -346,9 +350,8 @@ class TestCompletion:
     @pytest.mark.parametrize(
         ("line", "replies"),
         [
-            ("onsager tra", ["train"]),
             ("onsager train +experiment=fig8", ["fig8"]),
-            ("onsager train seed=", []),
+            *slow(("onsager tra", ["train"]), ("onsager train seed=", [])),
         ],
     )
     def test_in_bash(self, command, line, replies):

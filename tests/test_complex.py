@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from conftest import slow
 from scipy.integrate import trapezoid
 
 from onsager_cli.networks.base import Network
@@ -69,7 +70,7 @@ def gradient_of(net, problem, params, x, y, depth, buffers):
 
 
 class TestShrinkage:
-    @pytest.mark.parametrize("name", sorted(FAMILIES))
+    @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("pwlin",)))
     def test_slope_is_wirtingers_derivative(self, name):
         """∂η/∂r = (∂η/∂Re r - j ∂η/∂Im r) / 2, by autodiff, averaged over the coordinates; it is real."""
         rng = np.random.default_rng(1)
@@ -88,14 +89,14 @@ class TestShrinkage:
         # The phase is kept; a slope below zero turns it around.
         assert np.abs((x_hat * r.conj()).imag).max() < 1e-12
 
-    @pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"bg"}))
+    @pytest.mark.parametrize("name", slow(*sorted(set(FAMILIES) - {"bg"}), but=("exp", "pwlin")))
     def test_shrinks_the_magnitude_as_it_does_a_real_number(self, name):
         r = normal(np.random.default_rng(2), 30, 1)
         found = FAMILIES[name].eta(jnp.asarray(r), jnp.full((1, 1), 0.4), THETAS[name])[0]
         expected = reference.SHRINKAGES[name](np.abs(r), 0.4, THETAS[name])
         np.testing.assert_allclose(found, expected * r / np.abs(r), atol=1e-12)
 
-    @pytest.mark.parametrize("r", [0.2, 0.9 - 0.7j, -2j])
+    @pytest.mark.parametrize("r", [0.9 - 0.7j, *slow(0.2, -2j)])
     def test_bernoulli_gaussian_is_the_circular_posterior_mean(self, r):
         """E{x|r} by integration over the plane, for x = 0 or circular with E|x|² = φ."""
         phi, gamma, sigma = 1.3, 0.2, 0.5
@@ -114,7 +115,7 @@ class TestShrinkage:
         second = trapezoid(trapezoid(np.abs(x) ** 2 * weight, grid), grid) / total
         assert sigma**2 * slope[0, 0] == pytest.approx(second - abs(mean) ** 2, rel=1e-6)  # Tweedie
 
-    @pytest.mark.parametrize("name", sorted(FAMILIES))
+    @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("bg",)))
     def test_finite_at_zero(self, name):
         def loss(r, sigma):
             x_hat, slope = FAMILIES[name].eta(r, sigma, THETAS[name])
@@ -163,7 +164,7 @@ class TestNetworks:
             expected.append(np.sum(np.abs(x_hat - x) ** 2, axis=0))
         np.testing.assert_allclose(errors(net, problem, net.start(problem, 4), *problem.test, 4), expected)
 
-    @pytest.mark.parametrize("name", ["lvamp", "lvamp_gh"])
+    @pytest.mark.parametrize("name", ["lvamp", *slow("lvamp_gh")])
     def test_linear_stage_is_dense_lmmse(self, data, name):
         """For one σ̃² of all samples, which is what G and H are made for."""
         A, x, y = data
@@ -181,7 +182,7 @@ class TestNetworks:
         np.testing.assert_allclose(r, (x_tilde - nu * r_tilde) / (1 - nu), rtol=1e-8)
         np.testing.assert_allclose(sigma**2, np.full((1, L), variance * nu / (1 - nu)), rtol=1e-8)
 
-    @pytest.mark.parametrize("name", NETWORKS)
+    @pytest.mark.parametrize("name", slow(*NETWORKS, but=("lamp_bg", "lvamp")))
     def test_a_rotation_of_the_measurements_rotates_the_estimate(self, data, name):
         A, x, y = data
         problem, net = problem_of(A, x, y), NETWORKS[name]
@@ -192,7 +193,12 @@ class TestNetworks:
         assert np.all(np.sum(plain, axis=1) < np.sum(np.abs(x) ** 2))
 
     @pytest.mark.parametrize(
-        ("name", "depth"), [(name, 3) for name in NETWORKS] + [(name, 1) for name in KNEES]
+        ("name", "depth"),
+        slow(
+            *[(name, 3) for name in NETWORKS],
+            *[(name, 1) for name in KNEES],
+            but=(("lista", 3), ("lvamp", 3), ("lamp_pwlin", 1)),
+        ),
     )
     def test_conjugate_of_the_gradient_is_steepest_ascent(self, data, name, depth):
         """d loss = Re⟨conj(gradient), change⟩ for every leaf, by central differences."""

@@ -2,10 +2,12 @@
 
 import json
 from importlib.metadata import EntryPoint
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.slugs import slug_of
 
 FIGURES = ("fig8", "fig9", "fig10", "fig11")
+PROBLEMS, NETWORKS = (catalog.config_files(group) for group in ("problem", "network"))
 
 
 def only_curve(*overrides: str):
@@ -50,15 +53,17 @@ class TestOneCurve:
         ("overrides", "slug"),
         [
             ("network=lamp network.tied=false shrinkage=pwlin", "lamp_untied_pwlin"),
-            ("network=lamp shrinkage=soft", "lamp_tied_l1"),
-            ("network=lamp network.onsager=false", "lamp_tied_bg_no_onsager"),
-            ("network=lista", "lista_tied"),
-            ("network=lista network.tied=false", "lista_untied"),
             ("network=lista training=none", "ista"),
             ("network=amp", "amp_l1"),
-            ("network=amp shrinkage=bg", "amp_bg"),
             ("network=lamp shrinkage=bg training=none", "amp_bg"),
-            ("network=oracle", "oracle"),
+            *slow(
+                ("network=lamp shrinkage=soft", "lamp_tied_l1"),
+                ("network=lamp network.onsager=false", "lamp_tied_bg_no_onsager"),
+                ("network=lista", "lista_tied"),
+                ("network=lista network.tied=false", "lista_untied"),
+                ("network=amp shrinkage=bg", "amp_bg"),
+                ("network=oracle", "oracle"),
+            ),
         ],
     )
     def test_slug(self, overrides, slug):
@@ -72,30 +77,37 @@ class TestOneCurve:
         words = ["problem=kappa15", "network=lamp", "shrinkage=exp", "network.depth=4", "training=paper"]
         assert only_curve(*words) == only_curve(*reversed(words))
 
-    @pytest.mark.parametrize("problem", catalog.config_files("problem"))
-    @pytest.mark.parametrize("network", catalog.config_files("network"))
+    # Each network on one problem after the other; the product is slow.
+    @pytest.mark.parametrize(
+        ("network", "problem"), slow(*product(NETWORKS, PROBLEMS), but=[*zip(NETWORKS, cycle(PROBLEMS))])
+    )
     def test_every_network_on_every_problem(self, problem, network):
         settings = only_curve(f"problem={problem}", f"network={network}").settings
         assert (settings.problem.name, settings.network.name) == (problem, network)
 
-    @pytest.mark.parametrize("name", sorted(set(catalog.config_files("shrinkage")) - {"threshold"}))
+    @pytest.mark.parametrize(
+        "name",
+        slow(
+            *sorted(set(catalog.config_files("shrinkage")) - {"threshold"}), but=("bg_massive_mimo", "pwlin")
+        ),
+    )
     def test_every_shrinkage_in_lamp(self, name):
         problem = "massive_mimo" if name == "bg_massive_mimo" else "gaussian"  # the one with a row per group
         shrinkage = only_curve(f"shrinkage={name}", f"problem={problem}").settings.shrinkage
         assert np.shape(shrinkage.theta)[-1] == len(schema.FAMILIES[shrinkage.family])
 
-    @pytest.mark.parametrize("name", catalog.config_files("training"))
+    @pytest.mark.parametrize("name", slow(*catalog.config_files("training"), but=("paper",)))
     def test_every_schedule(self, name):
         assert only_curve(f"training={name}").settings.training.kind in schema.TRAININGS
 
 
 class TestExperiments:
-    @pytest.mark.parametrize("name", FIGURES)
+    @pytest.mark.parametrize("name", slow(*FIGURES, but=("fig8",)))
     def test_every_curve_is_what_its_name_says(self, name):
         for curve in load_experiment([f"+experiment={name}"]).curves:
             assert slug_of(curve.settings) == curve.slug
 
-    @pytest.mark.parametrize("name", FIGURES)
+    @pytest.mark.parametrize("name", slow(*FIGURES, but=("fig8", "fig9")))
     def test_figures_use_the_published_instances(self, name):
         problems = {curve.settings.problem for curve in load_experiment([f"+experiment={name}"]).curves}
         assert {problem.instance for problem in problems} == {"authors2017"}
@@ -104,6 +116,7 @@ class TestExperiments:
             None if name in ("fig8", "fig10") else 15.0
         }
 
+    @pytest.mark.slow
     def test_depths_of_fig8(self):
         depths = {
             curve.slug: curve.settings.network.depth for curve in load_experiment(["+experiment=fig8"]).curves
@@ -112,6 +125,7 @@ class TestExperiments:
         assert set(depths.values()) == {20}
         assert len(depths) == 4
 
+    @pytest.mark.slow
     def test_figures_of_one_problem_share_their_curves(self):
         by_slug = [
             {curve.slug: curve.identity() for curve in load_experiment([f"+experiment={name}"]).curves}
@@ -133,10 +147,12 @@ class TestExperiments:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("panels: [fig1]", "panels must be experiments with curves"),
             ("panels: [fig1a]\ncurves: {a: network=amp}", "leave curves out"),
-            ("panels: [figg1a]", "did you mean fig1a"),
-            ("panels: 3", "panels must be a list of words"),
+            *slow(
+                ("panels: [fig1]", "panels must be experiments with curves"),
+                ("panels: [figg1a]", "did you mean fig1a"),
+                ("panels: 3", "panels must be a list of words"),
+            ),
         ],
     )
     def test_mistakes_in_panels(self, text, says):
@@ -174,6 +190,7 @@ class TestExperiments:
         curves = load_experiment(["+experiment=fig10", "only=[oracle,lista_tied]"]).curves
         assert [curve.slug for curve in curves] == ["lista_tied", "oracle"]
 
+    @pytest.mark.slow
     def test_hidden_curves_are_trained(self):
         experiment = load_experiment(["+experiment=fig10"])
         assert set(experiment.figure.hidden) < {curve.slug for curve in experiment.curves}
@@ -192,16 +209,16 @@ class TestIdentity:
         identity = only_curve("shrinkage=pwlin").identity()
         assert json.loads(json.dumps(identity)) == identity
 
-    @pytest.mark.parametrize("same", ["network.depth=3", "output=elsewhere", "plot.formats=[png]"])
+    @pytest.mark.parametrize("same", ["network.depth=3", *slow("output=elsewhere", "plot.formats=[png]")])
     def test_leaves_out_what_does_not_decide_the_numbers(self, same):
         assert only_curve(same).identity() == only_curve().identity()
 
     @pytest.mark.parametrize(
         "other",
         [
-            "seed=1", "precision=high", "problem=kappa15", "problem.snr_db=30", "problem.test_samples=10",
-            "network.tied=false", "network.onsager=false", "shrinkage=exp", "shrinkage.theta=[1,2]",
-            "training=paper", "training.lamp.batch=10",
+            "seed=1", "problem.snr_db=30", "network.tied=false", "shrinkage.theta=[1,2]", "training.lamp.batch=10",
+            *slow("precision=high", "problem=kappa15", "problem.test_samples=10", "network.onsager=false",
+                  "shrinkage=exp", "training=paper"),
         ],
     )  # fmt: skip
     def test_holds_what_decides_the_numbers(self, other):

@@ -1,8 +1,10 @@
 """Whole curves: what is stored, resuming, sharing, and Algorithm 3's choice."""
 
+from functools import cache
+
 import numpy as np
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 from toy_training import (
     CURVES,
     ROOM,
@@ -27,18 +29,20 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Uninterrupted runs, by training: what they store, what they report, and where."""
-    runs = {}
-    for training in CURVES:
+    """A function that makes an uninterrupted run, once for each training: what it stores, what it reports, and where."""
+
+    @cache
+    def run_of(training):
         output, watch = tmp_path_factory.mktemp(training), Watch()
         assert run.train(experiment(output, training=training), watch) == []
-        runs[training] = (stored(output), watch, output)
-    return runs
+        return stored(output), watch, output
+
+    return run_of
 
 
 class TestCurve:
     def test_what_is_stored(self, whole):
-        content, watch, _ = whole["fast"]
+        content, watch, _ = whole("fast")
         assert len(content) == 2  # the untied curve and its tied twin
         for curve in content.values():
             assert sorted(curve["arrays"]) == ["depth_01", "depth_02", "depth_03", "network"]
@@ -49,12 +53,12 @@ class TestCurve:
         ]
 
     def test_tied_comes_before_the_untied_curve_that_needs_it(self, whole):
-        _, watch, _ = whole["fast"]
+        _, watch, _ = whole("fast")
         assert [event["curve"] for event in watch.of("curve")] == ["lamp_tied_bg", "lamp_untied_bg"]
 
     def test_points_are_of_the_test_set_of_each_depth(self, whole):
         """The point at layer t is the t-layer network's own, evaluated again from what is stored."""
-        _, _, output = whole["fast"]
+        _, _, output = whole("fast")
         from onsager_cli.training.curve import unflatten
 
         for folder in Store(output).curves():
@@ -76,12 +80,12 @@ class TestCurve:
                 assert len(meta["inner_nmse_db"]) == row["layer"]
 
     def test_same_seed_same_bits(self, whole, tmp_path):
-        content, _, _ = whole["fast"]
+        content, _, _ = whole("fast")
         run.train(experiment(tmp_path), Watch())
         assert stored(tmp_path) == content
 
     def test_other_seed_other_network(self, whole, tmp_path):
-        content, _, _ = whole["fast"]
+        content, _, _ = whole("fast")
         run.train(experiment(tmp_path, "seed=1"), Watch())
         arrays = [
             {name: a for curve in c.values() for name, a in curve["arrays"].items()}
@@ -90,7 +94,7 @@ class TestCurve:
         assert not set(arrays[0]["network"].values()) & set(arrays[1]["network"].values())
 
     def test_trained_once(self, whole):
-        content, _, output = whole["fast"]
+        content, _, output = whole("fast")
         written = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
         watch = Watch()
         assert run.train(experiment(output), watch) == []
@@ -100,14 +104,14 @@ class TestCurve:
         assert stored(output) == content
 
     def test_a_shallower_request_finds_its_layers(self, whole):
-        _, _, output = whole["fast"]
+        _, _, output = whole("fast")
         asked, watch = experiment(output, depth=2), Watch()
         assert run.train(asked, watch) == []
         assert not watch.of("stage")
         assert [row["layer"] for row in run.rows_of(asked)] == [1, 2]
 
     def test_a_deeper_request_goes_on(self, whole, tmp_path):
-        content, complete, _ = whole["fast"]
+        content, complete, _ = whole("fast")
         first, then = Watch(), Watch()
         run.train(experiment(tmp_path, depth=2), first)
         run.train(experiment(tmp_path), then)
@@ -152,9 +156,10 @@ class TestCurve:
 class TestStopped:
     """A run that is stopped goes on where it was, and ends with the bits of one that was not."""
 
-    @pytest.mark.parametrize("training", ["fast", pytest.param("paper", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("training", CURVES)
     def test_at_every_event_in_turn(self, whole, tmp_path, training):
-        content, complete, _ = whole[training]
+        content, complete, _ = whole(training)
         seen, finished, restarts = set(), set(), 0
 
         def stop_at(event):
@@ -185,9 +190,10 @@ class TestStopped:
         assert restarts >= len(complete.of("stage")) + len(complete.of("eval")) + len(complete.of("point"))
         assert stored(tmp_path) == content
 
+    @pytest.mark.slow
     def test_between_the_network_and_its_point(self, whole, tmp_path, monkeypatch):
         """The network of a depth is on disk, its row in the table is not."""
-        content, _, _ = whole["fast"]
+        content, _, _ = whole("fast")
         add_point, reached = CurveFolder.add_point, set()
 
         def stop_once(folder, row):
@@ -205,7 +211,7 @@ class TestStopped:
         assert stored(tmp_path) == content
 
     def test_between_the_last_point_and_the_whole_network(self, whole, tmp_path, monkeypatch):
-        content, _, _ = whole["fast"]
+        content, _, _ = whole("fast")
         save, reached = CurveFolder.save, set()
 
         def stop_once(folder, name, arrays, meta=None):
@@ -225,9 +231,9 @@ class TestStopped:
 class TestBootstrap:
     """Algorithm 3: an untied network never ends worse than the tied one of its depth, on the selection set."""
 
-    @pytest.mark.parametrize("training", CURVES)
+    @pytest.mark.parametrize("training", slow(*CURVES, but=("fast",)))
     def test_end_to_end(self, whole, training):
-        content, _, _ = whole[training]
+        content, _, _ = whole(training)
         tied, untied = (content[name]["points"] for name in sorted(content))
         assert {row["tied"] for row in tied} == {True}
         for t, (below, above) in enumerate(zip(untied, tied, strict=True)):

@@ -5,7 +5,7 @@ import csv
 import jax
 import numpy as np
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 from sklearn.metrics import roc_auc_score
 
 from onsager_cli import run
@@ -68,7 +68,7 @@ def test_a_user_has_two_coordinates_in_the_real_embedding():
     np.testing.assert_allclose(detection.of_users(np.concatenate([x.real, x.imag]), 2), np.abs(x))
 
 
-@pytest.mark.parametrize("embedding", ["real", "complex"])
+@pytest.mark.parametrize("embedding", ["real", *slow("complex")])
 def test_estimate_is_what_the_evaluation_measures(embedding):
     (curve,) = load_experiment([
         "problem=random_access", "network=lamp", "shrinkage=bg", f"problem.embedding={embedding}", "problem.users=20",

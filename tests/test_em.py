@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from scipy.special import logsumexp
 
 from onsager_cli import em
@@ -44,7 +45,7 @@ def log_likelihood(r, variance, theta) -> float:
     return float(np.sum(logsumexp(terms, axis=0)))
 
 
-@pytest.mark.parametrize("embedding", ["real", "complex"])
+@pytest.mark.parametrize("embedding", ["real", *slow("complex")])
 def test_climbs_to_the_truth(x64, embedding):
     r, variance = observed(embedding)
     theta = jnp.array([[1.0, 0.0], [1.0, 4.0]])

@@ -1,7 +1,7 @@
 """Every experiment file runs once, from its overrides to its drawing, at toy size."""
 
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 
 from onsager_cli import run
 from onsager_cli.analyses import kind_of, qq
@@ -13,8 +13,6 @@ from onsager_cli.run import identity, tied_twin
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 EXPERIMENTS = list(config_files("experiment"))
-# Of each kind of problem and figure one that is done in seconds.
-QUICK = ("quick", "fig1", "fig5", "fig8")
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +21,7 @@ def output(tmp_path_factory):
     return tmp_path_factory.mktemp("outputs")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXPERIMENTS]
-)
+@pytest.mark.parametrize("name", slow(*EXPERIMENTS, but=("quick", "fig8")))
 def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
     asked = load_experiment([f"+experiment={name}"]).parts[0]
@@ -67,10 +63,7 @@ def check_table(experiment, rows):
         assert all(row["nmse_db"] < 3 or training.kind == "none" for row in points)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("fig10", "fig13"))) for name in EXPERIMENTS],
-)
+@pytest.mark.parametrize("name", slow(*EXPERIMENTS, but=("fig8",)))
 def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(name):
     """Algorithm 3 compares with the tied curve that is drawn, and does not train one more."""
     curves = {curve.slug: curve for curve in load_experiment([f"+experiment={name}"]).curves}

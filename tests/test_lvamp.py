@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 
 from onsager_cli import schema
 from onsager_cli.networks import build as build_network
@@ -99,7 +100,7 @@ def dense_vamp(A, x, y, noise_variance, denoiser, depth):
 
 
 class TestLinearStage:
-    @pytest.mark.parametrize(("N", "M"), [(60, 36), (40, 40), (30, 50)])
+    @pytest.mark.parametrize(("N", "M"), [(60, 36), *slow((40, 40), (30, 50))])
     def test_equals_dense_lmmse_also_outside_the_row_space(self, x64, N, M):
         rng = np.random.default_rng(0)
         A, L, noise = rng.normal(0, M**-0.5, (M, N)), 5, 0.01
@@ -135,7 +136,7 @@ class TestLinearStage:
         nu = float(net.divergence(p, state)[0, 0])
         np.testing.assert_allclose(nu, 24 / 60 + np.sum(rho / (s**2 + rho)) / 60, rtol=1e-5)
 
-    @pytest.mark.parametrize("kind", ["svd", "free", "gh"])
+    @pytest.mark.parametrize("kind", ["free", *slow("svd", "gh")])
     def test_decoupling_leaves_no_trace(self, x64, kind):
         """tr ∂r/∂r̃ = 0 for every value of the parameters, orthonormal or not: what the Onsager term is for."""
         rng, (N, M, R) = np.random.default_rng(1), (12, 8, 8)
@@ -168,6 +169,7 @@ class TestLinearStage:
         ends = [next_r(jnp.asarray(r + move * np.eye(30))) for move in (-step, step)]
         assert abs(float(jnp.trace(ends[1] - ends[0]))) / (2 * step) < 1e-9
 
+    @pytest.mark.slow
     def test_variance_of_free_matrices_is_that_of_the_error(self):
         """σ² of the (G, H) form, without knowing G's origin, is the error that r has on average."""
         problem, rng = toy(200, 120, 1), np.random.default_rng(5)
@@ -189,9 +191,7 @@ class TestLinearStage:
 
 
 class TestMatchedVamp:
-    @pytest.mark.parametrize(
-        "kappa", [None, *(pytest.param(k, marks=pytest.mark.slow) for k in (15.0, 100.0))]
-    )
+    @pytest.mark.parametrize("kappa", [None, *slow(15.0, 100.0)])
     def test_authors_instance_layer_by_layer(self, kappa):
         A, (x, y) = bg.authors2017(kappa)
         problem = bg.build(
@@ -205,11 +205,13 @@ class TestMatchedVamp:
         params = vamp().start(problem, 16)
         assert int(jnp.sum(guard_counts(vamp(), problem, params, problem.test[1], 16))) == 0
 
+    @pytest.mark.slow
     def test_any_shrinkage(self):
         problem = toy(200, 100, 50)
         expected = dense_vamp(problem.A, *problem.test, float(problem.noise_variance), minimax, 10)
         np.testing.assert_allclose(db_by_layer(vamp(MINIMAX), problem, 10), expected, atol=0.01)
 
+    @pytest.mark.slow
     def test_rank_deficient_matrix(self):
         rng = np.random.default_rng(4)
         A = (rng.normal(size=(36, 20)) @ rng.normal(size=(20, 60)) / 30).astype(np.float32)
@@ -218,8 +220,8 @@ class TestMatchedVamp:
         expected = dense_vamp(A, *problem.test, float(problem.noise_variance), posterior_mean, 8)
         np.testing.assert_allclose(db_by_layer(vamp(), problem, 8), expected, atol=0.05)
 
-    @pytest.mark.parametrize("kappa", [None, 1.0, 30.0, 1000.0])
-    @pytest.mark.parametrize(("N", "M"), [(50, 25), (50, 50), (200, 100)])
+    @pytest.mark.parametrize("kappa", [None, *slow(1.0, 30.0), 1000.0])
+    @pytest.mark.parametrize(("N", "M"), [(50, 25), *slow((50, 50), (200, 100))])
     def test_never_nan(self, N, M, kappa):
         self.check_finite(N, M, kappa, samples=500)
 
@@ -283,6 +285,7 @@ class TestParameters:
         other = vamp(init="random", seed=1).start(problem, 1)
         assert np.linalg.norm(other["V"] - by_init["random"]["V"]) > 1
 
+    @pytest.mark.slow
     def test_least_squares_needs_more_pairs_than_unknowns(self):
         problem = toy()
 
@@ -306,6 +309,7 @@ class TestParameters:
         everything = vamp(PWLIN, tied=tied)
         assert all(np.any(mask) for mask in everything.learnable(params, 0, 2, shared=True).values())
 
+    @pytest.mark.slow
     def test_untied_copies_of_a_tied_network_are_that_network(self):
         problem, tied, untied = toy(), vamp(), vamp(tied=False)
         params = tied.start(problem, 4)
@@ -315,6 +319,7 @@ class TestParameters:
             db_by_layer(untied, problem, 4, spread), db_by_layer(tied, problem, 4, params), atol=1e-3
         )
 
+    @pytest.mark.slow
     def test_free_matrices_start_as_vamp_does(self):
         """Where all samples have nearly one σ̃², the (G, H) form is VAMP."""
         problem = toy(300, 150, 100)
@@ -347,8 +352,8 @@ class TestParameters:
 
 
 class TestGradient:
-    @pytest.mark.parametrize("tied", [True, False])
-    @pytest.mark.parametrize("make", [vamp, gh])
+    @pytest.mark.parametrize("tied", [True, *slow(False)])
+    @pytest.mark.parametrize("make", [vamp, *slow(gh)])
     def test_equals_autodiff_of_the_unrolled_network(self, x64, make, tied):
         problem = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), toy(24, 14, 6))
         net, depth = make(PWLIN, tied=tied), 3
@@ -381,6 +386,7 @@ class TestGradient:
             np.testing.assert_allclose(found[name], gradient[name], rtol=1e-7, atol=1e-9, err_msg=name)
             assert np.any(np.asarray(gradient[name]) != 0) or name == "log_noise_variance", name
 
+    @pytest.mark.slow
     def test_is_finite_at_a_random_start(self):
         problem, net = toy(), vamp(PWLIN, init="random", noise_start="energy")
         params = net.start(problem, 6)

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import slow
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -40,13 +41,13 @@ class TestOwnMatrix:
         assert read.dtype == np.float32
         np.testing.assert_allclose(read, self.A, rtol=1e-7)
 
-    @pytest.mark.parametrize("suffix", [".NPY", ".Npz", ".MAT", ".CSV"])
+    @pytest.mark.parametrize("suffix", [".NPY", ".Npz", ".CSV", *slow(".MAT")])
     def test_capital_letters(self, tmp_path, suffix):
         self.write(tmp_path / f"a{suffix.lower()}", self.A)
         renamed = (tmp_path / f"a{suffix.lower()}").rename(tmp_path / f"b{suffix}")
         np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), self.A, rtol=1e-7)
 
-    @pytest.mark.parametrize("suffix", [".npz", ".mat"])
+    @pytest.mark.parametrize("suffix", [".npz", *slow(".mat")])
     def test_the_array_named_a_or_the_only_one(self, tmp_path, suffix):
         several = self.write(tmp_path / f"a{suffix}", self.A, B=np.ones((5, 5)))
         np.testing.assert_allclose(matrix.read(several, (2, 3)), self.A, rtol=1e-7)
@@ -109,7 +110,7 @@ class TestOwnMatrix:
         renamed = (tmp_path / "a.npz").rename(tmp_path / "a.npy")
         np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), self.A, rtol=1e-7)
 
-    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
+    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", *slow(".mat")])
     @pytest.mark.parametrize(
         "content", [b"", b"\x00", b"1,2\n3", b"a,b\nc,d", b"\xff\xfe\x00" * 50, pickle.dumps({})]
     )

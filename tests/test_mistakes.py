@@ -6,39 +6,71 @@ import shlex
 from pathlib import Path
 
 import pytest
+from conftest import slow
 
 from onsager_cli import files
 from onsager_cli.cli import main
 
-# Command line (as typed after `onsager`) and what the line has to name.
+# Command line (as typed after `onsager`) and what the line has to name. Here one mistake of each kind.
 MISTAKES = {
     "verb": ("trian", ["trian", "did you mean train?"]),
     "option": ("train --depth 3", ["--depth", "key=value"]),
+    "folder of verify": ("verify --folder nowhere", ["--folder", "'nowhere'"]),
+    "no equals sign": ("train depth", ["'depth'", "key=value"]),
+    "broken list": ("train shrinkage.theta=[1,2", ["shrinkage.theta=[1,2"]),
+    "key": ("train network.dpeth=3", ["network.dpeth", "did you mean network.depth?"]),
+    "key of another network": ("train network=lista network.onsager=false", ["network.onsager"]),
+    "removed key": ("train ~network.depth", ["network.depth is missing"]),
+    "key twice": ("train seed=1 seed=2", ["seed is set twice", "seed=2"]),
+    "group": ("train netwrok=lamp", ["netwrok", "did you mean network?"]),
+    "option of a group": ("train problem=gausian", ["gausian", "did you mean gaussian?", "kappa15"]),
+    "plus on a group": ("train +problem=kappa15", ["write problem=kappa15"]),
+    "experiment": ("train +experiment=figure10", ["figure10", "did you mean fig10?"]),
+    "depth zero": ("train network.depth=0", ["network.depth", "at least 1", "got 0"]),
+    "depth as text": ("train network.depth=deep", ["network.depth", "whole number", "'deep'"]),
+    "tied as text": ("train network.tied=maybe", ["network.tied", "true or false", "'maybe'"]),
+    "kappa below one": (
+        "train problem=kappa15 problem.kappa=0.5",
+        ["problem.kappa", "at least 1", "got 0.5"],
+    ),
+    "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "between 0 and 1", "got -0.1"]),
+    "snr as text": ("train problem.snr_db=high", ["problem.snr_db", "number", "'high'"]),
+    "tall matrix with kappa": (
+        "train problem=kappa15 problem.M=600",
+        ["problem.M", "problem.N=500", "got 600"],
+    ),
+    "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
+    "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
+    "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
+    "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
+    "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
+    "alternatives without sweep": (
+        "train problem=gaussian,kappa15",
+        ["problem=gaussian,kappa15", "onsager sweep"],
+    ),
+    "one job of a sweep": ("sweep problem=gaussian,kapa15", ["kapa15", "did you mean kappa15?"]),
+    "curve": ("train +experiment=fig10 only=[lamp_tied_gb]", ["lamp_tied_gb", "did you mean lamp_tied_bg?"]),
+    "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
+    "problem name that leaves the folder": ("train network=amp problem.name=../../x", ["../../x"]),
+    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
+}
+
+# The others, which are slow only because they are many.
+MORE = {
     "option of plot": ("plot --cfg job", ["--cfg"]),
     "cfg": ("train --cfg everything", ["--cfg must be job, hydra or all", "everything"]),
     "section of list": ("list experiment", ["experiment", "did you mean experiments?"]),
     "shell": ("completion powershell", ["bash, zsh or fish", "powershell"]),
     "record without experiment": ("record network=lamp", ["+experiment"]),
-    "folder of verify": ("verify --folder nowhere", ["--folder", "'nowhere'"]),
     "option of verify": ("verify --csv", ["verify", "--csv"]),
     "output of report": ("report --output", ["report", "--output"]),
-    "no equals sign": ("train depth", ["'depth'", "key=value"]),
-    "broken list": ("train shrinkage.theta=[1,2", ["shrinkage.theta=[1,2"]),
-    "key": ("train network.dpeth=3", ["network.dpeth", "did you mean network.depth?"]),
     "key without its group": ("train depth=3", ["unknown key 'depth'", "did you mean network.depth?"]),
     "key that is nothing": ("train network.colour=3", ["network.colour", "network has depth, kind"]),
-    "key of another network": ("train network=lista network.onsager=false", ["network.onsager"]),
     "key of another schedule": ("train training=fast training.patience=3", ["training.patience"]),
     "added key": ("train +network.dpeth=3", ["network.dpeth", "did you mean depth?"]),
     "added top-level key": ("train +sed=3", ["unknown key 'sed'", "did you mean seed?"]),
-    "removed key": ("train ~network.depth", ["network.depth is missing"]),
     "removed group": ("train ~problem", ["problem cannot be removed"]),
-    "key twice": ("train seed=1 seed=2", ["seed is set twice", "seed=2"]),
-    "group": ("train netwrok=lamp", ["netwrok", "did you mean network?"]),
-    "option of a group": ("train problem=gausian", ["gausian", "did you mean gaussian?", "kappa15"]),
     "shrinkage": ("train shrinkage=spine", ["spine", "did you mean spline?"]),
-    "plus on a group": ("train +problem=kappa15", ["write problem=kappa15"]),
-    "experiment": ("train +experiment=figure10", ["figure10", "did you mean fig10?"]),
     "experiment without a plus": ("plot experiment=fgi10", ["fgi10", "did you mean fig10?"]),
     "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["hydra/launcher/jobslib"]),
     "kind of figure": ("plot +experiment=quick figure.kind=bars", ["figure.kind", "curves, qq", "'bars'"]),
@@ -49,22 +81,9 @@ MISTAKES = {
     ),
     "EM-VAMP for another prior": ("train network=em_vamp shrinkage=pwlin", ["em_vamp", "shrinkage=bg"]),
     "EM-VAMP trained": ("train network=em_vamp training=fast", ["em_vamp", "training=none"]),
-    "depth zero": ("train network.depth=0", ["network.depth", "at least 1", "got 0"]),
     "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
-    "depth as text": ("train network.depth=deep", ["network.depth", "whole number", "'deep'"]),
-    "tied as text": ("train network.tied=maybe", ["network.tied", "true or false", "'maybe'"]),
-    "kappa below one": (
-        "train problem=kappa15 problem.kappa=0.5",
-        ["problem.kappa", "at least 1", "got 0.5"],
-    ),
     "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
-    "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "between 0 and 1", "got -0.1"]),
-    "snr as text": ("train problem.snr_db=high", ["problem.snr_db", "number", "'high'"]),
     "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),
-    "tall matrix with kappa": (
-        "train problem=kappa15 problem.M=600",
-        ["problem.M", "problem.N=500", "got 600"],
-    ),
     "no samples": ("train problem.test_samples=0", ["problem.test_samples", "at least 1", "got 0"]),
     "instance": ("train problem.instance=authors", ["authors2017", "'authors'"]),
     "published instance, other size": (
@@ -72,11 +91,8 @@ MISTAKES = {
         ["problem.N", "500", "authors2017", "got 100"],
     ),
     "published instance, other kappa": ("train +experiment=fig9 problem.kappa=7", ["problem.kappa", "got 7"]),
-    "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
     "matrix of unknown kind": ("train problem.matrix=a.pkl", ["problem.matrix", ".npy", "a.pkl"]),
-    "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "family": ("train shrinkage.family=soft_threshold", ["shrinkage.family", "'soft_threshold'"]),
-    "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
     "channel": (
         "train problem=random_access problem.channel.fading=rice",
         ["problem.channel.fading", "rician"],
@@ -120,33 +136,22 @@ MISTAKES = {
         "train network=lista shrinkage=bg",
         ["network=lista", "threshold", "bg"],
     ),
-    "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
-    "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
     "seeds without the first": ("train seed=3 seeds=[0,1]", ["seeds", "seed=3", "[0, 1]"]),
     "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),
     "format": ("plot plot.formats=[pdf,jpg]", ["plot.formats", "pdf, svg or png", "jpg"]),
-    "alternatives without sweep": (
-        "train problem=gaussian,kappa15",
-        ["problem=gaussian,kappa15", "onsager sweep"],
-    ),
-    "one job of a sweep": ("sweep problem=gaussian,kapa15", ["kapa15", "did you mean kappa15?"]),
     "one combination of a sweep": ("sweep network=lamp,lista shrinkage=bg", ["network=lista", "threshold"]),
-    "curve": ("train +experiment=fig10 only=[lamp_tied_gb]", ["lamp_tied_gb", "did you mean lamp_tied_bg?"]),
     "only nothing": ("train +experiment=fig10 only=[]", ["only=[]"]),
     "only without experiment": ("train only=[oracle]", ["+experiment"]),
-    "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
     "name that leaves the folder": ("plot +experiment=quick figure.name=../../x", ["figure.name", "../../x"]),
     "curve name that leaves the folder": ("train '+curves={../x: network=lamp}'", ["../x"]),
-    "problem name that leaves the folder": ("train network=amp problem.name=../../x", ["../../x"]),
     "network name that leaves the folder": ("train network.name=/etc/x", ["network.name", "/etc/x"]),
     "runs of what": ("list runs everything", ["list runs takes output=FOLDER", "everything"]),
     "clean what": ("clean everything", ["clean takes output=FOLDER", "everything"]),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
-    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
     "output of a sweep": (
         "sweep seed=1,2 output=/dev/null/results",
         ["/dev/null/results", "Not a directory"],
@@ -172,9 +177,9 @@ def empty_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("ONSAGER_DEBUG", raising=False)
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", [*MISTAKES, *slow(*MORE)])
 def test_mistake(name, capsys):
-    command, fragments = MISTAKES[name]
+    command, fragments = (MISTAKES | MORE)[name]
     line = said(capsys, command)
     for fragment in fragments:
         assert fragment in line
@@ -235,7 +240,7 @@ TOY = (
 
 @pytest.mark.parametrize(
     ("number", "reason"),
-    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
+    [(errno.ENOSPC, "disk is full"), *slow((errno.EROFS, "read-only"), (errno.EDQUOT, "quota"))],
 )
 def test_disk_that_takes_no_more(number, reason, capsys, monkeypatch):
     def refuse(*_):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from conftest import toy_arrays
+from conftest import slow, toy_arrays
 from sklearn.linear_model import Lasso
 from toy_networks import (
     LASSO_WEIGHT,
@@ -29,6 +29,8 @@ from onsager_cli.networks.unroll import loss_and_gradient, scratch
 from onsager_cli.problems.base import with_singular_vectors
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
+# Tied and untied, of each kind; every other network is slow.
+EVERY = slow(*sorted(NETWORKS), but=("lamp_tied_bg", "lamp_untied_pwlin", "lista_untied"))
 
 
 @pytest.fixture(scope="module")
@@ -46,34 +48,35 @@ class TestUntrained:
 
     LAYERS = 8
 
-    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("tied", [True, *slow(False)])
     def test_lista_is_ista(self, x64, data, tied):
         problem = problem_of(data)
         net = lista(tied, lam=LASSO_WEIGHT * step_size(data.A))
         expected = reference.ista(data.A, data.y, LASSO_WEIGHT, self.LAYERS)
         assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
 
+    @pytest.mark.slow
     def test_lista_is_ista_in_float32(self, data):
         problem = problem_of(data, jnp.float32)
         net = lista(lam=LASSO_WEIGHT * step_size(data.A))
         expected = reference.ista(data.A, data.y, LASSO_WEIGHT, self.LAYERS)
         assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-5
 
-    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("tied", [*slow(True), False])
     def test_lamp_l1_is_amp(self, x64, data, tied):
         problem, net = problem_of(data), lamp("soft", tied)
         expected = reference.amp_l1(data.A, data.y, THETAS["soft"][1], self.LAYERS)
         assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
 
     @pytest.mark.parametrize("onsager", [True, False])
-    @pytest.mark.parametrize("family", sorted(THETAS))
+    @pytest.mark.parametrize("family", slow(*sorted(THETAS), but=("bg", "pwlin")))
     def test_lamp_is_amp(self, x64, data, family, onsager):
         problem, net = problem_of(data), lamp(family, onsager=onsager)
         B, theta = [data.A.T] * self.LAYERS, [THETAS[family]] * self.LAYERS
         expected = reference.lamp(data.A, B, reference.SHRINKAGES[family], theta, data.y, onsager)
         assert max(distances(net, problem, net.start(problem, self.LAYERS), data.y, expected)) < 1e-10
 
-    @pytest.mark.parametrize("family", ["soft", "bg"])
+    @pytest.mark.parametrize("family", ["bg", *slow("soft")])
     def test_lamp_is_amp_in_float32(self, data, family):
         problem, net = problem_of(data, jnp.float32), lamp(family)
         B, theta = [data.A.T] * self.LAYERS, [THETAS[family]] * self.LAYERS
@@ -105,7 +108,7 @@ class TestUntrained:
 class TestTrained:
     """With any parameters, layer by layer: the equations of the paper again."""
 
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("name", EVERY)
     def test_every_layer(self, x64, toy, name):
         net, problem, depth = NETWORKS[name], problem_of(toy), 4
         params = randomized(net, problem, depth)
@@ -148,7 +151,7 @@ def some_weights(samples: int):
 
 
 class TestGradient:
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("name", EVERY)
     def test_is_that_of_autodiff(self, x64, toy, name):
         net, problem = NETWORKS[name], problem_of(toy)
         params = randomized(net, problem, ROOM)
@@ -166,7 +169,7 @@ class TestGradient:
                 assert scale > 0 or (leaf, depth) == ("S", 1)  # the first layer of LISTA has no use for S
                 np.testing.assert_allclose(gradient[leaf], value, rtol=1e-8, atol=1e-10 * scale, err_msg=leaf)
 
-    @pytest.mark.parametrize("name", ["lista_untied", "lamp_untied_bg", "lamp_tied_soft"])
+    @pytest.mark.parametrize("name", ["lista_untied", *slow("lamp_untied_bg", "lamp_tied_soft")])
     def test_learned_layers_do_not_notice_the_frozen_ones(self, x64, toy, name):
         """Stopping the backward pass at a layer changes nothing from that layer on."""
         net, problem, depth = NETWORKS[name], problem_of(toy), 5
@@ -192,7 +195,7 @@ class TestGradient:
         )
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("name", EVERY)
     def test_finite_without_a_signal(self, toy, name):
         """y = 0 makes v = 0 and σ = 0, where √ has no derivative; a NaN of a masked leaf would spread too."""
         net, problem = NETWORKS[name], problem_of(toy)
@@ -215,7 +218,7 @@ class TestGradient:
 class TestCoordinates:
     """The coordinates in which the optimizer works, beside the entries of the matrices."""
 
-    @pytest.mark.parametrize("name", ["lamp_tied_bg", "lamp_untied_bg", "lista_tied", "lista_untied"])
+    @pytest.mark.parametrize("name", ["lamp_tied_bg", "lista_untied", *slow("lamp_untied_bg", "lista_tied")])
     def test_the_gradient_there_is_that_of_autodiff(self, x64, toy, name):
         """`to_descent` is the transpose of `from_descent`."""
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
@@ -230,7 +233,7 @@ class TestCoordinates:
         expected = sum(float(jnp.vdot(direction[leaf], there[leaf])) for leaf in there)
         assert inner == pytest.approx(expected, rel=1e-10)
 
-    @pytest.mark.parametrize("name", ["lamp_untied_bg", "lista_untied"])
+    @pytest.mark.parametrize("name", ["lista_untied", *slow("lamp_untied_bg")])
     def test_frozen_leaves_stay(self, x64, toy, name):
         """With everything masked but the last layer's own leaves, no other leaf gets a step."""
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -12,17 +13,21 @@ from toy_networks import NETWORKS, ROOM, THETAS, errors, lamp, lista, problem_of
 from onsager_cli.training.curve import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
+# Tied and untied, of each kind; every other network is slow.
+EVERY = slow(*sorted(NETWORKS), but=("lamp_tied_bg", "lamp_untied_pwlin", "lista_untied"))
 
 
 class TestParameters:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("lista_tied", lambda M, N, T: M * N + N * N + T),
             ("lista_untied", lambda M, N, T: M * N + T * N * N + T),
             ("lamp_tied_bg", lambda M, N, T: M * N + 2 * T),
-            ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2)),
             ("lamp_untied_pwlin", lambda M, N, T: T * (M * N + 5)),
+            *slow(
+                ("lista_tied", lambda M, N, T: M * N + N * N + T),
+                ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2)),
+            ),
         ],
     )
     def test_count(self, toy, name, expected):
@@ -53,7 +58,7 @@ class TestParameters:
         assert names("lista_tied") == ["B", "S", "layers.0.theta", "layers.1.theta"]
         assert names("lista_untied") == ["B", "layers.0.S", "layers.0.theta", "layers.1.S", "layers.1.theta"]
 
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("name", EVERY)
     @pytest.mark.parametrize("stored_depth", [2, 5])
     def test_fill_takes_what_there_is_room_for(self, toy, name, stored_depth):
         net, problem = NETWORKS[name], problem_of(toy)
@@ -78,7 +83,7 @@ class TestParameters:
         other = errors(untied, problem, copy, *problem.test, 3)
         np.testing.assert_allclose(other[:3], one, rtol=1e-5)
 
-    @pytest.mark.parametrize("name", sorted(NETWORKS))
+    @pytest.mark.parametrize("name", EVERY)
     def test_growing_copies_the_layer_before(self, toy, name):
         net, problem = NETWORKS[name], problem_of(toy)
         params = randomized(net, problem, 4)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ _sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static
 class TestAuthors2017:
     """SPEC 2.1. Relative 1e-6 leaves room for the SVD of another LAPACK, none for another order of draws."""
 
-    @pytest.fixture(scope="class", params=[None, 15.0, 100.0])
+    @pytest.fixture(scope="class", params=[None, *slow(15.0, 100.0)])
     @staticmethod
     def instance(request):
         return request.param, *bernoulli_gaussian.authors2017(request.param)
@@ -61,6 +62,7 @@ class TestAuthors2017:
             spectrum = np.diag(U.T @ A @ Vt.T)
             assert spectrum[0] / spectrum[-1] == pytest.approx(kappa, rel=1e-3)
 
+    @pytest.mark.slow
     def test_what_a_run_gets(self):
         problem = build(
             settings("problem=kappa15", "problem.instance=authors2017", "problem.selection_samples=30"), 0
@@ -105,6 +107,7 @@ class TestMatrix:
         assert (A.shape, A.dtype) == ((100, 200), np.float32)
         assert kstest(A.ravel() * 10, norm.cdf).pvalue > 1e-3
 
+    @pytest.mark.slow
     def test_kappa_none_leaves_the_spectrum(self):
         """About (1 + √(M/N)) / (1 - √(M/N)) = 5.8 for a Gaussian draw, and not 1."""
         s = np.linalg.svd(bernoulli_gaussian.gaussian_matrix(0, 250, 500, None), compute_uv=False)
@@ -168,7 +171,7 @@ class TestDraw:
         nominal = 40 + 10 * np.log10(np.sum(A**2) / 500)
         assert 10 * np.log10(np.sum((A @ x) ** 2) / np.sum(w**2)) == pytest.approx(nominal, abs=0.1)
 
-    @pytest.mark.parametrize(("gamma", "snr_db"), [(0.01, 10.0), (0.5, 20.0), (0.999, 0.0)])
+    @pytest.mark.parametrize(("gamma", "snr_db"), [(0.01, 10.0), *slow((0.5, 20.0), (0.999, 0.0))])
     def test_other_laws(self, gamma, snr_db):
         noise_variance = bernoulli_gaussian.noise_variance(40, 20, gamma, snr_db)
         assert noise_variance == pytest.approx(gamma * 2 * 10 ** (-snr_db / 10))
@@ -180,7 +183,7 @@ class TestDraw:
         assert kstest(values, norm.cdf).pvalue > 1e-3
         assert np.var(y - np.asarray(problem.A) @ x) == pytest.approx(noise_variance, rel=0.025)
 
-    @pytest.mark.parametrize("gamma", [1e-6, 0.01, 0.5, 0.999])
+    @pytest.mark.parametrize("gamma", [1e-6, *slow(0.01, 0.5), 0.999])
     @given(seed=st.integers(0, 2**32 - 1))
     @examples(max_examples=5)
     def test_always_finite(self, gamma, seed):
@@ -201,7 +204,7 @@ class TestEmphasis:
         np.testing.assert_array_equal(y, plain[1])
         np.testing.assert_array_equal(weights, np.ones(500))
 
-    @pytest.mark.parametrize(("gamma", "emphasis"), [(0.1, 1.2), (0.1, 0.9), (0.5, 1.1)])
+    @pytest.mark.parametrize(("gamma", "emphasis"), [*slow((0.1, 1.2), (0.1, 0.9)), (0.5, 1.1)])
     def test_weighted_means_are_those_of_the_law(self, gamma, emphasis):
         """Σ w f(x) / L estimates E f(x) of the law without emphasis, within five standard errors."""
         problem, L = problem_with(gamma, 1e-3), 200_000

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import slow
 from test_figures import curve, level, spec
 from test_record import cells, experiment, rows_of
 from test_record import curve as recorded
@@ -50,9 +51,11 @@ def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
     ("override", "words"),
     [
         ("seeds=[1,2]", r"seeds must begin with seed=0, got \[1, 2\]"),
-        ("seeds=[0,0]", "seeds must name at least one seed, each once"),
-        ("seeds=[0,-1]", "seeds must be at least 0"),
-        ("seeds=3", "seeds must be a list of whole numbers, got 3"),
+        *slow(
+            ("seeds=[0,0]", "seeds must name at least one seed, each once"),
+            ("seeds=[0,-1]", "seeds must be at least 0"),
+            ("seeds=3", "seeds must be a list of whole numbers, got 3"),
+        ),
     ],
 )
 def test_mistakes(override, words):

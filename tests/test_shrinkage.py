@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 import yaml
+from conftest import slow
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -124,7 +125,7 @@ class TestDerivatives:
         _, slope = evaluate(name, r, sigma, theta)
         np.testing.assert_allclose(slope, tangent.mean(axis=0, keepdims=True), rtol=1e-9, atol=1e-12)
 
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", slow(*NAMES, but=("bg", "pwlin")))
     def test_gradients_are_those_of_finite_differences(self, x64, name):
         """Training differentiates both outputs by r, σ and θ; where the slope counts coordinates, see below."""
         rng = np.random.default_rng(3)
@@ -149,7 +150,7 @@ class TestDerivatives:
             assert along == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=1e-6, abs=1e-7)
 
     @pytest.mark.parametrize("name", KNEES)
-    @pytest.mark.parametrize("moved", ["r", "sigma", 0, 1, 2, 3, 4])
+    @pytest.mark.parametrize("moved", ["r", *slow("sigma"), 0, *slow(1, 2, 3, 4)])
     def test_of_a_count_is_that_over_many_coordinates(self, x64, name, moved):
         """Over a fine grid of Gaussian r the average slope is smooth, though every coordinate's jumps."""
         r = jnp.asarray(1.5 * norm.ppf((np.arange(40_000) + 0.5) / 40_000)[:, None])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
 from onsager_cli.training import train as train_module
@@ -32,14 +33,16 @@ class TestStage:
         ("overrides", "new_only", "moves", "stays"),
         [
             # (leaf, layer); None: a leaf that all layers share.
-            (["shrinkage=bg"], True, [("theta", 1)], [("B", None), ("theta", 0), ("theta", 2)]),
             (["shrinkage=bg"], False, [("B", None), ("theta", 0), ("theta", 1)], [("theta", 2)]),
-            (["shrinkage=bg", "network.tied=false"], True, [("B", 1), ("theta", 1)],
-             [("B", 0), ("B", 2), ("theta", 0), ("theta", 2)]),
             (["network=lista", "network.tied=false"], True, [("S", 1), ("theta", 1)],
              [("B", None), ("S", 0), ("S", 2), ("theta", 0), ("theta", 2)]),
-            (["network=lista", "network.tied=false"], False, [("B", None), ("S", 1), ("theta", 0), ("theta", 1)],
-             [("S", 2), ("theta", 2)]),
+            *slow(
+                (["shrinkage=bg"], True, [("theta", 1)], [("B", None), ("theta", 0), ("theta", 2)]),
+                (["shrinkage=bg", "network.tied=false"], True, [("B", 1), ("theta", 1)],
+                 [("B", 0), ("B", 2), ("theta", 0), ("theta", 2)]),
+                (["network=lista", "network.tied=false"], False,
+                 [("B", None), ("S", 1), ("theta", 0), ("theta", 1)], [("S", 2), ("theta", 2)]),
+            ),
         ],
     )  # fmt: skip
     def test_frozen_leaves_do_not_move(self, overrides, new_only, moves, stays):
@@ -57,6 +60,7 @@ class TestStage:
         for name, layer in moves:
             assert bits(part(after, name, layer)) != bits(part(before, name, layer)), (name, layer)
 
+    @pytest.mark.slow
     def test_beta_0_of_lamp_l1_stays(self):
         setup = setup_of("shrinkage=soft")
         after, _ = setup.fit(stage(3, rate=1e-3, steps=30))
@@ -72,7 +76,7 @@ class TestStage:
         for name, leaf in before.items():
             np.testing.assert_array_equal(lamp.params[name], leaf)
 
-    @pytest.mark.parametrize("rate", [1e-3, 1e-2, 0.05, 0.2])
+    @pytest.mark.parametrize("rate", [*slow(1e-3), 1e-2, *slow(0.05, 0.2)])
     @pytest.mark.parametrize("depth", [1, 3])
     def test_never_worse_than_its_start_on_the_selection_set(self, trained, rate, depth):
         start, events = trained.db(trained.params, depth), []
@@ -174,7 +178,7 @@ class TestDivergence:
 
 class TestBootstrap:
     @pytest.mark.parametrize("better", [True, False])
-    @pytest.mark.parametrize("training", CURVES)
+    @pytest.mark.parametrize("training", slow(*CURVES, but=("fast",)))
     def test_the_better_one_is_kept(self, lamp, training, better):
         """With nothing learned, the untied network is its own start or the tied one, whichever is better."""
         if training == "paper":

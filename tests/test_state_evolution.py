@@ -5,7 +5,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -40,12 +40,13 @@ def two_scales(integrand, tau):
 
 
 class TestIntegrals:
-    @pytest.mark.parametrize("tau", [1e-4, 5e-3, 0.05, 0.5, 3.0])
-    @pytest.mark.parametrize("alpha", [0.5, 1.14, 3.0])
+    @pytest.mark.parametrize("tau", [1e-4, *slow(5e-3, 0.05, 0.5), 3.0])
+    @pytest.mark.parametrize("alpha", [*slow(0.5), 1.14, *slow(3.0)])
     def test_soft_threshold_has_a_closed_form(self, tau, alpha):
         found = denoising(SIGNAL, soft(alpha), tau, tau)
         np.testing.assert_allclose(found, soft_threshold_error(SIGNAL, tau, alpha * tau), rtol=1e-4)
 
+    @pytest.mark.slow
     def test_the_closed_form_itself(self):
         """Against integration over x and z apart, no posterior involved."""
         tau, level = 0.3, 0.4
@@ -64,7 +65,7 @@ class TestIntegrals:
         found, _ = soft_threshold_error(SIGNAL, tau, level)
         np.testing.assert_allclose(found, 0.9 * inner(0.0) + 0.1 * active, rtol=1e-6)
 
-    @pytest.mark.parametrize("tau", [1e-4, 5e-3, 0.05, 0.5, 3.0])
+    @pytest.mark.parametrize("tau", [1e-4, *slow(5e-3, 0.05, 0.5), 3.0])
     def test_conditional_mean_against_adaptive_quadrature(self, tau):
         error, nu = denoising(SIGNAL, conditional_mean(SIGNAL), tau, tau)
 
@@ -108,6 +109,7 @@ class TestPredictions:
             tau2 = 2e-5 + 2 * error
         assert ALPHA * np.sqrt(tau2) * (1 - 2 * nu) == pytest.approx(0.00298, abs=5e-6)
 
+    @pytest.mark.slow
     def test_amp_and_vamp_agree_for_the_spectrum_of_a_large_gaussian_matrix(self):
         rng = np.random.default_rng(1)
         s = np.linalg.svd(rng.normal(0, 1000**-0.5, (1000, 2000)), compute_uv=False)
@@ -130,10 +132,12 @@ class TestPredictions:
         ("network", "kappa", "fixed", "transient", "median"),
         [
             ("vamp shrinkage=bg", None, 0.15, 3.2, 0.4),
-            ("vamp shrinkage=bg", 15.0, 0.2, 3.2, 0.4),
-            ("vamp shrinkage=bg", 100.0, 0.9, 3.2, 0.4),
-            ("vamp shrinkage=minimax", None, 0.5, 3.2, 0.4),
             ("amp shrinkage=bg", None, 0.15, 5.7, 0.6),
+            *slow(
+                ("vamp shrinkage=bg", 15.0, 0.2, 3.2, 0.4),
+                ("vamp shrinkage=bg", 100.0, 0.9, 3.2, 0.4),
+                ("vamp shrinkage=minimax", None, 0.5, 3.2, 0.4),
+            ),
         ],
     )
     def test_of_the_authors_instances(self, tmp_path, monkeypatch, network, kappa, fixed, transient, median):
@@ -162,14 +166,16 @@ class TestPredictions:
         "overrides",
         [
             "network=amp problem=kappa15",
-            "network=amp network.onsager=false",
             "network=vamp shrinkage=pwlin",
-            "network=vamp network.noise_start=energy",
             "network=lista training=none",
-            "network=lamp shrinkage=soft",
-            "network=lamp problem=kappa15",
-            "network=amp shrinkage=bg problem.known_operator=false",
-            "network=oracle",
+            *slow(
+                "network=amp network.onsager=false",
+                "network=vamp network.noise_start=energy",
+                "network=lamp shrinkage=soft",
+                "network=lamp problem=kappa15",
+                "network=amp shrinkage=bg problem.known_operator=false",
+                "network=oracle",
+            ),
         ],
     )
     def test_nothing_is_predicted_without_a_theory(self, tmp_path, monkeypatch, overrides):
@@ -178,6 +184,7 @@ class TestPredictions:
         assert predict(curve.settings, np.eye(4, 8)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compile")
 def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
     """LAMP-BG shares that of AMP with BG; ISTA has none; curves.csv stays as it was."""
