@@ -101,7 +101,7 @@ def step_timing(
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
-    rates, key = np.full((chunk, 3), 1e-6, np.float32), jax.random.key(0)
+    rates, key = np.full((chunk, 4), 1e-6, np.float32), jax.random.key(0)
     carry = [params, *engine.begin(problem, params)]
     M, N = problem.A.shape
 
@@ -202,14 +202,18 @@ def main(argv: Sequence[str]) -> int:
                 name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
             )
         ]
-        rate = samples_per_second(max(options.batch), options.seconds, options.override)
-        report = {"steps": rows, "samples_per_second": rate}
+        batch = max(options.batch)
+        rate = samples_per_second(batch, options.seconds, options.override)
+        report = {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * batch / rate}
     if options.json:
         print(json.dumps({**report, **environment()}, indent=2))
         return 0
     print(table(rows))
     if not options.quality:
-        print(f"\ntraining data: {report['samples_per_second']:,.0f} samples per second")
+        print(
+            f"\ntraining data: {report['samples_per_second']:,.0f} samples per second, "
+            f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {max(options.batch)}"
+        )
     return 0
 
 

@@ -135,6 +135,7 @@ def heading(name: str, title: str) -> str:
 def write_index(root: Path) -> Path:
     """Write ROOT/README.md, the gallery of every record under `root`, and CLAIMS.md, if there are claims; its path."""
     entries = []
+    trained: set[tuple[int, int, float]] = set()
     folders = (path.parent for path in root.glob("*/README.md"))
     for folder in sorted(
         folders, key=lambda path: [int(s) if s.isdecimal() else s for s in _split(path.name)]
@@ -152,6 +153,8 @@ def write_index(root: Path) -> Path:
             shown.insert(1, f"[![{_plain(title)}]({picture})]({link})")
         cost = _costs(read_table(folder / "curves.csv"), {}) if "curves.csv" in tables else {}
         seconds = sum(value["seconds"] or 0 for value in cost.values())
+        # A curve of several figures is trained once; two trainings never take the same time to the digit.
+        trained |= {(c["parameters"], c["steps"], c["seconds"]) for c in cost.values() if c["steps"]}
         machine = re.search(r"^\| machine \| (.+) \|$", text, re.MULTILINE)
         where = f" on {machine[1]}" if machine else ""
         made = f"{len(cost)} curves, {duration(seconds)} of training{where}. " if cost else ""
@@ -167,6 +170,9 @@ def write_index(root: Path) -> Path:
         verdicts = [claims.judge(claim, tables) for claim in claims.load([root])]
         atomic_write(root / "CLAIMS.md", (verify.as_markdown(verdicts) + "\n").encode())
         intro += f"\n\n[Every claim judged](CLAIMS.md): {verify.summary(verdicts)}."
+    if trained:
+        whole = duration(sum(seconds for _, _, seconds in trained))
+        intro += f"\n\nTrained curves, each counted once: {len(trained)}, in {whole}."
     atomic_write(root / "README.md", ("\n\n".join([intro, *entries]) + "\n").encode())
     return root / "README.md"
 
