@@ -112,6 +112,7 @@ class Descent:
     rates: tuple[float, ...] = by_depth(above=0)
     theta_rates: tuple[float, ...] = by_depth(above=0)
     spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
+    noise_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     emphasis: tuple[float, ...] = by_depth(above=0)
 
     @property

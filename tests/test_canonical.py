@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from test_lvamp import PWLIN, toy, vamp
 
 from onsager_cli.networks import lvamp
@@ -49,7 +50,7 @@ class TestCanonical:
         np.testing.assert_allclose(ratio * inputs(found)[1], sigma, rtol=1e-9)
         assert np.sum(x * inputs(found)[0]) == pytest.approx(np.sum(x**2))
 
-    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("tied", [True, *slow(False)])
     def test_the_shrinkage_makes_up_for_the_scale(self, tied):
         """Samples of one norm have one σ̃², that of the map: then the first layer's estimate does not change."""
         problem = toy()
@@ -83,7 +84,7 @@ class TestCanonical:
         error = np.linalg.norm(found - A) / np.linalg.norm(A)
         assert error < 0.03  # d is 0.93 to 1 with the ρ that is chosen
 
-    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("tied", [True, *slow(False)])
     def test_is_taken_before_the_second_layer_of_a_random_start(self, tied):
         problem = toy()
         for init, learn, changes in (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from toy_training import full_size, settings, stages_of
 
 from onsager_cli.config import PaperTraining
+from onsager_cli.training.curve import network_of
 
 
 class TestPlan:
@@ -51,7 +52,7 @@ class TestPlan:
         assert isinstance(curve.training, PaperTraining)
         assert curve.training.batch == 1000
         assert not any(stage.cosine for stage in stages)
-        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 3), 1e-3, np.float32))
+        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 4), 1e-3, np.float32))
 
     @pytest.mark.parametrize(
         ("tied", "begins"), [(True, ["grow", "grow", "keep"]), (False, ["grow", "grow", "bootstrap"])]
@@ -95,6 +96,14 @@ class TestPlan:
         assert [stage.optimizer for stage in stages] == ["muon", "adam", "adam"]
         assert {stage.optimizer for stage in stages_of(full_size("network.tied=false"), 3, False)} == {"adam"}
 
+    def test_sigma_w_has_a_rate_of_its_own_where_one_is_named(self):
+        lvamp, lamp = (stages_of(full_size(f"network={name}"), 2)[1] for name in ("lvamp", "lamp"))
+        assert (lvamp.spectral_rate, lvamp.noise_rate) == (1e-6, 0.05)
+        assert lamp.noise_rate == lamp.spectral_rate
+        net = network_of(full_size("network=lvamp"))
+        indices = {name: net.rate_index(name) for name in ("U", "log_s", "V", "log_noise_variance", "theta")}
+        assert indices == {"U": 0, "log_s": 2, "V": 0, "log_noise_variance": 3, "theta": 1}
+
     def test_joint(self):
         """One stage over all layers, in as many steps as the layers take one after the other."""
         layerwise, joint = (stages_of(settings(f"training.joint={value}"), 5) for value in ("false", "true"))
@@ -110,9 +119,10 @@ class TestPlan:
         """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
         stage = stages_of(full_size("training=fast"), 1)[0]
         assert stage.cosine
-        rates, theta_rates, spectral_rates = stage.rates(0, stage.steps).T
+        rates, theta_rates, spectral_rates, noise_rates = stage.rates(0, stage.steps).T
         np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
         np.testing.assert_allclose(spectral_rates, rates * (stage.spectral_rate / stage.rate), rtol=1e-6)
+        np.testing.assert_allclose(noise_rates, rates * (stage.noise_rate / stage.rate), rtol=1e-6)
         assert rates[0] == np.float32(stage.rate)
         assert 0 < rates[-1] < 0.01 * stage.rate
         assert np.all(np.diff(rates) < 0)

@@ -68,7 +68,17 @@ def setup_of(*overrides: str) -> Setup:
 
 def stage(depth: int = 2, new_only: bool = False, rate: float = 1e-3, steps: int = 20, **more) -> Stage:
     return Stage(
-        f"layers 1-{depth}: all", depth, new_only, "keep", rate, rate, rate, steps, check_every=10, **more
+        f"layers 1-{depth}: all",
+        depth,
+        new_only,
+        "keep",
+        rate,
+        rate,
+        rate,
+        rate,
+        steps,
+        check_every=10,
+        **more,
     )
 
 

@@ -42,9 +42,10 @@ class Network(ABC):
 
     matrices = ()
     shared = ()
-    # Coordinates that are no matrices learn by Adam, at the rate of θ or, where they are a spectrum, at one of its own.
+    # Coordinates that are no matrices learn by Adam, at the rate of θ; those of a spectrum and a noise variance at their own.
     vectors = frozenset({"theta"})
     spectral = frozenset()
+    noise = frozenset()
 
     @property
     def layered(self) -> frozenset[str]:
@@ -142,8 +143,9 @@ class Network(ABC):
         return steps
 
     def rate_index(self, coordinate: str) -> int:
-        """Which rate a coordinate learns at: 0 that of the matrices, 1 that of θ, 2 that of a spectrum."""
-        return 2 if coordinate in self.spectral else 1 if coordinate in self.vectors else 0
+        """Which rate a coordinate learns at: 0 that of the matrices, 1 of θ, 2 of a spectrum, 3 of a noise variance."""
+        groups = (self.vectors, self.spectral, self.noise)
+        return next((index for index, group in enumerate(groups, 1) if coordinate in group), 0)
 
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:

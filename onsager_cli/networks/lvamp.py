@@ -93,7 +93,8 @@ class Lvamp(Decoupled):
     noise_start: str = "energy"
 
     leaves = LEAVES
-    spectral = frozenset({"log_s", "log_noise_variance"})
+    spectral = frozenset({"log_s"})
+    noise = frozenset({"log_noise_variance"})
 
     @property
     def matrices(self) -> tuple[str, ...]:  # type: ignore[override]

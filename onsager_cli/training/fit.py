@@ -92,7 +92,7 @@ class Engine:
         emphasis,
         count,
     ):
-        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 3), each on a fresh batch.
+        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 4), each on a fresh batch.
 
         `emphasis` says how much more frequent hard samples are than they should be (`Problem.emphasized`).
 

@@ -30,6 +30,7 @@ class Stage:
     rate: float  # of the matrices
     theta_rate: float
     spectral_rate: float
+    noise_rate: float
     steps: int
     check_every: int
     optimizer: str = "adam"  # of the matrices
@@ -44,12 +45,13 @@ class Stage:
         return float((self.depth + 2) * self.steps)
 
     def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, shape (count, 3)."""
+        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², shape (count, 4)."""
         steps = np.arange(first, first + count)
         shape = (
             0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
         )
-        return np.outer(shape, (self.rate, self.theta_rate, self.spectral_rate)).astype(np.float32)
+        rates = (self.rate, self.theta_rate, self.spectral_rate, self.noise_rate)
+        return np.outer(shape, rates).astype(np.float32)
 
 
 def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
@@ -85,6 +87,7 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
                 rate=rate * training.refinement_factor**refinement,
                 theta_rate=rate * training.refinement_factor**refinement,
                 spectral_rate=rate * training.refinement_factor**refinement,
+                noise_rate=rate * training.refinement_factor**refinement,
                 steps=training.max_steps,
                 check_every=training.check_every,
                 patience=round(training.patience * training.patience_growth**refinement),
@@ -101,6 +104,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
 
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
     spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
+    noise_rate = spectral_rate if descent.noise_rates is None else at(descent.noise_rates)
     emphasis = at(descent.emphasis)
     optimizer = at(descent.optimizers)
     if not tied and t > 1 and training.steps_new:
@@ -112,6 +116,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             rate=rate,
             theta_rate=theta_rate,
             spectral_rate=spectral_rate,
+            noise_rate=noise_rate,
             steps=training.steps_new,
             check_every=training.check_every,
             optimizer=optimizer,
@@ -129,6 +134,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         rate=rate,
         theta_rate=theta_rate,
         spectral_rate=spectral_rate,
+        noise_rate=noise_rate,
         steps=steps,
         check_every=training.check_every,
         optimizer=optimizer,
