@@ -93,7 +93,9 @@ def test_thirty_kills(onsager, tmp_path):
 
     random.seed(6)
     kills, finished, inside = 0, 0, 0
-    while kills < KILLS or output.exists():
+    # A slow machine is killed early more often: on until enough runs came through, and enough went on inside a stage.
+    while kills < KILLS or finished < 3 or inside < 5 or output.exists():
+        assert kills < 10 * KILLS, f"{finished} runs came through, {inside} went on inside a stage"
         number = signal.SIGKILL if kills % 2 else signal.SIGTERM
         code, said = onsager(random.uniform(0, seconds), number, "train", *figure, f"output={output}")
         assert "Traceback" not in said
@@ -113,5 +115,3 @@ def test_thirty_kills(onsager, tmp_path):
                 "onsager: stopped; the same command goes on: onsager train"
             )
         kills += 1
-    assert finished >= 3
-    assert inside >= 5  # kills inside a stage, from which its checkpoint led on
