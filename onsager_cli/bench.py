@@ -190,6 +190,7 @@ def main(argv: Sequence[str]) -> int:
 
     from onsager_cli.environment import environment
 
+    largest = max(options.batch)
     if options.quality:
         rows = [row for name in options.network if name in PUBLISHED for row in quality(name, options.seed)]
         report: dict[str, Any] = {"quality": rows}
@@ -202,9 +203,8 @@ def main(argv: Sequence[str]) -> int:
                 name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
             )
         ]
-        batch = max(options.batch)
-        rate = samples_per_second(batch, options.seconds, options.override)
-        report = {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * batch / rate}
+        rate = samples_per_second(largest, options.seconds, options.override)
+        report = {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * largest / rate}
     if options.json:
         print(json.dumps({**report, **environment()}, indent=2))
         return 0
@@ -212,7 +212,7 @@ def main(argv: Sequence[str]) -> int:
     if not options.quality:
         print(
             f"\ntraining data: {report['samples_per_second']:,.0f} samples per second, "
-            f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {max(options.batch)}"
+            f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {largest}"
         )
     return 0
 

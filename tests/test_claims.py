@@ -4,6 +4,7 @@ The synthetic record (synthetic.py) is made by hand. What a claim must notice is
 curve by curve and layer by layer, not off what the evaluation happened to look at.
 """
 
+import csv
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -277,6 +278,17 @@ def test_the_cells_are_those_of_the_rows_that_count(record):
             and (row.get("problem") in (None, "gaussian") or "tied_vs" not in str(row["quantity"]))
         }
         assert cells[table] == counted
+
+
+@pytest.mark.parametrize("path", synthetic.tables())
+def test_the_tables_look_as_those_on_record(path):
+    """Or claims could hold of these and never find a row in those."""
+    made = synthetic.tables()[path]
+    with (RECORD / path).open(encoding="utf-8") as file:
+        recorded = list(csv.DictReader(file))
+    assert set(made[0]) <= set(recorded[0])
+    for name in {"curve", "problem", "quantity", "network"} & set(made[0]):
+        assert {row[name] for row in made} & {row[name] for row in recorded}, name
 
 
 def test_a_number_missing_in_the_file_itself(record, tmp_path):
