@@ -154,15 +154,15 @@ def flag() -> Any:
     return _field(check, choices=("true", "false"))
 
 
-def choice(*names: str) -> Any:
-    """Field for one of a few words."""
+def choice(*names: str, null: bool = False) -> Any:
+    """Field for one of a few words; null on request."""
 
     def check(value: Any) -> str:
         if value not in names:
             raise ValueError(f"must be {one_of(names)}{did_you_mean(value, names)}")
         return value
 
-    return _field(check, choices=names)
+    return _field(check, choices=names, null=null)
 
 
 def choice_by_depth(*names: str) -> Any:

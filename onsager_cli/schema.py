@@ -114,6 +114,7 @@ class Descent:
     spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     noise_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     emphasis: tuple[float, ...] = by_depth(above=0)
+    bootstrap: str | None = choice("after", null=True)
 
     @property
     def optimizers(self) -> tuple[str, ...]:

@@ -43,6 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+# Few tests that take long: begun last, one process would be left alone with them.
+FIRST = ("test_experiments", "test_faults", "test_devices")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
 def slow(*cases: Any, but: Collection = ()) -> list:
     """Cases of a parametrised test, all but some marked slow; a tuple holds one value per argument."""
     assert all(case in cases for case in but), "no such case"

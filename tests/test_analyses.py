@@ -196,6 +196,22 @@ class TestParameters:
         assert max(row["relative_error"] for row in self.find(rows, "tied_vs_untied_theta")) == 0
         assert all(0 < row["relative_error"] < 0.1 for row in self.find(rows, "tied_vs_untied_linear_map"))
 
+    def test_the_legend_names_matrices_unless_two_curves_share_one(self):
+        rows = [
+            {"problem": problem, "curve": f"lvamp_{name}_bg", "tied": name == "tied"}
+            for problem in ("gaussian", "kappa100", "mine")
+            for name in ("tied", "untied")
+        ]
+        shown = [(row["problem"], row["curve"]) for row in rows]
+        assert list(params.legend(rows, shown).values()) == [
+            f"{matrix}, {name}"
+            for matrix in ("i.i.d. $A$", "$\\kappa = 100$", "mine")
+            for name in ("tied", "untied")
+        ]
+        rows.append({"problem": "mine", "curve": "lvamp_tied_bg_svd", "tied": True})
+        shown.append(("mine", "lvamp_tied_bg_svd"))
+        assert params.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
+
     @pytest.mark.slow
     def test_drawn_and_told(self, star, tmp_path):
         experiment = load_experiment(["+experiment=params"])

@@ -63,6 +63,17 @@ class TestPlan:
         assert [stage.begin for stage in stages[::5]] == begins
         assert all(stage.begin == "keep" for i, stage in enumerate(stages) if i % 5)
 
+    @pytest.mark.parametrize(("when", "begins"), [("null", "bootstrap"), ("after", "keep")])
+    def test_when_the_fast_plan_compares(self, when, begins):
+        """After the new layer alone, as Algorithm 3 does, or after all layers; a first layer is the tied one anyway."""
+        overrides = ("network.tied=false", f"training.lamp_untied.bootstrap={when}")
+        stages = stages_of(full_size(*overrides), 3, False)
+        assert [stage.begin for stage in stages] == ["grow or bootstrap", "grow", begins, "grow", begins]
+        compares = [i for i, stage in enumerate(stages) if stage.bootstrap_after]
+        assert compares == ([2, 4] if when == "after" else [])
+        tied = stages_of(full_size(f"training.lamp.bootstrap={when}"), 3)
+        assert not any(stage.bootstrap_after for stage in tied)
+
     def test_names_say_what_is_learned(self):
         stages = stages_of(full_size("training=paper"), 4)
         assert (stages[0].name, stages[-10].name, stages[-5].name) == (

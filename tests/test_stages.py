@@ -178,23 +178,20 @@ class TestDivergence:
 
 class TestBootstrap:
     @pytest.mark.parametrize("better", [True, False])
-    @pytest.mark.parametrize("training", slow(*CURVES, but=("fast",)))
-    def test_the_better_one_is_kept(self, lamp, training, better):
+    @pytest.mark.parametrize("when", ["after", "null", *slow("paper")])
+    def test_the_better_one_is_kept(self, lamp, when, better):
         """With nothing learned, the untied network is its own start or the tied one, whichever is better."""
-        if training == "paper":
-            curve = settings(*CURVES["fast"])
-            curve = dataclasses.replace(
-                curve, training=full_size("training=paper", "training.max_steps=1").training
-            )
+        if when == "paper":
+            training = full_size("training=paper", "training.max_steps=1").training
         else:
-            curve = settings(*CURVES["fast"])
+            training = settings(*CURVES["fast"], f"training.lamp_untied.bootstrap={when}").training
         setup = setup_of(*CURVES["fast"])
         trained, _ = lamp.fit(stage(2, rate=3e-3, steps=200, cosine=True))
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
         stages = [
             dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, noise_rate=0.0, steps=1)
-            for s in plan(curve.training, 2, False, "B, θ")
+            for s in plan(training, 2, False, "B, θ")
         ]
         *_, (_, _, params, best) = run_plan(
             setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),

@@ -21,6 +21,7 @@ relative change of a parameter that costs 0.001 dB in its layer (for θ, with th
 parameter is called identifiable where that is at most 0.1.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,27 +280,46 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
         for key in dict.fromkeys((row["problem"], row["curve"]) for row in rows)
         if f"{key[1]}_{key[0]}" not in figure.hidden
     ]
+    labels = legend(rows, shown)
     deepest = max(row["layer"] or 1 for row in rows)
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
         drawing, axes = panels(2, 3, 7.2, 4.6)
         for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
             ax.set_ylabel(label)
             ax.set_xlim(0.5, deepest + 0.5)
-            if quantity in ("noise_variance", "phi"):
+            if quantity == "noise_variance":
+                ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+            if quantity == "phi":
                 ax.set_yscale("log")
+                for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                    which("{x:g}")
             for problem, curve in shown:
                 mine = [
                     row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (problem, curve, quantity)
                 ]  # fmt: skip
-                _draw_quantity(ax, mine, colors.get(problem, figures.GREY), deepest, f"{curve}, {problem}")
+                _draw_quantity(ax, mine, colors.get(problem, figures.GREY), deepest, labels[problem, curve])
             for wanted in {row["prescribed"] for row in rows if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=figures.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
         for ax in axes[3:]:
             ax.set_xlabel("layer")
-        handles, labels = axes[0].get_legend_handles_labels()
+        handles, labels = axes[0].get_legend_handleslegend()
         known = dict(zip(labels, handles, strict=True))
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
     return figures.save(drawing, folder, figure.name, formats)
+
+
+def legend(rows: Sequence[Row], shown: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Legend text of each (problem, curve): its matrix, and tied or untied; the curve's name where that is not enough."""
+    tied = {(row["problem"], row["curve"]): row["tied"] for row in rows}
+
+    def matrix(problem: str) -> str:
+        kappa = re.fullmatch(r"kappa(\d+)", problem)
+        return f"$\\kappa = {kappa[1]}$" if kappa else "i.i.d. $A$" if problem == "gaussian" else problem
+
+    texts = {key: f"{matrix(key[0])}, {'tied' if tied[key] else 'untied'}" for key in shown}
+    if len(set(texts.values())) < len(texts):
+        texts = {key: f"{matrix(key[0])}, {key[1].replace('_', ' ')}" for key in shown}
+    return texts
 
 
 def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label: str) -> None:

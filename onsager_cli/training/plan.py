@@ -19,7 +19,7 @@ class Stage:
 
     `begin` says what happens to the parameters before the first step: `grow` starts the new layer from the one
     before it, `bootstrap` takes over the tied network of the same depth if that is better on the selection set
-    (Algorithm 3), `keep` leaves them. The stage ends after `steps`, or, if `patience` is not None, once that many
+    (Algorithm 3), `keep` leaves them. With `bootstrap_after` the two are compared once the stage is over. It ends after `steps`, or, if `patience` is not None, once that many
     checks in a row (one every `check_every` steps) have brought no better NMSE. The best weights are kept.
     """
 
@@ -37,6 +37,7 @@ class Stage:
     emphasis: float = 1.0  # of hard samples among those drawn
     cosine: bool = False
     patience: int | None = None
+    bootstrap_after: bool = False
     closes: bool = False  # the last stage of its depth: its network is the point at this layer
 
     @property
@@ -107,6 +108,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     noise_rate = spectral_rate if descent.noise_rates is None else at(descent.noise_rates)
     emphasis = at(descent.emphasis)
     optimizer = at(descent.optimizers)
+    after = descent.bootstrap == "after"
     if not tied and t > 1 and training.steps_new:
         yield Stage(
             name=f"layer {t}: {new_leaves}",
@@ -123,7 +125,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             emphasis=emphasis,
             cosine=True,
         )
-        begin = "bootstrap"
+        begin = "keep" if after else "bootstrap"
     else:
         begin = "grow" if tied else "grow or bootstrap"
     yield Stage(
@@ -140,5 +142,6 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         optimizer=optimizer,
         emphasis=emphasis,
         cosine=True,
+        bootstrap_after=after and not tied and t > 1,
         closes=True,
     )

@@ -161,6 +161,9 @@ def run_plan(
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
         params, best_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number))
+        if stage.bootstrap_after:
+            params = _better(engine, problem, params, tied_network(stage.depth), stage.depth)
+            best_db = selection_db(engine, problem, params, stage.depth)
         yield number, stage, params, best_db
 
 
