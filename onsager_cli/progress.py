@@ -168,6 +168,14 @@ class Progress:
         point = f", {running.point}" if running.point else ""
         self._say(f"{running.name}: {end}{point}")
 
+    def _on_bootstrap(self, event: Mapping[str, Any]) -> None:
+        if event["taken"]:
+            gain = f"{event['tied_db']:.2f} instead of {event['own_db']:.2f} dB"
+            self._say(
+                f"{self._of(event).name}: {event['stage']}: takes over the tied network, {gain}",
+                log_only=True,
+            )
+
     def _on_warning(self, event: Mapping[str, Any]) -> None:
         slug = event.get("curve")
         self._say(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")

@@ -204,6 +204,20 @@ class TestLog:
         training.progress({"event": "warning", "curve": None, "message": "little memory"})
         assert training.lines == ["warning: lamp_tied_bg: not finite", "warning: little memory"]
 
+    def test_a_tied_network_taken_over(self):
+        training = Training()
+        event = {
+            "event": "bootstrap",
+            "curve": "lamp_untied_bg",
+            "stage": "layers 1-4: all",
+            "own_db": -23.1,
+            "tied_db": -24.0,
+        }
+        training.progress({**event, "taken": False})
+        training.progress({**event, "taken": True})
+        (line,) = training.lines
+        assert line.endswith("layers 1-4: all: takes over the tied network, -24.00 instead of -23.10 dB")
+
     def test_kinds_of_events_that_nobody_knows_pass(self):
         training = Training()
         training.progress({"event": "checkpoint", "curve": "lamp_tied_bg"})

@@ -193,10 +193,13 @@ class TestBootstrap:
             dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, noise_rate=0.0, steps=1)
             for s in plan(training, 2, False, "B, θ")
         ]
+        events = []
         *_, (_, _, params, best) = run_plan(
             setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),
-            lambda depth: tied, lambda event: None, Progress(),
+            lambda depth: tied, events.append, Progress(),
         )  # fmt: skip
+        *_, last = [event for event in events if event["event"] == "bootstrap"]
+        assert last["taken"] == better == (last["tied_db"] < last["own_db"])
         expected = lamp.db(tied, 2) if better else setup.db(setup.params, 2)
         assert best == pytest.approx(expected, abs=1e-4)
         for layer in range(2):

@@ -154,7 +154,7 @@ def run_plan(
         if stage.begin in ("grow", "grow or bootstrap"):
             params = net.grow(params, stage.depth - 1, problem)
         if stage.begin.endswith("bootstrap"):
-            params = _better(engine, problem, params, tied_network(stage.depth), stage.depth)
+            params, _ = _better(engine, problem, params, tied_network(stage.depth), stage, report)
         report({
             "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
             "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
@@ -162,16 +162,24 @@ def run_plan(
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
         params, best_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number))
         if stage.bootstrap_after:
-            params = _better(engine, problem, params, tied_network(stage.depth), stage.depth)
-            best_db = selection_db(engine, problem, params, stage.depth)
+            params, best_db = _better(engine, problem, params, tied_network(stage.depth), stage, report)
         yield number, stage, params, best_db
 
 
 def _better(
-    engine: Engine, problem: Problem, own: Parameters, tied: Parameters | None, depth: int
-) -> Parameters:
-    """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set."""
+    engine: Engine, problem: Problem, own: Parameters, tied: Parameters | None, stage: Stage, report: Report
+) -> tuple[Parameters, float]:
+    """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set.
+
+    The second is the NMSE (dB) there of the one that is kept.
+    """
+    own_db = selection_db(engine, problem, own, stage.depth)
     if tied is None:
-        return own
+        return own, own_db
     other = engine.net.untie(tied, own)
-    return min((own, other), key=lambda params: selection_db(engine, problem, params, depth))
+    tied_db = selection_db(engine, problem, other, stage.depth)
+    taken = tied_db < own_db or np.isnan(own_db)
+    report({
+        "event": "bootstrap", "stage": stage.name, "own_db": own_db, "tied_db": tied_db, "taken": bool(taken),
+    })  # fmt: skip
+    return (other, tied_db) if taken else (own, own_db)
