@@ -72,7 +72,7 @@ def record(arguments: list[str]) -> int:
 
 def verify(arguments: list[str]) -> int:
     """`onsager verify`: judges the claims on the recorded tables."""
-    from onsager_cli import verify as claims
+    from onsager_cli.claims import verify as claims
 
     return claims.main(arguments)
 

@@ -85,8 +85,8 @@ def candidates(line: str) -> list[str]:
 
 def _claims() -> list[str]:
     """Ids of the published claims and the experiments that they are about."""
-    from onsager_cli.claims import load
-    from onsager_cli.verify import FOLDER
+    from onsager_cli.claims.claim import load
+    from onsager_cli.claims.verify import FOLDER
 
     claims = load([FOLDER])
     experiments = {name for claim in claims for name in claim.experiments()}

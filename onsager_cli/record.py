@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onsager_cli import claims, figures, verify
+from onsager_cli import figures
 from onsager_cli.analyses import Tables, csv_bytes, kind_of
+from onsager_cli.claims import claim as claims
+from onsager_cli.claims import verify
+from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.published import Comparison, comparisons
-from onsager_cli.recorded import Record
 from onsager_cli.seeds import averaged, realizations
 from onsager_cli.tables import markdown, read_table, table_bytes
 

@@ -12,12 +12,12 @@ from string import Template
 
 from onsager_cli import __version__
 from onsager_cli.catalog import figures_first, natural
-from onsager_cli.claims import FAILS, HOLDS, Verdict
+from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
+from onsager_cli.claims.verify import FOLDER, Parser, summary, undeclared, verify
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write, read_bytes
 from onsager_cli.markdown import Block, blocks, to_html
 from onsager_cli.tables import Row, read_table
-from onsager_cli.verify import FOLDER, Parser, summary, undeclared, verify
 
 OUTPUT = Path("outputs/report.html")
 

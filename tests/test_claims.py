@@ -15,9 +15,9 @@ import pytest
 import synthetic
 from conftest import slow
 
-from onsager_cli.claims import FAILS, HOLDS, NOT_RUN, Claim, judge, load
-from onsager_cli.recorded import NotRecordedError, Record
-from onsager_cli.verify import summary, verify
+from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Claim, judge, load
+from onsager_cli.claims.recorded import NotRecordedError, Record
+from onsager_cli.claims.verify import summary, verify
 
 RECORD = Path(__file__).parents[1] / "experiments"
 CLAIMS = {claim.id: claim for claim in load([RECORD])}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onsager_cli.criteria import LIMITS, VERBS, parse
+from onsager_cli.claims.criteria import LIMITS, VERBS, parse
+from onsager_cli.claims.measures import Data, Limits, Range
+from onsager_cli.claims.recorded import NotRecordedError, Record
 from onsager_cli.errors import UserError
-from onsager_cli.measures import Data, Limits, Range
-from onsager_cli.recorded import NotRecordedError, Record
 from onsager_cli.tables import write_table
 
 CURVES = {

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from onsager_cli.claims import load
+from onsager_cli.claims.claim import load
+from onsager_cli.claims.verify import verify
 from onsager_cli.cli import main
 from onsager_cli.errors import UserError
 from onsager_cli.markdown import blocks, to_html
 from onsager_cli.report import inline_svg, page
 from onsager_cli.tables import write_table
-from onsager_cli.verify import verify
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -9,13 +9,13 @@ import pytest
 import synthetic
 import yaml
 
-from onsager_cli.claims import judge, load
+from onsager_cli.claims.claim import judge, load
+from onsager_cli.claims.recorded import Record
+from onsager_cli.claims.verify import as_markdown
 from onsager_cli.cli import main
 from onsager_cli.completion import candidates
 from onsager_cli.record import write_index
-from onsager_cli.recorded import Record
 from onsager_cli.tables import write_table
-from onsager_cli.verify import as_markdown
 
 ROOT = Path(__file__).parents[1]
 CLAIM = {

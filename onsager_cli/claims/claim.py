@@ -22,10 +22,10 @@ from typing import Any
 
 from onsager_cli.catalog import figures_first
 from onsager_cli.checks import did_you_mean, one_of, show
-from onsager_cli.criteria import parse
+from onsager_cli.claims.criteria import parse
+from onsager_cli.claims.measures import Check, Data, Outcome, Range
+from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common, load_yaml
 from onsager_cli.errors import UserError
-from onsager_cli.measures import Check, Data, Outcome, Range
-from onsager_cli.recorded import NotRecordedError, Realization, Record, common, load_yaml
 from onsager_cli.tables import NMSE
 
 FILE = "claims.yaml"

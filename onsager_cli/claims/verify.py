@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from onsager_cli import claims, criteria
-from onsager_cli.claims import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
+from onsager_cli.claims import claim as claims
+from onsager_cli.claims import criteria
+from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
+from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
-from onsager_cli.recorded import Record
 
 FOLDER = Path("experiments")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
