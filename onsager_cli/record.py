@@ -124,6 +124,7 @@ def readme(
     if compared:
         parts += ["## Against other people's numbers", *compared]
     parts += ["## How it was made", _commands(experiment), _settings(experiment, made)]
+    parts += [_descents(experiment)]
     parts += ["## What it took", _cost_table(rows, made)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -279,7 +280,7 @@ def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
             ),
         ),
         ("instance", _unique(item.problem.instance for item in settings)),
-        ("schedule", _unique(_fields(item.training, ()) for item in trained)),
+        ("schedule", _unique(_fields(item.training, _DESCENTS) for item in trained)),
         ("precision", _unique(item.precision for item in settings)),
         (
             "versions",
@@ -288,6 +289,32 @@ def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
         ("machine", _unique(_machine(note) for note in notes)),
     ]
     return markdown(["", ""], [[name, text] for name, text in lines if text])
+
+
+# How one kind of network descends; the second is that of the tied one that an untied network is compared with.
+_DESCENTS = ("descent", "tied_descent")
+
+
+def _descents(experiment: Any) -> str:
+    """The rates, steps and batches of each curve that was trained, curves that share them together."""
+    owners: dict[str, list[str]] = {}
+    rivals: dict[str, list[str]] = {}
+    for curve in experiment.curves:
+        training = asdict(curve.settings.training)
+        own, tied = (training.get(name) for name in _DESCENTS)
+        if own:
+            owners.setdefault(_told(own).strip("()"), []).append(f"`{curve.slug}`")
+        if tied:
+            rivals.setdefault(_told(tied).strip("()"), []).append(f"`{curve.slug}`")
+    if not owners:
+        return ""
+    lines = [f"- {', '.join(slugs)}: {text}." for text, slugs in owners.items()]
+    lines += [
+        f"- The tied network that {', '.join(slugs)} {'is' if len(slugs) == 1 else 'are'} compared with: {text}."
+        for text, slugs in rivals.items()
+        if text not in owners
+    ]
+    return "\n".join(["Lists go by depth; the last value repeats.", "", *lines])
 
 
 def _machine(note: Mapping[str, Any]) -> str:

@@ -216,6 +216,23 @@ def test_the_program_s_own_experiments_fit():
     assert cells(text, "problem")[0].startswith("gaussian (N 500, M 250, gamma 0.1, snr_db 40")
     assert cells(text, "schedule")[0].startswith("fast (")
     assert "none" not in cells(text, "schedule")[0]
+    assert "descent" not in text
+    (lamp,) = [line for line in text.splitlines() if "`lamp_tied_bg`" in line and "optimizer" in line]
+    assert "spectral_rates 0.3 0.3 0.1" in lamp
+
+
+def test_a_schedule_is_told_once():
+    text = readme(load_experiment(["+experiment=fig10"]), rows_of("oracle", "oracle", None, None, -46.03), {})
+    told = [line for line in text.splitlines() if "optimizer adam" in line]
+    assert sum("`lamp_tied_bg`" in line for line in told) == 1
+    assert any(
+        line.startswith("- `lamp_tied_l1`, `lamp_tied_exp`, `lamp_tied_spline`, `lamp_tied_bg`: ")
+        for line in told
+    )
+    assert not any("compared with" in line for line in told)  # the tied networks are curves of the figure
+    alone = load_experiment(["network=lamp", "shrinkage=bg", "network.tied=false"])
+    text = readme(alone, rows_of("oracle", "oracle", None, None, -46.03), {})
+    assert "- The tied network that `lamp_untied_bg` is compared with: optimizer adam" in text
 
 
 def test_tables_figures_and_record_need_no_jax():
