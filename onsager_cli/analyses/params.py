@@ -281,12 +281,14 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
         if f"{key[1]}_{key[0]}" not in figure.hidden
     ]
     labels = legend(rows, shown)
-    deepest = max(row["layer"] or 1 for row in rows)
+    depths = {
+        key: max(row["layer"] or 1 for row in rows if (row["problem"], row["curve"]) == key) for key in shown
+    }
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
         drawing, axes = panels(2, 3, 7.2, 4.6)
         for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
             ax.set_ylabel(label)
-            ax.set_xlim(0.5, deepest + 0.5)
+            ax.set_xlim(0.5, max(depths.values()) + 0.5)
             if quantity == "noise_variance":
                 ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
             if quantity == "phi":
@@ -297,12 +299,13 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
                 mine = [
                     row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (problem, curve, quantity)
                 ]  # fmt: skip
-                _draw_quantity(ax, mine, colors.get(problem, figures.GREY), deepest, labels[problem, curve])
+                key = problem, curve
+                _draw_quantity(ax, mine, colors.get(problem, figures.GREY), depths[key], labels[key])
             for wanted in {row["prescribed"] for row in rows if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=figures.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
         for ax in axes[3:]:
             ax.set_xlabel("layer")
-        handles, labels = axes[0].get_legend_handleslegend()
+        handles, labels = axes[0].get_legend_handles_labels()
         known = dict(zip(labels, handles, strict=True))
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
     return figures.save(drawing, folder, figure.name, formats)
