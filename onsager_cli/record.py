@@ -4,13 +4,11 @@ Everything here is generated from tables and from what the store noted while tra
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onsager_cli import figures
+from onsager_cli import figures, provenance
 from onsager_cli.analyses import Tables, csv_bytes, kind_of
 from onsager_cli.claims import claim as claims
 from onsager_cli.claims import verify
@@ -112,7 +110,10 @@ def readme(
     parts.append(figure.caption.strip() if kind else _caption(figure, rows))
     if kind is not None and not kind.TRAINS:
         return (
-            "\n\n".join([*parts, kind.page(tables or {}), "## How it was made", _commands(experiment)]) + "\n"
+            "\n\n".join(
+                [*parts, kind.page(tables or {}), "## How it was made", provenance.commands(experiment)]
+            )
+            + "\n"
         )
     lacking = missing(experiment.curves, rows)
     if lacking:
@@ -123,8 +124,7 @@ def readme(
     compared = [_comparison(found) for found in comparisons(rows)]
     if compared:
         parts += ["## Against other people's numbers", *compared]
-    parts += ["## How it was made", _commands(experiment), _settings(experiment, made)]
-    parts += [_descents(experiment)]
+    parts += ["## How it was made", provenance.told(experiment, made)]
     parts += ["## What it took", _cost_table(rows, made)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -259,76 +259,6 @@ def _comparison(comparison: Comparison) -> str:
     )
 
 
-def _commands(experiment: Any) -> str:
-    # Where files go and how Hydra logs decide no number, and a path tells about the author, not the figure.
-    kept = [item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))]
-    words = shlex.join(kept)
-    return f"```sh\nonsager train {words}\nonsager record {words}\n```".replace(" \n", "\n")
-
-
-def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
-    settings = [curve.settings for curve in experiment.curves]
-    trained = [item for item in settings if item.training.kind != "none"] or settings
-    notes = [made[curve.slug] for curve in experiment.curves if curve.slug in made]
-    lines = [
-        ("seed", _unique(str(item.seed) for item in settings)),
-        (
-            "problem",
-            _unique(
-                _fields(item.problem, ("kind", "instance", "matrix", "selection_samples"))
-                for item in settings
-            ),
-        ),
-        ("instance", _unique(item.problem.instance for item in settings)),
-        ("schedule", _unique(_fields(item.training, _DESCENTS) for item in trained)),
-        ("precision", _unique(item.precision for item in settings)),
-        (
-            "versions",
-            _unique(", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items()) for note in notes),
-        ),
-        ("machine", _unique(_machine(note) for note in notes)),
-    ]
-    return markdown(["", ""], [[name, text] for name, text in lines if text])
-
-
-# How one kind of network descends; the second is that of the tied one that an untied network is compared with.
-_DESCENTS = ("descent", "tied_descent")
-
-
-def _descents(experiment: Any) -> str:
-    """The rates, steps and batches of each curve that was trained, curves that share them together."""
-    owners: dict[str, list[str]] = {}
-    rivals: dict[str, list[str]] = {}
-    for curve in experiment.curves:
-        training = asdict(curve.settings.training)
-        own, tied = (training.get(name) for name in _DESCENTS)
-        if own:
-            owners.setdefault(_told(own).strip("()"), []).append(f"`{curve.slug}`")
-        if tied:
-            rivals.setdefault(_told(tied).strip("()"), []).append(f"`{curve.slug}`")
-    if not owners:
-        return ""
-    lines = [f"- {', '.join(slugs)}: {text}." for text, slugs in owners.items()]
-    lines += [
-        f"- The tied network that {', '.join(slugs)} {'is' if len(slugs) == 1 else 'are'} compared with: {text}."
-        for text, slugs in rivals.items()
-        if text not in owners
-    ]
-    return "\n".join(["Lists go by depth; the last value repeats.", "", *lines])
-
-
-def _machine(note: Mapping[str, Any]) -> str:
-    machine = note.get("machine", {})
-    parts = [
-        machine.get("cpu"),
-        f"{machine['cores']} cores" if "cores" in machine else None,
-        f"{machine['memory_gib']} GiB memory" if "memory_gib" in machine else None,
-        machine.get("system"),
-        note.get("device"),
-    ]
-    return ", ".join(str(part) for part in parts if part)
-
-
 def _cost_table(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> str:
     costs = _costs(rows, made)
     body = [
@@ -380,31 +310,6 @@ def _by_curve(rows: Sequence[Row], by_seed: bool = False) -> dict[str, list[Row]
             name = f"`{name}`" if realizations([row]) == first else f"`{name}` (seed {row['seed']})"
         curves.setdefault(name, []).append(row)
     return {slug: sorted(points, key=lambda row: row["layer"] or 0) for slug, points in curves.items()}
-
-
-def _fields(settings: Any, without: Sequence[str]) -> str:
-    """A dataclass in one line: its name or kind, then what is set."""
-    values = {
-        key: value
-        for key, value in asdict(settings).items()
-        if value not in (None, {}, ()) and key not in without
-    }
-    name = values.pop("name", None) or values.pop("kind", "")
-    values.pop("kind", None)
-    return f"{name} {_told(values)}" if values else str(name)
-
-
-def _told(value: Any) -> str:
-    """A value for people: (key value, key value) for a group, numbers of a list with spaces between them."""
-    if isinstance(value, Mapping):
-        return f"({', '.join(f'{key} {_told(item)}' for key, item in value.items() if item is not None)})"
-    if isinstance(value, tuple):
-        return " ".join(map(_told, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _unique(texts: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
 def _split(name: str) -> list[str]:

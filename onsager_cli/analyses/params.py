@@ -295,12 +295,11 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
                 ax.set_yscale("log")
                 for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
                     which("{x:g}")
-            for problem, curve in shown:
+            for key in shown:
                 mine = [
-                    row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (problem, curve, quantity)
-                ]  # fmt: skip
-                key = problem, curve
-                _draw_quantity(ax, mine, colors.get(problem, figures.GREY), depths[key], labels[key])
+                    row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)
+                ]
+                _draw_quantity(ax, mine, colors.get(key[0], figures.GREY), depths[key], labels[key])
             for wanted in {row["prescribed"] for row in rows if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=figures.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
         for ax in axes[3:]:
