@@ -19,3 +19,12 @@ def magnitude(a: Array) -> Array:
 def adjoint(A: Array) -> Array:
     """Aᴴ, which is Aᵀ for a real A."""
     return A.conj().T
+
+
+def full_product(A: Array, x: Array) -> Array:
+    """A x in full float32, whatever the precision of networks and JAX's default, which is less on a GPU or TPU.
+
+    For what is computed outside the compiled programs that set their precision: selection and test sets, in which the
+    default would be noise of some -65 dB, and what a network starts from.
+    """
+    return jnp.matmul(A, x, precision="highest")

@@ -11,8 +11,12 @@ from onsager_cli.tables import markdown
 _DESCENTS = ("descent", "tied_descent")
 
 
-def told(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
-    """All of it in Markdown; `made` is what the store noted, slug → `environment()` and more."""
+# What the store noted of a curve on a matrix, (slug, seed) → `environment()` with "device".
+Notes = Mapping[tuple[str, int], Mapping[str, Any]]
+
+
+def told(experiment: Any, made: Notes) -> str:
+    """All of it in Markdown."""
     parts = [commands(experiment), _settings(experiment, made), _descents(experiment)]
     return "\n\n".join(part for part in parts if part)
 
@@ -25,10 +29,11 @@ def commands(experiment: Any) -> str:
     return f"```sh\nonsager train {words}\nonsager record {words}\n```".replace(" \n", "\n")
 
 
-def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
+def _settings(experiment: Any, made: Notes) -> str:
     settings = [curve.settings for curve in experiment.curves]
     trained = [item for item in settings if item.training.kind != "none"] or settings
-    notes = [made[curve.slug] for curve in experiment.curves if curve.slug in made]
+    keys = [(curve.slug, curve.settings.seed) for curve in experiment.curves]
+    notes = [(key[1], made[key]) for key in keys if key in made]
     lines = [
         ("seed", _unique(str(item.seed) for item in settings)),
         (
@@ -43,9 +48,12 @@ def _settings(experiment: Any, made: Mapping[str, Mapping[str, Any]]) -> str:
         ("precision", _unique(item.precision for item in settings)),
         (
             "versions",
-            _unique(", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items()) for note in notes),
+            _by_seed(
+                (seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items()))
+                for seed, note in notes
+            ),
         ),
-        ("machine", _unique(_machine(note) for note in notes)),
+        ("machine", _by_seed((seed, _machine(note)) for seed, note in notes)),
     ]
     return markdown(["", ""], [[name, text] for name, text in lines if text])
 
@@ -54,13 +62,13 @@ def _descents(experiment: Any) -> str:
     """The rates, steps and batches of each curve that was trained, curves that share them together."""
     owners: dict[str, list[str]] = {}
     rivals: dict[str, list[str]] = {}
-    for curve in experiment.curves:
-        training = asdict(curve.settings.training)
+    for slug, settings in {curve.slug: curve.settings for curve in experiment.curves}.items():
+        training = asdict(settings.training)
         own, tied = (training.get(name) for name in _DESCENTS)
         if own:
-            owners.setdefault(_told(own)[1:-1], []).append(f"`{curve.slug}`")
+            owners.setdefault(_told(own)[1:-1], []).append(f"`{slug}`")
         if tied:
-            rivals.setdefault(_told(tied)[1:-1], []).append(f"`{curve.slug}`")
+            rivals.setdefault(_told(tied)[1:-1], []).append(f"`{slug}`")
     if not owners:
         return ""
     lines = [f"- {', '.join(slugs)}: {text}." for text, slugs in owners.items()]
@@ -107,3 +115,18 @@ def _told(value: Any) -> str:
 
 def _unique(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
+    """Each text once; where they differ between seeds, with the seeds that it is true of."""
+    found: dict[str, dict[int, None]] = {}
+    for seed, text in texts:
+        if text:
+            found.setdefault(text, {})[seed] = None
+    seeds = [seed for of in found.values() for seed in of]
+    if len(found) < 2 or len(set(seeds)) < 2:
+        return "; ".join(found)
+    return "; ".join(
+        f"{text} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))})"
+        for text, of in found.items()
+    )

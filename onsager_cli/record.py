@@ -52,7 +52,7 @@ def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
 def record(
     experiment: Any,
     rows: Sequence[Row],
-    made: Mapping[str, Mapping[str, Any]],
+    made: provenance.Notes,
     folder: Path,
     tables: Tables | None = None,
 ) -> list[Path]:
@@ -61,7 +61,7 @@ def record(
     Args:
         experiment: config.Experiment; `curves`, `figure` and `overrides` are read.
         rows: the table, every curve that is stored, hidden ones too.
-        made: slug → what the store noted: `environment()`, and optionally "steps", "seconds", "device".
+        made: what the store noted of each curve.
         folder: created if missing.
         tables: what its kind of figure shows beside the curves, name → rows.
 
@@ -99,7 +99,7 @@ def draw(
 def readme(
     experiment: Any,
     rows: Sequence[Row],
-    made: Mapping[str, Mapping[str, Any]],
+    made: provenance.Notes,
     tables: Tables | None = None,
 ) -> str:
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
@@ -125,7 +125,7 @@ def readme(
     if compared:
         parts += ["## Against other people's numbers", *compared]
     parts += ["## How it was made", provenance.told(experiment, made)]
-    parts += ["## What it took", _cost_table(rows, made)]
+    parts += ["## What it took", _cost_table(rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -154,7 +154,7 @@ def write_index(root: Path) -> Path:
         shown = [f"## [{title}]({link})", caption]
         if (root / picture).is_file():
             shown.insert(1, f"[![{_plain(title)}]({picture})]({link})")
-        cost = _costs(read_table(folder / "curves.csv"), {}) if "curves.csv" in tables else {}
+        cost = _costs(read_table(folder / "curves.csv")) if "curves.csv" in tables else {}
         seconds = sum(value["seconds"] or 0 for value in cost.values())
         # A curve of several figures is trained once; two trainings never take the same time to the digit.
         trained |= {(c["parameters"], c["steps"], c["seconds"]) for c in cost.values() if c["steps"]}
@@ -259,8 +259,8 @@ def _comparison(comparison: Comparison) -> str:
     )
 
 
-def _cost_table(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> str:
-    costs = _costs(rows, made)
+def _cost_table(rows: Sequence[Row]) -> str:
+    costs = _costs(rows)
     body = [
         [
             f"`{slug}`",
@@ -276,7 +276,7 @@ def _cost_table(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> s
     return markdown(["curve", "layers", "steps", "seconds", "parameters"], body)
 
 
-def _costs(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _costs(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """slug → layers, steps, seconds, parameters of the whole curve.
 
     Steps and seconds in a table count from the start of the curve's training: the largest is the whole.
@@ -288,8 +288,6 @@ def _costs(rows: Sequence[Row], made: Mapping[str, Mapping[str, Any]]) -> dict[s
             key: max((row[key] for row in points if row[key] is not None), default=None)
             for key in ("steps", "seconds", "parameters")
         }
-        noted = {key: made.get(slug, {}).get(key) for key in ("steps", "seconds")}
-        whole.update({key: value for key, value in noted.items() if value is not None})
         if slug in costs:  # on a further matrix
             for key in ("steps", "seconds"):
                 whole[key] = (whole[key] or 0) + (costs[slug][key] or 0)

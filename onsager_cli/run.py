@@ -229,8 +229,11 @@ def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     from onsager_cli import record as published
 
     store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
-    notes = {curve.slug: folder_of(store, curve).read_json("made") for curve in experiment.first_curves}
-    made = {slug: note for slug, note in notes.items() if note is not None}
+    made = {
+        (curve.slug, curve.settings.seed): note
+        for curve in experiment.curves
+        if (note := folder_of(store, curve).read_json("made")) is not None
+    }
     folder = Path("experiments") / experiment.name
     files = published.record(experiment, rows, made, folder, tables)
     return [*files, published.write_index(folder.parent)], lacking

@@ -271,6 +271,24 @@ class TestDataSets:
         assert jax.tree.structure(plain) == jax.tree.structure(kappa)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        TOY,
+        ("problem=random_access", "problem.pilots=8", "problem.users=16"),
+        ("problem=massive_mimo", "problem.pilots=8", "problem.users=4", "problem.antennas=4"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_data_do_not_lose_digits_where_products_do(overrides):
+    """On a GPU the default precision of a product is that of TF32, also outside the compiled steps, which set theirs."""
+    problem = build(settings(*overrides), 0)
+    with jax.default_matmul_precision("default"):
+        drawn = str(jax.make_jaxpr(lambda key: problem.emphasized(key, 8, 1.1))(jax.random.key(0)))
+    full = "precision=(Precision.HIGHEST, Precision.HIGHEST)"
+    assert drawn.count("dot_general[") == drawn.count(full) > 0
+
+
 def test_settings_are_all_that_decides():
     """A problem is a function of its settings and the seed; the name is only a name."""
     one = build(settings(*TOY), 1)

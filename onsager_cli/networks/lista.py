@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.fields import adjoint
+from onsager_cli.fields import adjoint, full_product
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, spectrum
 from onsager_cli.problems import Problem
@@ -32,7 +32,7 @@ class Lista(Network):
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
         B = adjoint(A) / (1.01 * jnp.linalg.norm(A, 2) ** 2)
-        return {"B": B, "S": jnp.eye(A.shape[1], dtype=A.dtype) - B @ A}
+        return {"B": B, "S": jnp.eye(A.shape[1], dtype=A.dtype) - full_product(B, A)}
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array:
         return params["B"] @ y

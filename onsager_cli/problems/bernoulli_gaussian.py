@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.fields import full_product
 from onsager_cli.problems.base import Problem, Samples
 
 SELECTION_KEY, TEST_KEY, MATRIX_KEY = (
@@ -101,7 +102,7 @@ class Draw:
         value = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(uniform, -1 + 2.0**-24, 1 - 2.0**-24))
         x = jnp.where(words < limit.astype(jnp.uint32), value, 0.0)
         w = jnp.sqrt(problem.noise_variance) * jax.random.normal(key_w, (M, batch))
-        return x, problem.A @ x + w
+        return x, full_product(problem.A, x) + w
 
 
 # Compiled once for all problems of one size and law, so that a figure does not pay for it per curve.

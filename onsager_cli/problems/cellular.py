@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.fields import full_product
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.problems.bernoulli_gaussian import MATRIX_KEY, SELECTION_KEY, TEST_KEY
 from onsager_cli.schema_cellular import Cellular, Channel
@@ -139,7 +140,7 @@ def by_angle(key: Array, channel: Channel, antennas: int, count: int) -> Array:
     _, z = jax.lax.scan(next_antenna, (re, im), length=antennas)
     q = np.arange(antennas)
     F = np.exp(-2j * np.pi * np.outer(q, q) / antennas) / antennas
-    return (jnp.asarray(embed(F), re.dtype) @ jnp.concatenate(z)).reshape(2, antennas, count)
+    return full_product(jnp.asarray(embed(F), re.dtype), jnp.concatenate(z)).reshape(2, antennas, count)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Draw:
         w = jnp.sqrt(problem.noise_variance * (self.law.parts / 2)) * w
         if self.law.embedding == "complex":
             w = jax.lax.complex(*jnp.split(w, 2))
-        return x, problem.A @ x + w
+        return x, full_product(problem.A, x) + w
 
     def signals(self, key: Array, batch: int) -> tuple[Array, Array]:
         """x (N, batch), and E|x_n|² given who is active and where, (N, batch), which an oracle knows."""
