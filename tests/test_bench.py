@@ -1,0 +1,81 @@
+"""`onsager bench`: what its table says, at toy size. How fast anything is, no test asks."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from onsager_cli import bench
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+M, N, L = 10, 20, 6
+TOY = ["--seconds", "0.01", "--batch", str(L), "--override", f"problem.N={N}", f"problem.M={M}"]
+
+
+def test_the_table_as_json(capsys):
+    assert bench.main(["--network", "lamp-bg", "--depth", "1", "3", "--json", *TOY]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(row["network"], row["depth"], row["batch"]) for row in report["steps"]] == [
+        ("lamp-bg", 1, L),
+        ("lamp-bg", 3, L),
+    ]
+    for row in report["steps"]:
+        flops = bench.matrix_flops("lamp-bg", M, N, row["depth"], L)
+        took = flops / (row["gemm_gflops"] * 1e9) / (row["ms_per_step"] / 1e3)
+        assert row["roofline_fraction"] == pytest.approx(took)
+        assert row["compile_s"] > 0
+    assert report["data_ms_per_step"] == pytest.approx(1e3 * L / report["samples_per_second"])
+    assert report["versions"]["jax"] == jax.__version__
+
+
+def products(function, *arguments) -> int:
+    """FLOPs of the matrix products that autodiff makes, 2 per multiply-add."""
+    total = 0
+    for equation in jax.make_jaxpr(function)(*arguments).eqns:
+        if equation.primitive.name == "dot_general":
+            ((contracted, _), _), (left, _) = equation.params["dimension_numbers"], equation.invars
+            depth = math.prod(left.aval.shape[axis] for axis in contracted)
+            total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
+    return total
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("network", ["lamp-soft", "lista"])
+def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
+    """Of the networks as eqs (12) and (20) write them, layer after layer, with y drawn from x."""
+    x, A = jnp.ones((N, L)), jnp.ones((M, N))
+
+    def lamp(learned):
+        y = v = A @ x
+        x_hat = jnp.zeros((N, L))
+        for t in range(depth):
+            x_hat = jnp.tanh(x_hat + learned["B"] @ v)
+            v = y - A @ x_hat + v / 2 if t + 1 < depth else v
+        return jnp.sum(jnp.square(x_hat - x))
+
+    def lista(learned):
+        By = learned["B"] @ (A @ x)
+        x_hat = jnp.tanh(By)
+        for _ in range(depth - 1):
+            x_hat = jnp.tanh(By + learned["S"] @ x_hat)
+        return jnp.sum(jnp.square(x_hat - x))
+
+    learned = {"B": jnp.ones((N, M)), "S": jnp.ones((N, N))}
+    loss = lista if network == "lista" else lamp
+    assert bench.matrix_flops(network, M, N, depth, L) == products(jax.value_and_grad(loss), learned)
+
+
+def test_matrix_products_have_a_rate():
+    assert 0 < bench.gemm_gflops(M, N, L) < math.inf
+    assert 0 < bench.gemm_gflops(N, M, L) < math.inf  # more measurements than unknowns
+
+
+@pytest.mark.parametrize("asked", [["--depth", "0"], ["--network", "lampp"], ["--batch", "x"]])
+def test_mistakes(asked, capsys):
+    with pytest.raises(SystemExit) as stop:
+        bench.main(asked)
+    assert stop.value.code == 2
+    assert asked[0] in capsys.readouterr().err
