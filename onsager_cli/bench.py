@@ -6,13 +6,15 @@ The rate is measured in the same run, on the matrix shapes of the network. A ste
 and backward through all layers with every variable learning, and updates with the optimizer of `training=fast`.
 """
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from onsager_cli.checks import one_of
+from onsager_cli.options import Parser
 
 NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
@@ -180,7 +182,7 @@ def quality(name: str, seed: int) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str]) -> int:
     """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
-    parser = argparse.ArgumentParser(prog="onsager bench", description=(__doc__ or "").split("\n")[0])
+    parser = Parser("onsager bench", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     parser.add_argument(
         "--quality", action="store_true", help="train, and compare with the published NMSE instead"
     )
@@ -201,7 +203,12 @@ def main(argv: Sequence[str]) -> int:
 
     largest = max(options.batch)
     if options.quality:
-        rows = [row for name in options.network if name in PUBLISHED for row in quality(name, options.seed)]
+        known = [name for name in options.network if name in PUBLISHED]
+        if not known:
+            parser.error(
+                f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}"
+            )
+        rows = [row for name in known for row in quality(name, options.seed)]
         report: dict[str, Any] = {"quality": rows}
     else:
         rows = [

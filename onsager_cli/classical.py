@@ -116,9 +116,9 @@ def worth_keeping(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
 
 
 def not_converged(errors: np.ndarray, powers: np.ndarray) -> int:
-    """How many realizations end above 0 dB, or with FAILED times the median's NMSE; x = 0 aside."""
+    """How many realizations are above 0 dB, or at FAILED times the median's NMSE, by ‖x̂ - x‖² and ‖x‖² (L,); x = 0 aside."""
     present = powers > 0
-    ratios = errors[-1, present] / powers[present]
+    ratios = errors[present] / powers[present]
     return int(np.sum(ratios > min(1.0, FAILED * np.median(ratios))))
 
 
@@ -126,7 +126,7 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """An untrained curve on the problem's test set: ‖x̂_t - x‖² (iterations, L) and ‖x‖² (L,), float64.
 
     To `network.depth` iterations, or fewer where `iterate` ends. Raises UserError where ISTA's or FISTA's λ does not
-    exist (`lasso_weight`).
+    exist (`lasso_weight`), and where not even the first iteration is finite.
     """
     (x, y), precision, network = problem.test, settings.precision, settings.network
     powers = np.asarray(problem.squared_norm(x), np.float64)
@@ -136,7 +136,12 @@ def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
             errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, network.depth)
         return np.asarray(errors, np.float64), powers
     net, p = iteration(settings, problem, y)
-    return iterate(net, problem, p, x, y, network.depth, precision), powers
+    errors = iterate(net, problem, p, x, y, network.depth, precision)
+    if not len(errors):
+        raise UserError(
+            f"network={network.name} overflows in its first iteration: scale the matrix, so that its columns have norms near 1"
+        )
+    return errors, powers
 
 
 def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:

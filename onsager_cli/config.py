@@ -6,7 +6,6 @@ come last and win. Without an experiment there is one curve.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli import compose as composition
 from onsager_cli.checks import build, did_you_mean, known_keys, one_of, show
 from onsager_cli.errors import UserError
+from onsager_cli.files import checksum
 from onsager_cli.schema import (
     NO_SHRINKAGE,
     FastTraining,
@@ -54,6 +54,10 @@ __all__ = [
 
 # What the slug of a curve tells; in an experiment these belong to the curve, not to the command line.
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
+# What makes a curve what its name says where its own line sets it; the command line leaves that alone.
+MADE_BY_CURVE = (
+    "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",
+)  # fmt: skip
 # Keys of a network that came later, with what was meant before: there the identity stays what it was.
 OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta")}
 
@@ -92,7 +96,7 @@ class Curve:
         if problem.get("known_operator") is not False:
             problem.pop("known_operator", None)
         if problem.get("matrix") is not None:
-            problem["matrix"] = _checksum(Path(problem["matrix"]))
+            problem["matrix"] = checksum(Path(problem["matrix"]), "problem.matrix")
         if network["kind"] in NO_SHRINKAGE:
             del parts["shrinkage"]
         if joint:
@@ -162,6 +166,12 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     figure = _figure(config.get("figure"), name, slugs)
     if top.seeds is not None and figure.kind != "curves":
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
+    for curve in curves if len(top.seeds or ()) > 1 else ():
+        if getattr(curve.settings.problem, "matrix", None) is not None:
+            raise UserError(
+                f"curve {curve.slug}: seeds are further matrices, and problem.matrix is the only one of its kind: leave "
+                "one of them out"
+            )
     _check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
@@ -245,6 +255,11 @@ class _Loader:
             own = composition.parse(spec.split())
             composition.check_no_sweep(own)
             composition.check_options(own)
+            given = {item.key_or_group: item for item in (*self.groups, *self.values)}
+            for item in own:
+                asked = given.get(item.key_or_group, item)
+                if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
+                    raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")
             own_groups = [item for item in own if composition.is_group(item)]
             own_values = [item for item in own if not composition.is_group(item)]
             if any(
@@ -368,16 +383,11 @@ def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
                 f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
                 "signals"
             )
+        if figure.kind == "costs" and kind in ("ista", "fista"):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
+            )
         if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
             raise UserError(
                 f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
             )
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. Raises UserError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"problem.matrix: {path} cannot be read: {error.strerror}") from None

@@ -82,7 +82,8 @@ def _group_means(values: Array, groups: tuple[int, ...]) -> Array:
     """Mean of values (N, 1) or () over each group's coordinates, (G,)."""
     if not groups:
         return jnp.mean(values)[None]
-    return jax.ops.segment_sum(values[:, 0], np.array(groups), max(groups) + 1) / np.bincount(groups)
+    of_each = jnp.broadcast_to(values, (len(groups), 1))[:, 0]
+    return jax.ops.segment_sum(of_each, np.array(groups), max(groups) + 1) / np.bincount(groups)
 
 
 def _noise(p: Parameters, state: State, y: Array, z: Array) -> Array:

@@ -17,7 +17,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.published import Comparison, comparisons
 from onsager_cli.seeds import averaged, realizations
-from onsager_cli.tables import markdown, read_table, table_bytes
+from onsager_cli.tables import markdown, read_table, table_bytes, trainings
 
 Row = Mapping[str, Any]
 
@@ -138,7 +138,7 @@ def heading(name: str, title: str) -> str:
 def write_index(root: Path) -> Path:
     """Write ROOT/README.md, the gallery of every record under `root`, and CLAIMS.md, if there are claims; its path."""
     entries = []
-    trained: set[tuple[int, int, float]] = set()
+    trained: dict[tuple, float] = {}
     folders = (path.parent for path in root.glob("*/README.md"))
     for folder in sorted(
         folders, key=lambda path: [int(s) if s.isdecimal() else s for s in _split(path.name)]
@@ -154,13 +154,16 @@ def write_index(root: Path) -> Path:
         shown = [f"## [{title}]({link})", caption]
         if (root / picture).is_file():
             shown.insert(1, f"[![{_plain(title)}]({picture})]({link})")
-        cost = _costs(read_table(folder / "curves.csv")) if "curves.csv" in tables else {}
-        seconds = sum(value["seconds"] or 0 for value in cost.values())
-        # A curve of several figures is trained once; two trainings never take the same time to the digit.
-        trained |= {(c["parameters"], c["steps"], c["seconds"]) for c in cost.values() if c["steps"]}
+        rows = read_table(folder / "curves.csv") if "curves.csv" in tables else []
+        here = trainings(rows)
+        for key, seconds in here.items():
+            trained[key] = max(seconds, trained.get(key, 0.0))
         machine = re.search(r"^\| machine \| (.+) \|$", text, re.MULTILINE)
         where = f" on {machine[1]}" if machine else ""
-        made = f"{len(cost)} curves, {duration(seconds)} of training{where}. " if cost else ""
+        made = f"{len({row['curve'] for row in rows})} curves" if rows else ""
+        if here:
+            made += f", {len(here)} trained network{'s' * (len(here) > 1)} in {duration(sum(here.values()))}"
+        made += f"{where}. " if made else ""
         shown.append(made + ", ".join(f"[{name}]({folder.name}/{name})" for name in tables))
         entries.append("\n\n".join(shown))
     intro = (
@@ -174,8 +177,9 @@ def write_index(root: Path) -> Path:
         atomic_write(root / "CLAIMS.md", (verify.as_markdown(verdicts) + "\n").encode())
         intro += f"\n\n[Every claim judged](CLAIMS.md): {verify.summary(verdicts)}."
     if trained:
-        whole = duration(sum(seconds for _, _, seconds in trained))
-        intro += f"\n\nTrained curves, each counted once: {len(trained)}, in {whole}."
+        intro += (
+            f"\n\nTrained networks, each counted once: {len(trained)}, in {duration(sum(trained.values()))}."
+        )
     atomic_write(root / "README.md", ("\n\n".join([intro, *entries]) + "\n").encode())
     return root / "README.md"
 
@@ -273,7 +277,9 @@ def _cost_table(rows: Sequence[Row]) -> str:
     ]
     steps, seconds = (sum(cost[key] or 0 for cost in costs.values()) for key in ("steps", "seconds"))
     body.append(["**together**", "", _count(steps), f"{_seconds(seconds)} ({duration(seconds)})", ""])
-    return markdown(["curve", "layers", "steps", "seconds", "parameters"], body)
+    table = markdown(["curve", "layers", "steps", "seconds", "parameters"], body)
+    count = len(realizations(rows))
+    return f"Steps and seconds are sums over {count} matrices.\n\n{table}" if count > 1 else table
 
 
 def _costs(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

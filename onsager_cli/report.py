@@ -13,11 +13,12 @@ from string import Template
 from onsager_cli import __version__
 from onsager_cli.catalog import figures_first, natural
 from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
-from onsager_cli.claims.verify import FOLDER, Parser, summary, undeclared, verify
+from onsager_cli.claims.verify import FOLDER, summary, undeclared, verify
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write, read_bytes
 from onsager_cli.markdown import Block, blocks, to_html
-from onsager_cli.tables import Row, read_table
+from onsager_cli.options import Parser
+from onsager_cli.tables import Row, read_table, trainings
 
 OUTPUT = Path("outputs/report.html")
 
@@ -173,22 +174,18 @@ def _folded(found: Sequence[Block]) -> str:
 
 
 def _costs(tables: Mapping[str, Sequence[Row]]) -> str:
-    """Curves and seconds of training of every experiment; a curve's last point has the seconds of the whole."""
-    lines, together = [], {}
-    for name, rows in tables.items():
-        seconds: dict[tuple, float] = {}
-        for row in rows:
-            # The same curve may be in several figures: it is trained once.
-            key = tuple(row[column] for column in ("problem", "instance", "seed", "curve"))
-            seconds[key] = max(seconds.get(key, 0.0), row["seconds"] or 0.0)
-        together |= seconds
-        lines.append((name, len(seconds), sum(seconds.values())))
-    lines.append(("together, each curve once", len(together), sum(together.values())))
+    """Networks and seconds of training of every experiment that trains any."""
+    found = {name: trainings(rows) for name, rows in tables.items()}
+    together: dict[tuple, float] = {}
+    for seconds in found.values():
+        for key, value in seconds.items():
+            together[key] = max(value, together.get(key, 0.0))
+    found = {name: seconds for name, seconds in found.items() if seconds}
     body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{curves}</td><td>{seconds / 60:.1f}</td></tr>\n"
-        for name, curves, seconds in lines
+        f"<tr><td>{escape(name)}</td><td>{len(seconds)}</td><td>{sum(seconds.values()) / 60:.1f}</td></tr>\n"
+        for name, seconds in {**found, "together, each once": together}.items()
     )
-    head = "<tr><th>experiment</th><th>curves</th><th>minutes of training</th></tr>"
+    head = "<tr><th>experiment</th><th>trained networks</th><th>minutes of training</th></tr>"
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}</tbody>\n</table>"
 
 

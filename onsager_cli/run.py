@@ -125,16 +125,25 @@ def _made_elsewhere(trainers: "Iterable[CurveTrainer]") -> list[str]:
 
 
 def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
-    """The curves in the order in which they can be trained: the tied network before the untied one that needs it."""
-    ordered: dict[str, Curve] = {}
+    """The curves in the order in which they can be trained: the tied network before the untied one that needs it.
+
+    Curves that differ in depth alone are one training, to the largest of their depths.
+    """
+    curves, ordered = list(curves), {}
+    names = {str(curve.identity()): curve for curve in reversed(curves)}
+
+    def add(curve: Curve) -> None:
+        key = str(curve.identity())
+        known = ordered.setdefault(key, names.get(key, curve))
+        depth, deepest = curve.settings.network.depth, known.settings.network.depth
+        if depth is not None and deepest is not None and depth > deepest:
+            network = replace(known.settings.network, depth=depth)
+            ordered[key] = replace(known, settings=replace(known.settings, network=network))
+
     for curve in curves:
         if (tied := tied_twin(curve)) is not None:
-            known = next((c for c in curves if c.identity() == tied.identity()), tied)
-            deeper = max(known.settings.network.depth, tied.settings.network.depth)
-            network = replace(known.settings.network, depth=deeper)
-            known = replace(known, settings=replace(known.settings, network=network))
-            ordered[str(known.identity())] = known
-        ordered.setdefault(str(curve.identity()), curve)
+            add(tied)
+        add(curve)
     return list(ordered.values())
 
 

@@ -363,6 +363,8 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
+    elif network.kind == "cnn":
+        raise UserError(f"network={network.name} is no algorithm without training: leave training=none out")
     made = make_training(training, network, shrinkage)
     _check_with_problem(problem, network, shrinkage, made)
     return Settings(
@@ -381,7 +383,8 @@ def _check_with_problem(
     """What the groups of coordinates and complex numbers do not go with. Raises UserError."""
     rows = len(set(problem.groups)) or 1
     by_group = network.kind in NO_SHRINKAGE or network.theta_per in ("group", "coordinate")
-    if isinstance(shrinkage.theta[0], tuple) and (len(shrinkage.theta) != rows or not by_group):
+    nested = isinstance(shrinkage.theta[0], tuple)
+    if nested and not (problem.groups and by_group and len(shrinkage.theta) == rows):
         raise UserError(
             f"shrinkage.theta must be one row{f' or one for each of {rows} groups of users' if by_group and rows > 1 else ''} "
             f"for network={network.name} on problem={problem.name}, got {show([list(row) for row in shrinkage.theta])}"

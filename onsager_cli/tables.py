@@ -168,3 +168,23 @@ def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
         *body,
     ]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
+    """The networks that were trained for these points, each with its seconds: those of its deepest point.
+
+    The keys are the same in every table that has a network's first point, under whatever name and to whatever depth.
+    """
+    found: dict[tuple, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in ("curve", "instance", "seed")), []).append(row)
+    seconds: dict[tuple, float] = {}
+    for points in found.values():
+        first = min(points, key=lambda row: row["layer"] or 0)
+        if first["steps"]:
+            key = tuple(
+                first[name]
+                for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds")
+            )
+            seconds[key] = max(row["seconds"] or 0.0 for row in points)
+    return seconds

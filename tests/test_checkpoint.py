@@ -263,6 +263,10 @@ class TestMemory:
         assert "memory" in line
         assert warnings == []
         assert resources.needs(untied, 1e6).disk > 5 * resources.needs(tied, 1e6).disk
+        settings = tied.settings
+        plugin = dataclasses.replace(settings, problem=dataclasses.replace(settings.problem, N=None))
+        unsized = dataclasses.replace(tied, settings=plugin)
+        assert resources.forecast([(unsized, 1e6)], tmp_path) == ("", [])
         monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
         _, (warning,) = resources.forecast(curves, tmp_path)
         assert "lamp_untied_bg needs about" in warning

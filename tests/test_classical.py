@@ -137,7 +137,7 @@ class TestEndAndTable:
         errors = classical.iterate(net, problem, p, *problem.test, 500)
         assert np.isfinite(errors).all()
         assert len(errors) < 500
-        assert classical.not_converged(errors, np.ones(12)) == 12
+        assert classical.not_converged(errors[-1], np.ones(12)) == 12
 
     def test_the_table_keeps_every_crossing(self):
         t = np.arange(1, 5001)
@@ -155,7 +155,8 @@ class TestEndAndTable:
     def test_not_converged(self):
         errors = np.array([[1.0] * 8, [1e-4, 1e-4, 2e-4, 5e-3, 1e-4, 1e-4, 1e-4, 1e-4]])
         powers = np.array([1.0] * 7 + [0.0])
-        assert classical.not_converged(errors, powers) == 1
+        assert classical.not_converged(errors[-1], powers) == 1
+        assert classical.not_converged(errors[0], powers) == 0
 
 
 class TestConfig:
@@ -194,6 +195,31 @@ class TestConfig:
     def test_mistakes(self, overrides, says):
         with pytest.raises(UserError, match=says):
             load_experiment(overrides.split())
+
+    def test_a_matrix_that_overflows(self):
+        (curve,) = load_experiment(
+            ["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5"]
+        ).curves
+        problem = build_problem(curve.settings.problem, 0)
+        x, y = problem.test
+        loud = dataclasses.replace(problem, A=1e25 * problem.A, test=(x, 1e25 * y))
+        with pytest.raises(UserError, match="network=amp overflows"):
+            classical.run(curve.settings, loud)
+
+    def test_counts_are_those_of_the_iteration_however_many_follow(self, tmp_path):
+        """AMP diverges on ever more realizations here."""
+        toy = (
+            "network=amp problem.kappa=6 problem.N=60 problem.M=36 problem.test_samples=20 plot.formats=[png]"
+        )
+        rows = {}
+        for depth in (2, 12):
+            asked = load_experiment(
+                [*toy.split(), f"network.depth={depth}", f"output={tmp_path / str(depth)}"]
+            )
+            run.train(asked, lambda _: None)
+            rows[depth] = {row["layer"]: row["nonconverged"] for row in run.rows_of(asked)}
+        assert rows[2] == {t: rows[12][t] for t in (1, 2)}
+        assert rows[12][12] > rows[12][2]
 
     @pytest.mark.parametrize(
         ("overrides", "iterations"),

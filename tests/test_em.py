@@ -8,6 +8,7 @@ from conftest import slow
 from scipy.special import logsumexp
 
 from onsager_cli import em
+from onsager_cli.em_vamp import _group_means
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -65,6 +66,10 @@ def test_groups_do_not_mix(x64):
     for group, rows in ((0, slice(60)), (1, slice(60, 200))):
         alone = em_update(jnp.asarray(r[rows]), jnp.asarray(variance), theta[group : group + 1])
         np.testing.assert_allclose(together[group], alone[0], rtol=1e-10)
+
+
+def test_one_level_for_all_groups():
+    np.testing.assert_allclose(_group_means(jnp.float32(0.1), GROUPS), [0.1, 0.1], rtol=1e-5)
 
 
 def test_nothing_active_stays_finite():

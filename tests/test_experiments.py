@@ -8,7 +8,7 @@ from onsager_cli.analyses import kind_of, qq
 from onsager_cli.catalog import config_files
 from onsager_cli.config import load_experiment
 from onsager_cli.results import read_table
-from onsager_cli.run import identity, tied_twin
+from onsager_cli.run import _with_tied, identity, tied_twin
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -72,3 +72,12 @@ def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(na
         drawn = curves.get(slug.replace("untied", "tied"))
         if twin is not None and drawn is not None:
             assert identity(twin) == identity(drawn)
+
+
+@pytest.mark.parametrize("depths", [(4, 15), (15, 4)])
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_curves_that_differ_in_depth_alone_are_one_training_to_the_deepest(tied, depths):
+    lines = [f"network=lamp network.tied={tied} shrinkage=bg network.depth={depth}" for depth in depths]
+    asked = load_experiment([f"+curves={{a: '{lines[0]}', b: '{lines[1]}'}}"]).curves
+    found = [(curve.settings.network.tied, curve.settings.network.depth) for curve in _with_tied(asked)]
+    assert found == [(True, 15), (False, 15)][: 1 + (tied == "false")]

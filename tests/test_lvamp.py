@@ -11,7 +11,7 @@ from conftest import slow
 from onsager_cli import schema
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
-from onsager_cli.networks.guards import guard_counts
+from onsager_cli.networks.guards import clipped_divergences, guard_counts
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
 from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
@@ -256,6 +256,7 @@ class TestClips:
         problem = toy()
         counts = np.asarray(guard_counts(net, problem, net.start(problem, 3), problem.test[1], 3))
         np.testing.assert_array_equal(counts, [[0, 40, 0], [0, 40, 0], [0, 0, 0]])
+        np.testing.assert_array_equal(clipped_divergences(counts), [0, 40, 80])  # by depth
 
     def test_free_matrices(self):
         problem, net = toy(), gh()

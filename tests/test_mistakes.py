@@ -52,6 +52,11 @@ MISTAKES = {
     "curve": ("train +experiment=fig10 only=[lamp_tied_gb]", ["lamp_tied_gb", "did you mean lamp_tied_bg?"]),
     "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
     "problem name that leaves the folder": ("train network=amp problem.name=../../x", ["../../x"]),
+    "part of a record": ("record +experiment=quick only=[lista_tied]", ["only=", "whole"]),
+    "parameters of groups that are not there": (
+        "train shrinkage.theta=[[1,2.2]]",
+        ["shrinkage.theta", "one row"],
+    ),
     "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
 }
 
@@ -138,6 +143,18 @@ MORE = {
     ),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
+    "what a curve is": (
+        "train +experiment=ablations network.onsager=true",
+        ["lamp_tied_bg_no_onsager", "network.onsager=true would change what it is"],
+    ),
+    "problem of a curve": (
+        "train +experiment=params problem=kappa15",
+        ["problem=kappa15", "problem=gaussian"],
+    ),
+    "seeds of one matrix": ("train problem.matrix=a.npy seeds=[0,1]", ["seeds", "problem.matrix"]),
+    "untrained network": ("train network=cnn training=none", ["network=cnn", "training=none"]),
+    "bench of what nobody published": ("bench --quality --network lamp-soft", ["--quality", "lista"]),
+    "costs of ista": ("train network=ista figure.kind=costs", ["ista", "figure.kind=costs"]),
     "seeds without the first": ("train seed=3 seeds=[0,1]", ["seeds", "seed=3", "[0, 1]"]),
     "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),
     "format": ("plot plot.formats=[pdf,jpg]", ["plot.formats", "pdf, svg or png", "jpg"]),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, kstest, norm
 
 from onsager_cli.config import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
+from onsager_cli.problems.base import check_samples
 from onsager_cli.training.train import TRAINING_KEY
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -269,6 +271,13 @@ class TestDataSets:
         """Another matrix is another value of the same pytree."""
         plain, kappa = (build(settings(f"problem={name}", *TOY), 0) for name in ("gaussian", "kappa15"))
         assert jax.tree.structure(plain) == jax.tree.structure(kappa)
+
+
+def test_samples_that_are_all_zero_have_no_nmse():
+    quiet = build(settings("problem.gamma=1e-9", *TOY), 0)
+    with pytest.raises(UserError, match=r"problem\.selection_samples=60: all of them are zero"):
+        check_samples(quiet)
+    check_samples(build(settings(*TOY), 0))
 
 
 @pytest.mark.parametrize(

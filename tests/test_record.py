@@ -281,8 +281,8 @@ def test_the_gallery_lists_every_record_in_order(tmp_path, rows):
         ("i.i.d. Gaussian A", "params/README.md"),
     ]
     assert "Caption of fig9." in text
-    assert "2 curves, 1 min 20 s of training." in text
-    assert "Trained curves, each counted once: 1, in 1 min 20 s." in text
+    assert "2 curves, 1 trained network in 1 min 20 s." in text
+    assert "Trained networks, each counted once: 1, in 1 min 20 s." in text
     for target in re.findall(r"\]\(([^)]*)\)", text):
         assert (tmp_path / target).is_file()
     assert text == write_index(tmp_path).read_text()

@@ -186,11 +186,16 @@ def test_a_curve_that_two_figures_share_is_paid_for_once(tmp_path):
     for name in ("fig8", "fig10"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text("# Figure\n")
-        rows = [{"curve": "a", "layer": t, "nmse_db": -1.0, "seconds": 60.0 * t} for t in (1, 2)]
-        write_table(tmp_path / name / "curves.csv", rows)
+        depth = 3 if name == "fig8" else 2  # under another name, and deeper
+        rows = [
+            {"curve": name, "layer": t, "nmse_db": -1.0, "steps": 9 * t, "seconds": 60.0 * t}
+            for t in range(1, depth + 1)
+        ]
+        bound = {"curve": "oracle", "layer": None, "nmse_db": -40.0, "steps": 0, "seconds": 1.0}
+        write_table(tmp_path / name / "curves.csv", [*rows, bound])
     text = page(tmp_path, [])
     assert "<tr><td>fig10</td><td>1</td><td>2.0</td></tr>" in text
-    assert "<tr><td>together, each curve once</td><td>1</td><td>2.0</td></tr>" in text
+    assert "<tr><td>together, each once</td><td>1</td><td>3.0</td></tr>" in text
 
 
 def test_nothing_to_report(tmp_path):

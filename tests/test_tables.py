@@ -1,5 +1,7 @@
 """Tables: typed round trips; a broken one names file, line and column."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from onsager_cli.results import (
     read_table,
     write_table,
 )
+from onsager_cli.tables import trainings
 
 ROW = {
     "curve": "lamp_tied_bg",
@@ -106,3 +109,17 @@ def test_rows_of_the_wrong_shape_are_not_written(tmp_path, change, error):
     with pytest.raises(error):
         write_table(tmp_path / "t.csv", [ROW | change])
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_network_is_one_training_per_matrix_whatever_it_is_called():
+    def curve(name: str, depth: int, **more: Any) -> list[dict[str, Any]]:
+        return [
+            dict.fromkeys(COLUMNS) | ROW | {"curve": name, "layer": t, "seconds": 10.0 * t, "steps": t} | more
+            for t in range(1, depth + 1)
+        ]
+
+    oracle = curve("oracle", 1, layer=None, steps=0, seconds=0.0)
+    shallow, deep = trainings([*curve("a", 3), *oracle]), trainings(curve("b", 5))
+    assert list(shallow) == list(deep)
+    assert (*shallow.values(), *deep.values()) == (30.0, 50.0)
+    assert len(trainings([*curve("a", 3), *curve("a", 3, seed=1), *curve("c", 3, nmse_db=-1.0)])) == 3

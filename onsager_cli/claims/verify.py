@@ -1,26 +1,19 @@
 """`onsager verify`: one line per claim, from recorded tables alone. No JAX, in well under a second."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from onsager_cli.claims import claim as claims
 from onsager_cli.claims import criteria
 from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
+from onsager_cli.options import Parser
 
 FOLDER = Path("experiments")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of options whose mistakes are one line, as everywhere."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
 
 
 def main(arguments: Sequence[str]) -> int:

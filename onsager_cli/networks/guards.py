@@ -65,6 +65,12 @@ def guard_counts(
         return jax.lax.fori_loop(0, depth - 1, body, (counts, state, inputs))[0]
 
 
+def clipped_divergences(counts: np.ndarray) -> np.ndarray:
+    """How many divergences networks of 1, 2, ... of the layers of `guard_counts` clip; a last shrinkage has none."""
+    linear, shrinkage = np.cumsum(counts[:, :2], axis=0, dtype=int).T
+    return linear + np.concatenate([[0], shrinkage[:-1]])
+
+
 def often(counts: np.ndarray, depth: int, samples: int, share: float = 0.01) -> list[str]:
     """The guards met by more than `share` of the samples in a layer: "σ at its floor: 12 % of the samples of layer 3"."""
     rows = counts[:depth] / samples

@@ -75,3 +75,14 @@ def with_singular_vectors(problem: Problem) -> Problem:
     A = np.asarray(problem.A)
     U, _, Vh = np.linalg.svd(A.astype(np.result_type(A, np.float64)), full_matrices=False)
     return replace(problem, singular_vectors=(jnp.asarray(U, A.dtype), jnp.asarray(Vh.conj().T, A.dtype)))
+
+
+def check_samples(problem: Problem) -> None:
+    """Raises UserError if a set has nothing to estimate, so that there is no NMSE."""
+    for name in ("selection", "test"):
+        x, _ = getattr(problem, name)
+        if not np.any(problem.squared_norm(x)):
+            raise UserError(
+                f"problem.{name}_samples={x.shape[1]}: all of them are zero, and have no NMSE: ask for more, or for more "
+                "active coefficients"
+            )

@@ -19,10 +19,10 @@ from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import Decoupled
-from onsager_cli.networks.guards import GUARDS, guard_counts, often
+from onsager_cli.networks.guards import GUARDS, clipped_divergences, guard_counts, often
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
-from onsager_cli.problems.base import with_singular_vectors
+from onsager_cli.problems.base import check_samples, with_singular_vectors
 from onsager_cli.results import CurveFolder, check_shapes
 from onsager_cli.schema import BOUNDS
 from onsager_cli.training import checkpoint
@@ -103,6 +103,7 @@ class CurveTrainer:
         started = time.monotonic()
         with out_of_memory_said(self.curve):
             problem = build_problem(self.settings.problem, self.settings.seed)
+            check_samples(problem)
             self._note_environment(problem)
             if self.bound:
                 self._bound(problem)
@@ -150,9 +151,11 @@ class CurveTrainer:
     def _untrained(self, problem: Problem) -> None:
         started = time.monotonic()
         errors, powers = classical.run(self.settings, problem)
-        more = {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0}
+        kept = [int(t) for t in classical.worth_keeping(errors, powers)]
+        more = {t: {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0} for t in kept}
         if self.settings.network.kind in ("lamp", "lvamp"):
-            more["nonconverged"] = classical.not_converged(errors, powers)
+            for t in kept:
+                more[t]["nonconverged"] = classical.not_converged(errors[t - 1], powers)
         if self.settings.network.kind in classical.LAYERED:
             net, params = classical.layers(self.settings, problem)
         else:
@@ -161,10 +164,10 @@ class CurveTrainer:
         if isinstance(net, Decoupled):
             depth = min(net.depth_of(params), len(errors))
             counts = guard_counts(net, problem, params, problem.test[1], depth, self.settings.precision)
-            more["clipped"] = int(np.sum(counts[:, :2]))  # divergences
-        rows = [
-            self._row(int(t), errors[t - 1], powers, **more) for t in classical.worth_keeping(errors, powers)
-        ]
+            clipped = clipped_divergences(counts[:depth])
+            for t in kept:
+                more[t]["clipped"] = int(clipped[min(t, depth) - 1])
+        rows = [self._row(t, errors[t - 1], powers, **more[t]) for t in kept]
         self.folder.add_points(rows)
         if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
             self._save_network(problem, net, params)

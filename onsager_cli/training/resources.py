@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,12 +69,17 @@ def needs(curve: Curve, work: float) -> Needs:
     )  # fmt: skip
 
 
+def _is_sized(problem: Any) -> bool:
+    """Whether the problem says how large it is, which one of somebody's own need not do."""
+    return None not in (*problem.shape, problem.selection_samples, problem.test_samples)
+
+
 def forecast(curves: Iterable[tuple[Curve, float]], output: Path) -> tuple[str, list[str]]:
     """One line on what these curves (with the work of each) take and what there is, and warnings.
 
     Raises UserError if the disk cannot hold them.
     """
-    found = [needs(curve, work) for curve, work in curves]
+    found = [needs(curve, work) for curve, work in curves if _is_sized(curve.settings.problem)]
     if not found:
         return "", []
     largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
