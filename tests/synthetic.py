@@ -67,7 +67,7 @@ def curves() -> dict[str, Curves]:
     }
     return {
         "fig1a": {"ista": over(4600, falling(35.0001 / 4402)), "fista": over(300, falling(35.0001 / 216)),
-                  "amp_l1": over(27, falling(35 / 25.5)), "vamp_l1": over(60, falling(35 / 13))},
+                  "amp_l1": over(250, falling(35 / 25.5)), "vamp_l1": over(60, falling(35 / 13))},
         "fig1b": {"ista": over(700, falling(15.0001 / 600)), "fista": over(100, falling(15.0001 / 50)),
                   "amp_l1": over(29, lambda t: 8.0 * t - 7), "vamp_l1": over(60, falling(15 / 4))},
         "fig8": fig8, "fig9": fig9, "fig10": fig10, "fig11": fig11, **with_lvamp(), **fiveg(),
