@@ -172,6 +172,8 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
                 f"curve {curve.slug}: seeds are further matrices, and problem.matrix is the only one of its kind: leave "
                 "one of them out"
             )
+    if all(curve.slug in figure.hidden for curve in curves):
+        figure = dataclasses.replace(figure, hidden=())  # somebody chose these, so they want to see them
     _check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(

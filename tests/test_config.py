@@ -191,6 +191,13 @@ class TestExperiments:
         assert [curve.slug for curve in curves] == ["lista_tied", "oracle"]
 
     @pytest.mark.slow
+    def test_curves_that_are_hidden_are_drawn_if_they_alone_are_chosen(self):
+        hidden = "lamp_untied_exp"
+        for only, drawn in ((f"[{hidden}]", True), (f"[{hidden},oracle]", False)):
+            figure = load_experiment(["+experiment=fig10", f"only={only}"]).figure
+            assert (hidden not in figure.hidden) == drawn
+
+    @pytest.mark.slow
     def test_hidden_curves_are_trained(self):
         experiment = load_experiment(["+experiment=fig10"])
         assert set(experiment.figure.hidden) < {curve.slug for curve in experiment.curves}
