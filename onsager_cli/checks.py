@@ -209,6 +209,20 @@ def words(allowed: Iterable[str] | None = None, null: bool = False) -> Any:
     return _field(check, choices=allowed or (), null=null)
 
 
+def texts() -> Any:
+    """Field for a group of names with a line of text each."""
+
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping):
+            raise ValueError("must map names to texts")
+        for name, line in value.items():
+            if not isinstance(line, str) or not line.strip() or not line.isprintable():
+                raise ValueError(f"must have a line of printable text for {name}")
+        return {str(name): line for name, line in value.items()}
+
+    return _field(check)
+
+
 def one_of(names: Iterable[str]) -> str:
     """`a, b or c`."""
     names = list(names)

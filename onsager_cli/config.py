@@ -19,11 +19,9 @@ from onsager_cli.files import checksum
 from onsager_cli.schema import (
     NO_SHRINKAGE,
     FastTraining,
-    FigureSpec,
     Network,
     NoTraining,
     PaperTraining,
-    PlotSpec,
     Problem,
     Settings,
     Shrinkage,
@@ -31,6 +29,7 @@ from onsager_cli.schema import (
     Training,
     make_settings,
 )
+from onsager_cli.schema_figure import FigureSpec, PlotSpec
 from onsager_cli.slugs import safe, slug_of
 
 if TYPE_CHECKING:
@@ -364,9 +363,10 @@ def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
     )
     safe(figure.name, "figure.name")
     known = list(map(str, slugs))
-    for slug in figure.hidden:
-        if slug not in known:
-            raise UserError(f"figure.hidden: no curve '{slug}'{did_you_mean(slug, known)}")
+    for key in ("hidden", "labels"):
+        for slug in getattr(figure, key):
+            if slug not in known:
+                raise UserError(f"figure.{key}: no curve '{slug}'{did_you_mean(slug, known)}")
     for key in ("xlim", "ylim"):
         limits = getattr(figure, key)
         if limits is not None and limits[0] >= limits[1]:

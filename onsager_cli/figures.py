@@ -5,7 +5,9 @@ from tied, `paper.mplstyle` the rest. The colours are Okabe and Ito's, which col
 """
 
 import io
+import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +21,12 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
+from onsager_cli.schema_figure import FORMATS
 from onsager_cli.seeds import averaged
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
 
-FORMATS = ("pdf", "svg", "png")
 
 # Nothing that varies from run to run may enter the files.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -123,18 +125,29 @@ def _style_of(row: Mapping[str, Any]) -> Style:
 
 
 def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None = None) -> dict[str, Style]:
-    """slug → style in order of appearance, no two alike: a later twin has its slug and a spare colour."""
-    chosen: dict[str, Style] = {}
-    spare = 0
+    """slug → style in order of appearance, no two alike: a later twin has its slug and a spare colour.
+
+    `labels` (slug → text) say what the legend calls them.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
     for row in rows:
-        slug = row["curve"]
-        if slug in chosen:
-            continue
-        style = style_of(row)
-        if not style.label or style.label in {other.label for other in chosen.values()}:
-            look = _SPARE[spare % len(_SPARE)]
-            style = replace(style, color=look.color, marker=look.marker, label=slug.replace("_", " "))
-            spare += 1
+        first.setdefault(row["curve"], row)
+    looks = {slug: style_of(row) for slug, row in first.items()}
+    colors = {style.color for style in looks.values() if style.label}
+    spare = itertools.cycle(
+        sorted(_SPARE, key=lambda style: style.color in colors)
+    )  # colours nobody has, first
+    chosen: dict[str, Style] = {}
+    told: set[str] = set()
+    for slug, look in looks.items():
+        style = look
+        if not look.label or look.label in told:
+            other = next(spare)
+            # The line lets one below show: twins are often alike.
+            style = replace(
+                look, color=other.color, marker=other.marker, line="-.", label=slug.replace("_", " ")
+            )
+        told.add(style.label)
         chosen[slug] = replace(style, label=(labels or {}).get(slug, style.label))
     return chosen
 
@@ -206,12 +219,23 @@ def draw(
 
 
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write a figure in each format, bytes free of dates and versions."""
+    """Write a figure in each format, bytes free of dates and versions.
+
+    Raises UserError for a text whose mathematics (between $ signs) cannot be read, and if a file cannot be written.
+    """
     paths = []
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
         for kind in formats:
             buffer = io.BytesIO()
-            drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+            try:
+                drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+            except ValueError as error:
+                if not re.search(r"Parse\w*Exception", str(error)):
+                    raise
+                formula = str(error).strip().partition("\n")[0]
+                raise UserError(
+                    f"{name}: a label or axis has no mathematics that can be drawn: {formula}"
+                ) from error
             paths.append(folder / f"{name}.{kind}")
             atomic_write(paths[-1], buffer.getvalue())
     return paths

@@ -20,7 +20,6 @@ from onsager_cli.checks import (
     flag,
     integer,
     number,
-    numbers,
     one_of,
     seed_list,
     show,
@@ -31,7 +30,6 @@ from onsager_cli.errors import UserError
 from onsager_cli.schema_cellular import Cellular, make_cellular
 from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, start_of_theta
 
-FORMATS = ("pdf", "svg", "png")
 # Kinds that are one estimate, without layers.
 BOUNDS = ("oracle", "lmmse")
 # Kinds to which the shrinkage that a config names makes no difference.
@@ -168,35 +166,6 @@ class Settings:
     training: Training
     seed: int
     precision: str
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
-
-    `kind` is what it shows (analyses/); the keys below the caption are for curves over layers.
-    `hidden` curves are trained and recorded, not drawn. `inset` is (layer from, to, dB from, to).
-    """
-
-    kind: str = choice("curves", "qq", "params", "complexity", "detection", "costs")
-    name: str = text(null=True)
-    title: str = text(null=True)
-    caption: str = text(null=True)
-    hidden: tuple[str, ...] = words()
-    xlim: tuple[float, float] | None = numbers(2, null=True)
-    ylim: tuple[float, float] | None = numbers(2, null=True)
-    inset: tuple[float, float, float, float] | None = numbers(4, null=True)
-    xlabel: str | None = text(null=True)
-    xscale: str = choice("linear", "log")
-    metric: str = choice("nmse_db", "nmse_mean_ratio_db")
-
-
-@dataclass(frozen=True)
-class PlotSpec:
-    """What is drawn and written (`plot.*`)."""
-
-    state_evolution: bool = flag()
-    formats: tuple[str, ...] = words(FORMATS)
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,30 @@ def test_another_metric_can_be_drawn():
     assert set(y_of(build(spec(metric="nmse_mean_ratio_db"), rows), "LISTA, tied")) == {-3.0}
 
 
+def test_a_twin_has_a_colour_that_nobody_has_a_line_that_shows_the_other_and_the_label_it_is_given():
+    rows = [
+        row
+        for name in ("first", "second", "third", "lvamp_tied_bg")
+        for row in curve(name, "lvamp" if "lvamp" in name else "lamp", "bg", True, [-5.0, -9.0])
+    ]
+    rows = [
+        row for pair in zip(rows[0::2], rows[1::2], strict=True) for row in pair
+    ]  # by layer, not by curve
+    chosen = styles(rows, {"second": "LAMP-BG, otherwise"})
+    assert list(chosen) == ["first", "second", "third", "lvamp_tied_bg"]
+    assert [look.label for look in chosen.values()] == [
+        "LAMP-BG, tied", "LAMP-BG, otherwise", "third", "LVAMP-BG, tied",
+    ]  # fmt: skip
+    assert len({look.color for look in chosen.values()}) == 4
+    assert [look.line for look in chosen.values()] == ["-", "-.", "-.", "-"]
+
+
+def test_mathematics_that_cannot_be_drawn_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"fig: .*\\nothing"):
+        draw(spec(xlabel=r"$\nothing$"), fig10(), tmp_path, ("svg",))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_two_curves_look_alike_even_from_unknown_networks():
     rows = []
     for slug in ("lamp_tied_bg", "lamp_tied_bg_joint", "lamp_tied_bg_paper"):

@@ -166,6 +166,14 @@ MORE = {
     "network name that leaves the folder": ("train network.name=/etc/x", ["network.name", "/etc/x"]),
     "runs of what": ("list runs everything", ["list runs takes output=FOLDER", "everything"]),
     "clean what": ("clean everything", ["clean takes output=FOLDER", "everything"]),
+    "label of no curve": (
+        "plot +experiment=quick '+figure.labels={lista_tid: L}'",
+        ["figure.labels", "lista_tied"],
+    ),
+    "label that is no text": (
+        "plot +experiment=quick '+figure.labels={lista_tied: 3}'",
+        ["figure.labels", "text"],
+    ),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
