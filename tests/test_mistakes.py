@@ -151,7 +151,6 @@ MORE = {
         "train +experiment=params problem=kappa15",
         ["problem=kappa15", "problem=gaussian"],
     ),
-    "seeds of one matrix": ("train problem.matrix=a.npy seeds=[0,1]", ["seeds", "problem.matrix"]),
     "untrained network": ("train network=cnn training=none", ["network=cnn", "training=none"]),
     "bench of what nobody published": ("bench --quality --network lamp-soft", ["--quality", "lista"]),
     "costs of ista": ("train network=ista figure.kind=costs", ["ista", "figure.kind=costs"]),

@@ -97,6 +97,14 @@ def test_the_figure_draws_the_mean_in_a_band_and_a_single_matrix_without():
     assert low == pytest.approx(np.mean([-9, -9.5, -11]) - statistics.stdev([-9, -9.5, -11]) / math.sqrt(3))
 
 
+def test_a_matrix_of_ones_own_has_no_further_ones(tmp_path):
+    np.save(tmp_path / "mine.npy", np.eye(20, 40))
+    own = [f"problem.matrix={tmp_path / 'mine.npy'}", "problem.M=20", "problem.N=40", "network=amp"]
+    assert len(load_experiment([*own, "seeds=[0]"]).curves) == 1
+    with pytest.raises(UserError, match=r"curve amp_bg: seeds are further matrices, and problem\.matrix"):
+        load_experiment([*own, "seeds=[0,1]"])
+
+
 def test_the_record_averages_counts_and_tells_what_is_missing():
     rows = [
         row
