@@ -101,7 +101,7 @@ def test_a_matrix_of_ones_own_has_no_further_ones(tmp_path):
     np.save(tmp_path / "mine.npy", np.eye(20, 40))
     own = [f"problem.matrix={tmp_path / 'mine.npy'}", "problem.M=20", "problem.N=40", "network=amp"]
     assert len(load_experiment([*own, "seeds=[0]"]).curves) == 1
-    with pytest.raises(UserError, match=r"curve amp_bg: seeds are further matrices, and problem\.matrix"):
+    with pytest.raises(UserError, match=r"curve amp_l1: seeds are further matrices, and problem\.matrix"):
         load_experiment([*own, "seeds=[0,1]"])
 
 
