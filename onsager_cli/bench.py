@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from onsager_cli.checks import one_of
@@ -26,6 +27,9 @@ PUBLISHED = {
     "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
     "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
 }
+
+
+REPEATS = 20  # of the five products in one program
 
 
 @dataclass(frozen=True)
@@ -66,29 +70,33 @@ def gemm_gflops(M: int, N: int, batch: int) -> float:
     """Rate of this machine's float32 matrix products on the five shapes of a LAMP layer.
 
     Each product is made of the last one, in a compiled loop, so that what it takes to start a program does not count:
-    on a GPU that is longer than the product. The matrices are isometries, which leaves numbers as large as they are.
+    on a GPU that is longer than the product.
     """
+    loop, B, v = product_loop(M, N, batch)
+    return REPEATS * 5 * 2 * M * N * batch / median_seconds(lambda: loop(B, v), 1.0) / 1e9
+
+
+@cache
+def product_loop(M: int, N: int, batch: int) -> tuple[Callable[..., Any], Any, Any]:
+    """A compiled function of B (N, M) and v (M, batch), REPEATS times five products, and its arguments."""
     import jax
-    import numpy as np
 
-    repeats, rng = 20, np.random.default_rng(0)
+    def loop(B: Any, v: Any) -> Any:
+        def layer(_: int, near_B: Any) -> Any:
+            right = v
+            for _ in range(2):
+                left = near_B @ right
+                right = near_B.T @ left
+            return B + 1e-3 * (left @ right.T)  # as large as before, whatever the rounding
 
-    def isometry(shape: tuple[int, int]) -> np.ndarray:
-        U, _, Vt = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
-        return (U @ Vt).astype(np.float32)
+        with jax.default_matmul_precision("highest"):
+            return jax.lax.fori_loop(0, REPEATS, layer, B)
 
-    def layer(_: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        B, v = carry
-        for _ in range(2):
-            r = B @ v
-            v = B.T @ r
-        return r @ v.T, v
+    def matrix(number: int, rows: int, columns: int) -> Any:
+        """Of norm near 1."""
+        return jax.random.normal(jax.random.key(number), (rows, columns)) / (rows**0.5 + columns**0.5)
 
-    B, v = map(jax.numpy.asarray, (isometry((N, M)), isometry((M, batch))))
-    loop = jax.jit(lambda B, v: jax.lax.fori_loop(0, repeats, layer, (B, v)))
-    with jax.default_matmul_precision("highest"):
-        seconds = median_seconds(lambda: loop(B, v), 1.0)
-    return repeats * 5 * 2 * M * N * batch / seconds / 1e9
+    return jax.jit(loop), matrix(0, N, M), matrix(1, M, batch)
 
 
 def step_timing(

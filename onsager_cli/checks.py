@@ -181,14 +181,15 @@ def choice_by_depth(*names: str) -> Any:
 def text(null: bool = False) -> Any:
     """Field for a line of text that is not empty."""
 
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError("must be a text")
-        if not value.isprintable():
-            raise ValueError("must be one line of printable text")
-        return value
+    return _field(_line, null=null)
 
-    return _field(check, null=null)
+
+def _line(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text")
+    if not value.isprintable():
+        raise ValueError("must be one line of printable text")
+    return value
 
 
 def words(allowed: Iterable[str] | None = None, null: bool = False) -> Any:
@@ -215,10 +216,7 @@ def texts() -> Any:
     def check(value: Any) -> dict[str, str]:
         if not isinstance(value, Mapping):
             raise ValueError("must map names to texts")
-        for name, line in value.items():
-            if not isinstance(line, str) or not line.strip() or not line.isprintable():
-                raise ValueError(f"must have a line of printable text for {name}")
-        return {str(name): line for name, line in value.items()}
+        return {str(name): _line(line) for name, line in value.items()}
 
     return _field(check)
 

@@ -7,8 +7,9 @@ per line. Answers come from the config tree alone; neither Hydra nor JAX is impo
 from collections.abc import Iterable
 from pathlib import Path
 
-from onsager_cli import catalog, schema, schema_figure
+from onsager_cli import catalog, schema
 from onsager_cli.errors import UserError
+from onsager_cli.schema_figure import PlotSpec
 
 OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
 OPTIONS = {
@@ -154,11 +155,6 @@ def _values(key: str) -> list[str]:
     if key in catalog.GROUPS:
         return list(catalog.config_files(key))
     group, _, name = key.rpartition(".")
-    classes = {
-        "": schema.Top,
-        "problem": schema.Problem,
-        "network": schema.Network,
-        "plot": schema_figure.PlotSpec,
-    }
+    classes = {"": schema.Top, "problem": schema.Problem, "network": schema.Network, "plot": PlotSpec}
     field = classes[group].__dataclass_fields__.get(name) if group in classes else None
     return list(field.metadata.get("choices", ())) if field else []

@@ -117,8 +117,8 @@ def _without_none(part: dict[str, Any]) -> dict[str, Any]:
 class Experiment:
     """The curves that a command trains or draws, and how the figure is drawn.
 
-    `overrides` are those of the command, so that messages can say which command goes on. An experiment of several
-    panels has no curves of its own.
+    `overrides` are those of the command, so that messages can say which command goes on; `partial`, whether `only` has
+    left curves out. An experiment of several panels has no curves of its own.
     """
 
     name: str
@@ -130,6 +130,7 @@ class Experiment:
     single: bool
     overrides: tuple[str, ...]
     panels: tuple["Experiment", ...] = ()
+    partial: bool = False
 
     @property
     def first_curves(self) -> tuple[Curve, ...]:
@@ -165,19 +166,14 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     figure = _figure(config.get("figure"), name, slugs)
     if top.seeds is not None and figure.kind != "curves":
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
-    for curve in curves if len(top.seeds or ()) > 1 else ():
-        if getattr(curve.settings.problem, "matrix", None) is not None:
-            raise UserError(
-                f"curve {curve.slug}: seeds are further matrices, and problem.matrix is the only one of its kind: leave "
-                "one of them out"
-            )
     if all(curve.slug in figure.hidden for curve in curves):
         figure = dataclasses.replace(figure, hidden=())  # somebody chose these, so they want to see them
     _check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
-        figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides)
-    )
+        figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides),
+        partial=top.only is not None,
+    )  # fmt: skip
 
 
 def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: Sequence[str]) -> Experiment:
@@ -338,12 +334,20 @@ def _top(config: Mapping[str, Any]) -> Top:
 
 
 def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Curve, ...]:
-    """Each curve as it is, then once for every further seed: on a matrix drawn anew, not on the published one."""
+    """Each curve as it is, then once for every further seed: on a matrix drawn anew, not on the published one.
+
+    Raises UserError for a matrix of the user's own, which cannot be drawn anew.
+    """
     found: list[Curve] = []
     for curve in curves:
         found.append(curve)
         for seed in seeds[1:]:
             problem = curve.settings.problem
+            if getattr(problem, "matrix", None) is not None:
+                raise UserError(
+                    f"curve {curve.slug}: seeds are further matrices, and problem.matrix is the only one of its kind: leave "
+                    "one of them out"
+                )
             if problem.instance == "authors2017":
                 problem = dataclasses.replace(problem, instance="seeded")
             found.append(

@@ -27,7 +27,6 @@ from onsager_cli.seeds import averaged
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
 
-
 # Nothing that varies from run to run may enter the files.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None},
@@ -134,19 +133,15 @@ def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None =
         first.setdefault(row["curve"], row)
     looks = {slug: style_of(row) for slug, row in first.items()}
     colors = {style.color for style in looks.values() if style.label}
-    spare = itertools.cycle(
-        sorted(_SPARE, key=lambda style: style.color in colors)
-    )  # colours nobody has, first
+    # Colours that nobody has come first.
+    spare = itertools.cycle(sorted(_SPARE, key=lambda style: style.color in colors))
     chosen: dict[str, Style] = {}
     told: set[str] = set()
-    for slug, look in looks.items():
-        style = look
-        if not look.label or look.label in told:
-            other = next(spare)
+    for slug, style in looks.items():
+        if not style.label or style.label in told:
+            look, name = next(spare), slug.replace("_", " ")
             # The line lets one below show: twins are often alike.
-            style = replace(
-                look, color=other.color, marker=other.marker, line="-.", label=slug.replace("_", " ")
-            )
+            style = replace(style, color=look.color, marker=look.marker, line="-.", label=name)
         told.add(style.label)
         chosen[slug] = replace(style, label=(labels or {}).get(slug, style.label))
     return chosen

@@ -57,7 +57,7 @@ def record(experiment: "Experiment") -> None:
     """Writes the published record. Raises UserError for a single curve and if nothing is trained."""
     if experiment.single:
         raise UserError("record needs an experiment: add +experiment=…")
-    if any(item.lstrip("+~").startswith("only=") for item in experiment.overrides):
+    if any(part.partial for part in experiment.parts):
         raise UserError(
             "record takes an experiment whole: leave only=… away, and its page says what is not trained"
         )

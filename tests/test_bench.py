@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from onsager_cli import bench
@@ -32,10 +33,10 @@ def test_the_table_as_json(capsys):
     assert report["versions"]["jax"] == jax.__version__
 
 
-def products(function, *arguments) -> int:
-    """FLOPs of the matrix products that autodiff makes, 2 per multiply-add."""
+def products(jaxpr) -> int:
+    """FLOPs of the matrix products of a traced program, 2 per multiply-add."""
     total = 0
-    for equation in jax.make_jaxpr(function)(*arguments).eqns:
+    for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             ((contracted, _), _), (left, _) = equation.params["dimension_numbers"], equation.invars
             depth = math.prod(left.aval.shape[axis] for axis in contracted)
@@ -66,12 +67,22 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
 
     learned = {"B": jnp.ones((N, M)), "S": jnp.ones((N, N))}
     loss = lista if network == "lista" else lamp
-    assert bench.matrix_flops(network, M, N, depth, L) == products(jax.value_and_grad(loss), learned)
+    assert bench.matrix_flops(network, M, N, depth, L) == products(
+        jax.make_jaxpr(jax.value_and_grad(loss))(learned)
+    )
 
 
-def test_matrix_products_have_a_rate():
+def test_the_products_that_are_timed_are_five_that_none_can_leave_out():
+    loop, B, v = bench.product_loop(M, N, L)
+    (program,) = jax.make_jaxpr(loop)(B, v).eqns  # jit
+    (repeat,) = program.params["jaxpr"].jaxpr.eqns
+    assert repeat.params["length"] == bench.REPEATS
+    assert products(repeat.params["jaxpr"].jaxpr) == 5 * 2 * M * N * L
+    after, first = loop(B, v), B @ v
+    moved = 1e-3 * (B @ B.T @ first) @ (B.T @ B @ B.T @ first).T
+    # The first repetition moves B by a thousandth, the others by a thousandth of that.
+    np.testing.assert_allclose(after - B, moved, atol=1e-2 * float(jnp.abs(moved).max()))
     assert 0 < bench.gemm_gflops(M, N, L) < math.inf
-    assert 0 < bench.gemm_gflops(N, M, L) < math.inf  # more measurements than unknowns
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,11 @@ class TestConfig:
         with pytest.raises(UserError, match="network=amp overflows"):
             classical.run(curve.settings, loud)
 
+    def test_samples_that_are_all_zero_are_not_trained_on(self, tmp_path):
+        toy = ["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5", f"output={tmp_path}"]
+        with pytest.raises(UserError, match=r"problem\.selection_samples=4000: all of them are zero"):
+            run.train(load_experiment([*toy, "problem.gamma=1e-12"]), lambda _: None)
+
     def test_counts_are_those_of_the_iteration_however_many_follow(self, tmp_path):
         """AMP diverges on ever more realizations here."""
         toy = (

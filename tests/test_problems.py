@@ -14,8 +14,10 @@ from scipy.stats import binom, binomtest, kstest, norm
 
 from onsager_cli.config import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
 from onsager_cli.problems.base import check_samples
+from onsager_cli.shrinkage import family
 from onsager_cli.training.train import TRAINING_KEY
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -296,6 +298,13 @@ def test_data_do_not_lose_digits_where_products_do(overrides):
         drawn = str(jax.make_jaxpr(lambda key: problem.emphasized(key, 8, 1.1))(jax.random.key(0)))
     full = "precision=(Precision.HIGHEST, Precision.HIGHEST)"
     assert drawn.count("dot_general[") == drawn.count(full) > 0
+    with jax.default_matmul_precision("default"):
+        start = str(
+            jax.make_jaxpr(
+                lambda A: Lista(family("threshold"), (0.1,)).textbook(dataclasses.replace(problem, A=A))
+            )(problem.A)
+        )
+    assert start.count("dot_general[") == start.count(full) > 0
 
 
 def test_settings_are_all_that_decides():

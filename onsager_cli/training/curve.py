@@ -152,10 +152,9 @@ class CurveTrainer:
         started = time.monotonic()
         errors, powers = classical.run(self.settings, problem)
         kept = [int(t) for t in classical.worth_keeping(errors, powers)]
-        more = {t: {"steps": 0, "seconds": time.monotonic() - started, "parameters": 0} for t in kept}
+        seconds, counted = time.monotonic() - started, {}
         if self.settings.network.kind in ("lamp", "lvamp"):
-            for t in kept:
-                more[t]["nonconverged"] = classical.not_converged(errors[t - 1], powers)
+            counted["nonconverged"] = [classical.not_converged(errors[t - 1], powers) for t in kept]
         if self.settings.network.kind in classical.LAYERED:
             net, params = classical.layers(self.settings, problem)
         else:
@@ -165,9 +164,12 @@ class CurveTrainer:
             depth = min(net.depth_of(params), len(errors))
             counts = guard_counts(net, problem, params, problem.test[1], depth, self.settings.precision)
             clipped = clipped_divergences(counts[:depth])
-            for t in kept:
-                more[t]["clipped"] = int(clipped[min(t, depth) - 1])
-        rows = [self._row(t, errors[t - 1], powers, **more[t]) for t in kept]
+            counted["clipped"] = [int(clipped[min(t, depth) - 1]) for t in kept]
+        rows = [
+            self._row(t, errors[t - 1], powers, steps=0, seconds=seconds, parameters=0,
+                      **{name: column[i] for name, column in counted.items()})
+            for i, t in enumerate(kept)
+        ]  # fmt: skip
         self.folder.add_points(rows)
         if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
             self._save_network(problem, net, params)
