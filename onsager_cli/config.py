@@ -57,8 +57,8 @@ NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shr
 MADE_BY_CURVE = (
     "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",
 )  # fmt: skip
-# Keys of a network that came later, with what was meant before: there the identity stays what it was.
-OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta")}
+# Keys of networks and schedules that came later, with what was meant before: there the identity stays what it was.
+OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Curve:
         for key in ("name", "depth"):
             del network[key]
         del problem["name"]
-        parts["training"] = _without_none(parts["training"])
+        parts["training"] = _used(parts["training"])
         parts["network"] = network = {
             key: value for key, value in network.items() if value not in (None, {}, OLDER_MEANING.get(key))
         }
@@ -104,12 +104,12 @@ class Curve:
         return json.loads(json.dumps(parts))  # tuples as lists
 
 
-def _without_none(part: dict[str, Any]) -> dict[str, Any]:
+def _used(part: dict[str, Any]) -> dict[str, Any]:
     """A part of an identity without the keys that are not used, at any level."""
     return {
-        key: _without_none(value) if isinstance(value, dict) else value
+        key: _used(value) if isinstance(value, dict) else value
         for key, value in part.items()
-        if value is not None
+        if value is not None and value != OLDER_MEANING.get(key)
     }
 
 

@@ -126,11 +126,13 @@ class FastTraining:
     `joint` trains all layers at once instead of one after the other, in as many steps (Section III-C's failure).
     An untied network also depends on how the tied one that it is compared with was trained: `tied_descent`.
     `knee_rate` is the highest rate of θ with piecewise linear shrinkage; it is None once the rates obey it.
+    `warmup` is the number of steps in which learning rates rise to their values, at most half a stage.
     """
 
     kind: str = text()
     joint: bool = flag()
     check_every: int = integer(1, 1_000_000)
+    warmup: int = integer(0, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
     knee_rate: float | None = number(above=0, null=True)
     descent: Descent = field(default_factory=Descent)

@@ -231,6 +231,12 @@ class TestIdentity:
     def test_holds_what_decides_the_numbers(self, other):
         assert only_curve(other).identity() != only_curve().identity()
 
+    def test_no_warmup_is_what_was_meant_before_there_was_one(self):
+        """Without a warm-up, curves are those from before there was one; with it they are others."""
+        cold, warm = (only_curve(f"training.warmup={steps}").identity()["training"] for steps in (0, 15))
+        assert warm.pop("warmup") == 15
+        assert cold == warm
+
     def test_names_do_not_count(self):
         assert only_curve("network=amp", "shrinkage=bg").identity() == only_curve("training=none").identity()
 

@@ -109,7 +109,7 @@ class TestPlan:
 
     def test_sigma_w_has_a_rate_of_its_own_where_one_is_named(self):
         lvamp, lamp = (stages_of(full_size(f"network={name}"), 2)[1] for name in ("lvamp", "lamp"))
-        assert (lvamp.spectral_rate, lvamp.noise_rate) == (1e-6, 0.05)
+        assert (lvamp.spectral_rate, lvamp.noise_rate) == (3e-7, 0.1)
         assert lamp.noise_rate == lamp.spectral_rate
         net = network_of(full_size("network=lvamp"))
         indices = {name: net.rate_index(name) for name in ("U", "log_s", "V", "log_noise_variance", "theta")}
@@ -128,7 +128,7 @@ class TestPlan:
 
     def test_cosine(self):
         """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
-        stage = stages_of(full_size("training=fast"), 1)[0]
+        stage = stages_of(full_size("training=fast", "training.warmup=0"), 1)[0]
         assert stage.cosine
         rates, theta_rates, spectral_rates, noise_rates = stage.rates(0, stage.steps).T
         np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
@@ -142,3 +142,15 @@ class TestPlan:
         np.testing.assert_array_equal(
             rates, np.concatenate([stage.rates(0, cut), stage.rates(cut, stage.steps - cut)])[:, 0]
         )
+
+    def test_warmup(self):
+        """Up to the rate in as many steps as it says, of short stages in the first half; then the cosine."""
+        for steps, rising in ((100, 15), (20, 10), (1, 1)):
+            changed = f"training.lamp.steps=[{steps}]"
+            (warm,), (cold,) = (
+                stages_of(full_size(changed, f"training.warmup={warmup}"), 1) for warmup in (15, 0)
+            )
+            ratio = warm.rates(0, steps) / cold.rates(0, steps)
+            expected = np.minimum(np.arange(1, steps + 1) / rising, 1)
+            np.testing.assert_allclose(ratio, np.tile(expected[:, None], 4), rtol=1e-6)
+        assert all(stage.warmup == 0 for stage in stages_of(full_size("training=paper"), 3))

@@ -36,6 +36,7 @@ class Stage:
     optimizer: str = "adam"  # of the matrices
     emphasis: float = 1.0  # of hard samples among those drawn
     cosine: bool = False
+    warmup: int = 0  # steps
     patience: int | None = None
     bootstrap_after: bool = False
     closes: bool = False  # the last stage of its depth: its network is the point at this layer
@@ -46,11 +47,17 @@ class Stage:
         return float((self.depth + 2) * self.steps)
 
     def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², shape (count, 4)."""
+        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², shape (count, 4).
+
+        Adam begins with steps of full length in every coordinate, for it has seen one gradient, which is noise for the
+        most part. With `warmup` they rise linearly to the rate, over at most half of the stage.
+        """
         steps = np.arange(first, first + count)
         shape = (
             0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
         )
+        if self.warmup:
+            shape = shape * np.minimum((steps + 1) / min(self.warmup, max(self.steps // 2, 1)), 1)
         rates = (self.rate, self.theta_rate, self.spectral_rate, self.noise_rate)
         return np.outer(shape, rates).astype(np.float32)
 
@@ -124,6 +131,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             optimizer=optimizer,
             emphasis=emphasis,
             cosine=True,
+            warmup=training.warmup,
         )
         begin = "keep" if after else "bootstrap"
     else:
@@ -142,6 +150,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         optimizer=optimizer,
         emphasis=emphasis,
         cosine=True,
+        warmup=training.warmup,
         bootstrap_after=after and not tied and t > 1,
         closes=True,
     )
