@@ -229,7 +229,7 @@ def test_the_program_s_own_experiments_fit():
     assert "none" not in cells(text, "schedule")[0]
     assert "descent" not in text
     (lamp,) = [line for line in text.splitlines() if "`lamp_tied_bg`" in line and "optimizer" in line]
-    assert "spectral_rates 0.3 0.3 0.1" in lamp
+    assert "spectral_rates 0.3 0.3 0.2" in lamp
 
 
 def test_a_schedule_is_told_once():
