@@ -153,4 +153,6 @@ class TestPlan:
             ratio = warm.rates(0, steps) / cold.rates(0, steps)
             expected = np.minimum(np.arange(1, steps + 1) / rising, 1)
             np.testing.assert_allclose(ratio, np.tile(expected[:, None], 4), rtol=1e-6)
+            calls = [warm.rates(first, min(7, steps - first)) for first in range(0, steps, 7)]
+            np.testing.assert_array_equal(np.concatenate(calls), warm.rates(0, steps))
         assert all(stage.warmup == 0 for stage in stages_of(full_size("training=paper"), 3))

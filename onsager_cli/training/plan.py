@@ -116,31 +116,12 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     emphasis = at(descent.emphasis)
     optimizer = at(descent.optimizers)
     after = descent.bootstrap == "after"
-    if not tied and t > 1 and training.steps_new:
-        yield Stage(
-            name=f"layer {t}: {new_leaves}",
-            depth=t,
-            new_only=True,
-            begin="grow",
-            rate=rate,
-            theta_rate=theta_rate,
-            spectral_rate=spectral_rate,
-            noise_rate=noise_rate,
-            steps=training.steps_new,
-            check_every=training.check_every,
-            optimizer=optimizer,
-            emphasis=emphasis,
-            cosine=True,
-            warmup=training.warmup,
-        )
-        begin = "keep" if after else "bootstrap"
-    else:
-        begin = "grow" if tied else "grow or bootstrap"
-    yield Stage(
+    alone = not tied and t > 1 and training.steps_new > 0
+    whole = Stage(
         name=_layers(t),
         depth=t,
         new_only=False,
-        begin=begin,
+        begin=("keep" if after else "bootstrap") if alone else "grow" if tied else "grow or bootstrap",
         rate=rate,
         theta_rate=theta_rate,
         spectral_rate=spectral_rate,
@@ -154,3 +135,15 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         bootstrap_after=after and not tied and t > 1,
         closes=True,
     )
+    if alone:
+        name = f"layer {t}: {new_leaves}"
+        yield replace(
+            whole,
+            name=name,
+            new_only=True,
+            begin="grow",
+            steps=training.steps_new,
+            bootstrap_after=False,
+            closes=False,
+        )
+    yield whole
