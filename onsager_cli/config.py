@@ -30,7 +30,7 @@ from onsager_cli.schema import (
     make_settings,
 )
 from onsager_cli.schema_figure import FigureSpec, PlotSpec
-from onsager_cli.slugs import safe, slug_of
+from onsager_cli.slugs import chosen, safe, slug_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -232,16 +232,10 @@ class _Loader:
                     f"{item.input_line} would change what the curves of the experiment are: "
                     "choose curves by only=[…], or leave +experiment out"
                 )
-        if top.only == ():
-            raise UserError("only=[] leaves no curve of the experiment")
-        for slug in top.only or ():
-            if slug not in listed:
-                known = list(map(str, listed))
-                raise UserError(
-                    f"only: no curve '{slug}'{did_you_mean(slug, known)}: known are {one_of(known)}"
-                )
-        chosen = [slug for slug in listed if top.only is None or slug in top.only]
-        return tuple(self._curve(str(slug), listed[slug]) for slug in chosen)
+        figure = self.base.get("figure")
+        hidden = figure.get("hidden") if isinstance(figure, Mapping) else None
+        slugs = chosen(listed, top.only, hidden or ())
+        return tuple(self._curve(str(slug), listed[slug]) for slug in slugs)
 
     def _curve(self, slug: str, spec: object) -> Curve:
         """The curve `slug`, from its line in the experiment and the command line."""

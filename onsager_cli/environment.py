@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
+_THREADS = "NPROC"  # the environment variable from which XLA takes the number of its threads
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # those that compute: another version rounds differently
 
 
 def environment() -> dict[str, Any]:
-    """{"versions": {package: version}, "machine": {"cpu", "cores", "memory_gib", "system"}}, plain JSON."""
+    """{"versions": {package: version}, "machine": {"cpu", "cores", "threads", "memory_gib", "system"}}, plain JSON.
+
+    "threads" is there where this process computes with fewer than the cores there are (`share_cores`).
+    """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -21,7 +25,8 @@ def environment() -> dict[str, Any]:
             continue
     machine = {
         "cpu": _cpu(),
-        "cores": _cores(),
+        "cores": cores(),
+        "threads": _threads(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -48,13 +53,18 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = [text] if (text := version_changes(before)) else []
     if before.get("device", now["device"]) != now["device"]:
         found.append(f"{before['device']} (here {now['device']})")
-    machine = before.get("machine")
-    cores, here = machine.get("cores") if isinstance(machine, Mapping) else None, now["machine"].get("cores")
-    if cores not in (None, here):  # they cut the sums of a matrix product in another way
-        found.append(f"{cores} cores (here {here})")
+    # Threads cut the sums of a matrix product in their own way.
+    threads, here = (_computing(note.get("machine")) for note in (before, now))
+    if threads not in (None, here):
+        found.append(f"{threads} cores (here {here})")
     if before.get("matrix", now["matrix"]) != now["matrix"]:
         found.append("a matrix that was computed with other roundings")
     return found
+
+
+def _computing(machine: Any) -> int | None:
+    """The cores that a process of this machine, as `environment` notes it, computes with."""
+    return machine.get("threads", machine.get("cores")) if isinstance(machine, Mapping) else None
 
 
 def memory_free() -> int | None:
@@ -82,7 +92,22 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int | None:
+def share_cores(workers: int) -> None:
+    """Leaves this process, one of `workers` that compute at once, its share of the cores.
+
+    XLA makes its threads when it starts, as many as NPROC says; a number that is there already is somebody's choice.
+    """
+    os.environ.setdefault(_THREADS, str(max(1, (cores() or 1) // workers)))
+
+
+def _threads() -> int | None:
+    """The threads this process was given; None if as many as there are cores."""
+    given = os.environ.get(_THREADS, "")
+    return int(given) if given.isdecimal() and int(given) != cores() else None
+
+
+def cores() -> int | None:
+    """The cores that this process may run on; None where the system does not say."""
     # A container or a batch system may grant fewer than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

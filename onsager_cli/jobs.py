@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli import compose as composition
 from onsager_cli.checks import one_of
 from onsager_cli.config import load_experiment
+from onsager_cli.environment import cores, share_cores
 from onsager_cli.errors import UserError, notices_to
 from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
@@ -172,6 +173,8 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
         overrides = list(job.overrides.task)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
         here = os.getpid() == parent
+        if not here:
+            share_cores(_at_once(job.launcher, total))
         place = f"{job.job.num + 1}/{total}" if total else str(job.job.num + 1)
         print(f"job {place}: {' '.join(overrides)}", file=sys.stderr, flush=True)
         try:
@@ -183,6 +186,16 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
             failures.append(error)
 
     return task
+
+
+def _at_once(launcher: Mapping[str, Any], jobs: int) -> int:
+    """How many jobs a launcher runs at once on this machine; `n_jobs` is joblib's: -1 for one on every core.
+
+    `jobs` is how many there are, 0 if nobody knows.
+    """
+    asked = launcher.get("n_jobs") or 1
+    workers = asked if asked > 0 else max(1, (cores() or 1) + 1 + asked)
+    return min(workers, jobs) if jobs else workers
 
 
 def prepare_output(folder: Path) -> None:

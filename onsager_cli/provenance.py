@@ -84,12 +84,17 @@ def _machine(note: Mapping[str, Any]) -> str:
     machine = note.get("machine", {})
     parts = [
         machine.get("cpu"),
-        f"{machine['cores']} cores" if "cores" in machine else None,
+        f"{machine['cores']} cores{_shared(machine)}" if "cores" in machine else None,
         f"{machine['memory_gib']} GiB memory" if "memory_gib" in machine else None,
         machine.get("system"),
         note.get("device"),
     ]
     return ", ".join(str(part) for part in parts if part)
+
+
+def _shared(machine: Mapping[str, Any]) -> str:
+    """How many of the cores a curve had, where several were trained at a time."""
+    return f" ({machine['threads']} for each curve, several at a time)" if "threads" in machine else ""
 
 
 def _fields(settings: Any, without: Sequence[str]) -> str:

@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Collection, Sequence
 
-from onsager_cli.checks import show
+from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.errors import UserError
 from onsager_cli.schema import NO_SHRINKAGE, FastTraining, NoTraining, Problem, Settings
 
 UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
+DRAWN = "drawn"  # only=drawn: the curves of an experiment that its figure draws
 
 
 def slug_of(settings: Settings) -> str:
@@ -49,3 +51,21 @@ def safe(name: str, what: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
         raise UserError(f"{what} may hold letters, digits, - and _ only, at most 80, got {show(name)}")
     return name
+
+
+def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collection[str]) -> list[str]:
+    """The curves of an experiment that `only` leaves, in their order; `hidden` are those that the figure does not draw.
+
+    Raises UserError for a curve that there is not, and if none is left.
+    """
+    if only is None:
+        return list(listed)
+    if not only:
+        raise UserError("only=[] leaves no curve of the experiment")
+    if list(only) == [DRAWN]:
+        return [slug for slug in listed if slug not in hidden]
+    for slug in only:
+        if slug not in listed:
+            known = [*map(str, listed), DRAWN]
+            raise UserError(f"only: no curve '{slug}'{did_you_mean(slug, known)}: known are {one_of(known)}")
+    return [slug for slug in listed if slug in only]

@@ -1,5 +1,6 @@
 """The command: help without heavy imports, exit codes, sweeps, completion."""
 
+import json
 import os
 import shutil
 import signal
@@ -273,6 +274,9 @@ class TestProcessPool:
         assert result.returncode == 0, result.stderr
         (log,) = Path("outputs/curves").glob("*/log.jsonl")
         assert log.read_text().count('"event": "curve"') == 1
+        machine = json.loads((log.parent / "made.json").read_text())["machine"]
+        # Two jobs share the cores; on a single one there is nothing to share.
+        assert machine.get("threads", machine["cores"]) == max(1, machine["cores"] // 2)
         assert len(list(Path("outputs/figures").glob("*/*.[ps][nv]g"))) == 2
         alone = [text for text in size if not text.startswith("hydra")]
         assert self.onsager("train", *alone, *schedule, "plot.formats=[png]", "output=alone").returncode == 0

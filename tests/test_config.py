@@ -190,6 +190,15 @@ class TestExperiments:
         curves = load_experiment(["+experiment=fig10", "only=[oracle,lista_tied]"]).curves
         assert [curve.slug for curve in curves] == ["lista_tied", "oracle"]
 
+    def test_only_what_the_figure_draws(self):
+        experiment = load_experiment(["+experiment=fig10", "only=drawn"])
+        every = {curve.slug for curve in load_experiment(["+experiment=fig10"]).curves}
+        assert {curve.slug for curve in experiment.curves} == every - {
+            "lamp_untied_exp",
+            "lamp_untied_spline",
+        }
+        assert experiment.partial
+
     @pytest.mark.slow
     def test_curves_that_are_hidden_are_drawn_if_they_alone_are_chosen(self):
         hidden = "lamp_untied_exp"

@@ -1,5 +1,6 @@
 """The published record: complete, generated from the tables alone, and honest about what is missing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from onsager_cli.config import load_experiment
-from onsager_cli.environment import environment
+from onsager_cli.environment import changes, environment, share_cores
 from onsager_cli.errors import UserError
+from onsager_cli.jobs import _at_once
+from onsager_cli.provenance import _machine
 from onsager_cli.published import REFERENCES, comparisons
 from onsager_cli.record import duration, heading, missing, readme, record, write_index
 from onsager_cli.tables import COLUMNS, read_table
@@ -313,3 +316,35 @@ def test_the_environment_is_plain_and_names_no_host():
     assert note["machine"]["cpu"]
     host = platform.node()
     assert not host or host not in json.dumps(note)
+
+
+def test_processes_side_by_side_share_the_cores(monkeypatch):
+    """What `share_cores` leaves a process, said in its notes and on the page, and never over somebody's own choice."""
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr("onsager_cli.environment.cores", lambda: 16)
+    before = environment()
+    assert "threads" not in before["machine"]
+    monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end
+    monkeypatch.delenv("NPROC")
+    share_cores(5)
+    assert os.environ["NPROC"] == "3"
+    shared = environment()
+    assert shared["machine"]["threads"] == 3
+    assert _machine(shared).split(", ")[1:2] == ["16 cores (3 for each curve"]
+    same = {"device": "cpu", "matrix": "its checksum"}
+    assert changes(before | same, shared | same) == ["16 cores (here 3)"]
+    share_cores(1)
+    assert os.environ["NPROC"] == "3"
+
+
+def test_how_many_jobs_run_at_once(monkeypatch):
+    monkeypatch.setattr("onsager_cli.jobs.cores", lambda: 8)
+    asked = [
+        ({}, 5),
+        ({"n_jobs": 3}, 0),
+        ({"n_jobs": -1}, 0),
+        ({"n_jobs": -1}, 5),
+        ({"n_jobs": -2}, 0),
+        ({"n_jobs": None}, 4),
+    ]
+    assert [_at_once(launcher, jobs) for launcher, jobs in asked] == [1, 3, 8, 5, 7, 1]

@@ -219,7 +219,6 @@ class CurveTrainer:
             state = {
                 "stage": number, "name": stage.name, "depth": stage.depth, "seconds": progress.seconds,
                 "steps": progress.steps, "rescues": progress.rescues, "selection_nmse_db": best_db,
-                "guards": self._guards(engine, problem, params, stage),
             }  # fmt: skip
             arrays = flatten(engine.net, params, stage.depth)
             if not stage.closes:
@@ -227,6 +226,7 @@ class CurveTrainer:
                 checkpoint.clear(self.folder)
                 continue
             errors, powers = self._errors(engine, problem, params, stage.depth)
+            state["guards"] = self._guards(engine, problem, params, stage)
             state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
             self.folder.save(depth_name(stage.depth), arrays, state)
             self._close(engine.net, problem, params, stage, state, errors[-1], powers)
@@ -262,8 +262,8 @@ class CurveTrainer:
         return np.asarray(errors)[:depth], np.asarray(powers)
 
     def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
-        """How often the network of a stage's end met its guards on the selection set; said where that is not rare."""
-        y = problem.selection[1]
+        """How often the network of a stage's end met its guards on the test set; said where that is not rare."""
+        y = problem.test[1]
         counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
         if frequent := often(counts, stage.depth, y.shape[1]):
             self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})

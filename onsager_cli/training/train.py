@@ -65,8 +65,11 @@ def fit(
     report: Report,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
+    start_db: float | None = None,
 ) -> tuple[Parameters, float]:
     """Runs one stage; returns the best weights and their NMSE (dB) on the selection set.
+
+    `start_db` is that NMSE of `params`, where it is known.
 
     A loss that is not finite, or an NMSE DIVERGED_DB above the start, brings back the best weights and halves the
     learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
@@ -78,7 +81,8 @@ def fit(
     first_learned = last if stage.new_only else 0
     masks = jax.tree.map(jnp.asarray, net.learnable(params, first_learned, last, shared=not stage.new_only))
     started = time.monotonic()
-    start_db = selection_db(engine, problem, params, stage.depth)
+    if start_db is None:
+        start_db = selection_db(engine, problem, params, stage.depth)
     optimizer, buffers = engine.begin(problem, params)
     s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
     if checkpoint is not None:
@@ -148,32 +152,45 @@ def run_plan(
     `tied_network(depth)` gives the tied parameters that an untied network may take over (Algorithm 3), and
     `checkpoint_of(number)` where the state inside a stage is kept.
     """
-    net = engine.net
+    net, now_db = engine.net, None
     for number in range(done, len(stages)):
         stage = stages[number]
         if stage.begin in ("grow", "grow or bootstrap"):
-            params = net.grow(params, stage.depth - 1, problem)
+            params, now_db = net.grow(params, stage.depth - 1, problem), None
         if stage.begin.endswith("bootstrap"):
-            params, _ = _better(engine, problem, params, tied_network(stage.depth), stage, report)
+            params, now_db = _better(
+                engine, problem, params, now_db, tied_network(stage.depth), stage, report
+            )
         report({
             "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
             "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
-        params, best_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number))
+        params, now_db = fit(
+            engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db
+        )
         if stage.bootstrap_after:
-            params, best_db = _better(engine, problem, params, tied_network(stage.depth), stage, report)
-        yield number, stage, params, best_db
+            params, now_db = _better(
+                engine, problem, params, now_db, tied_network(stage.depth), stage, report
+            )
+        yield number, stage, params, now_db
 
 
 def _better(
-    engine: Engine, problem: Problem, own: Parameters, tied: Parameters | None, stage: Stage, report: Report
+    engine: Engine,
+    problem: Problem,
+    own: Parameters,
+    own_db: float | None,
+    tied: Parameters | None,
+    stage: Stage,
+    report: Report,
 ) -> tuple[Parameters, float]:
     """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set.
 
-    The second is the NMSE (dB) there of the one that is kept.
+    The second is the NMSE (dB) there of the one that is kept; `own_db` that of `own`, where it is known.
     """
-    own_db = selection_db(engine, problem, own, stage.depth)
+    if own_db is None:
+        own_db = selection_db(engine, problem, own, stage.depth)
     if tied is None:
         return own, own_db
     other = engine.net.untie(tied, own)
