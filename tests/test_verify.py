@@ -68,18 +68,16 @@ def test_verdicts_and_exit_codes(value, reason, verdict, code, note, capsys):
     assert note is None or rest[1].startswith(note)
 
 
-def test_the_record_of_this_repository_is_judged_within_a_second_without_heavy_imports():
+def test_the_record_of_this_repository_is_judged_without_heavy_imports():
     heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf")
     result = subprocess.run(
         [sys.executable, "-c",
-         "import sys, time; start = time.perf_counter(); from onsager_cli.cli import main; code = main(['verify']); "
-         f"print([m for m in {heavy!r} if m in sys.modules], time.perf_counter() - start); sys.exit(code > 1)"],
+         "import sys; from onsager_cli.cli import main; code = main(['verify']); "
+         f"print([m for m in {heavy!r} if m in sys.modules]); sys.exit(code > 1)"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    modules, seconds = result.stdout.splitlines()[-1].rsplit(" ", 1)
-    assert modules == "[]"
-    assert float(seconds) < 1
+    assert result.stdout.splitlines()[-1] == "[]"
     claims = load([ROOT / "experiments"])
     assert result.stdout.splitlines()[-2].startswith(f"{len(claims)} claims: ")
     assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {
