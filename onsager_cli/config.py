@@ -232,9 +232,7 @@ class _Loader:
                     f"{item.input_line} would change what the curves of the experiment are: "
                     "choose curves by only=[…], or leave +experiment out"
                 )
-        figure = self.base.get("figure")
-        hidden = figure.get("hidden") if isinstance(figure, Mapping) else None
-        slugs = chosen(listed, top.only, hidden or ())
+        slugs = chosen(listed, top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return tuple(self._curve(str(slug), listed[slug]) for slug in slugs)
 
     def _curve(self, slug: str, spec: object) -> Curve:

@@ -60,10 +60,11 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
     """
     if only is None:
         return list(listed)
-    if not only:
-        raise UserError("only=[] leaves no curve of the experiment")
+    drawn = [slug for slug in listed if slug not in hidden]
+    if not only or (list(only) == [DRAWN] and not drawn):
+        raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")
     if list(only) == [DRAWN]:
-        return [slug for slug in listed if slug not in hidden]
+        return drawn
     for slug in only:
         if slug not in listed:
             known = [*map(str, listed), DRAWN]

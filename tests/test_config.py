@@ -198,6 +198,15 @@ class TestExperiments:
             "lamp_untied_spline",
         }
         assert experiment.partial
+        # One word is a list of one: lista_tied is no part of it.
+        some = load_experiment(["+experiment=fig8", "only=drawn", "figure.hidden=lista_untied"])
+        assert "lista_tied" in {curve.slug for curve in some.curves}
+        for hidden, message in (
+            ("5", "figure.hidden"),
+            (f"[{','.join(every)}]", "only=drawn leaves no curve"),
+        ):
+            with pytest.raises(UserError, match=message):
+                load_experiment(["+experiment=fig10", "only=drawn", f"figure.hidden={hidden}"])
 
     @pytest.mark.slow
     def test_curves_that_are_hidden_are_drawn_if_they_alone_are_chosen(self):

@@ -9,6 +9,7 @@ import pytest
 from conftest import slow
 from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
+from onsager_cli.training import train
 from onsager_cli.training import train as train_module
 from onsager_cli.training.plan import plan
 from onsager_cli.training.train import DivergedError, Progress, run_plan
@@ -116,6 +117,33 @@ class TestStage:
         assert len(list(plan)) == 2
         jax.effects_barrier()
         assert len(set(seen)) == len(seen) == 35
+
+    @pytest.mark.parametrize("bootstrap", [None, "after"])
+    def test_what_a_stage_is_told_of_its_start_is_so(self, lamp, bootstrap, monkeypatch):
+        """A new layer changes the NMSE, and so may taking over the tied network; other stages begin where one ended."""
+        setup = setup_of(*CURVES["fast"])
+        when = "null" if bootstrap is None else bootstrap
+        training = settings(*CURVES["fast"], f"training.lamp_untied.bootstrap={when}").training
+        told, fit = [], train.fit
+
+        def watched(engine, problem, params, stage, *rest):
+            start_db = rest[-1]
+            told.append(start_db)
+            if start_db is not None:
+                assert start_db == pytest.approx(
+                    train.selection_db(engine, problem, params, stage.depth), abs=1e-4
+                )
+            return fit(engine, problem, params, stage, *rest)
+
+        monkeypatch.setattr(train, "fit", watched)
+        stages = [dataclasses.replace(s, steps=2) for s in plan(training, 3, False, "B, θ")]
+        for _, stage_, params, best in run_plan(
+            setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),
+            lambda depth: lamp.params, lambda event: None, Progress(),
+        ):  # fmt: skip
+            assert best == pytest.approx(setup.db(params, stage_.depth), abs=1e-4)
+        assert None in told
+        assert any(db is not None for db in told)
 
     def test_a_new_layer_starts_from_the_one_before(self, trained):
         grow = dataclasses.replace(stage(2, rate=0.0, steps=1), begin="grow")
