@@ -120,7 +120,7 @@ def step_timing(
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
-    rates, key = np.full((chunk, 4), 1e-6, np.float32), jax.random.key(0)
+    rates, key = np.full((chunk, 5), 1e-6, np.float32), jax.random.key(0)
     carry = [params, *engine.begin(problem, params)]
     M, N = problem.A.shape
 

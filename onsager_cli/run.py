@@ -31,6 +31,7 @@ Row = dict[str, Any]
 
 NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
 NUMERICS_OF_KNEES = 3  # of networks whose η has knees, and which learn through ⟨η'⟩
+NUMERICS_OF_SPECTRA = 4  # of networks that learn in spectral coordinates
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
@@ -45,7 +46,10 @@ def numerics(identity: Mapping[str, Any]) -> int:
     """Version of the numerics that a curve of this identity is made with now; part of the identity."""
     knees = identity.get("shrinkage", {}).get("family") in ("soft", "pwlin")
     through_divergence = identity.get("network", {}).get("kind") in LEARNABLE
-    trained = identity.get("training", {}).get("kind") != "none"
+    training = identity.get("training", {})
+    if training.get("descent", {}).get("coordinates") == "spectral":
+        return NUMERICS_OF_SPECTRA
+    trained = training.get("kind") != "none"
     return NUMERICS_OF_KNEES if knees and through_divergence and trained else NUMERICS
 
 

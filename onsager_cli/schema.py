@@ -111,6 +111,7 @@ class Descent:
     theta_rates: tuple[float, ...] = by_depth(above=0)
     spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     noise_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
+    row_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
     emphasis: tuple[float, ...] = by_depth(above=0)
     bootstrap: str | None = choice("after", null=True)
 

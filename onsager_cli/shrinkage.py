@@ -166,6 +166,15 @@ class Family:
         """
         return self.slopes[0] if len(self.slopes) == 1 else None
 
+    def units(self, theta: Array) -> Array:
+        """θ where a parameter is a positive scale, 1 where not: what a step of its logarithm is worth, (..., k).
+
+        A scale may have far to go. In the first layer of a deeper network φ of Bernoulli-Gaussian shrinkage does best
+        at infinity.
+        """
+        is_scale = jnp.asarray([low > 0 for low in self.lower])
+        return jnp.where(is_scale, theta, jnp.ones_like(theta))
+
     def project(self, theta: Array) -> Array:
         """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
         theta = jnp.maximum(theta, jnp.asarray(self.lower, theta.dtype))

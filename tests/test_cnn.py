@@ -19,7 +19,7 @@ def no_draw(*_):
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("width", [4, 5])
+@pytest.mark.parametrize("width", [1, 2, 4, 5, 11])
 def test_convolution(x64, width):
     rng = np.random.default_rng(0)
     h, kernel = rng.normal(size=(20, 3)), rng.normal(size=(width, 3, 2))

@@ -24,7 +24,7 @@ from toy_networks import (
 
 from onsager_cli.networks.lamp import rms
 from onsager_cli.networks.lista import Lista
-from onsager_cli.networks.spectral import of_spectrum, spectrum
+from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.networks.unroll import loss_and_gradient, scratch
 from onsager_cli.problems.base import with_singular_vectors
 
@@ -224,11 +224,12 @@ class TestCoordinates:
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         ones = {leaf: jnp.ones(()) for leaf in params}
-        coordinates = net.to_descent(problem, params, ones)
+        coordinates = net.to_descent(problem, params, params, ones)
         rng = np.random.default_rng(0)
         direction = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in coordinates.items()}
         gradient = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in params.items()}
-        there, here = net.to_descent(problem, gradient, ones), net.from_descent(problem, direction, ones)
+        there = net.to_descent(problem, params, gradient, ones)
+        here = net.from_descent(problem, params, direction, ones)
         inner = sum(float(jnp.vdot(here[leaf], gradient[leaf])) for leaf in gradient)
         expected = sum(float(jnp.vdot(direction[leaf], there[leaf])) for leaf in there)
         assert inner == pytest.approx(expected, rel=1e-10)
@@ -239,11 +240,27 @@ class TestCoordinates:
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         masks = jax.tree.map(jnp.float64, net.learnable(params, ROOM - 1, ROOM - 1, shared=False))
-        steps = net.from_descent(problem, net.to_descent(problem, params, masks), masks)
+        steps = net.from_descent(problem, params, net.to_descent(problem, params, params, masks), masks)
         for leaf, step in steps.items():
             still = step[:-1] if leaf in net.layered else step
             np.testing.assert_allclose(still, np.zeros_like(still), atol=1e-12)
             assert leaf not in net.layered or np.any(np.asarray(step[-1]) != 0)
+
+    def test_the_scales_of_rows_and_of_theta(self, x64, toy):
+        """A step of 1e-6 in one of them multiplies a row of B, or φ, by 1 + 1e-6."""
+        net, problem = NETWORKS["lamp_tied_bg"], with_singular_vectors(problem_of(toy))
+        params = randomized(net, problem, ROOM)
+        ones = {leaf: jnp.ones(()) for leaf in params}
+        zero = jax.tree.map(jnp.zeros_like, net.to_descent(problem, params, params, ones))
+        rows = net.from_descent(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
+        expected = np.zeros_like(params["B"])
+        expected[3] = 1e-6 * params["B"][3]
+        np.testing.assert_allclose(rows["B"], expected, rtol=1e-12)
+        scale = net.from_descent(problem, params, zero | {"theta": jnp.full_like(zero["theta"], 1e-6)}, ones)
+        factor = np.stack(
+            [params["theta"][:, 0], np.ones(ROOM)], axis=1
+        )  # φ by its logarithm, the odds as they are
+        np.testing.assert_allclose(scale["theta"], 1e-6 * factor, rtol=1e-12)
 
     def test_a_spectrum_is_that_of_numpy(self, x64):
         rng = np.random.default_rng(1)
@@ -251,3 +268,9 @@ class TestCoordinates:
         U, s, Vh = (jnp.asarray(factor) for factor in np.linalg.svd(A, full_matrices=False))
         np.testing.assert_allclose(spectrum(jnp.asarray(A.conj().T), Vh.conj().T, U), s, rtol=1e-12)
         np.testing.assert_allclose(of_spectrum(s, Vh.conj().T, U), A.conj().T, atol=1e-12)
+        rows = rng.normal(size=4)
+        np.testing.assert_allclose(
+            scales(jnp.asarray(rows[:, None] * A), jnp.asarray(A)),
+            rows * np.sum(np.abs(A) ** 2, axis=1),
+            rtol=1e-12,
+        )

@@ -52,7 +52,7 @@ class TestPlan:
         assert isinstance(curve.training, PaperTraining)
         assert curve.training.batch == 1000
         assert not any(stage.cosine for stage in stages)
-        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 4), 1e-3, np.float32))
+        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 5), 1e-3, np.float32))
 
     @pytest.mark.parametrize(
         ("tied", "begins"), [(True, ["grow", "grow", "keep"]), (False, ["grow", "grow", "bootstrap"])]
@@ -100,7 +100,7 @@ class TestPlan:
             for rate in ("0.1", "null")
         }
         assert rates["pwlin", "0.1"] == [0.1, 0.1]
-        assert rates["pwlin", "null"] == rates["bg", "0.1"] == rates["bg", "null"] == [0.2, 0.2]
+        assert rates["pwlin", "null"] == rates["bg", "0.1"] == rates["bg", "null"] == [0.3, 0.3]
 
     def test_optimizers_go_by_depth(self):
         stages = stages_of(full_size("network=lvamp", "network.init=random"), 3)
@@ -114,6 +114,13 @@ class TestPlan:
         net = network_of(full_size("network=lvamp"))
         indices = {name: net.rate_index(name) for name in ("U", "log_s", "V", "log_noise_variance", "theta")}
         assert indices == {"U": 0, "log_s": 2, "V": 0, "log_noise_variance": 3, "theta": 1}
+
+    def test_rows_have_a_rate_of_their_own_where_one_is_named(self):
+        lvamp, lamp = (stages_of(full_size(f"network={name}"), 2)[1] for name in ("lvamp", "lamp"))
+        assert lvamp.row_rate == lvamp.rate
+        assert lamp.row_rate == 3e-3
+        net = network_of(full_size("network=lista"))
+        assert {name: net.rate_index(name) for name in "Bbade"} == {"B": 0, "b": 2, "a": 4, "d": 2, "e": 4}
 
     def test_joint(self):
         """One stage over all layers, in as many steps as the layers take one after the other."""
@@ -130,10 +137,11 @@ class TestPlan:
         """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
         stage = stages_of(full_size("training=fast", "training.warmup=0"), 1)[0]
         assert stage.cosine
-        rates, theta_rates, spectral_rates, noise_rates = stage.rates(0, stage.steps).T
+        rates, theta_rates, spectral_rates, noise_rates, row_rates = stage.rates(0, stage.steps).T
         np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
         np.testing.assert_allclose(spectral_rates, rates * (stage.spectral_rate / stage.rate), rtol=1e-6)
         np.testing.assert_allclose(noise_rates, rates * (stage.noise_rate / stage.rate), rtol=1e-6)
+        np.testing.assert_allclose(row_rates, rates * (stage.row_rate / stage.rate), rtol=1e-6)
         assert rates[0] == np.float32(stage.rate)
         assert 0 < rates[-1] < 0.01 * stage.rate
         assert np.all(np.diff(rates) < 0)
@@ -152,7 +160,7 @@ class TestPlan:
             )
             ratio = warm.rates(0, steps) / cold.rates(0, steps)
             expected = np.minimum(np.arange(1, steps + 1) / rising, 1)
-            np.testing.assert_allclose(ratio, np.tile(expected[:, None], 4), rtol=1e-6)
+            np.testing.assert_allclose(ratio, np.tile(expected[:, None], 5), rtol=1e-6)
             calls = [warm.rates(first, min(7, steps - first)) for first in range(0, steps, 7)]
             np.testing.assert_array_equal(np.concatenate(calls), warm.rates(0, steps))
         assert all(stage.warmup == 0 for stage in stages_of(full_size("training=paper"), 3))

@@ -218,7 +218,9 @@ class TestBootstrap:
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
         stages = [
-            dataclasses.replace(s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, noise_rate=0.0, steps=1)
+            dataclasses.replace(
+                s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, noise_rate=0.0, row_rate=0.0, steps=1
+            )
             for s in plan(training, 2, False, "B, θ")
         ]
         events = []

@@ -76,6 +76,7 @@ def stage(depth: int = 2, new_only: bool = False, rate: float = 1e-3, steps: int
         rate,
         rate,
         rate,
+        rate,
         steps,
         check_every=10,
         **more,

@@ -42,10 +42,12 @@ class Network(ABC):
 
     matrices = ()
     shared = ()
-    # Coordinates that are no matrices learn by Adam, at the rate of θ; those of a spectrum and a noise variance at their own.
+    # Coordinates that are no matrices learn by Adam, at the rate of θ; those of a spectrum, of a noise variance and of
+    # rows at their own.
     vectors = frozenset({"theta"})
     spectral = frozenset()
     noise = frozenset()
+    rows = frozenset()
 
     @property
     def layered(self) -> frozenset[str]:
@@ -129,22 +131,26 @@ class Network(ABC):
                 masks[name] = np.float32(shared)
         return masks
 
-    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
-        """The gradient, zero where `masks` is, in the coordinates in which the optimizer works.
+    def to_descent(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
+        """The gradient at `params`, zero where `masks` is, in the coordinates in which the optimizer works.
 
-        Here those of the parameters. A network may add coordinates of its own (`spectral`).
+        Here those of the parameters. A network may add coordinates of its own (`spectral`, `rows`).
         """
-        del problem
+        del problem, params
         return {name: masks[name] * leaf for name, leaf in gradient.items()}
 
-    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
+    def from_descent(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
         """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, where each has its rate."""
-        del problem, masks
+        del problem, params, masks
         return steps
 
     def rate_index(self, coordinate: str) -> int:
-        """Which rate a coordinate learns at: 0 that of the matrices, 1 of θ, 2 of a spectrum, 3 of a noise variance."""
-        groups = (self.vectors, self.spectral, self.noise)
+        """Which rate a coordinate learns at: 0 of the matrices, 1 of θ, 2 of a spectrum, 3 of a noise variance, 4 of rows."""
+        groups = (self.vectors, self.spectral, self.noise, self.rows)
         return next((index for index, group in enumerate(groups, 1) if coordinate in group), 0)
 
     @abstractmethod

@@ -18,7 +18,7 @@ from jax import Array
 
 from onsager_cli.fields import adjoint, power
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
-from onsager_cli.networks.spectral import of_spectrum, spectrum
+from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems import Problem
 
 
@@ -36,6 +36,7 @@ class Lamp(Network):
 
     matrices = ("B",)
     spectral = frozenset({"b"})
+    rows = frozenset({"a"})
 
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": adjoint(problem.A)}
@@ -73,14 +74,20 @@ class Lamp(Network):
             masks["theta"][0, ..., self.family.scale] = 0
         return masks
 
-    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
-        """Gradient with respect to (B, b, θ), where V diag(b) Uᵀ is added to B."""
+    def to_descent(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
+        """Gradient with respect to (B, a, b, θ): diag(a) B and V diag(b) Uᵀ are added to B; of a scale in θ, its logarithm."""
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        gradient = super().to_descent(problem, gradient, masks)
-        return {**gradient, "b": spectrum(gradient["B"], V, U)}
+        gradient = super().to_descent(problem, params, gradient, masks)
+        B, theta = gradient["B"], self.family.units(params["theta"]) * gradient["theta"]
+        return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta}
 
-    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
+    def from_descent(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        return {"B": steps["B"] + of_spectrum(steps["b"], V, U), "theta": steps["theta"]}
+        B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
+        return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"]}

@@ -17,7 +17,7 @@ from jax import Array
 
 from onsager_cli.fields import adjoint, full_product
 from onsager_cli.networks.base import Inputs, Network, Parameters
-from onsager_cli.networks.spectral import of_spectrum, spectrum
+from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems import Problem
 
 
@@ -28,6 +28,7 @@ class Lista(Network):
     matrices = ("S",)
     shared = ("B",)
     spectral = frozenset({"b", "d", "d_0"})
+    rows = frozenset({"a", "e"})
 
     def textbook(self, problem: Problem) -> Parameters:
         A = problem.A
@@ -46,12 +47,14 @@ class Lista(Network):
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         return x_hat
 
-    def to_descent(self, problem: Problem, gradient: Parameters, masks: dict[str, Array]) -> Parameters:
-        """Gradient with respect to (B, D, b, d, d_0, θ), where S = I - B A + D.
+    def to_descent(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
+        """Gradient with respect to (B, D, a, e, b, d, d_0, θ), where S = I - B A + D.
 
         B and S are far from independent: a better B asks for the S that belongs to it. With D beside B, a step in
-        B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from. b, d and d_0
-        are the spectral coordinates: V diag(b) Uᵀ is added to B, V diag(d) Vᵀ + d_0 I to D.
+        B takes S along, as in the iteration r = x̂ + B (y - A x̂) that the network was unfolded from. a, e, b, d and
+        d_0 are few coordinates of the same: diag(a) B + V diag(b) Uᵀ is added to B, diag(e) + V diag(d) Vᵀ + d_0 I to D.
         """
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
@@ -60,15 +63,20 @@ class Lista(Network):
             # A product: XLA's sum over the layers takes ten times as long with two threads as with one.
             to_S = jnp.tensordot(jnp.broadcast_to(jnp.ravel(masks["S"]), len(to_S)), to_S, axes=1)
         gradient = {**gradient, "B": gradient["B"] - to_S @ adjoint(problem.A)}
-        gradient = super().to_descent(problem, gradient, masks)
+        gradient = super().to_descent(problem, params, gradient, masks)
         B, D = gradient["B"], gradient["S"]
-        identity = jnp.trace(D.real, axis1=-2, axis2=-1)
-        return {**gradient, "b": spectrum(B, V, U), "d": spectrum(D, V, V), "d_0": identity}
+        diagonal = jnp.diagonal(D.real, axis1=-2, axis2=-1)
+        return {
+            **gradient, "a": scales(B, params["B"]), "e": diagonal, "b": spectrum(B, V, U), "d": spectrum(D, V, V),
+            "d_0": jnp.sum(diagonal, axis=-1),
+        }  # fmt: skip
 
-    def from_descent(self, problem: Problem, steps: Parameters, masks: dict[str, Array]) -> Parameters:
+    def from_descent(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
+    ) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        B = steps["B"] + of_spectrum(steps["b"], V, U)
-        identity = steps["d_0"][..., None, None] * jnp.eye(len(V), dtype=V.dtype)
-        D = steps["S"] + of_spectrum(steps["d"], V, V) + identity
+        B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
+        diagonal = (steps["e"] + steps["d_0"][..., None])[..., None] * jnp.eye(len(V), dtype=V.dtype)
+        D = steps["S"] + of_spectrum(steps["d"], V, V) + diagonal
         return {"B": B, "S": masks["S"] * (D - B @ problem.A), "theta": steps["theta"]}

@@ -62,7 +62,7 @@ class Engine:
         """Optimizer state and scratch for a stage that starts from `params`."""
         to_descent, _ = self._maps
         everything = {name: jnp.float32(1) for name in params}
-        coordinates = to_descent(problem, params, everything)  # for their names and shapes
+        coordinates = to_descent(problem, params, params, everything)  # for their names and shapes
         return self._descent.init(coordinates), scratch(self.net, problem, params, self.batch)
 
     @property
@@ -92,7 +92,7 @@ class Engine:
         emphasis,
         count,
     ):
-        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 4), each on a fresh batch.
+        """`count` steps (at most `chunk`) with learning rates `rates` (chunk, 5), each on a fresh batch.
 
         `emphasis` says how much more frequent hard samples are than they should be (`Problem.emphasized`).
 
@@ -110,13 +110,13 @@ class Engine:
                 self.net, problem, params, x, y, weights, depth, first_learned, buffers
             )
             # JAX's gradient of a complex leaf is that of steepest ascent, conjugated.
-            gradient = to_descent(problem, jax.tree.map(jnp.conj, gradient), masks)
+            gradient = to_descent(problem, params, jax.tree.map(jnp.conj, gradient), masks)
             directions, state = self._descent.update(gradient, state)
             steps = {
                 name: rates[i, self.net.rate_index(name)] * direction
                 for name, direction in cast(Parameters, directions).items()
             }
-            params = jax.tree.map(jnp.subtract, params, from_descent(problem, steps, masks))
+            params = jax.tree.map(jnp.subtract, params, from_descent(problem, params, steps, masks))
             params["theta"] = self.net.family.project(params["theta"])
             return params, state, buffers, total + loss / jnp.sum(power(x))
 

@@ -31,6 +31,7 @@ class Stage:
     theta_rate: float
     spectral_rate: float
     noise_rate: float
+    row_rate: float
     steps: int
     check_every: int
     optimizer: str = "adam"  # of the matrices
@@ -47,7 +48,7 @@ class Stage:
         return float((self.depth + 2) * self.steps)
 
     def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², shape (count, 4).
+        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², rows, shape (count, 5).
 
         Adam begins with steps of full length in every coordinate, for it has seen one gradient, which is noise for the
         most part. With `warmup` they rise linearly to the rate, over at most half of the stage.
@@ -58,7 +59,7 @@ class Stage:
         )
         if self.warmup:
             shape = shape * np.minimum((steps + 1) / min(self.warmup, max(self.steps // 2, 1)), 1)
-        rates = (self.rate, self.theta_rate, self.spectral_rate, self.noise_rate)
+        rates = (self.rate, self.theta_rate, self.spectral_rate, self.noise_rate, self.row_rate)
         return np.outer(shape, rates).astype(np.float32)
 
 
@@ -96,6 +97,7 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
                 theta_rate=rate * training.refinement_factor**refinement,
                 spectral_rate=rate * training.refinement_factor**refinement,
                 noise_rate=rate * training.refinement_factor**refinement,
+                row_rate=rate * training.refinement_factor**refinement,
                 steps=training.max_steps,
                 check_every=training.check_every,
                 patience=round(training.patience * training.patience_growth**refinement),
@@ -113,6 +115,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
     spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
     noise_rate = spectral_rate if descent.noise_rates is None else at(descent.noise_rates)
+    row_rate = rate if descent.row_rates is None else at(descent.row_rates)
     emphasis = at(descent.emphasis)
     optimizer = at(descent.optimizers)
     after = descent.bootstrap == "after"
@@ -126,6 +129,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         theta_rate=theta_rate,
         spectral_rate=spectral_rate,
         noise_rate=noise_rate,
+        row_rate=row_rate,
         steps=steps,
         check_every=training.check_every,
         optimizer=optimizer,
