@@ -11,7 +11,7 @@ from onsager_cli.config import load_experiment
 from onsager_cli.files import TEMPORARY_SUFFIX
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import NUMERICS, NUMERICS_OF_KNEES, identity
+from onsager_cli.run import NUMERICS, NUMERICS_OF_KNEES, NUMERICS_OF_SPECTRA, identity
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -43,15 +43,17 @@ def dead() -> int:
     return child
 
 
-def test_networks_that_learn_through_counts_have_numerics_of_their_own():
+def test_what_moved_some_trained_numbers_is_a_version_of_those_alone():
     def of(*overrides):
         (one,) = load_experiment(overrides).curves
         return identity(one)["numerics"]
 
-    assert of("network=lamp", "shrinkage=bg") == of("network=lista") == of("network=amp") == NUMERICS
-    for network in ("lamp", "lvamp", "lvamp_gh"):
-        for family in ("soft", "pwlin"):
-            assert of(f"network={network}", f"shrinkage={family}") == NUMERICS_OF_KNEES
+    assert of("network=lvamp", "shrinkage=bg") == of("network=amp") == of("training=paper") == NUMERICS
+    assert of("network=lamp", "shrinkage=bg") == of("network=lista") == NUMERICS_OF_SPECTRA
+    for family in ("soft", "pwlin"):
+        assert of("network=lamp", f"shrinkage={family}") == NUMERICS_OF_SPECTRA
+        for network in ("network=lvamp", "network=lvamp_gh", "training=paper"):
+            assert of(network, f"shrinkage={family}") == NUMERICS_OF_KNEES
 
 
 class TestList:
