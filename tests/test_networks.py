@@ -262,6 +262,21 @@ class TestCoordinates:
         )  # φ by its logarithm, the odds as they are
         np.testing.assert_allclose(scale["theta"], 1e-6 * factor, rtol=1e-12)
 
+    def test_the_rows_and_the_diagonal_of_lista(self, x64, toy):
+        """A row of B takes its row of S = I - B A + D along; the diagonal is that of D."""
+        net, problem = NETWORKS["lista_tied"], with_singular_vectors(problem_of(toy))
+        params = randomized(net, problem, ROOM)
+        ones = {leaf: jnp.ones(()) for leaf in params}
+        zero = jax.tree.map(jnp.zeros_like, net.to_descent(problem, params, params, ones))
+        row = np.zeros_like(params["B"])
+        row[3] = 1e-6 * params["B"][3]
+        steps = net.from_descent(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
+        np.testing.assert_allclose(steps["B"], row, rtol=1e-12)
+        np.testing.assert_allclose(steps["S"], -row @ problem.A, rtol=1e-12, atol=1e-20)
+        steps = net.from_descent(problem, params, zero | {"e": zero["e"].at[3].set(1e-6)}, ones)
+        assert not np.any(steps["B"])
+        np.testing.assert_array_equal(steps["S"], np.diag(1e-6 * (np.arange(len(params["B"])) == 3)))
+
     def test_a_spectrum_is_that_of_numpy(self, x64):
         rng = np.random.default_rng(1)
         A = rng.normal(size=(4, 6)) + 1j * rng.normal(size=(4, 6))

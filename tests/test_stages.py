@@ -9,7 +9,6 @@ import pytest
 from conftest import slow
 from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
-from onsager_cli.training import train
 from onsager_cli.training import train as train_module
 from onsager_cli.training.plan import plan
 from onsager_cli.training.train import DivergedError, Progress, run_plan
@@ -124,18 +123,18 @@ class TestStage:
         setup = setup_of(*CURVES["fast"])
         when = "null" if bootstrap is None else bootstrap
         training = settings(*CURVES["fast"], f"training.lamp_untied.bootstrap={when}").training
-        told, fit = [], train.fit
+        told, fit = [], train_module.fit
 
         def watched(engine, problem, params, stage, *rest):
             start_db = rest[-1]
             told.append(start_db)
             if start_db is not None:
                 assert start_db == pytest.approx(
-                    train.selection_db(engine, problem, params, stage.depth), abs=1e-4
+                    train_module.selection_db(engine, problem, params, stage.depth), abs=1e-4
                 )
             return fit(engine, problem, params, stage, *rest)
 
-        monkeypatch.setattr(train, "fit", watched)
+        monkeypatch.setattr(train_module, "fit", watched)
         stages = [dataclasses.replace(s, steps=2) for s in plan(training, 3, False, "B, θ")]
         for _, stage_, params, best in run_plan(
             setup.engine, setup.problem, setup.params, stages, 0, jax.random.key(KEY),

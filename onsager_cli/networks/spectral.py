@@ -10,7 +10,7 @@
 What a linear stage has to learn is, to first order, how much of each singular direction of A to let through: R
 numbers, where W has N M. To second order, columns of A differ in norm, and so do the scales that rows of W need: N
 numbers. Together they are what a trained B of LAMP has: diag(1 + a) V diag(b) Uᵀ, fitted to it, has the NMSE of all its
-entries within a few hundredths of a dB, and the rest of it is for the most part the noise of its gradients. Hundreds
+entries within a tenth of a dB, mostly within hundredths, and much of the rest is the noise of its gradients. Hundreds
 of steps find a and b, and noise hardly moves them. Descent on (entries, a, b) at once takes the large steps there and
 leaves to the entries what only they can say.
 """
