@@ -119,6 +119,13 @@ def _nodes(node: Any, known: dict[int, int]) -> int:
     return known.get(id(node), 1)
 
 
+def version_base() -> dict[str, str]:
+    """The argument that chooses Hydra's behaviour of 1.3; from 1.4 on there is no other, and saying so is deprecated."""
+    from hydra import __version__
+
+    return {"version_base": "1.3"} if __version__.startswith("1.3.") else {}
+
+
 @contextmanager
 def composer() -> "Iterator[Composer]":
     """Yields a `Composer`, good for any number of compositions within the block."""
@@ -130,7 +137,7 @@ def composer() -> "Iterator[Composer]":
     program = GlobalHydra.instance()
     outer, program.hydra = program.hydra, None
     try:
-        with initialize_config_dir(str(catalog.package_conf()), job_name="onsager", version_base="1.3"):
+        with initialize_config_dir(str(catalog.package_conf()), job_name="onsager", **version_base()):
             yield Composer()
     finally:
         program.hydra = outer

@@ -141,7 +141,7 @@ def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
     from onsager_cli.catalog import package_conf
 
     own = [item if item.startswith("-") else composition.with_plus(item) for item in arguments]
-    main = hydra.main(version_base="1.3", config_path=str(package_conf()), config_name="config")(task)
+    main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(task)
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *own, *composition.search_path_override(arguments)]
     # So that Hydra raises what went wrong, instead of printing it and ending the process.
