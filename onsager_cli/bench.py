@@ -109,7 +109,8 @@ def step_timing(
     from onsager_cli.config import load_experiment
     from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
-    from onsager_cli.training.curve import engine_of, network_of
+    from onsager_cli.training.curve import engine_of
+    from onsager_cli.training.stored import network_of
 
     chunk, kind = 5, name.split("-")[0]
     settings = load_experiment([

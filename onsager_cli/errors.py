@@ -1,8 +1,9 @@
-"""The one exception that means "the user can mend this", and the one warning that means "you should know"."""
+"""What means "the user can mend this", what means "training gave up", and the warning that means "you should know"."""
 
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class UserError(Exception):
@@ -11,6 +12,17 @@ class UserError(Exception):
     The message names the key or file, the value found and what is allowed. The command line prints it
     without a traceback and exits with code 2.
     """
+
+
+class DivergedError(Exception):
+    """A stage of training kept diverging although its learning rate was halved again and again.
+
+    `best` are the best weights it had, for `depth` layers.
+    """
+
+    def __init__(self, message: str, best: Any, depth: int):
+        super().__init__(message)
+        self.best, self.depth = best, depth
 
 
 class Notice(UserWarning):

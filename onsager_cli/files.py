@@ -4,14 +4,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
 import secrets
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from onsager_cli.errors import UserError
 
-# `.points.csv.4711-9f3a.onsager-tmp`: hidden, beside its target, and recognizable when a kill left it behind.
+# `.points.csv.4711-1f0c2ab9-9f3a55d0.onsager-tmp`: hidden, beside its target, with process and machine, so that it can
+# be recognized when a kill left it behind.
 TEMPORARY_SUFFIX = ".onsager-tmp"
+FOREIGN_SECONDS = (
+    24 * 3600.0
+)  # no write takes longer: so old, a temporary file of another machine is left over
 
 # Far above anything this program writes; a file beyond it is not one of ours.
 MAX_BYTES = 4 * 2**30
@@ -78,7 +85,13 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 def temporary_name(path: Path) -> Path:
     """A name beside `path` for a file that must not outlive this process."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    owner = f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.{owner}{TEMPORARY_SUFFIX}")
+
+
+def _machine() -> str:
+    """Eight hexadecimal digits for this machine, as far as its name tells it from others that share a folder."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -115,10 +128,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether `path` is a temporary file whose process, on this machine, has ended."""
-    number = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")[0]
+    """Whether `path` is a temporary file whose process has ended: of another machine, one that is a day old."""
+    number, _, rest = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")
     if not is_temporary(path) or not number.isdecimal():
         return False
+    if rest.partition("-")[0] != _machine():
+        try:
+            return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+        except OSError:  # gone in the meantime
+            return False
     try:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):

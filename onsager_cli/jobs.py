@@ -12,7 +12,7 @@ from onsager_cli import compose as composition
 from onsager_cli.checks import one_of
 from onsager_cli.config import load_experiment
 from onsager_cli.environment import cores, share_cores
-from onsager_cli.errors import UserError, notices_to
+from onsager_cli.errors import DivergedError, UserError, notices_to
 from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
 
@@ -29,10 +29,11 @@ class Terminated(KeyboardInterrupt):
 
 
 def train(experiment: "Experiment", live: bool | None = None) -> None:
-    """Trains what is missing of an experiment, then draws it."""
+    """Trains what is missing of an experiment, then draws it. Raises DivergedError, last, for a curve given up."""
     prepare_output(experiment.output)
     from onsager_cli import run
 
+    given_up: DivergedError | None = None
     with Stop() as stop:
         with Progress(live=live) as progress:
 
@@ -42,8 +43,17 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
 
             with notices_to(lambda text: progress({"event": "warning", "message": text})):
                 for part in experiment.parts:
-                    run.train(part, report)
-        draw(experiment)
+                    try:
+                        run.train(part, report)
+                    except DivergedError as error:
+                        given_up = given_up or error
+        try:
+            draw(experiment)
+        except UserError:  # nothing to draw
+            if given_up is None:
+                raise
+    if given_up is not None:
+        raise given_up
 
 
 def draw(experiment: "Experiment") -> None:
@@ -103,6 +113,8 @@ def run_sweep(arguments: Sequence[str]) -> int:
     failures: list[Exception] = []
     with Stop():
         _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, len(jobs)))
+    if len(failures) > 1:
+        print(f"{len(failures)} jobs failed; the first failure:", file=sys.stderr)
     if failures:
         raise failures[0]
     return 0
@@ -141,7 +153,9 @@ def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
     from onsager_cli.catalog import package_conf
 
     own = [item if item.startswith("-") else composition.with_plus(item) for item in arguments]
-    main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(task)
+    main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(
+        task
+    )
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *own, *composition.search_path_override(arguments)]
     # So that Hydra raises what went wrong, instead of printing it and ending the process.
@@ -183,6 +197,7 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
         except Exception as error:
             if not here:
                 raise
+            print(f"job {place} failed: {error}", file=sys.stderr, flush=True)
             failures.append(error)
 
     return task
@@ -205,7 +220,7 @@ def prepare_output(folder: Path) -> None:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
             remove_leftovers(folder)
     except UserError as error:
         raise UserError(f"output: {error}") from error

@@ -19,9 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-NAME = (
-    ".lock"  # inside the locked folder; it stays there, since removing a lock file makes way for two holders
-)
+NAME = ".lock"  # inside the locked folder; it goes with the folder alone, and only while held
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -31,14 +29,28 @@ def locked(folder: Path) -> Iterator[bool]:
 
     Raises UserError if the lock file cannot be made.
     """
-    make_folder(folder)
-    with writing(folder / NAME, "lock"):
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open(folder)
     try:
         held = _take(descriptor)
+        while held and not _is_at(descriptor, folder / NAME):
+            # Its holder has removed the folder since it was opened: that lock is nobody's any more.
+            stale, descriptor = descriptor, _open(folder)
+            os.close(stale)
+            held = _take(descriptor)
         if held:
             _sign(descriptor)
         yield held
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Holds the lock of `folder` (made if missing) within the block, after whoever holds it now: for short work."""
+    descriptor = _open(folder)
+    try:
+        _take(descriptor, wait=True)
+        yield
     finally:
         os.close(descriptor)
 
@@ -58,11 +70,25 @@ def holder(folder: Path) -> str | None:
         os.close(descriptor)
 
 
-def _take(descriptor: int) -> bool:
+def _open(folder: Path) -> int:
+    make_folder(folder)
+    with writing(folder / NAME, "lock"):
+        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(descriptor: int, wait: bool = False) -> bool:
     if fcntl is None:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:

@@ -14,7 +14,7 @@ from onsager_cli.claims import claim as claims
 from onsager_cli.claims import verify
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
-from onsager_cli.files import atomic_write
+from onsager_cli.files import atomic_write, writing
 from onsager_cli.published import Comparison, comparisons
 from onsager_cli.seeds import averaged, realizations
 from onsager_cli.tables import markdown, read_table, table_bytes, trainings
@@ -22,6 +22,7 @@ from onsager_cli.tables import markdown, read_table, table_bytes, trainings
 Row = Mapping[str, Any]
 
 _MEANING = {"nmse_db": "NMSE (dB)", "nmse_mean_ratio_db": "NMSE (dB, mean of ratios)"}
+_SOMETIMES = ("seeds", "state_evolution")  # tables that a figure has if asked
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
 
@@ -77,10 +78,18 @@ def record(
 
 
 def write_tables(folder: Path, rows: Sequence[Row], tables: Tables) -> list[Path]:
-    """Write curves.csv and a file for each of the tables that has rows; the paths written."""
-    files = {name: csv_bytes(table) for name, table in tables.items()}
+    """Write curves.csv and a file for each of the tables that has rows; the paths written.
+
+    Other tables that were written for this figure before are of something else now, and go.
+    """
+    files = {name: csv_bytes(table) for name, table in tables.items() if table}
     if rows:
         files = {"curves": table_bytes(rows), **files}
+    for name in (*_SOMETIMES, *tables):
+        stale = folder / f"{name}.csv"
+        if name not in files:
+            with writing(stale, "remove"):
+                stale.unlink(missing_ok=True)
     for name, data in files.items():
         atomic_write(folder / f"{name}.csv", data)
     return [folder / f"{name}.csv" for name in files]

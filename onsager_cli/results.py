@@ -12,6 +12,8 @@ numbers) for the program:
         *.json            notes: how and where it was made
         .lock             held by the process that trains the curve (locks.py)
 
+`curves/.lock` is held while a curve's folder is found or made, so that no curve gets two.
+
 Every file but the log is written beside its place, synced and renamed (files.py), so that a reader sees the
 old file or the new one, never half of one. No JAX here.
 """
@@ -199,7 +201,7 @@ class CurveFolder:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
-        self._begin()
+        self.begin()
         append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
 
     def events(self) -> list[dict[str, Any]]:
@@ -215,7 +217,8 @@ class CurveFolder:
                 events.append(event)
         return events
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Makes the folder with its identity, if it is not there. Raises UserError if it is another curve's."""
         if self._begun:
             return
         if not self.identity_ok():
@@ -226,7 +229,7 @@ class CurveFolder:
         self._begun = True
 
     def _write(self, name: str, data: bytes) -> Path:
-        self._begin()
+        self.begin()
         atomic_write(self.path / name, data)
         return self.path / name
 
@@ -264,6 +267,13 @@ class Store:
             number += 1
             fresh = curves / f"{label}-{digest}-{number}"
         return CurveFolder(fresh, identity)
+
+    def claim(self, identity: Mapping[str, Any], label: str) -> CurveFolder:
+        """The folder of this identity, made if there is none: two processes that name it differently get the same."""
+        with locks.turn(self.root / "curves"):
+            folder = self.curve(identity, label)
+            folder.begin()
+        return folder
 
     def curves(self) -> Iterator[CurveFolder]:
         """Every stored curve with a readable identity, sorted by folder name."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli.analyses import Tables, kind_of
 from onsager_cli.config import Curve, Experiment, FastTraining
 from onsager_cli.environment import version_changes
-from onsager_cli.errors import UserError
+from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.files import remove_leftovers
 from onsager_cli.locks import holder
 from onsager_cli.record import draw, missing, write_tables
@@ -55,15 +55,21 @@ def numerics(identity: Mapping[str, Any]) -> int:
 
 def folder_of(store: Store, curve: Curve) -> CurveFolder:
     """Where the store keeps this curve."""
-    return store.curve(identity(curve), f"{curve.settings.problem.name}-{curve.slug}")
+    return store.curve(identity(curve), label_of(curve))
+
+
+def label_of(curve: Curve) -> str:
+    """What its folder is called, beside the hash."""
+    return f"{curve.settings.problem.name}-{curve.slug}"
 
 
 def train(experiment: Experiment, report: "Report") -> list[str]:
     """Trains every curve of the experiment that is not stored yet; returns what is still missing (nothing).
 
-    A curve that another process is training is left to it: the others come first, and then this one waits.
+    A curve that another process is training is left to it: the others come first, and then this one waits. One that
+    diverges is given up and the others are trained.
     Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
-    that does not suffice.
+    that does not suffice; DivergedError in the end, for the first curve that was given up.
     """
     from onsager_cli.training.curve import CurveTrainer
     from onsager_cli.training.resources import forecast
@@ -88,35 +94,52 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
 
 
 def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report") -> None:
-    """Trains the curves one by one, those that another process holds last."""
+    """Trains the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
     waiting, told = dict(enumerate(trainers, 1)), set()
+    given_up: dict[str, DivergedError] = {}  # by identity
+
     while waiting:
         before = len(waiting)
         for index, trainer in list(waiting.items()):
-            twin = tied_twin(trainer.curve)
+            twin = tied_twin(trainer.curve)  # Algorithm 3 begins from the tied network
+            if twin is not None and str(identity(twin)) in given_up:
+                text = f"not trained: {twin.slug}, from which it would be bootstrapped, was given up"
+                report({"event": "warning", "curve": trainer.curve.slug, "message": text})
+                del waiting[index]
+                continue
             if twin is not None and any(
                 identity(twin) == identity(other.curve) for other in waiting.values()
             ):
-                continue  # Algorithm 3 begins from the tied network
+                continue
             if not trainer.complete:
+                trainer.folder = store.claim(identity(trainer.curve), label_of(trainer.curve))
                 with trainer.folder.locked() as held:
                     if not held:
                         if index not in told:
                             told.add(index)
+                            somebody = holder(trainer.folder.path) or "another process"
                             report({
                                 "event": "warning", "curve": trainer.curve.slug,
-                                "message": f"{holder(trainer.folder.path)} trains it; other curves go first",
+                                "message": f"{somebody} trains it; other curves go first",
                             })  # fmt: skip
                         continue
                     trainer.look()
                     if not trainer.complete:
-                        trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
+                        try:
+                            trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
+                        except DivergedError as error:
+                            given_up[str(identity(trainer.curve))] = error
+                            report({
+                                "event": "warning", "curve": trainer.curve.slug, "message": f"given up: {error}",
+                            })  # fmt: skip
                         del waiting[index]
                         continue
             report({"event": "curve_done", "curve": trainer.curve.slug, "seconds": 0.0, "shared": True})
             del waiting[index]
         if len(waiting) == before:
             time.sleep(WAIT_SECONDS)
+    for error in given_up.values():
+        raise error
 
 
 def _made_elsewhere(trainers: "Iterable[CurveTrainer]") -> list[str]:
@@ -206,7 +229,7 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
         if experiment.plot.state_evolution:
             tables["state_evolution"] = predictions(experiment, rows)
     lacking = missing(experiment.curves, rows) if trains else []
-    return rows, {name: table for name, table in tables.items() if table}, lacking
+    return rows, tables, lacking
 
 
 def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:

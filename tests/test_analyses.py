@@ -16,7 +16,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.unroll import squared_errors, trace
 from onsager_cli.problems import build
-from onsager_cli.training.curve import network_of
+from onsager_cli.training.stored import network_of
 
 SMALL = ("problem.N=60", "problem.M=36", "problem.test_samples=40", "problem.selection_samples=10")
 DEPTH = "network.depth=4"

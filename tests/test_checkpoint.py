@@ -13,15 +13,16 @@ from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 
 from onsager_cli import files, run
 from onsager_cli.config import load_experiment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.results import CurveFolder, Store, StoreWarning
 from onsager_cli.training import checkpoint, resources
 from onsager_cli.training.checkpoint import NAMES, Checkpoint, Progress, StageState
-from onsager_cli.training.curve import engine_of, network_of
+from onsager_cli.training.curve import CurveTrainer, engine_of
 from onsager_cli.training.fit import Engine
-from onsager_cli.training.train import DivergedError, fit
+from onsager_cli.training.stored import network_of
+from onsager_cli.training.train import fit
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -283,6 +284,25 @@ def test_giving_up_names_the_curve_and_keeps_the_best_weights(tmp_path):
     arrays, meta = folder.load("diverged") or pytest.fail("nothing was saved")
     assert meta["depth"] == 1
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_giving_up_leaves_the_other_curves_alone(tmp_path, monkeypatch):
+    """Fig. 10 with one wild curve: its untied network has nothing to begin from, the others are trained."""
+    asked = load_experiment([
+        "+experiment=fig10", "only=[lamp_tied_bg,lamp_untied_bg,lamp_tied_exp,oracle]", *toy_overrides(), f"output={tmp_path}",
+    ])  # fmt: skip
+    train = CurveTrainer.train
+
+    def one_diverges(trainer, *arguments):
+        if trainer.curve.slug == "lamp_tied_bg":
+            raise DivergedError("lamp_tied_bg: still diverging", {}, 1)
+        train(trainer, *arguments)
+
+    monkeypatch.setattr(CurveTrainer, "train", one_diverges)
+    with pytest.raises(DivergedError, match="lamp_tied_bg"):
+        run.train(asked, watch := Watch())
+    assert {row["curve"] for row in run.rows_of(asked)} == {"lamp_tied_exp", "oracle"}
+    assert [event["curve"] for event in watch.of("warning")] == ["lamp_tied_bg", "lamp_untied_bg"]
 
 
 def test_a_gradient_that_is_not_finite_is_noticed(tmp_path):

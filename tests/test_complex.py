@@ -20,7 +20,7 @@ from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_erro
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start
 from onsager_cli.shrinkage import FAMILIES
-from onsager_cli.training.curve import flatten, unflatten
+from onsager_cli.training.stored import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("x64", "quick_compile")
 

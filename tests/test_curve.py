@@ -1,5 +1,6 @@
 """Whole curves: what is stored, resuming, sharing, and Algorithm 3's choice."""
 
+import shutil
 from functools import cache
 
 import numpy as np
@@ -22,7 +23,8 @@ from onsager_cli.config import load_experiment
 from onsager_cli.problems import build as build_problem
 from onsager_cli.record import missing
 from onsager_cli.results import CurveFolder, Store
-from onsager_cli.training.curve import engine_of, network_of
+from onsager_cli.training.curve import engine_of
+from onsager_cli.training.stored import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -59,7 +61,7 @@ class TestCurve:
     def test_points_are_of_the_test_set_of_each_depth(self, whole):
         """The point at layer t is the t-layer network's own, evaluated again from what is stored."""
         _, _, output = whole("fast")
-        from onsager_cli.training.curve import unflatten
+        from onsager_cli.training.stored import unflatten
 
         for folder in Store(output).curves():
             tied = folder.identity["network"]["tied"]
@@ -224,6 +226,67 @@ class TestStopped:
         for _ in range(2):
             with pytest.raises(Stopped):
                 run.train(experiment(tmp_path), Watch())
+        assert run.train(experiment(tmp_path), Watch()) == []
+        assert stored(tmp_path) == content
+
+
+class TestNetworkFile:
+    """network.npz is the deepest network that is stored, whatever was asked for, stopped or cleaned away."""
+
+    @pytest.fixture
+    def copy(self, whole, tmp_path):
+        """A store that holds a whole run, its content, and the folder of the untied curve."""
+        content, _, output = whole("fast")
+        shutil.copytree(output, tmp_path / "copy")
+        (untied,) = (f for f in Store(tmp_path / "copy").curves() if "untied" in f.path.name)
+        return tmp_path / "copy", content, untied
+
+    def test_it_is_made_again(self, copy):
+        output, content, untied = copy
+        untied.delete("network")
+        assert run.train(experiment(output), watch := Watch()) == []
+        assert not watch.of("stage")
+        assert stored(output) == content
+
+    def test_a_shallower_request_leaves_a_deeper_one_alone(self, copy):
+        output, content, untied = copy
+        untied.delete("depth_02")
+        assert run.train(experiment(output, depth=2), watch := Watch()) == []
+        assert watch.of("stage")
+        assert stored(output) == content
+
+    def test_a_shallower_request_after_a_deeper_one_was_stopped(self, whole, tmp_path):
+        content, _, _ = whole("fast")
+
+        def in_the_last_layer(event):
+            return event["event"] == "stage" and event["curve"] == "lamp_untied_bg" and event["depth"] == ROOM
+
+        with pytest.raises(Stopped):
+            run.train(experiment(tmp_path), Watch(in_the_last_layer))
+        (untied,) = (f for f in Store(tmp_path).curves() if "untied" in f.path.name)
+        assert "network" not in untied.saved()
+        assert run.train(experiment(tmp_path, depth=ROOM - 1), Watch()) == []
+        assert state_of(untied, "network")[1]["depth"] == ROOM - 1
+        assert run.train(experiment(tmp_path), Watch()) == []
+        assert stored(tmp_path) == content
+
+    def test_what_a_deeper_one_left_behind_is_not_of_a_shallower(self, whole, tmp_path):
+        """The new layer of the deepest has learned, a network before it is gone, and a shallower one is asked for."""
+        content, _, _ = whole("fast")
+
+        def all_of_the_last(event):
+            return (
+                event["event"] == "stage"
+                and event["stage"] == f"layers 1-{ROOM}: all"
+                and "untied" in event["curve"]
+            )
+
+        with pytest.raises(Stopped):
+            run.train(experiment(tmp_path), Watch(all_of_the_last))
+        (untied,) = (f for f in Store(tmp_path).curves() if "untied" in f.path.name)
+        assert "resume" in untied.saved()
+        untied.delete(f"depth_{ROOM - 1:02d}")
+        assert run.train(experiment(tmp_path, depth=ROOM - 1), Watch()) == []
         assert run.train(experiment(tmp_path), Watch()) == []
         assert stored(tmp_path) == content
 

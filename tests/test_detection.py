@@ -13,7 +13,7 @@ from onsager_cli.analyses import detection
 from onsager_cli.config import load_experiment
 from onsager_cli.networks.unroll import estimate, squared_errors
 from onsager_cli.problems import build
-from onsager_cli.training.curve import network_of
+from onsager_cli.training.stored import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -1,6 +1,7 @@
 """Two at once: one trains, the other takes other curves first and then waits; what died holds nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,41 @@ def test_one_holder_and_a_dead_one_holds_nothing(tmp_path, hold):
         assert locks.holder(tmp_path) == f"process {os.getpid()}"
         with locks.locked(tmp_path) as again:  # threads of one process exclude each other too
             assert not again
+
+
+def test_a_lock_that_went_with_its_folder_is_nobody_s(tmp_path, monkeypatch):
+    """Opened by one process, removed by the holder before that one gets it: the lock that counts is at the path."""
+    folder, opened = tmp_path / "curve", locks._open
+
+    def open_then_remove(path):
+        descriptor = opened(path)
+        monkeypatch.setattr(locks, "_open", opened)
+        shutil.rmtree(path)
+        return descriptor
+
+    monkeypatch.setattr(locks, "_open", open_then_remove)
+    with locks.locked(folder) as held:
+        assert held
+        with locks.locked(folder) as again:
+            assert not again
+
+
+def test_one_folder_for_a_curve_of_two_names(tmp_path):
+    """Claimed at the same moment by threads that name it differently."""
+    start, found = threading.Barrier(8), []
+
+    def claim(number):
+        start.wait()
+        found.append(Store(tmp_path).claim({"seed": 1}, f"name{number}").path)
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert [path for path in (tmp_path / "curves").iterdir() if path.is_dir()] == found[:1]
 
 
 def test_without_locks_everybody_holds(tmp_path, monkeypatch):

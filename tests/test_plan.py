@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from toy_training import full_size, settings, stages_of
 
 from onsager_cli.config import PaperTraining
-from onsager_cli.training.curve import network_of
+from onsager_cli.training.stored import network_of
 
 
 class TestPlan:
@@ -71,6 +71,9 @@ class TestPlan:
         assert [stage.begin for stage in stages] == ["grow or bootstrap", "grow", begins, "grow", begins]
         compares = [i for i, stage in enumerate(stages) if stage.bootstrap_after]
         assert compares == ([2, 4] if when == "after" else [])
+        at_once = stages_of(full_size(*overrides, "training.steps_new=0"), 3, False)
+        first = "grow" if when == "after" else "grow or bootstrap"
+        assert [stage.begin for stage in at_once] == ["grow or bootstrap", first, first]
         tied = stages_of(full_size(f"training.lamp.bootstrap={when}"), 3)
         assert not any(stage.bootstrap_after for stage in tied)
 

@@ -8,7 +8,7 @@ import pytest
 from onsager_cli import runs
 from onsager_cli.cli import main
 from onsager_cli.config import load_experiment
-from onsager_cli.files import TEMPORARY_SUFFIX
+from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
 from onsager_cli.run import NUMERICS, NUMERICS_OF_KNEES, NUMERICS_OF_SPECTRA, identity
@@ -94,10 +94,11 @@ class TestClean:
         busy, damaged = curve(outputs, "busy", numerics=-1), curve(outputs, "damaged")
         torn = damaged.save("depth_02", {}, {})
         torn.write_bytes(torn.read_bytes()[:-1])
-        left = outputs / "figures" / f".quick.svg.{dead}-ab12{TEMPORARY_SUFFIX}"
-        ours = outputs / "figures" / f".quick.svg.{os.getpid()}-ab12{TEMPORARY_SUFFIX}"
+        ours = temporary_name(outputs / "figures" / "quick.svg")
+        left = ours.with_name(ours.name.replace(f".{os.getpid()}-", f".{dead}-"))
+        abroad = ours.with_name(f".quick.svg.{dead}-00000000-ab12{TEMPORARY_SUFFIX}")  # of another machine
         notes = outputs / "curves" / "my notes" / "a.txt"
-        for path in (left, ours, notes):
+        for path in (left, ours, abroad, notes):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("x")
         with locked(busy.path):
@@ -108,7 +109,10 @@ class TestClean:
         ]
         assert out[-1].startswith("removed 3 of them")
         assert not any(path.exists() for path in (stale.path, left, torn))
-        assert all(path.exists() for path in (whole.path, busy.path, damaged.path, ours, notes))
+        assert all(path.exists() for path in (whole.path, busy.path, damaged.path, ours, abroad, notes))
+        day_old = abroad.stat().st_mtime - FOREIGN_SECONDS - 1
+        os.utime(abroad, (day_old, day_old))
+        assert is_leftover(abroad)
         assert damaged.load("depth_01") is not None
         assert (
             main(["clean", "output=outputs"]) == 2 if busy.path.exists() else 0

@@ -12,9 +12,10 @@ from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.results import CurveFolder, Store
-from onsager_cli.training.curve import engine_of, network_of
+from onsager_cli.training.curve import engine_of
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
+from onsager_cli.training.stored import network_of
 from onsager_cli.training.train import Progress, fit, selection_db
 
 KEY = 0  # of jax.random, made where it is used: JAX starts with the first test, not with the collection

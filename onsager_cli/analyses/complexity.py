@@ -27,7 +27,7 @@ TRAINS = DRAWS = False
 def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     """`table1`: one row per curve of the experiment; nothing is trained."""
     from onsager_cli.problems import build
-    from onsager_cli.training.curve import network_of
+    from onsager_cli.training.stored import network_of
 
     del folder_of
     rows = []

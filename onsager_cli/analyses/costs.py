@@ -26,7 +26,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     """`costs`: one row per point of each curve that is stored; bounds cost nothing and are left out."""
     from onsager_cli.analyses.complexity import multiply_adds
     from onsager_cli.problems import build
-    from onsager_cli.training.curve import network_of
+    from onsager_cli.training.stored import network_of
 
     rows, problems = [], {}
     for curve in experiment.curves:

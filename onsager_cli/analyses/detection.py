@@ -46,7 +46,10 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     problems: dict[Any, Problem] = {}
     for curve in experiment.curves:
         folder, settings = folder_of(curve), curve.settings
-        points, trained = folder.points(), settings.training.kind != "none"
+        trained = settings.training.kind != "none"
+        points = [
+            p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)
+        ]
         if not points or (trained and points[-1]["layer"] != settings.network.depth):
             continue
         if settings.network.kind in ("oracle", "ista", "fista"):
@@ -80,7 +83,7 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
 
     from onsager_cli import bounds, classical
     from onsager_cli.networks.unroll import estimate
-    from onsager_cli.training.curve import stored_network
+    from onsager_cli.training.stored import stored_network
 
     settings = curve.settings
     depth = settings.network.depth or 1  # a network without layers counts as one

@@ -91,7 +91,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
 
 def stored_layers(curve: Curve, folder: CurveFolder) -> list[Layer]:
     """The layers of the deepest stored network; [] if there is none."""
-    from onsager_cli.training.curve import stored_network
+    from onsager_cli.training.stored import stored_network
 
     depths = [row["layer"] for row in folder.points() if row["layer"]]
     if not depths:

@@ -68,7 +68,7 @@ def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: i
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
     from onsager_cli import classical
     from onsager_cli.networks.unroll import trace
-    from onsager_cli.training.curve import stored_network
+    from onsager_cli.training.stored import stored_network
 
     x, y = problem.test
     if curve.settings.training.kind == "none":

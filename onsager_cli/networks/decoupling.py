@@ -28,7 +28,7 @@ from onsager_cli.problems.operator import at_start
 
 State = tuple[Array, Array]  # r̃ (N, L), σ̃² (1, L)
 
-START_KEY = 4  # folded into the seed for what a start draws; the problem has 1 to 3, training 1000 and up
+START_KEY = 4  # folded into the seed for what a start draws; others have numbers of their own: problems 1 to 3 and 5, the CNN 6
 SMALLEST = 1e-20  # floor of a variance: a sample y = 0 must not divide by zero
 
 

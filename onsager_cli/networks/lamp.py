@@ -7,7 +7,7 @@
 | σ      | ‖v‖ / √M per sample, (1, L)                 | (31a)    |
 | b      | Onsager coefficient, (N/M) ⟨η'⟩             | (31c)    |
 
-A is the problem's true matrix. LAMP-l1 is LAMP with the scaled soft threshold, θ = (β, α).
+A is the problem's matrix, which is an estimate where `problem.known_operator` is false. LAMP-l1 is LAMP with the scaled soft threshold, θ = (β, α).
 """
 
 from dataclasses import dataclass

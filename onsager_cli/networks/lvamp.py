@@ -21,7 +21,8 @@ which holds for any V, orthonormal or learned. Variances and divergences are per
 
 From a random start the first layer learns the map r = W y, and any factors of W do for it: U and V come out far from
 singular vectors, s carries no spectrum, and deep layers, where ρ counts, cannot mend that any more. Hence the factors
-are changed to the SVD of W, which is the same network of one layer, before the second layer begins.
+are changed to the SVD of W before the second layer begins, which for samples of the mean energy is the same network of
+one layer.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,8 @@ class Problem:
     """One matrix A and the law of (x, w). A pytree, so it enters compiled programs as an argument.
 
     `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides
-    (stopping, restoring, bootstrapping), `test` is reported and decides nothing; training samples are neither.
+    (stopping, restoring, bootstrapping; where a new layer starts, if that takes samples), `test` is reported and decides
+    nothing; training samples are neither.
 
     A is what networks are told. Where that is an estimate, `source` is the matrix behind the samples; `draw` finds
     it as its problem's A, and need not know.

@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import yaml
 
 from onsager_cli import bounds, classical
 from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
 from onsager_cli.environment import changes, environment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import DivergedError
 from onsager_cli.metrics import nmse, to_db
-from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import Decoupled
 from onsager_cli.networks.guards import GUARDS, clipped_divergences, guard_counts, often
@@ -30,16 +28,21 @@ from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.fit import Engine
 from onsager_cli.training.plan import Stage, plan
 from onsager_cli.training.resources import out_of_memory_said
-from onsager_cli.training.train import DivergedError, Report, run_plan
+from onsager_cli.training.stored import (
+    NETWORK,
+    depth_name,
+    flatten,
+    network_of,
+    save_deepest,
+    save_network,
+    stored_network,
+    unflatten,
+)
+from onsager_cli.training.train import Report, run_plan
 
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 DIVERGED = "diverged"  # the best weights of a stage that was given up
-
-
-def depth_name(depth: int) -> str:
-    """Name of the file that holds the trained network of this depth."""
-    return f"depth_{depth:02d}"
 
 
 class CurveTrainer:
@@ -66,6 +69,11 @@ class CurveTrainer:
         return not self.bound and isinstance(self.settings.training, NoTraining)
 
     @property
+    def has_network(self) -> bool:
+        """Whether network.npz belongs to it; ISTA and FISTA have a λ per sample and no network."""
+        return not self.bound and self.settings.network.kind not in ("ista", "fista")
+
+    @property
     def work(self) -> float:
         """Work still to do: layers times steps times samples."""
         left = sum(stage.work for stage in self.stages[self.done :])
@@ -73,7 +81,10 @@ class CurveTrainer:
 
     @property
     def complete(self) -> bool:
-        """Whether every layer asked for has its point; an untrained curve may have settled before."""
+        """Whether every layer asked for has its point, and the network is there; an untrained curve may have settled before."""
+        stored = set(self.folder.saved())
+        if self.has_network and NETWORK not in stored:
+            return False
         if self.untrained:
             note = self.folder.read_json(ITERATIONS) or {}
             made, limit = note.get("iterations"), note.get("limit")
@@ -81,7 +92,6 @@ class CurveTrainer:
         layers = {row["layer"] for row in self.folder.points()}
         if self.settings.network.depth is None:
             return None in layers
-        stored = set(self.folder.saved())
         wanted = {stage.depth for stage in self.stages if stage.closes}
         return all(t in layers and depth_name(t) in stored for t in wanted)
 
@@ -161,18 +171,21 @@ class CurveTrainer:
             net = self._network()
             params = net.start(problem, min(self.depth, classical.DENSE))
         if isinstance(net, Decoupled):
-            depth = min(net.depth_of(params), len(errors))
-            counts = guard_counts(net, problem, params, problem.test[1], depth, self.settings.precision)
-            clipped = clipped_divergences(counts[:depth])
-            counted["clipped"] = [int(clipped[min(t, depth) - 1]) for t in kept]
+            layers = (
+                params if self.settings.network.kind in classical.LAYERED else net.start(problem, len(errors))
+            )
+            counts = guard_counts(net, problem, layers, problem.test[1], len(errors), self.settings.precision)
+            clipped = clipped_divergences(counts)
+            counted["clipped"] = [int(clipped[t - 1]) for t in kept]
         rows = [
             self._row(t, errors[t - 1], powers, steps=0, seconds=seconds, parameters=0,
                       **{name: column[i] for name, column in counted.items()})
             for i, t in enumerate(kept)
         ]  # fmt: skip
         self.folder.add_points(rows)
-        if self.settings.network.kind not in ("ista", "fista"):  # those have a λ per sample and no network
-            self._save_network(problem, net, params)
+        if self.has_network:
+            depth = net.depth_of(params)
+            save_network(self.folder, flatten(net, params, depth), problem.A, depth, self.curve.slug)
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": self.depth})
         for row in rows:
             if row["layer"] <= 30 or row is rows[-1]:
@@ -207,6 +220,8 @@ class CurveTrainer:
         )
         try:
             self._follow(stages, engine, problem, progress)
+            if NETWORK not in self.folder.saved():
+                save_deepest(self.folder, problem.A, self.curve.slug)
         except DivergedError as error:
             path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
             raise DivergedError(
@@ -244,8 +259,11 @@ class CurveTrainer:
         """What follows when the network of a depth is stored; a run may be stopped anywhere in between."""
         checkpoint.clear(self.folder)
         if stage is self.stages[-1]:
-            self.folder.delete(RESUME)
-            self._save_network(problem, net, params)
+            if self._stages_until(RESUME) <= len(
+                self.stages
+            ):  # else it is of a deeper network, stopped on its way
+                self.folder.delete(RESUME)
+            save_deepest(self.folder, problem.A, self.curve.slug)
         # Last, so that what has its point lacks nothing.
         self._add_point(
             stage.depth if self.settings.network.depth else None, errors, powers, steps=state["steps"], seconds=state["seconds"],
@@ -294,11 +312,6 @@ class CurveTrainer:
             "event": "point", "layer": row["layer"], "nmse_db": row["nmse_db"], "steps": row["steps"], "seconds": row["seconds"],
         })  # fmt: skip
 
-    def _save_network(self, problem: Problem, net: Network, params: Parameters) -> None:
-        depth = net.depth_of(params)
-        arrays = {**flatten(net, params, depth), "problem.A": np.asarray(problem.A)}
-        self.folder.save("network", arrays, {"depth": depth, "curve": self.curve.slug})
-
     def _finished_stages(self) -> int:
         """How many stages of the plan are done.
 
@@ -311,8 +324,10 @@ class CurveTrainer:
             done, t = finished, t + 1
             if t - 1 not in layers:
                 return done  # stopped between the network of this depth and its point
-        resumed = min(self._stages_until(RESUME), len(self.stages))
-        return resumed if resumed > done and self.stages[resumed - 1].depth == t else done
+        resumed = self._stages_until(RESUME)  # beyond the plan: of a deeper network
+        if not done < resumed <= len(self.stages):
+            return done
+        return resumed if self.stages[resumed - 1].depth == t else done
 
     def _stages_until(self, name: str) -> int:
         """How many stages led to the saved state of this name; 0 if it is not there or damaged."""
@@ -351,22 +366,6 @@ class CurveTrainer:
         return plan(self.settings.training, self.depth, net.tied, net.new_leaves)
 
 
-def network_of(settings: Settings) -> Network:
-    """The network that the settings describe."""
-    return build_network(settings.network, settings.shrinkage, settings.seed, settings.problem)
-
-
-def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
-    """The trained network of `depth` layers. Raises UserError if the folder does not have it whole."""
-    net, loaded = network_of(settings), folder.load(depth_name(depth))
-    if loaded is None:
-        raise UserError(
-            f"{folder.path}: the network of depth {depth} is damaged or gone: onsager clean removes what is damaged, and "
-            "onsager train makes it again"
-        )
-    return net, unflatten(net, loaded[0])
-
-
 def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
     """The compiled programs for these settings, `chunk` steps to a call."""
     training = settings.training
@@ -375,25 +374,3 @@ def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
         return Engine(net, d.batch, chunk, d.optimizers[-1], d.coordinates, settings.precision)
     batch = 1 if isinstance(training, NoTraining) else training.batch
     return Engine(net, batch, chunk, "adam", "entries", settings.precision)
-
-
-def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:
-    """Parameters as they are stored: `B`, `layers.3.theta`, ... of the first `depth` layers."""
-    arrays = {}
-    for name, leaf in params.items():
-        if name in net.layered:
-            arrays |= {f"layers.{t}.{name}": np.asarray(leaf[t]) for t in range(depth)}
-        else:
-            arrays[name] = np.asarray(leaf)
-    return arrays
-
-
-def unflatten(net: Network, arrays: Mapping[str, np.ndarray]) -> Parameters:
-    """The inverse of `flatten`: leaves stacked over as many layers as there are."""
-    params: dict[str, Any] = {name: jnp.asarray(a) for name, a in arrays.items() if "." not in name}
-    for name in net.layered:
-        rows = []
-        while f"layers.{len(rows)}.{name}" in arrays:
-            rows.append(arrays[f"layers.{len(rows)}.{name}"])
-        params[name] = jnp.asarray(np.stack(rows))
-    return params

@@ -19,8 +19,9 @@ class Stage:
 
     `begin` says what happens to the parameters before the first step: `grow` starts the new layer from the one
     before it, `bootstrap` takes over the tied network of the same depth if that is better on the selection set
-    (Algorithm 3), `keep` leaves them. With `bootstrap_after` the two are compared once the stage is over. It ends after `steps`, or, if `patience` is not None, once that many
-    checks in a row (one every `check_every` steps) have brought no better NMSE. The best weights are kept.
+    (Algorithm 3), `keep` leaves them. With `bootstrap_after` the two are compared once the stage is over. A stage ends
+    after `steps`, or, if `patience` is not None, once that many checks in a row (one every `check_every` steps) have
+    brought no better NMSE. The best weights are kept.
     """
 
     name: str
@@ -118,13 +119,17 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     row_rate = rate if descent.row_rates is None else at(descent.row_rates)
     emphasis = at(descent.emphasis)
     optimizer = at(descent.optimizers)
-    after = descent.bootstrap == "after"
+    after = descent.bootstrap == "after" and not tied and t > 1
     alone = not tied and t > 1 and training.steps_new > 0
     whole = Stage(
         name=_layers(t),
         depth=t,
         new_only=False,
-        begin=("keep" if after else "bootstrap") if alone else "grow" if tied else "grow or bootstrap",
+        begin=("keep" if after else "bootstrap")
+        if alone
+        else "grow"
+        if tied or after
+        else "grow or bootstrap",
         rate=rate,
         theta_rate=theta_rate,
         spectral_rate=spectral_rate,
@@ -136,7 +141,7 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
         emphasis=emphasis,
         cosine=True,
         warmup=training.warmup,
-        bootstrap_after=after and not tied and t > 1,
+        bootstrap_after=after,
         closes=True,
     )
     if alone:

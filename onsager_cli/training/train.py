@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.errors import DivergedError
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems import Problem
@@ -23,17 +24,6 @@ ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
 Report = Callable[[dict[str, Any]], None]
-
-
-class DivergedError(Exception):
-    """A stage kept diverging although its learning rate was halved MAX_RESCUES times.
-
-    `best` are the best weights it had, for `depth` layers.
-    """
-
-    def __init__(self, message: str, best: Parameters, depth: int):
-        super().__init__(message)
-        self.best, self.depth = best, depth
 
 
 def copied(params: Parameters) -> Parameters:
