@@ -137,6 +137,14 @@ class Experiment:
         """Each curve once, on the first of its matrices."""
         return tuple({curve.slug: curve for curve in reversed(self.curves)}.values())[::-1]
 
+    def renamed(self, suffix: str) -> "Experiment":
+        """The same under a longer name, that of its folder and files."""
+        name = self.name + suffix
+        title = name if self.figure.title == self.name else self.figure.title
+        figure = dataclasses.replace(self.figure, name=name, title=title)
+        panels = tuple(panel.renamed(suffix) for panel in self.panels)
+        return dataclasses.replace(self, name=name, title=title, figure=figure, panels=panels)
+
     @property
     def parts(self) -> tuple["Experiment", ...]:
         """What is trained, drawn and recorded: the panels, or the experiment itself."""

@@ -1,6 +1,7 @@
 """What `train`, `sweep` and `plot` run: one experiment in this process, or many under Hydra's launchers."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -108,11 +109,13 @@ def run_sweep(arguments: Sequence[str]) -> int:
     jobs = []
     if not any(item.key_or_group == "hydra/sweeper" for item in parsed):
         jobs = composition.sweep_jobs(parsed)
-    for output in sorted({load_experiment(job).output for job in jobs}):
+    experiments = [load_experiment(job) for job in jobs]
+    for output in sorted({experiment.output for experiment in experiments}):
         prepare_output(output)
+    suffixes = told_apart(jobs, [(experiment.output, experiment.name) for experiment in experiments])
     failures: list[Exception] = []
     with Stop():
-        _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, len(jobs)))
+        _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, suffixes))
     if len(failures) > 1:
         print(f"{len(failures)} jobs failed; the first failure:", file=sys.stderr)
     if failures:
@@ -172,8 +175,25 @@ def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any], None]:
-    """The function that Hydra runs for each job of a sweep.
+def told_apart(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, str]]) -> list[str]:
+    """For each job of a sweep what its figure's name needs beside its place, so that no job writes over another's.
+
+    That is what differs among the jobs with the same place, "-snr_db=20"; nothing where only the drawing does.
+    """
+    suffixes = []
+    for job, place in zip(jobs, places, strict=True):
+        rivals = [other for other, there in zip(jobs, places, strict=True) if there == place]
+        own = [item for item in job if not all(item in rival for rival in rivals)]
+        own = [item.lstrip("+") for item in own if not item.lstrip("+").startswith(("plot.", "figure."))]
+        names = [
+            f"{key.rpartition('.')[2]}={value}" for key, _, value in (item.partition("=") for item in own)
+        ]
+        suffixes.append("".join(f"-{re.sub(r'[^A-Za-z0-9_+=.-]|[.](?=[.])', '_', name)}" for name in names))
+    return suffixes
+
+
+def _task(parent: int, failures: list[Exception], suffixes: Sequence[str]) -> Callable[[Any], None]:
+    """The function that Hydra runs for each job of a sweep; `suffixes` of their figures, none if nobody knows the jobs.
 
     In the process `parent`, a job that fails is noted in `failures` and the others go on. A launcher may run the
     function in another process: there the failure is raised, and the launcher brings it back.
@@ -186,14 +206,17 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
         job = HydraConfig.get()
         overrides = list(job.overrides.task)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
-        here = os.getpid() == parent
+        here, total = os.getpid() == parent, len(suffixes)
         if not here:
             share_cores(_at_once(job.launcher, total))
         place = f"{job.job.num + 1}/{total}" if total else str(job.job.num + 1)
         print(f"job {place}: {' '.join(overrides)}", file=sys.stderr, flush=True)
         try:
             # One live display at a time: jobs of a process pool write log lines.
-            train(load_experiment([*overrides, *searched]), live=None if here else False)
+            experiment = load_experiment([*overrides, *searched])
+            if total:
+                experiment = experiment.renamed(suffixes[job.job.num])
+            train(experiment, live=None if here else False)
         except Exception as error:
             if not here:
                 raise

@@ -44,7 +44,7 @@ def _settings(experiment: Any, made: Notes) -> str:
             ),
         ),
         ("instance", _unique(item.problem.instance for item in settings)),
-        ("schedule", _unique(_fields(item.training, _DESCENTS) for item in trained)),
+        ("schedule", _unique(f"kind {_fields(item.training, _DESCENTS)}" for item in trained)),
         ("precision", _unique(item.precision for item in settings)),
         (
             "versions",
@@ -77,7 +77,11 @@ def _descents(experiment: Any) -> str:
         for text, slugs in rivals.items()
         if text not in owners
     ]
-    return "\n".join(["Lists go by depth; the last value repeats.", "", *lines])
+    told = (
+        "These numbers made the record; an option of the program may have others by now. Lists go by depth; the last value "
+        "repeats."
+    )
+    return "\n".join([told, "", *lines])
 
 
 def _machine(note: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ Row = dict[str, Any]
 NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
 NUMERICS_OF_KNEES = 3  # of networks whose η has knees, and which learn through ⟨η'⟩
 NUMERICS_OF_SPECTRA = 4  # of networks that learn in spectral coordinates
+NUMERICS_OF_JOINT = 5  # of networks that learn all layers at once, at the rates of the first
+NUMERICS_OF_SCALE = 5  # of AMP whose soft threshold is tuned, with its scale in the first layer
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
@@ -44,12 +46,17 @@ def identity(curve: Curve) -> dict[str, Any]:
 
 def numerics(identity: Mapping[str, Any]) -> int:
     """Version of the numerics that a curve of this identity is made with now; part of the identity."""
-    knees = identity.get("shrinkage", {}).get("family") in ("soft", "pwlin")
     through_divergence = identity.get("network", {}).get("kind") in LEARNABLE
     training = identity.get("training", {})
+    trained = training.get("kind") != "none"
+    if training.get("joint"):
+        return NUMERICS_OF_JOINT
+    family, learned = identity.get("shrinkage", {}).get("family"), identity.get("network", {}).get("learn")
+    if trained and family == "soft" and learned == ["theta"] and identity["network"].get("kind") == "lamp":
+        return NUMERICS_OF_SCALE
     if training.get("descent", {}).get("coordinates") == "spectral":
         return NUMERICS_OF_SPECTRA
-    trained = training.get("kind") != "none"
+    knees = family in ("soft", "pwlin")
     return NUMERICS_OF_KNEES if knees and through_divergence and trained else NUMERICS
 
 

@@ -28,7 +28,7 @@ from onsager_cli.checks import (
 )
 from onsager_cli.errors import UserError
 from onsager_cli.schema_cellular import Cellular, make_cellular
-from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, start_of_theta
+from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, check_learnable, start_of_theta
 
 # Kinds that are one estimate, without layers.
 BOUNDS = ("oracle", "lmmse")
@@ -335,6 +335,8 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")
+        if network.kind not in NO_SHRINKAGE:
+            check_learnable(shrinkage)
     elif network.kind == "cnn":
         raise UserError(f"network={network.name} is no algorithm without training: leave training=none out")
     made = make_training(training, network, shrinkage)

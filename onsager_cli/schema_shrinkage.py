@@ -9,6 +9,7 @@ from onsager_cli.errors import UserError
 # Family → bounds (low, high; None: unbounded) of each start value of θ, in the paper's order. A strict bound at
 # zero is written with the smallest float32 that is safe to divide by.
 _TINY = 1e-30
+POSITIVE = 1e-3  # what training keeps such a value above
 FAMILIES: dict[str, tuple[tuple[float | None, float | None], ...]] = {
     "bg": ((_TINY, None), (None, None)),
     "pwlin": ((0, None), (0, None), (None, None), (None, None), (None, None)),
@@ -30,6 +31,18 @@ class Shrinkage:
     def label(self) -> str:
         """Its name in slugs: the scaled soft threshold is the paper's l1."""
         return "l1" if self.family == "soft" else self.family
+
+
+def check_learnable(shrinkage: Shrinkage) -> None:
+    """Raises UserError for a start that the first step of training would move to what it keeps values above."""
+    rows = shrinkage.theta if isinstance(shrinkage.theta[0], tuple) else (shrinkage.theta,)
+    for row in rows:
+        for index, (value, (low, _)) in enumerate(zip(row, FAMILIES.get(shrinkage.family, ()), strict=False)):
+            if low == _TINY and value < POSITIVE:
+                raise UserError(
+                    f"shrinkage.theta must be at least {POSITIVE} at position {index + 1} for {shrinkage.family} that learns, got "
+                    f"{show(value)}: scale the signals up"
+                )
 
 
 def start_of_theta(raw: Any, family: str | None) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from onsager_cli.fields import magnitude, power
+from onsager_cli.schema_shrinkage import POSITIVE
 
 Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
 
@@ -182,6 +183,14 @@ class Family:
             theta = theta.at[..., 1].max(theta[..., 0])
         return theta
 
+    def at_bound(self, theta: Array) -> int:
+        """How many parameters `project` keeps from going on: scales and thresholds at their least, knees that meet."""
+        low = jnp.asarray(self.lower, theta.dtype)
+        count = jnp.sum(theta <= low * (1 + 1e-6))
+        if self.ordered:
+            count += jnp.sum((theta[..., 1] <= theta[..., 0]) & (theta[..., 1] > low[1]))
+        return int(count)
+
     def rescaled(self, theta: Array, r: float, sigma: float) -> Array:
         """The θ with which η(r; σ) is what it was for `r` times r and `sigma` times σ; for a family with `slopes`."""
         slopes = jnp.isin(jnp.arange(theta.shape[-1]), jnp.asarray(self.slopes))
@@ -189,7 +198,6 @@ class Family:
 
 
 FREE = float("-inf")
-POSITIVE = 1e-3
 
 FAMILIES: dict[str, Family] = {
     family.name: family

@@ -200,6 +200,35 @@ class TestSweep:
         assert {experiment.curves[0].settings.network.depth for experiment in engine.asked} == {2}
         assert "job 4/4: problem=kappa15 network=lamp shrinkage=pwlin" in capsys.readouterr().err
 
+    def test_no_job_writes_over_the_figure_of_another(self, engine):
+        assert (
+            main(
+                [
+                    "sweep",
+                    "network=lamp,amp",
+                    "problem.snr_db=20,40",
+                    "problem.gamma=0.05",
+                    "plot.formats=[svg],[png]",
+                ]
+            )
+            == 0
+        )
+        assert [experiment.name for experiment in engine.asked[::2]] == [
+            f"{slug}-gaussian-snr_db={level}" for slug in ("lamp_tied_bg", "amp_l1") for level in (20, 40)
+        ]
+        assert [experiment.figure.name for experiment in engine.asked] == [e.name for e in engine.asked]
+        engine.asked.clear()
+        assert main(["sweep", "+experiment=fig1,fig8", "seed=0,1"]) == 0
+        parts = [part.name for experiment in engine.asked for part in experiment.parts]
+        assert parts == [
+            "fig1a-seed=0",
+            "fig1b-seed=0",
+            "fig1a-seed=1",
+            "fig1b-seed=1",
+            "fig8-seed=0",
+            "fig8-seed=1",
+        ]
+
     @pytest.mark.slow
     def test_over_experiments(self, engine):
         assert main(["sweep", "+experiment=fig8,fig9", "network.depth=2"]) == 0

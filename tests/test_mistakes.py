@@ -132,6 +132,10 @@ MORE = {
     "what lamp can learn": ("train network.learn=[A]", ["network.learn", "B or theta", "'A'"]),
     "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
     "parameter out of range": ("train shrinkage.theta=[-1,2]", ["shrinkage.theta", "greater than 0", "bg"]),
+    "a scale that training would move": (
+        "train shrinkage.theta=[1e-4,2]",
+        ["shrinkage.theta must be at least 0.001 at position 1 for bg that learns, got 0.0001"],
+    ),
     "knots in wrong order": (
         "train shrinkage=pwlin shrinkage.theta=[4,2,0.1,1.5,0.95]",
         ["shrinkage.theta", "rising order"],

@@ -1,5 +1,7 @@
 """The parameters of networks: counts, names on disk, growing, untying, what a stage learns."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,6 +131,13 @@ class TestParameters:
             mask = np.broadcast_to(net.learnable(params, *stage, shared=True)["theta"], params["theta"].shape)
             assert mask[0].tolist() == [0, 1]  # β_0 fixed, α_0 learns
             assert mask[1 : stage[1] + 1].all()
+
+    def test_beta_0_learns_where_b_does_not(self, toy):
+        """AMP whose shrinkage is tuned: with B = Aᵀ the scale of layer 1 is no longer free."""
+        net = dataclasses.replace(lamp("soft"), learn=("theta",))
+        params = net.start(problem_of(toy), 2)
+        mask = np.broadcast_to(net.learnable(params, 0, 1, shared=True)["theta"], params["theta"].shape)
+        assert mask.all()
 
     def test_the_freedom_that_beta_0_takes(self, x64, toy):
         """And that is so: scaled parameters, same output of the first layer."""

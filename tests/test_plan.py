@@ -130,6 +130,8 @@ class TestPlan:
         layerwise, joint = (stages_of(settings(f"training.joint={value}"), 5) for value in ("false", "true"))
         (only,) = joint
         assert (only.steps, only.depth, only.begin) == (sum(stage.steps for stage in layerwise), 5, "keep")
+        first = layerwise[0]  # everything begins
+        assert (only.rate, only.theta_rate, only.optimizer) == (first.rate, first.theta_rate, first.optimizer)
         assert only.closes
         assert not only.new_only
 

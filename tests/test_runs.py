@@ -11,7 +11,14 @@ from onsager_cli.config import load_experiment
 from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import NUMERICS, NUMERICS_OF_KNEES, NUMERICS_OF_SPECTRA, identity
+from onsager_cli.run import (
+    NUMERICS,
+    NUMERICS_OF_JOINT,
+    NUMERICS_OF_KNEES,
+    NUMERICS_OF_SCALE,
+    NUMERICS_OF_SPECTRA,
+    identity,
+)
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -54,6 +61,11 @@ def test_what_moved_some_trained_numbers_is_a_version_of_those_alone():
         assert of("network=lamp", f"shrinkage={family}") == NUMERICS_OF_SPECTRA
         for network in ("network=lvamp", "network=lvamp_gh", "training=paper"):
             assert of(network, f"shrinkage={family}") == NUMERICS_OF_KNEES
+    assert of("network=lamp", "training.joint=true") == NUMERICS_OF_JOINT
+    tuned = ("network=lamp", "network.learn=[theta]")
+    assert of(*tuned, "shrinkage=soft") == NUMERICS_OF_SCALE
+    assert of(*tuned, "shrinkage=pwlin") == NUMERICS_OF_SPECTRA
+    assert of(*tuned, "shrinkage=soft", "training=none") == NUMERICS
 
 
 class TestList:

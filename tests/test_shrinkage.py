@@ -305,6 +305,19 @@ class TestNames:
         np.testing.assert_allclose(x_hat, expected, rtol=1e-9, atol=1e-12)
         assert name == "pwlin" or slope == pytest.approx(0.7 * of_scaled, rel=1e-9, abs=1e-12)
 
+    @pytest.mark.parametrize(
+        ("name", "theta", "count"),
+        [
+            ("bg", [[1, 2], [-3, 2], [1e-9, -5]], 2),
+            ("soft", [[-1, 0.5], [1, -0.1]], 1),
+            ("pwlin", [[1, 2, 0, 1, 1], [2, 1, 0, 1, 1], [-1, 3, 0, 1, 1]], 2),
+        ],
+    )
+    def test_parameters_that_projection_holds_back_are_counted(self, name, theta, count):
+        item = FAMILIES[name]
+        assert item.at_bound(item.project(jnp.asarray(theta, jnp.float32))) == count
+        assert item.at_bound(jnp.asarray([TYPICAL[name]], jnp.float32)) == 0
+
     def test_every_family_but_the_bayesian_one_has_a_scale(self):
         assert {name for name, item in FAMILIES.items() if not item.slopes} == {"bg", "threshold"}
 

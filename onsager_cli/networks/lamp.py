@@ -67,9 +67,8 @@ class Lamp(Network):
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
         masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
-        if (
-            self.family.scale is not None
-        ):  # {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C)
+        # Where B learns, {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C).
+        if self.family.scale is not None and "B" in self.learn:
             masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
             masks["theta"][0, ..., self.family.scale] = 0
         return masks

@@ -285,7 +285,8 @@ class CurveTrainer:
         counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
         if frequent := often(counts, stage.depth, y.shape[1]):
             self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})
-        return dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True))
+        bounded = engine.net.family.at_bound(params["theta"][: stage.depth])
+        return {**dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True)), "θ at its bound": bounded}
 
     # -- what is stored
 

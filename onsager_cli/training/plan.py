@@ -73,7 +73,10 @@ def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[St
     stages = [stage for t in range(1, depth + 1) for stage in _fast(training, t, tied, new_leaves)]
     if training.joint:
         steps = sum(stage.steps for stage in stages)
-        return [replace(stages[-1], name=f"layers 1-{depth}: all at once", begin="keep", steps=steps)]
+        # From scratch, so at the rates and by the optimizer of a first layer.
+        return [
+            replace(stages[0], name=f"layers 1-{depth}: all at once", depth=depth, begin="keep", steps=steps)
+        ]
     return stages
 
 
