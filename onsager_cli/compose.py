@@ -36,6 +36,21 @@ def with_plus(text: str) -> str:
     return f"+{text}" if text.startswith("experiment=") else text
 
 
+def for_program(text: str) -> str:
+    """An override as Hydra's own program takes it, which knows the keys of the primary config but not of every curve.
+
+    With ++ before it, network.weight of Fig. 1(a) is no unknown key there; `as_typed` takes it away again.
+    """
+    (item,) = parse([text])
+    return f"++{text}" if _is_plain(item) else with_plus(text)
+
+
+def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """Overrides of a job without the ++ of `for_program`; one that the user typed, in `typed`, stays."""
+    forced = {text.partition("=")[0] for text in typed}
+    return [text if text.partition("=")[0] in forced else text.removeprefix("++") for text in overrides]
+
+
 def parse(overrides: Sequence[str]) -> "list[Override]":
     """Parses overrides with Hydra's grammar. Raises UserError for a syntax error or a key that is set twice."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -81,7 +81,7 @@ def run_train(arguments: Sequence[str]) -> int:
     flags, overrides = _flags(arguments)
     experiment = load_experiment(overrides)
     if flags:
-        _hydra_main([*flags, *overrides], lambda _: None)  # Hydra only prints
+        _hydra_main(flags, overrides, lambda _: None)  # Hydra only prints
         return 0
     train(experiment)
     return 0
@@ -102,7 +102,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
         prepare_output(output)
     failures: list[Exception] = []
     with Stop():
-        _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, len(jobs)))
+        _hydra_main(["--multirun"], overrides, _task(os.getpid(), failures, len(jobs), overrides))
     if failures:
         raise failures[0]
     return 0
@@ -132,18 +132,20 @@ def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
-    """Runs `hydra.main` on arguments. Raises UserError for what Hydra refuses, and what a job raised."""
+def _hydra_main(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Runs `hydra.main` on a command line. Raises UserError for what Hydra refuses, and what a job raised."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from onsager_cli.catalog import package_conf
 
-    own = [item if item.startswith("-") else composition.with_plus(item) for item in arguments]
-    main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(task)
+    own = [*flags, *map(composition.for_program, overrides), *composition.search_path_override(overrides)]
+    main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(
+        task
+    )
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [argv[0], *own, *composition.search_path_override(arguments)]
+    sys.argv = [argv[0], *own]
     # So that Hydra raises what went wrong, instead of printing it and ending the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -158,8 +160,8 @@ def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any], None]:
-    """The function that Hydra runs for each job of a sweep.
+def _task(parent: int, failures: list[Exception], total: int, typed: Sequence[str]) -> Callable[[Any], None]:
+    """The function that Hydra runs for each job of a sweep of the overrides `typed`.
 
     In the process `parent`, a job that fails is noted in `failures` and the others go on. A launcher may run the
     function in another process: there the failure is raised, and the launcher brings it back.
@@ -170,7 +172,7 @@ def _task(parent: int, failures: list[Exception], total: int) -> Callable[[Any],
 
         del config  # composed again, with curves and validation, from the overrides
         job = HydraConfig.get()
-        overrides = list(job.overrides.task)
+        overrides = composition.as_typed(job.overrides.task, typed)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
         here = os.getpid() == parent
         if not here:

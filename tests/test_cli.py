@@ -14,6 +14,7 @@ from conftest import slow
 import onsager_cli
 from onsager_cli import catalog
 from onsager_cli.cli import VERBS, main
+from onsager_cli.compose import as_typed
 from onsager_cli.errors import UserError
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
@@ -126,6 +127,10 @@ class TestTrain:
         assert engine.asked == []
         assert os.listdir() == []
 
+    def test_prints_the_config_with_a_key_that_only_a_curve_has(self, engine, capsys):
+        assert main(["train", "+experiment=fig1a", "network.weight=vamp", "--cfg", "job"]) == 0
+        assert "weight: vamp" in capsys.readouterr().out
+
     def test_record_tells_what_it_wrote(self, engine, capsys):
         engine.record = lambda experiment: ([Path("experiments/fig8/README.md")], [])
         assert main(["record", "+experiment=fig8"]) == 0
@@ -216,6 +221,21 @@ class TestSweep:
         Path("conf/problem/small.yaml").write_text("defaults: [gaussian]\nname: small\nN: 50\nM: 25\n")
         assert main(["sweep", "problem=small,gaussian"]) == 0
         assert [experiment.curves[0].settings.problem.N for experiment in engine.asked] == [50, 500]
+
+    def test_over_a_key_that_only_curves_have(self, engine, capsys):
+        assert main(["sweep", "+experiment=fig1a", "network.weight=amp,vamp", "only=[ista]"]) == 0
+        assert [experiment.curves[0].settings.network.weight for experiment in engine.asked] == [
+            "amp",
+            "vamp",
+        ]
+        assert "job 2/2: +experiment=fig1a network.weight=vamp only=[ista]\n" in capsys.readouterr().err
+
+    def test_jobs_get_the_overrides_as_they_were_typed(self):
+        typed = ["+experiment=fig1a", "seed=1,2", "network.weight=vamp", "++network.extra=3"]
+        job = ["+experiment=fig1a", "++seed=2", "++network.weight=vamp", "++network.extra=3"]
+        assert as_typed(job, typed) == [
+            "+experiment=fig1a", "seed=2", "network.weight=vamp", "++network.extra=3",
+        ]  # fmt: skip
 
     def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
         assert main(["sweep", "network.depth=3,2,0"]) == 2
