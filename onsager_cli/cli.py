@@ -218,12 +218,12 @@ def verb_help(name: str) -> str:
 
 def _experiment(arguments: list[str]) -> "Experiment":
     """The experiment that overrides ask for; UserError for options, which these verbs do not have."""
-    from onsager_cli.config import load_experiment
+    from onsager_cli.jobs import experiment_of
 
     for argument in arguments:
         if argument.startswith("-"):
             raise UserError(f"unknown option '{argument}': this verb takes overrides only")
-    return load_experiment(arguments)
+    return experiment_of(arguments)
 
 
 def _dispatch(arguments: list[str]) -> int:

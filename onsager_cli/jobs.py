@@ -15,6 +15,7 @@ from onsager_cli.environment import cores, share_cores
 from onsager_cli.errors import UserError, notices_to
 from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
+from onsager_cli.schedules import check_command
 
 if TYPE_CHECKING:
     from onsager_cli.config import Experiment
@@ -76,10 +77,18 @@ def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]
         print(f"missing in {experiment.name}: {', '.join(missing)}", file=sys.stderr)
 
 
+def experiment_of(overrides: Sequence[str]) -> "Experiment":
+    """What a command other than a sweep asks for. Raises UserError, also for overrides that have no effect there."""
+    parsed = composition.parse(overrides)
+    experiment = load_experiment(overrides)
+    check_command(parsed, [experiment])
+    return experiment
+
+
 def run_train(arguments: Sequence[str]) -> int:
     """`onsager train`: trains and draws, or with `--cfg` prints the composed config."""
     flags, overrides = _flags(arguments)
-    experiment = load_experiment(overrides)
+    experiment = experiment_of(overrides)
     if flags:
         _hydra_main(flags, overrides, lambda _: None)  # Hydra only prints
         return 0
@@ -98,7 +107,10 @@ def run_sweep(arguments: Sequence[str]) -> int:
     jobs = []
     if not any(item.key_or_group == "hydra/sweeper" for item in parsed):
         jobs = composition.sweep_jobs(parsed)
-    for output in sorted({load_experiment(job).output for job in jobs}):
+    experiments = [load_experiment(job) for job in jobs]
+    if jobs:
+        check_command(parsed, experiments)
+    for output in sorted({experiment.output for experiment in experiments}):
         prepare_output(output)
     failures: list[Exception] = []
     with Stop():

@@ -237,6 +237,19 @@ class TestSweep:
             "+experiment=fig1a", "seed=2", "network.weight=vamp", "++network.extra=3",
         ]  # fmt: skip
 
+    def test_a_schedule_counts_if_one_job_is_trained_by_it(self, engine, capsys):
+        assert main(["sweep", "network=lamp,lista", "training.lamp.steps=[7]"]) == 0
+        assert [experiment.curves[0].settings.training.descent.steps[0] for experiment in engine.asked] == [
+            7,
+            400,
+        ]
+        assert main(["sweep", "network=lista,lvamp", "training.lamp.steps=[7],[8]"]) == 2
+        assert len(engine.asked) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.endswith(
+            "no curve here is trained by training.lamp; here it is training.lista or training.lvamp"
+        )
+
     def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
         assert main(["sweep", "network.depth=3,2,0"]) == 2
         assert engine.asked == []

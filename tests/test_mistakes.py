@@ -43,6 +43,10 @@ MISTAKES = {
     "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
     "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
+    "schedule of another network": (
+        "plot network=lista training.lamp.steps=[1]",
+        ["training.lamp.steps=[1]", "here it is training.lista"],
+    ),
     "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "alternatives without sweep": (
         "train problem=gaussian,kappa15",
@@ -123,6 +127,22 @@ MORE = {
     "muon on complex arrays, layer 1": (
         "train problem=random_access problem.embedding=complex training.lamp.optimizer=[muon,adam]",
         ["training.lamp.optimizer must be adam"],
+    ),
+    "schedule of another start": (
+        "plot network=lvamp network.init=random training.lvamp.steps=[16000]",
+        ["training.lvamp.steps=[16000]", "here it is training.lvamp_random"],
+    ),
+    "schedule of an untied network": (
+        "plot network=lamp 'training.lamp_untied={batch: 3}'",
+        ["training.lamp_untied={batch: 3}", "here it is training.lamp"],
+    ),
+    "schedule where nothing is trained": (
+        "plot +experiment=fig1 training.lamp.steps=[1]",
+        ["training.lamp.steps=[1]", "no schedule has an effect here"],
+    ),
+    "emphasis of samples that have none": (
+        "plot +experiment=fig15 training.lista.emphasis=[1,1.2]",
+        ["training.lista.emphasis=[1,1.2]", "must be 1"],
     ),
     "optimizer of a layer": (
         "train training.lamp.optimizer=[muon,sgd]",
@@ -249,6 +269,16 @@ def test_own_experiment_with_a_wrong_curve(capsys):
     line = said(capsys, "train +experiment=mine")
     assert "curve bad" in line
     assert "did you mean network.depth?" in line
+
+
+def test_own_experiment_with_a_schedule_that_its_curve_does_not_use(capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ncurves:\n  good: network=lamp\n  bad: network=lista training.lamp.steps=[1]\n"
+    )
+    line = said(capsys, "plot +experiment=mine")
+    assert "curve bad: training.lamp.steps=[1]" in line
+    assert "here it is training.lista" in line
 
 
 def test_plot_before_train(capsys):
