@@ -117,7 +117,7 @@ class Descent:
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer
+        return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer or ()
 
 
 @dataclass(frozen=True)
@@ -374,7 +374,10 @@ def _check_with_problem(
             f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
         )
     native = isinstance(problem, Cellular) and problem.embedding == "complex"
-    if native and isinstance(training, FastTraining) and "muon" in training.descent.optimizers:
-        raise UserError(
-            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
-        )
+    if not isinstance(training, FastTraining) or not (native or network.kind == "cnn"):
+        return
+    descents = [training.descent, training.tied_descent or training.descent]
+    if any("muon" in descent.optimizers for descent in descents):
+        # Muon turns real matrices; kernels and biases are none.
+        where = " where problem.embedding=complex" if native else ""
+        raise UserError(f"training.{network.kind}.optimizer must be adam{where}, got 'muon'")

@@ -128,6 +128,14 @@ MORE = {
         "train problem=random_access problem.embedding=complex training.lamp.optimizer=[muon,adam]",
         ["training.lamp.optimizer must be adam"],
     ),
+    "muon on complex arrays, of the tied twin": (
+        "plot problem=random_access problem.embedding=complex network.tied=false training.lamp.optimizer=muon",
+        ["training.lamp.optimizer must be adam"],
+    ),
+    "muon on kernels": (
+        "plot problem=random_access network=cnn training.cnn.optimizer=[adam,muon]",
+        ["training.cnn.optimizer must be adam, got 'muon'"],
+    ),
     "schedule of another start": (
         "plot network=lvamp network.init=random training.lvamp.steps=[16000]",
         ["training.lvamp.steps=[16000]", "here it is training.lvamp_random"],
