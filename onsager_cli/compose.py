@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
+# Configs that come with an extra of this package.
+EXTRAS = {
+    "hydra/launcher/joblib": "sweep", "hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/submitit_local": "slurm",
+}  # fmt: skip
 LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
@@ -103,6 +107,15 @@ def check_no_sweep(overrides: "Sequence[Override]") -> None:
             raise UserError(
                 f"{override.input_line} names several values: use `onsager sweep`, "
                 f"or quote the value if the comma belongs to it"
+            )
+
+
+def check_no_launcher(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for a launcher or a sweeper, of which one experiment in this process makes no use."""
+    for override in overrides:
+        if override.key_or_group.replace("/", ".").startswith(("hydra.launcher", "hydra.sweeper")):
+            raise UserError(
+                f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one"
             )
 
 
@@ -218,7 +231,8 @@ def first_line(error: Exception) -> str:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', None) or 'not valid YAML'}"
     missing = getattr(error, "missing_cfg_file", None)
     if missing is not None:
-        return f"no config '{missing}'"
+        extra = EXTRAS.get(missing)
+        return f"no config '{missing}'" + (f": pip install 'onsager[{extra}]'" if extra else "")
     text = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     if cause and cause not in text:

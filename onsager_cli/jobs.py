@@ -80,6 +80,7 @@ def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]
 def experiment_of(overrides: Sequence[str]) -> "Experiment":
     """What a command other than a sweep asks for. Raises UserError, also for overrides that have no effect there."""
     parsed = composition.parse(overrides)
+    composition.check_no_launcher(parsed)
     experiment = load_experiment(overrides)
     check_command(parsed, [experiment])
     return experiment

@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ MORE = {
         "plot +experiment=fig15 training.lista.emphasis=[1,1.2]",
         ["training.lista.emphasis=[1,1.2]", "must be 1"],
     ),
+    "launcher without sweep": ("plot hydra/launcher=joblib", ["hydra/launcher=joblib", "onsager sweep"]),
+    "key of a launcher without sweep": (
+        "record +experiment=quick hydra.launcher.n_jobs=2",
+        ["hydra.launcher.n_jobs=2", "onsager sweep"],
+    ),
+    "sweeper without sweep": (
+        "train hydra/sweeper=basic --cfg hydra",
+        ["hydra/sweeper=basic", "onsager sweep"],
+    ),
     "optimizer of a layer": (
         "train training.lamp.optimizer=[muon,sgd]",
         ["training.lamp.optimizer", "adam or muon"],
@@ -287,6 +297,15 @@ def test_own_experiment_with_a_schedule_that_its_curve_does_not_use(capsys):
     line = said(capsys, "plot +experiment=mine")
     assert "curve bad: training.lamp.steps=[1]" in line
     assert "here it is training.lista" in line
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("joblib", "sweep"), ("submitit_slurm", "slurm"), ("submitit_local", "slurm")]
+)
+def test_launcher_that_is_not_installed(launcher, extra, capsys):
+    if find_spec("hydra_plugins") and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher"):
+        pytest.skip(f"{launcher} is installed here")
+    assert f"pip install 'onsager[{extra}]'" in said(capsys, f"sweep hydra/launcher={launcher} seed=1,2")
 
 
 def test_plot_before_train(capsys):
