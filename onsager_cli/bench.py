@@ -10,6 +10,7 @@ with every variable learning, and updates with the optimizer of `training=fast`.
 import json
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,6 +29,9 @@ PUBLISHED = {
     "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
     "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
 }
+# Options of the timing, and that of --quality, with what is meant where they are not given.
+TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0, "override": []}
+QUALITY = {"seed": 0}
 
 REPEATS = 20  # of the products of one layer in one program
 
@@ -211,35 +215,54 @@ def quality(name: str, seed: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def parser() -> Parser:
+    """The options of `onsager bench`."""
+    made = Parser("bench")
+    made.add_argument("--network", nargs="+", choices=NETWORKS, help="which networks (default: all)")
+    made.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
+    made.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
+    made.add_argument("--seconds", type=float, help="per measurement (default 5)")
+    made.add_argument("--override", nargs="+", metavar="KEY=VALUE", help="config, such as problem.N=2000")
+    made.add_argument(
+        "--quality",
+        action="store_true",
+        help="instead train lista and lamp-bg, six layers, and compare with the published NMSE",
+    )
+    made.add_argument("--seed", type=int, help="of the training of --quality (default 0)")
+    made.add_argument("--json", action="store_true", help="JSON, with versions and machine")
+    return made
+
+
+def options_of(argv: Sequence[str]) -> Namespace:
+    """The options with what is meant where one is not given. Raises UserError, also for one without effect."""
+    made = parser()
+    options = made.parse_args(list(argv))
+    other, use = (TIMING, "does not count with") if options.quality else (QUALITY, "counts only with")
+    for name in other:
+        if getattr(options, name) is not None:
+            made.error(f"--{name} {use} --quality")
+    networks = PUBLISHED if options.quality else NETWORKS
+    for name, default in {"network": list(networks), **TIMING, **QUALITY}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    if unknown := [name for name in options.network if name not in networks]:
+        made.error(
+            f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}, got {unknown[0]}"
+        )
+    if min(options.depth + options.batch) < 1:
+        made.error("--depth and --batch must be at least 1")
+    return options
+
+
 def main(argv: Sequence[str]) -> int:
     """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
-    parser = Parser("onsager bench", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    parser.add_argument(
-        "--quality", action="store_true", help="train, and compare with the published NMSE instead"
-    )
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--depth", nargs="+", type=int, default=[2, 5, 10, 20])
-    parser.add_argument("--batch", nargs="+", type=int, default=[1000])
-    parser.add_argument("--seconds", type=float, default=5.0, help="per measurement (default 5)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="config, such as problem.N=2000"
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(list(argv))
-    if min(options.depth + options.batch) < 1:
-        parser.error("--depth and --batch must be at least 1")
+    options = options_of(argv)
 
     from onsager_cli.environment import environment
 
     largest = max(options.batch)
     if options.quality:
-        known = [name for name in options.network if name in PUBLISHED]
-        if not known:
-            parser.error(
-                f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}"
-            )
-        rows = [row for name in known for row in quality(name, options.seed)]
+        rows = [row for name in options.network for row in quality(name, options.seed)]
         report: dict[str, Any] = {"quality": rows}
     else:
         rows = [

@@ -125,6 +125,10 @@ def test_none_of_the_products_that_are_timed_can_be_left_out():
         ["--network", "lampp"],
         ["--batch", "x"],
         ["--quality", "--network", "lamp-soft"],
+        ["--batch", "3", "--quality"],
+        ["--seconds", "1", "--quality"],
+        ["--override", "seed=1", "--quality"],
+        ["--seed", "1"],
     ],
 )
 def test_mistakes(asked):

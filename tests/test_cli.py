@@ -56,7 +56,7 @@ def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
 class TestLightVerbs:
     @pytest.mark.parametrize(
         "arguments",
-        [["train", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
+        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
          *slow([], ["--help"], ["--version"], ["completion", "bash"])],
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):
@@ -89,6 +89,18 @@ class TestLightVerbs:
     def test_every_verb_has_help(self, verb, capsys):
         assert main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith(f"usage: onsager {verb}")
+
+    @pytest.mark.parametrize(
+        ("verb", "option"),
+        [("bench", "--override KEY=VALUE"), ("verify", "--vocabulary"), ("report", "--output")],
+    )
+    def test_help_tells_the_options(self, verb, option, capsys):
+        main([verb, "--help"])
+        told = capsys.readouterr().out
+        assert any(line.startswith(f"  {option} ") for line in told.splitlines())
+        for asked in ["help", verb], ["--help", verb], ["help", verb, "--help"]:
+            assert main(asked) == 0
+            assert capsys.readouterr().out == told
 
     def test_list_names_every_option_with_a_title(self, capsys):
         assert main(["list"]) == 0
