@@ -1,6 +1,7 @@
 """Completion: the words that can follow on a command line, alone and in the shells."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from conftest import slow
 
 from onsager_cli import catalog, completion
-from onsager_cli.cli import VERBS
+from onsager_cli.cli import VERBS, verb_help
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +60,52 @@ def test_values():
     assert words("onsager train precision=hi") == ["precision=highest", "precision=high"]
 
 
+def test_values_of_a_schedule_and_of_the_other_problem():
+    assert words("onsager train training.lamp.optimizer=") == [
+        "training.lamp.optimizer=adam",
+        "training.lamp.optimizer=muon",
+    ]
+    assert words("onsager train training.lvamp_random.optimizer=[muon,a") == [
+        "training.lvamp_random.optimizer=[muon,adam]"
+    ]
+    assert words("onsager train problem=random_access problem.channel.phase=u") == [
+        "problem.channel.phase=ula"
+    ]
+
+
+def test_keys_of_an_experiment_are_those_of_its_curves():
+    offered = words("onsager train +experiment=fig15 ")
+    assert "problem.pilots=" in offered
+    assert "problem.N=" not in offered
+    assert {"training.lvamp_gh.steps=", "network.width="} <= set(offered)
+    weighted = words("onsager train experiment=fig1a network.")
+    assert "network.weight=" in weighted
+    assert len(weighted) == len(set(weighted))
+
+
+def test_what_an_experiment_refuses_is_not_offered():
+    offered = words("onsager train +experiment=fig8 ")
+    assert not {"network=", "network.tied=", "shrinkage="} & set(offered)
+    assert "network.depth=" in offered
+
+
+def test_curves_of_an_experiment():
+    assert words("onsager plot +experiment=fig8 only=lista") == ["only=lista_tied", "only=lista_untied"]
+    assert words("onsager plot +experiment=fig8 only=[lista_tied,lista") == ["only=[lista_tied,lista_untied]"]
+    assert words("onsager plot only=") == []
+
+
+@pytest.mark.parametrize("verb", completion.OPTIONS)
+def test_options_are_those_of_the_help(verb):
+    offered = words(f"onsager {verb} --")
+    told = re.findall(r"--[a-z]+", verb_help(verb))
+    assert offered == ["--help", *completion.OPTIONS[verb]]
+    assert set(told) - {"--help"} == set(completion.OPTIONS[verb])
+
+
 def test_the_other_verbs():
     assert words("onsager list sh") == ["shrinkages"]
+    assert words("onsager list runs ") == ["output="]
     assert words("onsager completion ") == list(completion.SCRIPTS)
 
 
