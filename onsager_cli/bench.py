@@ -2,13 +2,15 @@
 
     roofline fraction = matrix FLOPs of the step / (rate of this machine's matrix products × time of the step)
 
-The rate is measured in the same run, on the matrix shapes of the network. A step draws a fresh batch, runs forward
-and backward through all layers with every variable learning, and updates with the optimizer of `training=fast`.
+The rate is measured in the same run, on the shapes of the network's own products, each as often as in the step: for
+LAMP N x M and M x N, for LISTA mostly N x N. A step draws a fresh batch, runs forward and backward through all layers
+with every variable learning, and updates with the optimizer of `training=fast`.
 """
 
 import json
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -27,9 +29,11 @@ PUBLISHED = {
     "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
     "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
 }
+# Options of the timing, and that of --quality, with what is meant where they are not given.
+TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0, "override": []}
+QUALITY = {"seed": 0}
 
-
-REPEATS = 20  # of the five products in one program
+REPEATS = 20  # of the products of one layer in one program
 
 
 @dataclass(frozen=True)
@@ -66,25 +70,43 @@ def median_seconds(run: Callable[[], Any], seconds: float, least: int = 3) -> fl
     return statistics.median(times)
 
 
-def gemm_gflops(M: int, N: int, batch: int) -> float:
-    """Rate of this machine's float32 matrix products on the five shapes of a LAMP layer.
+def gemm_gflops(network: str, M: int, N: int, depth: int, batch: int) -> float:
+    """Rate of this machine's float32 matrix products, of the shapes of a network's own and each as often.
+
+    A layer of LAMP has two products with matrices of B's shape, both transposed on the way back, and the gradient of B.
+    LISTA has one with B, one with A (of the data) and the gradient of B; each layer after the first, one with S, one
+    with its transpose, and the gradient of S.
+    """
+    if network == "lista":
+        seconds = product_seconds(M, N, batch, 1)
+        if depth > 1:
+            seconds += (depth - 1) * product_seconds(N, N, batch, 1)
+        return matrix_flops(network, M, N, depth, batch) / seconds / 1e9
+    return 5 * 2 * M * N * batch / product_seconds(M, N, batch, 2) / 1e9
+
+
+def product_seconds(M: int, N: int, batch: int, pairs: int) -> float:
+    """Seconds that the 2 · `pairs` + 1 products of `product_loop` take once.
 
     Each product is made of the last one, in a compiled loop, so that what it takes to start a program does not count:
     on a GPU that is longer than the product.
     """
-    loop, B, v = product_loop(M, N, batch)
-    return REPEATS * 5 * 2 * M * N * batch / median_seconds(lambda: loop(B, v), 1.0) / 1e9
+    loop, B, v = product_loop(M, N, batch, pairs)
+    return median_seconds(lambda: loop(B, v), 1.0) / REPEATS
 
 
 @cache
-def product_loop(M: int, N: int, batch: int) -> tuple[Callable[..., Any], Any, Any]:
-    """A compiled function of B (N, M) and v (M, batch), REPEATS times five products, and its arguments."""
+def product_loop(M: int, N: int, batch: int, pairs: int) -> tuple[Callable[..., Any], Any, Any]:
+    """A compiled function of B (N, M) and v (M, batch), and its arguments.
+
+    REPEATS times, one after the other: `pairs` products with B and as many with its transpose, and an outer product.
+    """
     import jax
 
     def loop(B: Any, v: Any) -> Any:
         def layer(_: int, near_B: Any) -> Any:
             right = v
-            for _ in range(2):
+            for _ in range(pairs):
                 left = near_B @ right
                 right = near_B.T @ left
             return B + 1e-3 * (left @ right.T)  # as large as before, whatever the rounding
@@ -112,11 +134,16 @@ def step_timing(
     from onsager_cli.training.curve import engine_of
     from onsager_cli.training.stored import network_of
 
-    chunk, kind = 5, name.split("-")[0]
-    settings = load_experiment([
-        *overrides, f"network.depth={max(depths)}", f"training.{kind}.batch={batch}", "problem.selection_samples=1",
-        "problem.test_samples=1",
-    ]).curves[0].settings  # fmt: skip
+    chunk = 5
+    asked = [
+        *overrides, f"network.depth={max(depths)}", "problem.selection_samples=1", "problem.test_samples=1",
+    ]  # fmt: skip
+    # An untied network has a schedule of its own, and depends on that of the tied one.
+    batches = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
+    (curve,) = load_experiment([
+        *asked, *(f"{key}={batch}" for key in batches or ["training.batch"])
+    ]).curves  # fmt: skip
+    settings = curve.settings
     problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
@@ -134,10 +161,10 @@ def step_timing(
     compile_s = time.perf_counter() - start
     rows = []
     for depth in depths:
-        rate = gemm_gflops(M, N, batch)
+        rate = gemm_gflops(name, M, N, depth, engine.batch)
         step = median_seconds(lambda depth=depth: run(depth), seconds) / chunk
-        fraction = matrix_flops(name, M, N, depth, batch) / (rate * 1e9) / step
-        rows.append(Timing(name, depth, batch, 1e3 * step, rate, fraction, compile_s))
+        fraction = matrix_flops(name, M, N, depth, engine.batch) / (rate * 1e9) / step
+        rows.append(Timing(name, depth, engine.batch, 1e3 * step, rate, fraction, compile_s))
     return rows
 
 
@@ -189,35 +216,54 @@ def quality(name: str, seed: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def parser() -> Parser:
+    """The options of `onsager bench`."""
+    made = Parser("bench")
+    made.add_argument("--network", nargs="+", choices=NETWORKS, help="which networks (default: all)")
+    made.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
+    made.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
+    made.add_argument("--seconds", type=float, help="per measurement (default 5)")
+    made.add_argument("--override", nargs="+", metavar="KEY=VALUE", help="config, such as problem.N=2000")
+    made.add_argument(
+        "--quality",
+        action="store_true",
+        help="instead train lista and lamp-bg, six layers, and compare with the published NMSE",
+    )
+    made.add_argument("--seed", type=int, help="of the training of --quality (default 0)")
+    made.add_argument("--json", action="store_true", help="JSON, with versions and machine")
+    return made
+
+
+def options_of(argv: Sequence[str]) -> Namespace:
+    """The options with what is meant where one is not given. Raises UserError, also for one without effect."""
+    made = parser()
+    options = made.parse_args(list(argv))
+    other, use = (TIMING, "does not count with") if options.quality else (QUALITY, "counts only with")
+    for name in other:
+        if getattr(options, name) is not None:
+            made.error(f"--{name} {use} --quality")
+    networks = PUBLISHED if options.quality else NETWORKS
+    for name, default in {"network": list(networks), **TIMING, **QUALITY}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    if unknown := [name for name in options.network if name not in networks]:
+        made.error(
+            f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}, got {unknown[0]}"
+        )
+    if min(options.depth + options.batch) < 1:
+        made.error("--depth and --batch must be at least 1")
+    return options
+
+
 def main(argv: Sequence[str]) -> int:
     """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
-    parser = Parser("onsager bench", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    parser.add_argument(
-        "--quality", action="store_true", help="train, and compare with the published NMSE instead"
-    )
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--depth", nargs="+", type=int, default=[2, 5, 10, 20])
-    parser.add_argument("--batch", nargs="+", type=int, default=[1000])
-    parser.add_argument("--seconds", type=float, default=5.0, help="per measurement (default 5)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="config, such as problem.N=2000"
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(list(argv))
-    if min(options.depth + options.batch) < 1:
-        parser.error("--depth and --batch must be at least 1")
+    options = options_of(argv)
 
     from onsager_cli.environment import environment
 
     largest = max(options.batch)
     if options.quality:
-        known = [name for name in options.network if name in PUBLISHED]
-        if not known:
-            parser.error(
-                f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}"
-            )
-        rows = [row for name in known for row in quality(name, options.seed)]
+        rows = [row for name in options.network for row in quality(name, options.seed)]
         report: dict[str, Any] = {"quality": rows}
     else:
         rows = [

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from onsager_cli import __version__
@@ -29,6 +30,8 @@ Overrides choose options (problem=kappa15) and set values (network.depth=8). `on
 conf/ holds every key with its unit; options in ./conf of the working directory are found too.
 """
 
+HELP = ("-h", "--help", "help")
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -38,6 +41,7 @@ class Verb:
     usage: str
     help: str
     run: Callable[[list[str]], int]
+    options: str | None = None  # the module whose `parser` has them
 
 
 def train(arguments: list[str]) -> int:
@@ -128,10 +132,11 @@ def completion(arguments: list[str]) -> int:
 VERBS = {
     "train": Verb(
         "train what is missing of a figure or of one curve, then draw it",
-        "onsager train [OVERRIDE ...] [--cfg job]",
+        "onsager train [OVERRIDE ...] [--cfg job|hydra|all [--resolve]]",
         "Trains the curves of +experiment=NAME, or one curve if there is no experiment, and draws the figure.\n"
         "A curve that is stored is not trained again; a stopped one goes on, a minute of work at most being lost.\n"
-        "--cfg job prints the composed config and stops.",
+        "--cfg job prints the composed config and stops; hydra: what Hydra adds, all: both; --resolve: with\n"
+        "interpolations replaced by values.",
         train,
     ),
     "sweep": Verb(
@@ -160,6 +165,7 @@ VERBS = {
         "and the margin to the limit. Reads the tables in experiments/, or in DIR (outputs/figures: what is not recorded\n"
         "yet). Exit code 1 if a claim fails that is not declared a known failure. --vocabulary says how to write claims.",
         verify,
+        "claims.verify",
     ),
     "report": Verb(
         "write the record as one HTML page: figures, claims, how each was made",
@@ -167,6 +173,7 @@ VERBS = {
         "A page that needs nothing beside it (default: outputs/report.html), from the tables, drawings and READMEs in\n"
         "experiments/, or in DIR.",
         report,
+        "report",
     ),
     "list": Verb(
         "name the experiments, problems, networks, shrinkages and schedules; list runs: what is stored",
@@ -187,6 +194,7 @@ VERBS = {
         "onsager bench [OPTION ...]",
         "Milliseconds per step by network, depth and batch, beside the rate of plain matrix products.",
         bench,
+        "bench",
     ),
     "completion": Verb(
         "print the completion script of bash, zsh or fish",
@@ -212,25 +220,30 @@ def overview() -> str:
 def verb_help(name: str) -> str:
     """The text of `onsager VERB --help`."""
     verb = VERBS[name]
-    overrides = f"\n{OVERRIDES}" if "OVERRIDE" in verb.usage else ""
-    return f"usage: {verb.usage}\n\n{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{verb.help}\n{overrides}"
+    more = f"\n{OVERRIDES}" if "OVERRIDE" in verb.usage else ""
+    if verb.options is not None:
+        more = f"\n{import_module(f'onsager_cli.{verb.options}').parser().format_help()}"
+    return f"usage: {verb.usage}\n\n{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{verb.help}\n{more}"
 
 
 def _experiment(arguments: list[str]) -> "Experiment":
     """The experiment that overrides ask for; UserError for options, which these verbs do not have."""
-    from onsager_cli.config import load_experiment
+    from onsager_cli.jobs import experiment_of
 
     for argument in arguments:
         if argument.startswith("-"):
             raise UserError(f"unknown option '{argument}': this verb takes overrides only")
-    return load_experiment(arguments)
+    return experiment_of(arguments)
 
 
 def _dispatch(arguments: list[str]) -> int:
     """Runs one command line. Raises UserError and whatever the verb raises."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
+    if not arguments or arguments[0] in HELP:
+        about = [word for word in arguments[1:] if word not in HELP]
+        if not about:
+            print(overview())
+            return 0
+        arguments = [about[0], "--help"]
     name, rest = arguments[0], arguments[1:]
     if name in ("-V", "--version"):
         print(f"onsager {__version__}")

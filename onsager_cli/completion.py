@@ -4,18 +4,34 @@ The shells call `onsager completion --words LINE` with the line up to the cursor
 per line. Answers come from the config tree alone; neither Hydra nor JAX is imported.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from onsager_cli import catalog, schema
+from onsager_cli.config import NAMED_BY_SLUG
 from onsager_cli.errors import UserError
-from onsager_cli.schema_figure import PlotSpec
+from onsager_cli.schema_cellular import Channel
+from onsager_cli.schema_figure import FigureSpec, PlotSpec
+from onsager_cli.slugs import DRAWN
 
 OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
 OPTIONS = {
+    "train": ("--cfg", "--resolve"),
     "verify": ("--folder", "--json", "--markdown", "--vocabulary"),
     "report": ("--folder", "--output"),
     "clean": ("--yes",),
+    "bench": ("--network", "--depth", "--batch", "--seconds", "--override", "--quality", "--seed", "--json"),
+}
+# Part of the config, "" for its top → the classes whose fields say what its keys can be.
+CLASSES = {
+    "": (schema.Top,),
+    "problem": (schema.Problem, schema.Cellular),
+    "problem.channel": (Channel,),
+    "network": (schema.Network,),
+    "training": (schema.FastTraining,),
+    "figure": (FigureSpec,),
+    "plot": (PlotSpec,),
 }
 
 SCRIPTS = {
@@ -70,7 +86,7 @@ def candidates(line: str) -> list[str]:
         elif words[1] in OVERRIDE_VERBS:
             found = _overrides(words[2:], current)
         elif words[1] == "list":
-            found = [*catalog.SECTIONS, "runs"]
+            found = ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
         elif words[1] == "clean":
             found = ["--yes", "output="]
         elif words[1] == "completion":
@@ -99,34 +115,66 @@ def _claims() -> list[str]:
 def _overrides(given: list[str], current: str) -> list[str]:
     """Overrides that can stand in place of `current`, after the overrides `given`."""
     key, equals, value = current.partition("=")
+    chosen = {key.lstrip("+"): value for key, _, value in (item.partition("=") for item in given)}
+    experiment = _option("experiment", chosen.get("experiment", ""))
     if equals:
-        # In a sweep, alternatives follow each other: problem=gaussian,ka
-        done = value[: value.rfind(",") + 1]
-        return [f"{key}={done}{word}" for word in _values(key.lstrip("+")) if word not in done.split(",")]
-    chosen = {key: value for key, _, value in (item.partition("=") for item in given)}
+        # Of a list (only=[oracle,am), and in a sweep, alternatives follow each other: problem=gaussian,ka
+        done = value[: max(value.rfind(","), value.find("[")) + 1]
+        end = "]" if done[:1] == "[" else ""
+        taken = done.lstrip("[").split(",")
+        return [
+            f"{key}={done}{word}{end}" for word in _values(key.lstrip("+"), experiment) if word not in taken
+        ]
     groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
-    keys = [*groups, *_keys(chosen)]
+    keys = [*groups, *_keys(chosen, experiment)]
+    if experiment:  # its curves are what they are
+        keys = [key for key in keys if key not in NAMED_BY_SLUG]
     if current.startswith("experiment"):  # works without the plus too
         keys.append("experiment")
-    return [f"{key}=" for key in keys if key not in chosen]
+    return [f"{key}=" for key in dict.fromkeys(keys) if key.lstrip("+") not in chosen]
 
 
-def _keys(chosen: dict[str, str]) -> list[str]:
-    """Dotted keys of the primary config and of the options that are chosen or default."""
+def _keys(chosen: dict[str, str], experiment: dict) -> list[str]:
+    """Dotted keys of the primary config and of the options that are chosen, those of the curves, or default."""
     top = _read(catalog.package_conf() / "config.yaml")
-    defaults = {
-        key: value for entry in top["defaults"] if isinstance(entry, dict) for key, value in entry.items()
-    }
+    defaults = {**_defaults(top), **_defaults(experiment)}
     keys = [key for key in _flat(top) if key.split(".")[0] not in ("defaults", "hydra", "curves", "figure")]
     for group in catalog.GROUPS:
-        path = catalog.config_files(group).get(chosen.get(group) or defaults.get(group, ""))
-        if path is not None:
-            tree = _read(path)
+        if group == "experiment":
+            continue
+        options = [chosen[group]] if chosen.get(group) else []
+        for line in [] if options else _curves(experiment).values() or [""]:
+            named = re.search(rf"(?:^|\s){group}=(\S+)", str(line))
+            options.append(named[1] if named else defaults.get(group, ""))
+        for option in dict.fromkeys(options):
+            tree = _option(group, option)
             tree = tree.get(group, tree)  # of a global package: the part below the group
             keys += [
                 f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")
             ]
     return keys
+
+
+def _option(group: str, name: str) -> dict:
+    """The file of an option; {} if there is none."""
+    path = catalog.config_files(group).get(name)
+    return {} if path is None else _read(path)
+
+
+def _defaults(tree: dict) -> dict[str, str]:
+    """The options that a config chooses in its defaults list, by group."""
+    entries = [entry for entry in tree.get("defaults") or () if isinstance(entry, dict)]
+    return {
+        str(key).removeprefix("override").strip(" /"): str(value)
+        for entry in entries
+        for key, value in entry.items()
+    }
+
+
+def _curves(experiment: dict) -> dict:
+    """Name of a curve → overrides."""
+    listed = experiment.get("curves")
+    return listed if isinstance(listed, dict) else {}
 
 
 def _flat(tree: dict) -> list[str]:
@@ -150,11 +198,14 @@ def _read(path: Path) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def _values(key: str) -> list[str]:
-    """What a key can be: the options of a group, or the words that its field allows."""
+def _values(key: str, experiment: dict) -> list[str]:
+    """What a key can be: the options of a group, the curves of the experiment, or the words that its field allows."""
     if key in catalog.GROUPS:
         return list(catalog.config_files(key))
+    if key == "only":
+        curves = _curves(experiment)
+        return [*map(str, curves), DRAWN] if curves else []
     group, _, name = key.rpartition(".")
-    classes = {"": schema.Top, "problem": schema.Problem, "network": schema.Network, "plot": PlotSpec}
-    field = classes[group].__dataclass_fields__.get(name) if group in classes else None
-    return list(field.metadata.get("choices", ())) if field else []
+    schedule = (schema.Descent,) if group.startswith("training.") else ()
+    fields = [cls.__dataclass_fields__.get(name) for cls in CLASSES.get(group, schedule)]
+    return [word for field in fields if field for word in field.metadata.get("choices", ())]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
+# Configs that come with an extra of this package.
+EXTRAS = {
+    "hydra/launcher/joblib": "sweep", "hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/submitit_local": "slurm",
+}  # fmt: skip
 LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
@@ -34,6 +38,21 @@ def search_path_override(lines: Sequence[str]) -> list[str]:
 def with_plus(text: str) -> str:
     """`experiment=fig10` as `+experiment=fig10`: Hydra wants the plus for what the primary config leaves out."""
     return f"+{text}" if text.startswith("experiment=") else text
+
+
+def for_program(text: str) -> str:
+    """An override as Hydra's own program takes it, which knows the keys of the primary config but not of every curve.
+
+    With ++ before it, network.weight of Fig. 1(a) is no unknown key there; `as_typed` takes it away again.
+    """
+    (item,) = parse([text])
+    return f"++{text}" if _is_plain(item) else with_plus(text)
+
+
+def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """Overrides of a job without the ++ of `for_program`; one that the user typed, in `typed`, stays."""
+    forced = {text.partition("=")[0] for text in typed}
+    return [text if text.partition("=")[0] in forced else text.removeprefix("++") for text in overrides]
 
 
 def parse(overrides: Sequence[str]) -> "list[Override]":
@@ -88,6 +107,15 @@ def check_no_sweep(overrides: "Sequence[Override]") -> None:
             raise UserError(
                 f"{override.input_line} names several values: use `onsager sweep`, "
                 f"or quote the value if the comma belongs to it"
+            )
+
+
+def check_no_launcher(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for a launcher or a sweeper, of which one experiment in this process makes no use."""
+    for override in overrides:
+        if override.key_or_group.replace("/", ".").startswith(("hydra.launcher", "hydra.sweeper")):
+            raise UserError(
+                f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one"
             )
 
 
@@ -203,7 +231,8 @@ def first_line(error: Exception) -> str:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', None) or 'not valid YAML'}"
     missing = getattr(error, "missing_cfg_file", None)
     if missing is not None:
-        return f"no config '{missing}'"
+        extra = EXTRAS.get(missing)
+        return f"no config '{missing}'" + (f": pip install 'onsager[{extra}]'" if extra else "")
     text = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     if cause and cause not in text:

@@ -16,6 +16,7 @@ from onsager_cli import compose as composition
 from onsager_cli.checks import build, did_you_mean, known_keys, one_of, show
 from onsager_cli.errors import UserError
 from onsager_cli.files import checksum
+from onsager_cli.schedules import effective
 from onsager_cli.schema import (
     NO_SHRINKAGE,
     FastTraining,
@@ -118,7 +119,8 @@ class Experiment:
     """The curves that a command trains or draws, and how the figure is drawn.
 
     `overrides` are those of the command, so that messages can say which command goes on; `partial`, whether `only` has
-    left curves out. An experiment of several panels has no curves of its own.
+    left curves out. An experiment of several panels has no curves of its own. `effective` are the keys of schedules by
+    which one of the curves is trained, such as training.lamp.steps.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Experiment:
     overrides: tuple[str, ...]
     panels: tuple["Experiment", ...] = ()
     partial: bool = False
+    effective: frozenset[str] = frozenset()
 
     @property
     def first_curves(self) -> tuple[Curve, ...]:
@@ -180,7 +183,7 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides),
-        partial=top.only is not None,
+        partial=top.only is not None, effective=frozenset(loader.effective),
     )  # fmt: skip
 
 
@@ -211,6 +214,7 @@ class _Loader:
         self.groups = [item for item in parsed if composition.is_group(item)]
         self.values = [item for item in parsed if not composition.is_group(item)]
         self.known: set[str] = set()
+        self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in self.values}
         self.base = self._apply(self.groups, self.values)
 
@@ -233,6 +237,7 @@ class _Loader:
                 raise UserError("only=… chooses curves of an experiment: add +experiment=…")
             self.check_all_keys_used()
             settings = make_settings(self.base, top)
+            self.effective |= effective(settings, self.base)
             return (Curve(slug_of(settings), settings),)
         for item in (*self.groups, *self.values):
             if item.key_or_group in NAMED_BY_SLUG:
@@ -274,7 +279,9 @@ class _Loader:
             missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
             if missing:
                 raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))
-            return Curve(slug, make_settings(config, _top(config)))
+            settings = make_settings(config, _top(config))
+            self.effective |= effective(settings, config, own_values)
+            return Curve(slug, settings)
         except UserError as error:
             raise UserError(f"curve {slug}: {error}") from error
 

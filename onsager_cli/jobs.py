@@ -16,6 +16,7 @@ from onsager_cli.environment import cores, share_cores
 from onsager_cli.errors import DivergedError, UserError, notices_to
 from onsager_cli.files import remove_leftovers, temporary_name, writing
 from onsager_cli.progress import Progress
+from onsager_cli.schedules import check_command
 
 if TYPE_CHECKING:
     from onsager_cli.config import Experiment
@@ -87,12 +88,21 @@ def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]
         print(f"missing in {experiment.name}: {', '.join(missing)}", file=sys.stderr)
 
 
+def experiment_of(overrides: Sequence[str]) -> "Experiment":
+    """What a command other than a sweep asks for. Raises UserError, also for overrides that have no effect there."""
+    parsed = composition.parse(overrides)
+    composition.check_no_launcher(parsed)
+    experiment = load_experiment(overrides)
+    check_command(parsed, [experiment])
+    return experiment
+
+
 def run_train(arguments: Sequence[str]) -> int:
     """`onsager train`: trains and draws, or with `--cfg` prints the composed config."""
     flags, overrides = _flags(arguments)
-    experiment = load_experiment(overrides)
+    experiment = experiment_of(overrides)
     if flags:
-        _hydra_main([*flags, *overrides], lambda _: None)  # Hydra only prints
+        _hydra_main(flags, overrides, lambda _: None)  # Hydra only prints
         return 0
     train(experiment)
     return 0
@@ -110,12 +120,14 @@ def run_sweep(arguments: Sequence[str]) -> int:
     if not any(item.key_or_group == "hydra/sweeper" for item in parsed):
         jobs = composition.sweep_jobs(parsed)
     experiments = [load_experiment(job) for job in jobs]
+    if jobs:
+        check_command(parsed, experiments)
     for output in sorted({experiment.output for experiment in experiments}):
         prepare_output(output)
     suffixes = told_apart(jobs, [(experiment.output, experiment.name) for experiment in experiments])
     failures: list[Exception] = []
     with Stop():
-        _hydra_main(["--multirun", *overrides], _task(os.getpid(), failures, suffixes))
+        _hydra_main(["--multirun"], overrides, _task(os.getpid(), failures, suffixes, overrides))
     if len(failures) > 1:
         print(f"{len(failures)} jobs failed; the first failure:", file=sys.stderr)
     if failures:
@@ -147,20 +159,20 @@ def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _hydra_main(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
-    """Runs `hydra.main` on arguments. Raises UserError for what Hydra refuses, and what a job raised."""
+def _hydra_main(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Runs `hydra.main` on a command line. Raises UserError for what Hydra refuses, and what a job raised."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from onsager_cli.catalog import package_conf
 
-    own = [item if item.startswith("-") else composition.with_plus(item) for item in arguments]
+    own = [*flags, *map(composition.for_program, overrides), *composition.search_path_override(overrides)]
     main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(
         task
     )
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [argv[0], *own, *composition.search_path_override(arguments)]
+    sys.argv = [argv[0], *own]
     # So that Hydra raises what went wrong, instead of printing it and ending the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -192,8 +204,12 @@ def told_apart(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, str]]
     return suffixes
 
 
-def _task(parent: int, failures: list[Exception], suffixes: Sequence[str]) -> Callable[[Any], None]:
-    """The function that Hydra runs for each job of a sweep; `suffixes` of their figures, none if nobody knows the jobs.
+def _task(
+    parent: int, failures: list[Exception], suffixes: Sequence[str], typed: Sequence[str]
+) -> Callable[[Any], None]:
+    """The function that Hydra runs for each job of a sweep of the overrides `typed`.
+
+    `suffixes` are those of their figures' names, by number of the job; none if nobody knows the jobs.
 
     In the process `parent`, a job that fails is noted in `failures` and the others go on. A launcher may run the
     function in another process: there the failure is raised, and the launcher brings it back.
@@ -204,7 +220,7 @@ def _task(parent: int, failures: list[Exception], suffixes: Sequence[str]) -> Ca
 
         del config  # composed again, with curves and validation, from the overrides
         job = HydraConfig.get()
-        overrides = list(job.overrides.task)
+        overrides = composition.as_typed(job.overrides.task, typed)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
         here, total = os.getpid() == parent, len(suffixes)
         if not here:

@@ -23,12 +23,17 @@ from onsager_cli.tables import Row, read_table, trainings
 OUTPUT = Path("outputs/report.html")
 
 
+def parser() -> Parser:
+    """The options of `onsager report`."""
+    made = Parser("report")
+    made.add_argument("--folder", type=Path, default=FOLDER, help=f"the record (default {FOLDER})")
+    made.add_argument("--output", type=Path, default=OUTPUT, help=f"the page (default {OUTPUT})")
+    return made
+
+
 def main(arguments: Sequence[str]) -> int:
     """Writes the page and prints its path."""
-    parser = Parser("report", add_help=False, allow_abbrev=False)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args(list(arguments))
+    options = parser().parse_args(list(arguments))
     atomic_write(options.output, page(options.folder, verify(options.folder)).encode())
     print(options.output)
     return 0

@@ -5,7 +5,7 @@ built in and those that installed packages offer as entry points (`onsager.probl
 `onsager.shrinkages`); a plugin's own keys arrive unchecked in `options`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -117,7 +117,7 @@ class Descent:
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer
+        return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer or ()
 
 
 @dataclass(frozen=True)
@@ -286,10 +286,9 @@ def make_shrinkage(raw: Any) -> Shrinkage:
 
 
 def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
-    """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... the one that fits it counts.
+    """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... those of `schedules_of` count.
 
-    A network from a random start takes its kind's `_random` entry if there is one, an untied network then the
-    `_untied` entry of that; `knee_rate` bounds its `theta_rates`. Raises UserError.
+    `knee_rate` bounds their `theta_rates`. Raises UserError.
     """
     kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
     if kind != "fast":
@@ -307,12 +306,21 @@ def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
         return shared
     if network.kind not in descents:
         raise UserError(f"training.{network.kind} is missing: training=fast has {one_of(descents)}")
+    own, *tied = (descents[name] for name in schedules_of(network, descents))
+    return replace(shared, descent=own, tied_descent=tied[0] if tied else None)
+
+
+def schedules_of(network: Network, names: Container[str]) -> tuple[str, ...]:
+    """Of the schedules with these names the one that a network descends by, then that of an untied one's tied twin.
+
+    A network from a random start takes its kind's `_random` entry if there is one, an untied network then the
+    `_untied` entry of that.
+    """
     random = f"{network.kind}_random"
-    name = random if network.init == "random" and random in descents else network.kind
+    name = random if network.init == "random" and random in names else network.kind
     if network.tied is not False:
-        return replace(shared, descent=descents[name])
-    untied = descents.get(f"{name}_untied", descents[name])
-    return replace(shared, descent=untied, tied_descent=descents[name])
+        return (name,)
+    return (f"{name}_untied" if f"{name}_untied" in names else name, name)
 
 
 def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
@@ -368,7 +376,10 @@ def _check_with_problem(
             f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
         )
     native = isinstance(problem, Cellular) and problem.embedding == "complex"
-    if native and isinstance(training, FastTraining) and "muon" in training.descent.optimizers:
-        raise UserError(
-            f"training.{network.kind}.optimizer must be adam where problem.embedding=complex, got 'muon'"
-        )
+    if not isinstance(training, FastTraining) or not (native or network.kind == "cnn"):
+        return
+    descents = [training.descent, training.tied_descent or training.descent]
+    if any("muon" in descent.optimizers for descent in descents):
+        # Muon turns real matrices; kernels and biases are none.
+        where = " where problem.embedding=complex" if native else ""
+        raise UserError(f"training.{network.kind}.optimizer must be adam{where}, got 'muon'")

@@ -10,6 +10,8 @@ import pytest
 
 from onsager_cli import bench
 from onsager_cli.errors import UserError
+from onsager_cli.training import curve
+from onsager_cli.training.curve import engine_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -72,22 +74,62 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
     )
 
 
-def test_the_products_that_are_timed_are_five_that_none_can_leave_out():
-    loop, B, v = bench.product_loop(M, N, L)
+@pytest.mark.parametrize("network", ["lamp-bg", "lista"])
+def test_an_untied_network_takes_the_batch_that_is_asked_for(network, monkeypatch):
+    made = []
+    monkeypatch.setattr(curve, "engine_of", lambda *asked: made.append(engine_of(*asked)) or made[-1])
+    monkeypatch.setattr(bench, "gemm_gflops", lambda *_: 1.0)
+    overrides = [*bench.NETWORKS[network], f"problem.N={N}", f"problem.M={M}", "network.tied=false"]
+    (row,) = bench.step_timing(network, overrides, [1], L, 0.01)
+    assert [engine.batch for engine in made] == [row.batch] == [L]
+    flops = bench.matrix_flops(network, M, N, 1, L)
+    assert row.roofline_fraction == pytest.approx(flops / 1e9 / (row.ms_per_step / 1e3))
+
+
+@pytest.mark.parametrize(("network", "depth"), [("lamp-bg", 3), ("lista", 1), ("lista", 4)])
+def test_the_rate_is_that_of_the_networks_own_products(network, depth, monkeypatch):
+    """Where products of N x N matrices take twice as long as others of as many FLOPs."""
+
+    def seconds(rows, columns, batch, pairs):
+        return (2 * pairs + 1) * 2 * rows * columns * batch / 1e9 * (2 if rows == columns else 1)
+
+    monkeypatch.setattr(bench, "product_seconds", seconds)
+    flops = bench.matrix_flops(network, M, N, depth, L)
+    square = 3 * (depth - 1) * 2 * N * N * L if network == "lista" else 0
+    assert bench.gemm_gflops(network, M, N, depth, L) == pytest.approx(flops / (flops + square))
+
+
+@pytest.mark.parametrize(("rows", "pairs"), [(M, 2), (M, 1), (N, 1)])
+def test_the_products_that_are_timed_are_those_of_a_layer(rows, pairs):
+    loop, B, v = bench.product_loop(rows, N, L, pairs)
+    assert B.shape == (N, rows)
     (program,) = jax.make_jaxpr(loop)(B, v).eqns  # jit
     (repeat,) = program.params["jaxpr"].jaxpr.eqns
     assert repeat.params["length"] == bench.REPEATS
-    assert products(repeat.params["jaxpr"].jaxpr) == 5 * 2 * M * N * L
+    assert products(repeat.params["jaxpr"].jaxpr) == (2 * pairs + 1) * 2 * rows * N * L
+
+
+def test_none_of_the_products_that_are_timed_can_be_left_out():
+    loop, B, v = bench.product_loop(M, N, L, 2)
     after, first = loop(B, v), B @ v
     moved = 1e-3 * (B @ B.T @ first) @ (B.T @ B @ B.T @ first).T
     # The first repetition moves B by a thousandth, the others by a thousandth of that.
     np.testing.assert_allclose(after - B, moved, atol=1e-2 * float(jnp.abs(moved).max()))
-    assert 0 < bench.gemm_gflops(M, N, L) < math.inf
+    assert 0 < bench.gemm_gflops("lista", M, N, 2, L) < math.inf
 
 
 @pytest.mark.parametrize(
     "asked",
-    [["--depth", "0"], ["--network", "lampp"], ["--batch", "x"], ["--quality", "--network", "lamp-soft"]],
+    [
+        ["--depth", "0"],
+        ["--network", "lampp"],
+        ["--batch", "x"],
+        ["--quality", "--network", "lamp-soft"],
+        ["--batch", "3", "--quality"],
+        ["--seconds", "1", "--quality"],
+        ["--override", "seed=1", "--quality"],
+        ["--seed", "1"],
+    ],
 )
 def test_mistakes(asked):
     with pytest.raises(UserError, match=f"^bench: .*{asked[0]}"):

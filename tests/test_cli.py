@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -14,8 +12,9 @@ import pytest
 from conftest import slow
 
 import onsager_cli
-from onsager_cli import catalog, completion
+from onsager_cli import catalog
 from onsager_cli.cli import VERBS, main
+from onsager_cli.compose import as_typed
 from onsager_cli.errors import UserError
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
@@ -57,7 +56,7 @@ def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
 class TestLightVerbs:
     @pytest.mark.parametrize(
         "arguments",
-        [["train", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
+        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
          *slow([], ["--help"], ["--version"], ["completion", "bash"])],
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):
@@ -90,6 +89,18 @@ class TestLightVerbs:
     def test_every_verb_has_help(self, verb, capsys):
         assert main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith(f"usage: onsager {verb}")
+
+    @pytest.mark.parametrize(
+        ("verb", "option"),
+        [("bench", "--override KEY=VALUE"), ("verify", "--vocabulary"), ("report", "--output")],
+    )
+    def test_help_tells_the_options(self, verb, option, capsys):
+        main([verb, "--help"])
+        told = capsys.readouterr().out
+        assert any(line.startswith(f"  {option} ") for line in told.splitlines())
+        for asked in ["help", verb], ["--help", verb], ["help", verb, "--help"]:
+            assert main(asked) == 0
+            assert capsys.readouterr().out == told
 
     def test_list_names_every_option_with_a_title(self, capsys):
         assert main(["list"]) == 0
@@ -127,6 +138,10 @@ class TestTrain:
         assert "kappa: 15" in capsys.readouterr().out
         assert engine.asked == []
         assert os.listdir() == []
+
+    def test_prints_the_config_with_a_key_that_only_a_curve_has(self, engine, capsys):
+        assert main(["train", "+experiment=fig1a", "network.weight=vamp", "--cfg", "job"]) == 0
+        assert "weight: vamp" in capsys.readouterr().out
 
     def test_record_tells_what_it_wrote(self, engine, capsys):
         engine.record = lambda experiment: ([Path("experiments/fig8/README.md")], [])
@@ -248,6 +263,34 @@ class TestSweep:
         assert main(["sweep", "problem=small,gaussian"]) == 0
         assert [experiment.curves[0].settings.problem.N for experiment in engine.asked] == [50, 500]
 
+    def test_over_a_key_that_only_curves_have(self, engine, capsys):
+        assert main(["sweep", "+experiment=fig1a", "network.weight=amp,vamp", "only=[ista]"]) == 0
+        assert [experiment.curves[0].settings.network.weight for experiment in engine.asked] == [
+            "amp",
+            "vamp",
+        ]
+        assert "job 2/2: +experiment=fig1a network.weight=vamp only=[ista]\n" in capsys.readouterr().err
+
+    def test_jobs_get_the_overrides_as_they_were_typed(self):
+        typed = ["+experiment=fig1a", "seed=1,2", "network.weight=vamp", "++network.extra=3"]
+        job = ["+experiment=fig1a", "++seed=2", "++network.weight=vamp", "++network.extra=3"]
+        assert as_typed(job, typed) == [
+            "+experiment=fig1a", "seed=2", "network.weight=vamp", "++network.extra=3",
+        ]  # fmt: skip
+
+    def test_a_schedule_counts_if_one_job_is_trained_by_it(self, engine, capsys):
+        assert main(["sweep", "network=lamp,lista", "training.lamp.steps=[7]"]) == 0
+        assert [experiment.curves[0].settings.training.descent.steps[0] for experiment in engine.asked] == [
+            7,
+            400,
+        ]
+        assert main(["sweep", "network=lista,lvamp", "training.lamp.steps=[7],[8]"]) == 2
+        assert len(engine.asked) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.endswith(
+            "no curve here is trained by training.lamp; here it is training.lista or training.lvamp"
+        )
+
     def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
         assert main(["sweep", "network.depth=3,2,0"]) == 2
         assert engine.asked == []
@@ -318,110 +361,3 @@ class TestProcessPool:
         result = self.onsager("sweep", *self.SIZE, "seed=0,1")
         assert result.returncode == 2, result.stderr
         assert result.stderr.splitlines()[-1].startswith("onsager: cannot")
-
-
-def words(line: str) -> list[str]:
-    return completion.candidates(line)
-
-
-class TestCompletion:
-    def test_verbs(self):
-        assert words("onsager ") == list(VERBS)
-        assert words("onsager tr") == ["train"]
-        assert words("onsager --v") == ["--version"]
-
-    def test_experiments(self):
-        known = list(catalog.config_files("experiment"))
-        assert words("onsager train +experiment=") == [f"+experiment={name}" for name in known]
-        assert words("onsager plot experiment=fig8") == ["experiment=fig8"]
-
-    def test_options_also_after_a_comma(self):
-        assert words("onsager sweep problem=gaussian,kappa1") == [
-            "problem=gaussian,kappa15",
-            "problem=gaussian,kappa100",
-        ]
-
-    def test_keys_of_the_options_on_the_line(self):
-        assert "network.onsager=" in words("onsager train network.")
-        assert "network.onsager=" not in words("onsager train network=lista network.")
-        assert "training.patience=" in words("onsager train training=paper training.p")
-
-    def test_a_key_that_is_set_is_not_offered_again(self):
-        assert "seed=" in words("onsager train ")
-        assert "seed=" not in words("onsager train seed=1 ")
-
-    def test_values(self):
-        assert words("onsager train network.tied=") == ["network.tied=true", "network.tied=false"]
-        assert words("onsager train precision=hi") == ["precision=highest", "precision=high"]
-
-    def test_the_other_verbs(self):
-        assert words("onsager list sh") == ["shrinkages"]
-        assert words("onsager completion ") == list(completion.SCRIPTS)
-
-    def test_own_conf(self):
-        Path("conf/experiment").mkdir(parents=True)
-        Path("conf/experiment/mine.yaml").write_text("curves: {}\n")
-        assert words("onsager train +experiment=m") == ["+experiment=mine"]
-
-    @pytest.mark.parametrize(
-        "line", ["", "onsager", "onsager x ", "onsager train a=b=c", "onsager train 'q", "onsager bench "]
-    )
-    def test_never_fails(self, line):
-        assert isinstance(words(line), list)
-
-    @pytest.fixture
-    def command(self, tmp_path, monkeypatch):
-        """A folder with `onsager` first on the path, for the shells."""
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        script = folder / "onsager"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m onsager_cli "$@"\n')
-        script.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
-    @pytest.mark.parametrize(
-        ("line", "replies"),
-        [
-            ("onsager train +experiment=fig8", ["fig8"]),
-            *slow(("onsager tra", ["train"]), ("onsager train seed=", [])),
-        ],
-    )
-    def test_in_bash(self, command, line, replies):
-        script = (
-            f"{completion.SCRIPTS['bash']}\ncompopt() {{ :; }}\nCOMP_LINE='{line}'\nCOMP_POINT=${{#COMP_LINE}}\n"
-            '_onsager\nfor reply in "${COMPREPLY[@]}"; do echo "$reply"; done'
-        )
-        out = subprocess.check_output(["bash", "-c", script], text=True)
-        assert out.split() == replies
-
-    @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
-    def test_in_fish(self, command):
-        script = f"{completion.SCRIPTS['fish']}\ncomplete -C 'onsager train +experiment=fig8'"
-        out = subprocess.check_output(["fish", "--no-config", "-c", script], text=True)
-        assert out.split() == ["+experiment=fig8"]
-
-    @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
-    def test_in_zsh(self, command):
-        """Asks a zsh on a terminal of its own, since its completion runs nowhere else."""
-        import pty
-        import select
-
-        process, terminal = pty.fork()
-        if process == 0:
-            os.execvpe("zsh", ["zsh", "-f"], {**os.environ, "TERM": "dumb"})
-        try:
-            setup = "autoload -Uz compinit && compinit -u -D; PS1=; source <(onsager completion zsh); echo re''ady\n"
-            os.write(terminal, setup.encode())
-            seen, asked, end = "", False, time.monotonic() + 20
-            while "network.depth=" not in seen and time.monotonic() < end:
-                if select.select([terminal], [], [], 0.1)[0]:
-                    seen += os.read(terminal, 65536).decode(errors="replace").replace("\a", "")
-                if "ready" in seen and not asked:
-                    os.write(terminal, b"onsager train network.d\t")
-                    asked = True
-            assert "network.depth=" in seen
-        finally:
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            os.close(terminal)

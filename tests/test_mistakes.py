@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ MISTAKES = {
     "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
     "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
+    "schedule of another network": (
+        "plot network=lista training.lamp.steps=[1]",
+        ["training.lamp.steps=[1]", "here it is training.lista"],
+    ),
     "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "alternatives without sweep": (
         "train problem=gaussian,kappa15",
@@ -124,6 +129,39 @@ MORE = {
         "train problem=random_access problem.embedding=complex training.lamp.optimizer=[muon,adam]",
         ["training.lamp.optimizer must be adam"],
     ),
+    "muon on complex arrays, of the tied twin": (
+        "plot problem=random_access problem.embedding=complex network.tied=false training.lamp.optimizer=muon",
+        ["training.lamp.optimizer must be adam"],
+    ),
+    "muon on kernels": (
+        "plot problem=random_access network=cnn training.cnn.optimizer=[adam,muon]",
+        ["training.cnn.optimizer must be adam, got 'muon'"],
+    ),
+    "schedule of another start": (
+        "plot network=lvamp network.init=random training.lvamp.steps=[16000]",
+        ["training.lvamp.steps=[16000]", "here it is training.lvamp_random"],
+    ),
+    "schedule of an untied network": (
+        "plot network=lamp 'training.lamp_untied={batch: 3}'",
+        ["training.lamp_untied={batch: 3}", "here it is training.lamp"],
+    ),
+    "schedule where nothing is trained": (
+        "plot +experiment=fig1 training.lamp.steps=[1]",
+        ["training.lamp.steps=[1]", "no schedule has an effect here"],
+    ),
+    "emphasis of samples that have none": (
+        "plot +experiment=fig15 training.lista.emphasis=[1,1.2]",
+        ["training.lista.emphasis=[1,1.2]", "must be 1"],
+    ),
+    "launcher without sweep": ("plot hydra/launcher=joblib", ["hydra/launcher=joblib", "onsager sweep"]),
+    "key of a launcher without sweep": (
+        "record +experiment=quick hydra.launcher.n_jobs=2",
+        ["hydra.launcher.n_jobs=2", "onsager sweep"],
+    ),
+    "sweeper without sweep": (
+        "train hydra/sweeper=basic --cfg hydra",
+        ["hydra/sweeper=basic", "onsager sweep"],
+    ),
     "optimizer of a layer": (
         "train training.lamp.optimizer=[muon,sgd]",
         ["training.lamp.optimizer", "adam or muon"],
@@ -156,7 +194,13 @@ MORE = {
         ["problem=kappa15", "problem=gaussian"],
     ),
     "untrained network": ("train network=cnn training=none", ["network=cnn", "training=none"]),
-    "bench of what nobody published": ("bench --quality --network lamp-soft", ["--quality", "lista"]),
+    "bench of what nobody published": (
+        "bench --quality --network lista lamp-soft",
+        ["--quality", "lista or lamp-bg", "got lamp-soft"],
+    ),
+    "timing of bench --quality": ("bench --quality --depth 3", ["--depth does not count with --quality"]),
+    "seed of bench": ("bench --seed 3", ["--seed counts only with --quality"]),
+    "help of no verb": ("help trian", ["trian", "did you mean train?"]),
     "costs of ista": ("train network=ista figure.kind=costs", ["ista", "figure.kind=costs"]),
     "seeds without the first": ("train seed=3 seeds=[0,1]", ["seeds", "seed=3", "[0, 1]"]),
     "precision": ("train precision=hihgest", ["precision", "did you mean highest?"]),
@@ -253,6 +297,25 @@ def test_own_experiment_with_a_wrong_curve(capsys):
     line = said(capsys, "train +experiment=mine")
     assert "curve bad" in line
     assert "did you mean network.depth?" in line
+
+
+def test_own_experiment_with_a_schedule_that_its_curve_does_not_use(capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ncurves:\n  good: network=lamp\n  bad: network=lista training.lamp.steps=[1]\n"
+    )
+    line = said(capsys, "plot +experiment=mine")
+    assert "curve bad: training.lamp.steps=[1]" in line
+    assert "here it is training.lista" in line
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("joblib", "sweep"), ("submitit_slurm", "slurm"), ("submitit_local", "slurm")]
+)
+def test_launcher_that_is_not_installed(launcher, extra, capsys):
+    if find_spec("hydra_plugins") and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher"):
+        pytest.skip(f"{launcher} is installed here")
+    assert f"pip install 'onsager[{extra}]'" in said(capsys, f"sweep hydra/launcher={launcher} seed=1,2")
 
 
 def test_plot_before_train(capsys):

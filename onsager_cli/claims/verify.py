@@ -16,16 +16,23 @@ FOLDER = Path("experiments")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
 
 
+def parser() -> Parser:
+    """The options of `onsager verify`."""
+    made = Parser("verify")
+    made.add_argument(
+        "names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)"
+    )
+    made.add_argument("--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="the verdicts as JSON")
+    how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")
+    how.add_argument("--vocabulary", action="store_true", help="how claims are written; judges nothing")
+    return made
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints the verdicts; 1 if a claim fails that is not declared a known failure, else 0."""
-    parser = Parser("verify", add_help=False, allow_abbrev=False)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true")
-    how.add_argument("--markdown", action="store_true")
-    how.add_argument("--vocabulary", action="store_true")
-    options = parser.parse_args(list(arguments))
+    options = parser().parse_args(list(arguments))
     if options.vocabulary:
         print(f"{claims.__doc__}\n{criteria.__doc__}".strip())
         return 0
