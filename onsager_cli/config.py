@@ -29,7 +29,7 @@ from onsager_cli.schema import (
     Training,
     make_settings,
 )
-from onsager_cli.schema_figure import FigureSpec, PlotSpec
+from onsager_cli.schema_figure import FigureSpec, PlotSpec, check_kind, make_figure
 from onsager_cli.slugs import chosen, safe, slug_of
 
 if TYPE_CHECKING:
@@ -163,12 +163,12 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     name = str(config["@experiment"] or "figure").replace("/", "-")
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
-    figure = _figure(config.get("figure"), name, slugs)
+    figure = make_figure(config.get("figure"), name, slugs)
     if top.seeds is not None and figure.kind != "curves":
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
     if all(curve.slug in figure.hidden for curve in curves):
         figure = dataclasses.replace(figure, hidden=())  # somebody chose these, so they want to see them
-    _check_kind(figure, curves)
+    check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides),
@@ -185,7 +185,7 @@ def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: S
     parts = tuple(load_experiment([f"+experiment={panel}", *others]) for panel in top.panels)
     if any(part.panels for part in parts):
         raise UserError(f"panels must be experiments with curves, got {show(list(top.panels))}")
-    figure = _figure(config.get("figure"), name, [])
+    figure = make_figure(config.get("figure"), name, [])
     return Experiment(
         figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts
     )
@@ -348,44 +348,3 @@ def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Cur
                 )
             )
     return tuple(found)
-
-
-def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
-    """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
-    figure = build(FigureSpec, raw, "figure")
-    title = figure.title or figure.name or name
-    figure = dataclasses.replace(
-        figure, name=figure.name or name, title=title, caption=figure.caption or title
-    )
-    safe(figure.name, "figure.name")
-    known = list(map(str, slugs))
-    for key in ("hidden", "labels"):
-        for slug in getattr(figure, key):
-            if slug not in known:
-                raise UserError(f"figure.{key}: no curve '{slug}'{did_you_mean(slug, known)}")
-    for key in ("xlim", "ylim"):
-        limits = getattr(figure, key)
-        if limits is not None and limits[0] >= limits[1]:
-            raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
-    return figure
-
-
-def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
-    """Raises UserError for a curve that its kind of figure has nothing to say of."""
-    for curve in curves:
-        settings = curve.settings
-        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
-        asked = (kind, settings.shrinkage.family, settings.problem.kind, trained)
-        if figure.kind == "params" and asked != ("lvamp", "bg", "bernoulli_gaussian", True):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
-                "signals"
-            )
-        if figure.kind == "costs" and kind in ("ista", "fista"):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
-            )
-        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
-            )

@@ -57,6 +57,10 @@ MISTAKES = {
         "train shrinkage.theta=[[1,2.2]]",
         ["shrinkage.theta", "one row"],
     ),
+    "detection where everybody is active": (
+        "train network=amp problem=massive_mimo figure.kind=detection",
+        ["amp_l1", "figure.kind=detection", "problem.activity=1"],
+    ),
     "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
 }
 
@@ -86,6 +90,20 @@ MORE = {
     ),
     "EM-VAMP for another prior": ("train network=em_vamp shrinkage=pwlin", ["em_vamp", "shrinkage=bg"]),
     "EM-VAMP trained": ("train network=em_vamp training=fast", ["em_vamp", "training=none"]),
+    "QQ plot of the oracle": ("train network=oracle figure.kind=qq", ["oracle", "figure.kind=qq", "layers"]),
+    "QQ plot of the CNN": ("train network=cnn figure.kind=qq", ["network.kind=cnn", "figure.kind=qq"]),
+    "QQ plot of complex numbers": (
+        "train problem=random_access problem.embedding=complex figure.kind=qq",
+        ["figure.kind=qq", "problem.embedding=real"],
+    ),
+    "detection of the oracle alone": (
+        "train +experiment=fig15 only=[oracle]",
+        ["figure.kind=detection leaves out oracle, ista or fista"],
+    ),
+    "costs of a bound alone": (
+        "train network=lmmse figure.kind=costs",
+        ["figure.kind=costs leaves out oracle or lmmse"],
+    ),
     "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
     "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
     "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),

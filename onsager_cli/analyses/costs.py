@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onsager_cli.analyses import FolderOf, Tables, show
 from onsager_cli.config import Experiment, FigureSpec
-from onsager_cli.schema import BOUNDS
+from onsager_cli.schema_figure import LEFT_OUT
 from onsager_cli.tables import markdown, read_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
     rows, problems = [], {}
     for curve in experiment.curves:
         settings, points = curve.settings, folder_of(curve).points()
-        if settings.network.kind in BOUNDS or not points:
+        if settings.network.kind in LEFT_OUT["costs"] or not points:
             continue
         key = (settings.problem, settings.seed)
         problem = problems.setdefault(key, build(*key))

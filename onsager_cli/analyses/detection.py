@@ -21,6 +21,7 @@ from onsager_cli.analyses import FolderOf, Tables, show
 from onsager_cli.config import Curve, Experiment, FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.results import CurveFolder
+from onsager_cli.schema_figure import LEFT_OUT
 from onsager_cli.tables import markdown, read_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
         points, trained = folder.points(), settings.training.kind != "none"
         if not points or (trained and points[-1]["layer"] != settings.network.depth):
             continue
-        if settings.network.kind in ("oracle", "ista", "fista"):
+        if settings.network.kind in LEFT_OUT["detection"]:
             continue
         key = (settings.problem, settings.seed)
         problem = problems.setdefault(key, build(*key))
