@@ -30,7 +30,7 @@ from onsager_cli.schema import (
     make_settings,
 )
 from onsager_cli.schema_figure import FigureSpec, PlotSpec, check_kind, make_figure
-from onsager_cli.slugs import chosen, safe, slug_of
+from onsager_cli.slugs import MATCHED, chosen, safe, slug_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -266,7 +266,13 @@ class _Loader:
             missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
             if missing:
                 raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))
-            return Curve(slug, make_settings(config, _top(config)))
+            settings = make_settings(config, _top(config))
+            if slug == MATCHED != slug_of(settings):
+                raise UserError(
+                    "it is not matched, which is network=vamp shrinkage=bg told the law of x, A and the noise: leave it "
+                    f"out by ~curves.{MATCHED}, or name it otherwise"
+                )
+            return Curve(slug, settings)
         except UserError as error:
             raise UserError(f"curve {slug}: {error}") from error
 

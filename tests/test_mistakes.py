@@ -104,6 +104,10 @@ MORE = {
         "train network=lmmse figure.kind=costs",
         ["figure.kind=costs leaves out oracle or lmmse"],
     ),
+    "matched VAMP that is told another A": (
+        "train +experiment=fig13 problem.known_operator=false",
+        ["curve matched_vamp", "not matched", "~curves.matched_vamp"],
+    ),
     "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
     "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
     "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),
