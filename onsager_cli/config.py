@@ -257,12 +257,18 @@ class _Loader:
                 own_values = [item for item in own_values if not _is_training(item)]
             groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
             untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
-            if _is_untrained(self.compose(untouched)):
+            untrained = _is_untrained(self.compose(untouched))
+            if untrained:
                 # Nobody trains AMP or the oracle, whatever schedule the command asks for.
                 groups = untouched
                 self.unused -= {item.key_or_group for item in self.values if _is_training(item)}
                 values = _merge(own_values, [item for item in self.values if not _is_training(item)])
             config = self._apply(groups, values)
+            if _is_untrained(config) and not untrained:
+                raise UserError(
+                    "training=none would leave it untrained, under the name of what is trained: choose curves by only=[…], "
+                    "or leave +experiment out"
+                )
             missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
             if missing:
                 raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))

@@ -57,6 +57,7 @@ MISTAKES = {
         "train shrinkage.theta=[[1,2.2]]",
         ["shrinkage.theta", "one row"],
     ),
+    "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
     "detection where everybody is active": (
         "train network=amp problem=massive_mimo figure.kind=detection",
         ["amp_l1", "figure.kind=detection", "problem.activity=1"],
@@ -103,6 +104,10 @@ MORE = {
     "costs of a bound alone": (
         "train network=lmmse figure.kind=costs",
         ["figure.kind=costs leaves out oracle or lmmse"],
+    ),
+    "untrained figure by the kind": (
+        "train +experiment=quick training.kind=none",
+        ["lista_tied", "training=none would leave it untrained"],
     ),
     "matched VAMP that is told another A": (
         "train +experiment=fig13 problem.known_operator=false",
