@@ -145,6 +145,11 @@ class Experiment:
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
     """Composes and validates what the overrides ask for. Raises UserError for every mistake in them."""
+    return _load(overrides)
+
+
+def _load(overrides: Sequence[str], panel: bool = False) -> Experiment:
+    """The experiment of the overrides; UserError for one with panels where a `panel` is asked for."""
     parsed = composition.parse(overrides)
     composition.check_no_sweep(parsed)
     composition.check_options(parsed)
@@ -153,6 +158,10 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
         config = loader.base
         top = _top(config)
         plot = build(PlotSpec, config.get("plot"), "plot")
+        if top.panels and panel:  # said before these are looked at, for an experiment may name itself
+            raise UserError(
+                f"panels must be experiments with curves: {config['@experiment']} has panels itself"
+            )
         if top.panels:
             return _of_panels(config, top, plot, overrides)
         curves = loader.curves(top)
@@ -180,11 +189,16 @@ def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: S
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
         raise UserError("panels are experiments with curves of their own: leave curves out")
-    name = str(config["@experiment"])
+    name = config["@experiment"]
+    if name is None:
+        raise UserError(f"panels belong to an experiment, got {show(list(top.panels))}: add +experiment=…")
     others = [item for item in overrides if not item.lstrip("+").startswith(("experiment=", "panels="))]
-    parts = tuple(load_experiment([f"+experiment={panel}", *others]) for panel in top.panels)
-    if any(part.panels for part in parts):
-        raise UserError(f"panels must be experiments with curves, got {show(list(top.panels))}")
+    parts = tuple(_load([f"+experiment={panel}", *others], panel=True) for panel in top.panels)
+    names = [part.name for part in parts]
+    if twins := [one for one in names if names.count(one) > 1]:
+        raise UserError(
+            f"figure.name must be another for each panel, got {show(twins[0])} for {len(twins)} of them: leave it out"
+        )
     figure = make_figure(config.get("figure"), name, [])
     return Experiment(
         figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts

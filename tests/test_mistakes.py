@@ -58,6 +58,7 @@ MISTAKES = {
         ["shrinkage.theta", "one row"],
     ),
     "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
+    "one name for two panels": ("train +experiment=fig1 figure.name=x", ["figure.name", "'x'", "panel"]),
     "detection where everybody is active": (
         "train network=amp problem=massive_mimo figure.kind=detection",
         ["amp_l1", "figure.kind=detection", "problem.activity=1"],
@@ -109,6 +110,7 @@ MORE = {
         "train +experiment=quick training.kind=none",
         ["lista_tied", "training=none would leave it untrained"],
     ),
+    "panels without experiment": ("train panels=[fig1a]", ["panels", "'fig1a'", "+experiment"]),
     "matched VAMP that is told another A": (
         "train +experiment=fig13 problem.known_operator=false",
         ["curve matched_vamp", "not matched", "~curves.matched_vamp"],
