@@ -235,6 +235,10 @@ class _Loader:
         if not isinstance(listed, Mapping):
             raise UserError(f"curves must map names to overrides, got {show(listed)}")
         if not listed:
+            if (experiment := self.base["@experiment"]) is not None:
+                raise UserError(
+                    f"experiment={experiment} has neither curves nor panels: list its curves as `curves: {{name: overrides}}`"
+                )
             if top.only is not None:
                 raise UserError("only=… chooses curves of an experiment: add +experiment=…")
             self.check_all_keys_used()
@@ -327,6 +331,7 @@ def _merge(first: "Sequence[Override]", then: "Sequence[Override]") -> "list[Ove
 
 def _unknown_key(key: str, known: set[str]) -> UserError:
     """The error for a key that nothing has: the nearest one, or what there is in its group."""
+    known = {item.removeprefix("@") for item in known}  # @experiment is our own name for the choice
     group, _, name = key.rpartition(".")
     siblings = sorted(item for item in known if item.rpartition(".")[0] == group)
     names = {item.rpartition(".")[2]: item for item in siblings}
@@ -347,7 +352,7 @@ def _top(config: Mapping[str, Any]) -> Top:
     places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
     for key in config:
         if key not in places:
-            raise UserError(f"unknown key '{key}'{did_you_mean(key, places)}")
+            raise UserError(f"unknown key '{key}'{did_you_mean(key, places - {'@experiment'})}")
     return build(Top, {key: config[key] for key in own if key in config}, "")
 
 

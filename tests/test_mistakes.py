@@ -115,6 +115,8 @@ MORE = {
         "train +experiment=fig13 problem.known_operator=false",
         ["curve matched_vamp", "not matched", "~curves.matched_vamp"],
     ),
+    "option with the name of a value": ("train +experiment=null", ["experiment takes one option", "'null'"]),
+    "group with a slip": ("train experimnt=fig10", ["experimnt", "did you mean experiment?"]),
     "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
     "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
     "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),
@@ -251,6 +253,33 @@ def test_own_yaml_that_is_broken(capsys):
     line = said(capsys, "train +experiment=mine")
     assert "mine.yaml" in line
     assert "line 3" in line
+
+
+PACKAGE = "# @package _global_\n"
+OWN = {
+    "no package": (
+        "# title: Mine\n" + PACKAGE + "curves: {a: network=amp}\n",
+        ["conf/experiment/mine.yaml: its first line must be `# @package _global_`", "'# title: Mine'"],
+    ),
+    "no package, an option": (
+        "defaults:\n  - override /problem: gaussian\n",
+        ["conf/experiment/mine.yaml: its first line must be `# @package _global_`", "'defaults:'"],
+    ),
+    "nothing": ("", ["conf/experiment/mine.yaml: its first line must be `# @package _global_`"]),
+    "no curves": (PACKAGE + "seed: 3\n", ["experiment=mine has neither curves nor panels"]),
+    "curve without a line": (PACKAGE + "curves: {a: }\n", ["curves.a", "overrides", "got null"]),
+    "itself as a panel": (PACKAGE + "panels: [mine]\n", ["panels must be experiments with curves", "mine"]),
+}
+
+
+@pytest.mark.parametrize("name", slow(*OWN, but=("no package", "no curves", "itself as a panel")))
+def test_own_experiment(name, capsys):
+    text, fragments = OWN[name]
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(text)
+    line = said(capsys, "train +experiment=mine")
+    for fragment in fragments:
+        assert fragment in line
 
 
 @pytest.mark.parametrize(
