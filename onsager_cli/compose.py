@@ -97,6 +97,17 @@ def _check_package(name: str, path: Path) -> None:
         )
 
 
+def check_kinds(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for a kind that is set by itself (`network.kind=lista`), with the keys of another one around it."""
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        option = str(override.value())
+        if key == "kind" and group in catalog.GROUPS and option in catalog.config_files(group):
+            raise UserError(
+                f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}"
+            )
+
+
 def check_no_sweep(overrides: "Sequence[Override]") -> None:
     """Raises UserError for a list of alternatives (`problem=gaussian,kappa15`): one curve or figure is asked for."""
     for override in overrides:

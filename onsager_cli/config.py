@@ -242,6 +242,7 @@ class _Loader:
             if top.only is not None:
                 raise UserError("only=… chooses curves of an experiment: add +experiment=…")
             self.check_all_keys_used()
+            composition.check_kinds(self.values)
             settings = make_settings(self.base, top)
             return (Curve(slug_of(settings), settings),)
         for item in (*self.groups, *self.values):
@@ -287,6 +288,7 @@ class _Loader:
                     "training=none would leave it untrained, under the name of what is trained: choose curves by only=[…], "
                     "or leave +experiment out"
                 )
+            composition.check_kinds(values)
             missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
             if missing:
                 raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))

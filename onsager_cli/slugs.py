@@ -63,6 +63,10 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
     """
     if only is None:
         return list(listed)
+    if DRAWN in only and len(only) > 1:
+        raise UserError(
+            f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}"
+        )
     drawn = [slug for slug in listed if slug not in hidden]
     if not only or (list(only) == [DRAWN] and not drawn):
         raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")

@@ -57,12 +57,19 @@ MISTAKES = {
         "train shrinkage.theta=[[1,2.2]]",
         ["shrinkage.theta", "one row"],
     ),
+    "kind by itself": ("train network.kind=lista", ["network.kind=lista", "write network=lista"]),
+    "null for a number": ("train network.depth=null", ["network.depth", "from 1 to 10000", "got null"]),
     "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
+    "drawn and another": (
+        "train +experiment=fig10 only=[drawn,oracle]",
+        ["only=drawn stands alone", "oracle"],
+    ),
     "one name for two panels": ("train +experiment=fig1 figure.name=x", ["figure.name", "'x'", "panel"]),
     "detection where everybody is active": (
         "train network=amp problem=massive_mimo figure.kind=detection",
         ["amp_l1", "figure.kind=detection", "problem.activity=1"],
     ),
+    "verify outside a checkout": ("verify", ["--folder", "'experiments'", "run it in a checkout"]),
     "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
 }
 
@@ -105,6 +112,11 @@ MORE = {
     "costs of a bound alone": (
         "train network=lmmse figure.kind=costs",
         ["figure.kind=costs leaves out oracle or lmmse"],
+    ),
+    "kind of a schedule by itself": ("train training.kind=paper", ["write training=paper"]),
+    "kind by itself in a curve": (
+        "train \"+curves={a: 'network.kind=lista'}\"",
+        ["curve a", "write network=lista"],
     ),
     "untrained figure by the kind": (
         "train +experiment=quick training.kind=none",
