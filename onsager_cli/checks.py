@@ -7,6 +7,7 @@ from a mapping and turns every failure into a `UserError` that names the key, wh
 
 import dataclasses
 import difflib
+import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -59,12 +60,12 @@ def finite(value: Any) -> float:
     return value
 
 
-def integer(low: int | None = None, high: int | None = None) -> Any:
+def integer(low: int, high: int) -> Any:
     """Field for a whole number with low <= value <= high."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError("must be a whole number")
+            raise ValueError(f"must be a whole number from {low} to {high}")
         in_range(value, low, high)
         return value
 
@@ -238,7 +239,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def show(value: object, limit: int = 60) -> str:
-    """`value` on one line, cut to `limit` characters."""
+    """`value` on one line, cut to `limit` characters; null, true and false as they are written in a config."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     line = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

@@ -6,6 +6,7 @@ them: syntax, options of a group, keys. What Hydra still refuses is shortened to
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onsager_cli import catalog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EXTRAS = {
     "hydra/launcher/joblib": "sweep", "hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/submitit_local": "slurm",
 }  # fmt: skip
+PACKAGE = "# @package _global_"  # the line by which the keys of an experiment are those of the whole config
 LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
@@ -92,12 +94,37 @@ def check_options(overrides: "Sequence[Override]") -> None:
             raise UserError(f"{group} is always set: write {group}={override.get_value_element_as_str()}")
         known = catalog.config_files(group)
         name = override.value()
-        if isinstance(name, str) and name in known:
+        if not isinstance(name, str):
+            raise UserError(
+                f"{group} takes one option, whose name is no list, number, null, true or false, "
+                f"got {show(override.get_value_element_as_str())}"
+            )
+        if name in known:
+            if group == "experiment":
+                _check_package(name, known[name])
             continue
-        if isinstance(name, list):
-            raise UserError(f"{group} takes one option, got {show(override.get_value_element_as_str())}")
         near = did_you_mean(name, known)
-        raise UserError(f"unknown {group} '{show(str(name))[1:-1]}'{near}: known are {one_of(known)}")
+        raise UserError(f"unknown {group} '{show(name)[1:-1]}'{near}: known are {one_of(known)}")
+
+
+def _check_package(name: str, path: Path) -> None:
+    """Raises UserError for an experiment whose keys Hydra would put below the key `experiment`, where they set nothing."""
+    header = read_bytes(path, LARGEST_CONFIG).decode("utf-8", "replace").lstrip().partition("\n")[0]
+    if header.lstrip("#").split() != PACKAGE.lstrip("#").split():
+        raise UserError(
+            f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}"
+        )
+
+
+def check_kinds(overrides: "Sequence[Override]") -> None:
+    """Raises UserError for a kind that is set by itself (`network.kind=lista`), with the keys of another one around it."""
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        option = str(override.value())
+        if key == "kind" and group in catalog.GROUPS and option in catalog.config_files(group):
+            raise UserError(
+                f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}"
+            )
 
 
 def check_no_sweep(overrides: "Sequence[Override]") -> None:

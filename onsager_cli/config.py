@@ -30,8 +30,8 @@ from onsager_cli.schema import (
     Training,
     make_settings,
 )
-from onsager_cli.schema_figure import FigureSpec, PlotSpec
-from onsager_cli.slugs import chosen, safe, slug_of
+from onsager_cli.schema_figure import FigureSpec, PlotSpec, check_kind, make_figure
+from onsager_cli.slugs import MATCHED, chosen, safe, slug_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -156,6 +156,11 @@ class Experiment:
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
     """Composes and validates what the overrides ask for. Raises UserError for every mistake in them."""
+    return _load(overrides)
+
+
+def _load(overrides: Sequence[str], panel: bool = False) -> Experiment:
+    """The experiment of the overrides; UserError for one with panels where a `panel` is asked for."""
     parsed = composition.parse(overrides)
     composition.check_no_sweep(parsed)
     composition.check_options(parsed)
@@ -164,6 +169,10 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
         config = loader.base
         top = _top(config)
         plot = build(PlotSpec, config.get("plot"), "plot")
+        if top.panels and panel:  # said before these are looked at, for an experiment may name itself
+            raise UserError(
+                f"panels must be experiments with curves: {config['@experiment']} has panels itself"
+            )
         if top.panels:
             return _of_panels(config, top, plot, overrides)
         curves = loader.curves(top)
@@ -174,12 +183,12 @@ def load_experiment(overrides: Sequence[str]) -> Experiment:
     name = str(config["@experiment"] or "figure").replace("/", "-")
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
-    figure = _figure(config.get("figure"), name, slugs)
+    figure = make_figure(config.get("figure"), name, slugs)
     if top.seeds is not None and figure.kind != "curves":
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
     if all(curve.slug in figure.hidden for curve in curves):
         figure = dataclasses.replace(figure, hidden=())  # somebody chose these, so they want to see them
-    _check_kind(figure, curves)
+    check_kind(figure, curves)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
         figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides),
@@ -191,12 +200,17 @@ def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: S
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
         raise UserError("panels are experiments with curves of their own: leave curves out")
-    name = str(config["@experiment"])
+    name = config["@experiment"]
+    if name is None:
+        raise UserError(f"panels belong to an experiment, got {show(list(top.panels))}: add +experiment=…")
     others = [item for item in overrides if not item.lstrip("+").startswith(("experiment=", "panels="))]
-    parts = tuple(load_experiment([f"+experiment={panel}", *others]) for panel in top.panels)
-    if any(part.panels for part in parts):
-        raise UserError(f"panels must be experiments with curves, got {show(list(top.panels))}")
-    figure = _figure(config.get("figure"), name, [])
+    parts = tuple(_load([f"+experiment={panel}", *others], panel=True) for panel in top.panels)
+    names = [part.name for part in parts]
+    if twins := [one for one in names if names.count(one) > 1]:
+        raise UserError(
+            f"figure.name must be another for each panel, got {show(twins[0])} for {len(twins)} of them: leave it out"
+        )
+    figure = make_figure(config.get("figure"), name, [])
     return Experiment(
         figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts
     )
@@ -233,9 +247,14 @@ class _Loader:
         if not isinstance(listed, Mapping):
             raise UserError(f"curves must map names to overrides, got {show(listed)}")
         if not listed:
+            if (experiment := self.base["@experiment"]) is not None:
+                raise UserError(
+                    f"experiment={experiment} has neither curves nor panels: list its curves as `curves: {{name: overrides}}`"
+                )
             if top.only is not None:
                 raise UserError("only=… chooses curves of an experiment: add +experiment=…")
             self.check_all_keys_used()
+            composition.check_kinds(self.values)
             settings = make_settings(self.base, top)
             self.effective |= effective(settings, self.base)
             return (Curve(slug_of(settings), settings),)
@@ -270,17 +289,29 @@ class _Loader:
                 own_values = [item for item in own_values if not _is_training(item)]
             groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
             untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
-            if _is_untrained(self.compose(untouched)):
+            untrained = _is_untrained(self.compose(untouched))
+            if untrained:
                 # Nobody trains AMP or the oracle, whatever schedule the command asks for.
                 groups = untouched
                 self.unused -= {item.key_or_group for item in self.values if _is_training(item)}
                 values = _merge(own_values, [item for item in self.values if not _is_training(item)])
             config = self._apply(groups, values)
+            if _is_untrained(config) and not untrained:
+                raise UserError(
+                    "training=none would leave it untrained, under the name of what is trained: choose curves by only=[…], "
+                    "or leave +experiment out"
+                )
+            composition.check_kinds(values)
             missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
             if missing:
                 raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))
             settings = make_settings(config, _top(config))
             self.effective |= effective(settings, config, own_values)
+            if slug == MATCHED != slug_of(settings):
+                raise UserError(
+                    "it is not matched, which is network=vamp shrinkage=bg told the law of x, A and the noise: leave it "
+                    f"out by ~curves.{MATCHED}, or name it otherwise"
+                )
             return Curve(slug, settings)
         except UserError as error:
             raise UserError(f"curve {slug}: {error}") from error
@@ -316,6 +347,7 @@ def _merge(first: "Sequence[Override]", then: "Sequence[Override]") -> "list[Ove
 
 def _unknown_key(key: str, known: set[str]) -> UserError:
     """The error for a key that nothing has: the nearest one, or what there is in its group."""
+    known = {item.removeprefix("@") for item in known}  # @experiment is our own name for the choice
     group, _, name = key.rpartition(".")
     siblings = sorted(item for item in known if item.rpartition(".")[0] == group)
     names = {item.rpartition(".")[2]: item for item in siblings}
@@ -336,7 +368,7 @@ def _top(config: Mapping[str, Any]) -> Top:
     places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
     for key in config:
         if key not in places:
-            raise UserError(f"unknown key '{key}'{did_you_mean(key, places)}")
+            raise UserError(f"unknown key '{key}'{did_you_mean(key, places - {'@experiment'})}")
     return build(Top, {key: config[key] for key in own if key in config}, "")
 
 
@@ -363,44 +395,3 @@ def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Cur
                 )
             )
     return tuple(found)
-
-
-def _figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
-    """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
-    figure = build(FigureSpec, raw, "figure")
-    title = figure.title or figure.name or name
-    figure = dataclasses.replace(
-        figure, name=figure.name or name, title=title, caption=figure.caption or title
-    )
-    safe(figure.name, "figure.name")
-    known = list(map(str, slugs))
-    for key in ("hidden", "labels"):
-        for slug in getattr(figure, key):
-            if slug not in known:
-                raise UserError(f"figure.{key}: no curve '{slug}'{did_you_mean(slug, known)}")
-    for key in ("xlim", "ylim"):
-        limits = getattr(figure, key)
-        if limits is not None and limits[0] >= limits[1]:
-            raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
-    return figure
-
-
-def _check_kind(figure: FigureSpec, curves: Iterable[Curve]) -> None:
-    """Raises UserError for a curve that its kind of figure has nothing to say of."""
-    for curve in curves:
-        settings = curve.settings
-        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
-        asked = (kind, settings.shrinkage.family, settings.problem.kind, trained)
-        if figure.kind == "params" and asked != ("lvamp", "bg", "bernoulli_gaussian", True):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
-                "signals"
-            )
-        if figure.kind == "costs" and kind in ("ista", "fista"):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
-            )
-        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
-            )

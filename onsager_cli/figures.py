@@ -23,6 +23,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.files import atomic_write
 from onsager_cli.schema_figure import FORMATS
 from onsager_cli.seeds import averaged
+from onsager_cli.slugs import MATCHED
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
@@ -69,7 +70,8 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("amp", "pwlin"): Style(GREY, "1", size=5.0, label="AMP-pwlin"),
     ("amp", "bg"): Style(SKY, "2", size=5.0, label="AMP-BG"),
     ("vamp", "soft"): Style(BLUE, "o", label="VAMP-$\\ell_1$"),
-    ("vamp", "bg"): Style(BLACK, "+", ":", size=2.7, label="matched VAMP"),
+    ("vamp", "bg"): Style(GREY, "+", ":", size=2.7, label="VAMP-BG"),
+    (MATCHED, "bg"): Style(BLACK, "+", ":", size=2.7, label="matched VAMP"),
     ("em_vamp", None): Style(BLACK, "x", ":", size=2.7, label="EM-VAMP"),
     ("ista", None): Style(VERMILLION, "s", label="ISTA"),
     ("fista", None): Style(GREEN, "^", label="FISTA"),
@@ -79,7 +81,7 @@ STYLES: dict[tuple[str, str | None], Style] = {
     ("state_evolution", None): Style(BLACK, "", ":", 0.6, label="state evolution"),
 }
 # Other spellings that tables may hold.
-_SYNONYMS = {"l1": "soft", "matched_vamp": "vamp", "lvamp_gh": "lvamp"}
+_SYNONYMS = {"l1": "soft", "lvamp_gh": "lvamp"}
 _NAMES = {"amp": "AMP", "vamp": "VAMP", "lamp": "LAMP", "lvamp": "LVAMP", "bg": "BG", "soft": "$\\ell_1$"}
 # What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
 UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
@@ -103,6 +105,8 @@ def style_of(row: Mapping[str, Any]) -> Style:
 
 def _style_of(row: Mapping[str, Any]) -> Style:
     network, shrinkage = (_SYNONYMS.get(row.get(key) or "", row.get(key)) for key in ("network", "shrinkage"))
+    if network == "vamp" and row.get("curve") == MATCHED:  # the name alone says what it was told
+        network = MATCHED
     style = STYLES.get((network or "", shrinkage)) or STYLES.get((network or "", None))
     if style is None and network in _NAMES and shrinkage:
         style = replace(_SPARE[0], label=f"{_NAMES[network]}-{_NAMES.get(shrinkage, shrinkage)}")

@@ -175,7 +175,12 @@ def clean(arguments: Sequence[str]) -> int:
     if not yes:
         if not sys.stdin.isatty():
             raise UserError("clean asks before it removes: write onsager clean --yes")
-        if input(f"remove {together}? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            answer = input(f"remove {together}? [y/N] ")
+        except EOFError:  # Ctrl-D
+            print()
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
             print("nothing was removed")
             return 0
     for item in found:

@@ -9,6 +9,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.schema import NO_SHRINKAGE, FastTraining, NoTraining, Problem, Settings
 
 UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
+MATCHED = "matched_vamp"
 DRAWN = "drawn"  # only=drawn: the curves of an experiment that its figure draws
 
 
@@ -20,7 +21,7 @@ def slug_of(settings: Settings) -> str:
     untrained = isinstance(settings.training, NoTraining)
     name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
     if name == "vamp" and _is_matched(settings):
-        return "matched_vamp"
+        return MATCHED
     parts = [name]
     if not untrained and network.tied is not None:
         parts.append("tied" if network.tied else "untied")
@@ -36,11 +37,13 @@ def slug_of(settings: Settings) -> str:
 
 
 def _is_matched(settings: Settings) -> bool:
-    """Whether VAMP is told the truth: the law of x, its parameters and the noise variance."""
+    """Whether VAMP is told the truth: the law of x, its parameters, A and the noise variance."""
     problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
     if not isinstance(problem, Problem) or problem.gamma is None:
         return False
     if shrinkage.family != "bg" or network.noise_start != "known":
+        return False
+    if network.init != "svd" or problem.known_operator is False:
         return False
     truth = (1.0, math.log((1 - problem.gamma) / problem.gamma))
     return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(shrinkage.theta, truth, strict=True))
@@ -60,6 +63,10 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
     """
     if only is None:
         return list(listed)
+    if DRAWN in only and len(only) > 1:
+        raise UserError(
+            f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}"
+        )
     drawn = [slug for slug in listed if slug not in hidden]
     if not only or (list(only) == [DRAWN] and not drawn):
         raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")

@@ -106,6 +106,12 @@ def test_fig15_tells_who_is_active(tmp_path):
     assert len(tables["detection"]) == 2, "the oracle is told"
 
 
+@pytest.mark.parametrize(("name", "tables"), [("fig15", {"curves"}), *slow(("fig15c", {"curves"}))])
+def test_where_there_is_nothing_to_add_the_nmse_is_drawn(name, tables, tmp_path):
+    """The oracle is told who is active, and what it costs is not counted: its panel is empty."""
+    assert set(drawn(name, "oracle", tmp_path)) == tables
+
+
 @pytest.mark.slow
 def test_fig15c_counts_multiply_adds(tmp_path):
     """AMP of T layers takes (2T - 1) M N complex ones: B y in the first layer, A x̂ and B v in each of the others."""

@@ -308,3 +308,10 @@ def test_no_two_curves_look_alike_even_from_unknown_networks():
 )
 def test_names(network, shrinkage, tied, label):
     assert style_of({"network": network, "shrinkage": shrinkage, "tied": tied}).label == label
+
+
+def test_only_what_is_named_matched_is_called_so():
+    row = {"network": "vamp", "shrinkage": "bg", "tied": None}
+    looks = styles([row | {"curve": slug, "layer": 1} for slug in ("matched_vamp", "vamp_bg")])
+    assert [look.label for look in looks.values()] == ["matched VAMP", "VAMP-BG"]
+    assert len({look.color for look in looks.values()}) == 2

@@ -62,6 +62,19 @@ MISTAKES = {
         "train shrinkage.theta=[[1,2.2]]",
         ["shrinkage.theta", "one row"],
     ),
+    "kind by itself": ("train network.kind=lista", ["network.kind=lista", "write network=lista"]),
+    "null for a number": ("train network.depth=null", ["network.depth", "from 1 to 10000", "got null"]),
+    "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
+    "drawn and another": (
+        "train +experiment=fig10 only=[drawn,oracle]",
+        ["only=drawn stands alone", "oracle"],
+    ),
+    "one name for two panels": ("train +experiment=fig1 figure.name=x", ["figure.name", "'x'", "panel"]),
+    "detection where everybody is active": (
+        "train network=amp problem=massive_mimo figure.kind=detection",
+        ["amp_l1", "figure.kind=detection", "problem.activity=1"],
+    ),
+    "verify outside a checkout": ("verify", ["--folder", "'experiments'", "run it in a checkout"]),
     "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
 }
 
@@ -91,6 +104,28 @@ MORE = {
     ),
     "EM-VAMP for another prior": ("train network=em_vamp shrinkage=pwlin", ["em_vamp", "shrinkage=bg"]),
     "EM-VAMP trained": ("train network=em_vamp training=fast", ["em_vamp", "training=none"]),
+    "QQ plot of the oracle": ("train network=oracle figure.kind=qq", ["oracle", "figure.kind=qq", "layers"]),
+    "QQ plot of the CNN": ("train network=cnn figure.kind=qq", ["network.kind=cnn", "figure.kind=qq"]),
+    "QQ plot of complex numbers": (
+        "train problem=random_access problem.embedding=complex figure.kind=qq",
+        ["figure.kind=qq", "problem.embedding=real"],
+    ),
+    "kind of a schedule by itself": ("train training.kind=paper", ["write training=paper"]),
+    "kind by itself in a curve": (
+        "train \"+curves={a: 'network.kind=lista'}\"",
+        ["curve a", "write network=lista"],
+    ),
+    "untrained figure by the kind": (
+        "train +experiment=quick training.kind=none",
+        ["lista_tied", "training=none would leave it untrained"],
+    ),
+    "panels without experiment": ("train panels=[fig1a]", ["panels", "'fig1a'", "+experiment"]),
+    "matched VAMP that is told another A": (
+        "train +experiment=fig13 problem.known_operator=false",
+        ["curve matched_vamp", "not matched", "~curves.matched_vamp"],
+    ),
+    "option with the name of a value": ("train +experiment=null", ["experiment takes one option", "'null'"]),
+    "group with a slip": ("train experimnt=fig10", ["experimnt", "did you mean experiment?"]),
     "depth as fraction": ("train network.depth=2.5", ["network.depth", "whole number", "got 2.5"]),
     "gamma one": ("train problem.gamma=1", ["problem.gamma", "between 0 and 1", "got 1"]),
     "snr not finite": ("train problem.snr_db=nan", ["problem.snr_db", "finite", "nan"]),
@@ -270,6 +305,33 @@ def test_own_yaml_that_is_broken(capsys):
     line = said(capsys, "train +experiment=mine")
     assert "mine.yaml" in line
     assert "line 3" in line
+
+
+PACKAGE = "# @package _global_\n"
+OWN = {
+    "no package": (
+        "# title: Mine\n" + PACKAGE + "curves: {a: network=amp}\n",
+        ["conf/experiment/mine.yaml: its first line must be `# @package _global_`", "'# title: Mine'"],
+    ),
+    "no package, an option": (
+        "defaults:\n  - override /problem: gaussian\n",
+        ["conf/experiment/mine.yaml: its first line must be `# @package _global_`", "'defaults:'"],
+    ),
+    "nothing": ("", ["conf/experiment/mine.yaml: its first line must be `# @package _global_`"]),
+    "no curves": (PACKAGE + "seed: 3\n", ["experiment=mine has neither curves nor panels"]),
+    "curve without a line": (PACKAGE + "curves: {a: }\n", ["curves.a", "overrides", "got null"]),
+    "itself as a panel": (PACKAGE + "panels: [mine]\n", ["panels must be experiments with curves", "mine"]),
+}
+
+
+@pytest.mark.parametrize("name", slow(*OWN, but=("no package", "no curves", "itself as a panel")))
+def test_own_experiment(name, capsys):
+    text, fragments = OWN[name]
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(text)
+    line = said(capsys, "train +experiment=mine")
+    for fragment in fragments:
+        assert fragment in line
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,17 @@ class TestClean:
         assert "remove 1 of them" in capsys.readouterr().out
         assert stale.path.exists() is not gone
 
+    def test_ctrl_d_is_no_answer(self, outputs, capsys, monkeypatch):
+        def closed(question):
+            raise EOFError
+
+        stale = curve(outputs, "stale", numerics=-1)
+        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", closed)
+        assert main(["clean"]) == 0
+        assert capsys.readouterr().out.endswith("\nnothing was removed\n")
+        assert stale.path.exists()
+
     def test_does_not_ask_a_pipe(self, outputs, capsys, monkeypatch):
         stale = curve(outputs, "stale", numerics=-1)
         monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: False, raising=False)

@@ -51,7 +51,8 @@ def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
     table.
     """
     if not folder.is_dir():
-        raise UserError(f"--folder: there is no folder {str(folder)!r}")
+        where = " here: run it in a checkout, or name a record" if folder == FOLDER else ""
+        raise UserError(f"--folder: there is no folder {str(folder)!r}{where}")
     record = Record(folder)
     return [judge(claim, record) for claim in select(load(dict.fromkeys([folder, FOLDER])), names)]
 
