@@ -125,7 +125,7 @@ def test_the_page_says_how_it_was_made(rows):
     assert cells(text, "seed") == ["7"]
     assert cells(text, "instance") == ["authors2017"]
     assert cells(text, "problem") == ["gaussian (N 500, M 250, gamma 0.1)"]
-    assert cells(text, "schedule") == ["fast (batch 500)"]
+    assert cells(text, "schedule") == ["kind fast (batch 500)"]
     assert cells(text, "versions") == ["python 3.11.2, jax 0.10.2"]
     assert "A \\| B, 2 cores, 23.4 GiB memory, cpu" in text
     assert "Incomplete" not in text
@@ -228,7 +228,7 @@ def test_the_program_s_own_experiments_fit():
     text = readme(quick, rows, {})
     assert "onsager train +experiment=quick\n" in text
     assert cells(text, "problem")[0].startswith("gaussian (N 500, M 250, gamma 0.1, snr_db 40")
-    assert cells(text, "schedule")[0].startswith("fast (")
+    assert cells(text, "schedule")[0].startswith("kind fast (")
     assert "none" not in cells(text, "schedule")[0]
     assert "descent" not in text
     (lamp,) = [line for line in text.splitlines() if "`lamp_tied_bg`" in line and "optimizer" in line]
