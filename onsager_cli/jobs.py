@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onsager_cli.config import Experiment
 
 CFG = ("job", "hydra", "all")
+LONGEST_SUFFIX = 40  # so that a figure's name can still be that of a folder
 
 
 class Terminated(KeyboardInterrupt):
@@ -190,17 +191,19 @@ def _hydra_main(flags: Sequence[str], overrides: Sequence[str], task: Callable[[
 def told_apart(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, str]]) -> list[str]:
     """For each job of a sweep what its figure's name needs beside its place, so that no job writes over another's.
 
-    That is what differs among the jobs with the same place, "-snr_db=20"; nothing where only the drawing does.
+    That is what differs among the jobs with the same place, "-snr_db=20", or the job's number where that is long; nothing
+    where only the drawing differs.
     """
-    suffixes = []
+    shared: dict[tuple[Path, str], set[str]] = {}
     for job, place in zip(jobs, places, strict=True):
-        rivals = [other for other, there in zip(jobs, places, strict=True) if there == place]
-        own = [item for item in job if not all(item in rival for rival in rivals)]
-        own = [item.lstrip("+") for item in own if not item.lstrip("+").startswith(("plot.", "figure."))]
-        names = [
-            f"{key.rpartition('.')[2]}={value}" for key, _, value in (item.partition("=") for item in own)
-        ]
-        suffixes.append("".join(f"-{re.sub(r'[^A-Za-z0-9_+=.-]|[.](?=[.])', '_', name)}" for name in names))
+        shared[place] = shared.get(place, set(job)) & set(job)
+    suffixes = []
+    for number, (job, place) in enumerate(zip(jobs, places, strict=True), 1):
+        own = [item.lstrip("+") for item in job if item not in shared[place]]
+        pairs = [item.partition("=") for item in own if not item.startswith(("plot.", "figure."))]
+        suffix = "".join(f"-{key.rpartition('.')[2]}={value}" for key, _, value in pairs)
+        suffix = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", suffix)
+        suffixes.append(suffix if len(suffix) <= LONGEST_SUFFIX else f"-{number}")
     return suffixes
 
 

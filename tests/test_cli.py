@@ -233,6 +233,10 @@ class TestSweep:
         ]
         assert [experiment.figure.name for experiment in engine.asked] == [e.name for e in engine.asked]
         engine.asked.clear()
+        steps = ",".join(f"[{number},{'9,' * 20}9]" for number in (1, 2))
+        assert main(["sweep", f"training.lamp.steps={steps}"]) == 0
+        assert [experiment.name[-2:] for experiment in engine.asked] == ["-1", "-2"]
+        engine.asked.clear()
         assert main(["sweep", "+experiment=fig1,fig8", "seed=0,1"]) == 0
         parts = [part.name for experiment in engine.asked for part in experiment.parts]
         assert parts == [

@@ -259,9 +259,8 @@ class CurveTrainer:
         """What follows when the network of a depth is stored; a run may be stopped anywhere in between."""
         checkpoint.clear(self.folder)
         if stage is self.stages[-1]:
-            if self._stages_until(RESUME) <= len(
-                self.stages
-            ):  # else it is of a deeper network, stopped on its way
+            # Beyond the plan it is of a deeper network, stopped on its way.
+            if self._stages_until(RESUME) <= len(self.stages):
                 self.folder.delete(RESUME)
             save_deepest(self.folder, problem.A, self.curve.slug)
         # Last, so that what has its point lacks nothing.

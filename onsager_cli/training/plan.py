@@ -124,15 +124,13 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
     optimizer = at(descent.optimizers)
     after = descent.bootstrap == "after" and not tied and t > 1
     alone = not tied and t > 1 and training.steps_new > 0
+    at_once = "grow" if tied or after else "grow or bootstrap"
+    begin = ("keep" if after else "bootstrap") if alone else at_once
     whole = Stage(
         name=_layers(t),
         depth=t,
         new_only=False,
-        begin=("keep" if after else "bootstrap")
-        if alone
-        else "grow"
-        if tied or after
-        else "grow or bootstrap",
+        begin=begin,
         rate=rate,
         theta_rate=theta_rate,
         spectral_rate=spectral_rate,
