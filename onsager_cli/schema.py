@@ -313,11 +313,12 @@ def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
 def schedules_of(network: Network, names: Container[str]) -> tuple[str, ...]:
     """Of the schedules with these names the one that a network descends by, then that of an untied one's tied twin.
 
-    A network from a random start takes its kind's `_random` entry if there is one, an untied network then the
-    `_untied` entry of that.
+    Its kind's entry; if there are such, the `_theta` entry of it where θ alone learns, else the `_random` entry from a
+    random start; and for an untied network the `_untied` entry of that.
     """
-    random = f"{network.kind}_random"
-    name = random if network.init == "random" and random in names else network.kind
+    suffixes = {"_theta": network.learn == ("theta",), "_random": network.init == "random"}
+    special = [network.kind + suffix for suffix, meant in suffixes.items() if meant]
+    name = next((name for name in special if name in names), network.kind)
     if network.tied is not False:
         return (name,)
     return (f"{name}_untied" if f"{name}_untied" in names else name, name)

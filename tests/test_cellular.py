@@ -139,9 +139,9 @@ class TestActivity:
 
 
 class TestChannel:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
-        ("fading", "phase"),
-        [("rician", "slope"), *slow(("shared_direct", "slope"), ("shared_direct", "ula"))],
+        ("fading", "phase"), [("rician", "slope"), ("shared_direct", "slope"), ("shared_direct", "ula")]
     )
     def test_energy(self, fading, phase):
         """Of every antenna, both groups of users: the closed form is that of the drawn channels."""

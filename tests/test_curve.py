@@ -54,6 +54,27 @@ class TestCurve:
             *("layer 1: all", "layer 2: B, θ", "layers 1-2: all", "layer 3: B, θ", "layers 1-3: all"),
         ]
 
+    def test_a_layer_that_makes_it_worse_is_said(self, tmp_path):
+        """AMP with hardly any training diverges where A is ill-conditioned."""
+        rates = (
+            f"training.lamp.{kind}=[1e-9]" for kind in ("rates", "theta_rates", "spectral_rates", "row_rates")
+        )
+        toy = [*toy_overrides(steps=1), *rates, "problem.kappa=100", "network=lamp", "shrinkage=soft"]
+        run.train(load_experiment([*toy, f"output={tmp_path}"]), watch := Watch())
+        said = [event["message"] for event in watch.of("warning")]
+        first, second, third = (
+            row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"]
+        )
+        assert first + 0.1 < second < third - 0.1
+        assert (
+            f"layers 1-2: all: ends at {second:.2f} dB on the selection set, above the {first:.2f} dB of 1 layer"
+            in said
+        )
+        assert (
+            f"layers 1-3: all: ends at {third:.2f} dB on the selection set, above the {second:.2f} dB of 2 layers"
+            in said
+        )
+
     def test_tied_comes_before_the_untied_curve_that_needs_it(self, whole):
         _, watch, _ = whole("fast")
         assert [event["curve"] for event in watch.of("curve")] == ["lamp_tied_bg", "lamp_untied_bg"]

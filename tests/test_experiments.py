@@ -21,7 +21,7 @@ def output(tmp_path_factory):
     return tmp_path_factory.mktemp("outputs")
 
 
-@pytest.mark.parametrize("name", slow(*EXPERIMENTS, but=("quick", "fig8")))
+@pytest.mark.parametrize("name", slow(*EXPERIMENTS, but=("quick",)))
 def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
     asked = load_experiment([f"+experiment={name}"]).parts[0]

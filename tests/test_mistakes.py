@@ -309,8 +309,8 @@ def test_launcher_that_is_not_installed(launcher, extra, capsys):
 
 
 def test_plot_before_train(capsys):
-    line = said(capsys, "plot +experiment=fig10")
-    assert "onsager train +experiment=fig10" in line
+    line = said(capsys, "plot +experiment=quick")
+    assert "onsager train +experiment=quick" in line
 
 
 TOY = (

@@ -18,10 +18,13 @@ def empty_folder(tmp_path, monkeypatch):
         ("", {"lamp"}),
         ("network.tied=false", {"lamp", "lamp_untied"}),
         ("network=lvamp", {"lvamp"}),
-        ("network=lvamp network.tied=false", {"lvamp"}),
+        ("network=lvamp network.tied=false", {"lvamp", "lvamp_untied"}),
         ("network=lvamp network.init=random", {"lvamp_random"}),
         ("network=lvamp network.init=random network.tied=false", {"lvamp_random", "lvamp_random_untied"}),
         ("network=amp", set()),
+        ("network=amp training=fast shrinkage=bg", {"lamp_theta"}),
+        ("network=lamp network.learn=[theta] network.tied=false", {"lamp_theta"}),
+        ("network=lvamp network.init=random network.learn=[theta]", {"lvamp_random"}),
         ("network=oracle training=fast", set()),
         ("training=paper", set()),
         ("+experiment=fig8", {"lista", "lista_untied", "lamp", "lamp_untied"}),
@@ -44,7 +47,7 @@ def test_the_schedules_of_a_command(overrides, schedules):
         ["training.lamp={steps: [1], batch: 2}"],
         ["problem=random_access", "training.lamp.emphasis=[1]"],
         ["training.joint=true"],
-        ["+experiment=fig12", "training=thorough"],
+        ["+experiment=fig8", "training=thorough"],
     ],
 )
 def test_what_has_an_effect_is_let_through(overrides):

@@ -43,6 +43,7 @@ from onsager_cli.training.train import Report, run_plan
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 DIVERGED = "diverged"  # the best weights of a stage that was given up
+WORSE_DB = 0.1  # by which a network may end above the one with a layer less, which is said beyond
 
 
 class CurveTrainer:
@@ -240,6 +241,7 @@ class CurveTrainer:
                 self.folder.save(RESUME, arrays, state)
                 checkpoint.clear(self.folder)
                 continue
+            self._compare(stage, best_db)
             errors, powers = self._errors(engine, problem, params, stage.depth)
             state["guards"] = self._guards(engine, problem, params, stage)
             state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
@@ -277,6 +279,15 @@ class CurveTrainer:
         """‖x̂_t - x‖² on the test set after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
         errors, powers = engine.errors(problem, params, *problem.test, depth)
         return np.asarray(errors)[:depth], np.asarray(powers)
+
+    def _compare(self, stage: Stage, best_db: float) -> None:
+        """Says where a network ends above the one with a layer less: its schedule is not enough, or wrong for it."""
+        for row in self.folder.points():
+            before_db = row.get("selection_nmse_db")
+            if row["layer"] == stage.depth - 1 and before_db is not None and best_db > before_db + WORSE_DB:
+                layers = f"{stage.depth - 1} layer{'s' if stage.depth > 2 else ''}"
+                message = f"{stage.name}: ends at {best_db:.2f} dB on the selection set, above the {before_db:.2f} dB of {layers}"
+                self.report({"event": "warning", "message": message})
 
     def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
         """How often the network of a stage's end met its guards on the test set; said where that is not rare."""
