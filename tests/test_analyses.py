@@ -212,6 +212,7 @@ class TestParameters:
         shown.append(("mine", "lvamp_tied_bg_svd"))
         assert params.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
 
+    @pytest.mark.slow
     def test_drawn_and_told(self, star, tmp_path):
         experiment = load_experiment(["+experiment=params"])
         rows = [

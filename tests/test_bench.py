@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 
 from onsager_cli import bench
 from onsager_cli.errors import UserError
@@ -74,7 +75,7 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
     )
 
 
-@pytest.mark.parametrize("network", ["lamp-bg", "lista"])
+@pytest.mark.parametrize("network", ["lista", *slow("lamp-bg")])
 def test_an_untied_network_takes_the_batch_that_is_asked_for(network, monkeypatch):
     made = []
     monkeypatch.setattr(curve, "engine_of", lambda *asked: made.append(engine_of(*asked)) or made[-1])

@@ -161,7 +161,7 @@ class TestExperiments:
             load_experiment(["+experiment=mine"])
 
     def test_the_command_line_wins_where_a_curve_has_the_key(self):
-        curves = load_experiment(["+experiment=fig10", "network.depth=3", "seed=7"]).curves
+        curves = load_experiment(["+experiment=quick", "network.depth=3", "seed=7"]).curves
         assert {curve.settings.network.depth for curve in curves} == {3, None}
         assert {curve.settings.seed for curve in curves} == {7}
 

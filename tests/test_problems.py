@@ -287,7 +287,7 @@ def test_samples_that_are_all_zero_have_no_nmse():
     [
         TOY,
         ("problem=random_access", "problem.pilots=8", "problem.users=16"),
-        ("problem=massive_mimo", "problem.pilots=8", "problem.users=4", "problem.antennas=4"),
+        *slow((("problem=massive_mimo", "problem.pilots=8", "problem.users=4", "problem.antennas=4"),)),
     ],
     ids=lambda overrides: overrides[0],
 )

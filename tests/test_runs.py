@@ -50,6 +50,7 @@ def dead() -> int:
     return child
 
 
+@pytest.mark.slow
 def test_what_moved_some_trained_numbers_is_a_version_of_those_alone():
     def of(*overrides):
         (one,) = load_experiment(overrides).curves

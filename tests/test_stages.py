@@ -35,9 +35,9 @@ class TestStage:
         [
             # (leaf, layer); None: a leaf that all layers share.
             (["shrinkage=bg"], False, [("B", None), ("theta", 0), ("theta", 1)], [("theta", 2)]),
-            (["network=lista", "network.tied=false"], True, [("S", 1), ("theta", 1)],
-             [("B", None), ("S", 0), ("S", 2), ("theta", 0), ("theta", 2)]),
             *slow(
+                (["network=lista", "network.tied=false"], True, [("S", 1), ("theta", 1)],
+                 [("B", None), ("S", 0), ("S", 2), ("theta", 0), ("theta", 2)]),
                 (["shrinkage=bg"], True, [("theta", 1)], [("B", None), ("theta", 0), ("theta", 2)]),
                 (["shrinkage=bg", "network.tied=false"], True, [("B", 1), ("theta", 1)],
                  [("B", 0), ("B", 2), ("theta", 0), ("theta", 2)]),
