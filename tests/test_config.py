@@ -317,6 +317,15 @@ def test_values_are_set_as_hydra_sets_them():
         assert compose(groups, parse(values)) == compose(groups, parse(hydra_own))
 
 
+def test_what_is_composed_once_is_left_alone_and_own_files_are_read_again():
+    before = only_curve("network=lamp")
+    assert only_curve("network=lamp", "network.depth=3", "training.lamp.steps=[7]") != before
+    assert only_curve("network=lamp") == before
+    for N in (60, 50):
+        write("conf/problem/small.yaml", f"defaults: [gaussian]\nname: small\nN: {N}\nM: 25\n")
+        assert only_curve("problem=small").settings.problem.N == N
+
+
 def test_a_plugin_brings_its_own_keys(monkeypatch):
     entry = EntryPoint("gated", "nowhere_to_import_from", "onsager.networks")
     monkeypatch.setattr(schema, "entry_points", lambda group: [entry] if group == "onsager.networks" else [])

@@ -37,13 +37,13 @@ def on_matrices(values: dict[int, list[float]] = VALUES) -> list[dict]:
 
 
 def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
-    curves = load_experiment(["+experiment=quick", "seeds=[0,1,2]", "only=[lamp_tied_bg,oracle]"]).curves
+    curves = load_experiment(["+experiment=fig10", "seeds=[0,1,2]", "only=[lamp_untied_bg,oracle]"]).curves
     assert [(c.slug, c.settings.problem.instance, c.settings.seed) for c in curves] == [
         (slug, instance, seed)
-        for slug in ("lamp_tied_bg", "oracle")
+        for slug in ("lamp_untied_bg", "oracle")
         for instance, seed in (("authors2017", 0), ("seeded", 1), ("seeded", 2))
     ]
-    (alone, _) = load_experiment(["+experiment=quick", "only=[lamp_tied_bg,oracle]"]).curves
+    (alone, _) = load_experiment(["+experiment=fig10", "only=[lamp_untied_bg,oracle]"]).curves
     assert curves[0].identity() == alone.identity()
 
 

@@ -282,12 +282,13 @@ class CurveTrainer:
 
     def _compare(self, stage: Stage, best_db: float) -> None:
         """Says where a network ends above the one with a layer less: its schedule is not enough, or wrong for it."""
-        for row in self.folder.points():
-            before_db = row.get("selection_nmse_db")
-            if row["layer"] == stage.depth - 1 and before_db is not None and best_db > before_db + WORSE_DB:
-                layers = f"{stage.depth - 1} layer{'s' if stage.depth > 2 else ''}"
-                message = f"{stage.name}: ends at {best_db:.2f} dB on the selection set, above the {before_db:.2f} dB of {layers}"
-                self.report({"event": "warning", "message": message})
+        before_db = {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}.get(
+            stage.depth - 1
+        )
+        if before_db is not None and best_db > before_db + WORSE_DB:
+            layers = f"{stage.depth - 1} layer{'s' if stage.depth > 2 else ''}"
+            message = f"{stage.name}: ends at {best_db:.2f} dB on the selection set, above the {before_db:.2f} dB of {layers}"
+            self.report({"event": "warning", "message": message})
 
     def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
         """How often the network of a stage's end met its guards on the test set; said where that is not rare."""
