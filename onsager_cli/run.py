@@ -6,7 +6,7 @@ that another figure, seed sweep or earlier run has trained is simply there.
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from onsager_cli.files import remove_leftovers
 from onsager_cli.locks import holder
 from onsager_cli.record import draw, missing, write_tables
 from onsager_cli.results import CurveFolder, Store
-from onsager_cli.schema import LEARNABLE
 from onsager_cli.seeds import spread
 
 if TYPE_CHECKING:
@@ -29,35 +28,14 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-NUMERICS = 2  # raise it with every change that moves a trained number: stored curves are then trained anew
-NUMERICS_OF_KNEES = 3  # of networks whose η has knees, and which learn through ⟨η'⟩
-NUMERICS_OF_SPECTRA = 4  # of networks that learn in spectral coordinates
-NUMERICS_OF_JOINT = 5  # of networks that learn all layers at once, at the rates of the first
-NUMERICS_OF_SCALE = 5  # of AMP whose soft threshold is tuned, with its scale in the first layer
+NUMERICS = 6  # raise it with every change that moves a trained number: stored curves are then trained anew
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
 
 def identity(curve: Curve) -> dict[str, Any]:
     """Everything that decides the numbers of a curve, the code that computes them included."""
-    asked = curve.identity()
-    return {**asked, "numerics": numerics(asked)}
-
-
-def numerics(identity: Mapping[str, Any]) -> int:
-    """Version of the numerics that a curve of this identity is made with now; part of the identity."""
-    through_divergence = identity.get("network", {}).get("kind") in LEARNABLE
-    training = identity.get("training", {})
-    trained = training.get("kind") != "none"
-    if training.get("joint"):
-        return NUMERICS_OF_JOINT
-    family, learned = identity.get("shrinkage", {}).get("family"), identity.get("network", {}).get("learn")
-    if trained and family == "soft" and learned == ["theta"] and identity["network"].get("kind") == "lamp":
-        return NUMERICS_OF_SCALE
-    if training.get("descent", {}).get("coordinates") == "spectral":
-        return NUMERICS_OF_SPECTRA
-    knees = family in ("soft", "pwlin")
-    return NUMERICS_OF_KNEES if knees and through_divergence and trained else NUMERICS
+    return {**curve.identity(), "numerics": NUMERICS}
 
 
 def folder_of(store: Store, curve: Curve) -> CurveFolder:

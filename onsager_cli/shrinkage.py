@@ -16,20 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import entry_points
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.fields import magnitude, power
+from onsager_cli.fields import computed_once, magnitude, power, sum_to, total
 from onsager_cli.schema_shrinkage import POSITIVE
 
 Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
+Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) -> (η, η') or (η, ⟨η'⟩)
 
 
 def average(derivative: Array) -> Array:
     """⟨η'⟩ of eq (31b): the mean over the N coordinates, per sample; shape (1, L)."""
-    return jnp.mean(derivative, axis=0, keepdims=True)
+    return total(derivative) / derivative.shape[0]
 
 
 def circular(eta: Eta) -> Eta:
@@ -48,6 +50,54 @@ def circular(eta: Eta) -> Eta:
         return gain * r, 0.5 * (slope + average(gain))
 
     return extended
+
+
+def summed(fixed: int = 0) -> Callable[[Core], Core]:
+    """Makes η and ⟨η'⟩, with a cheap derivative, of the `core(r, *coefficients)` -> (η, η') of single coordinates.
+
+    `core` works coordinate by coordinate; coefficients broadcast against r, and the last `fixed` have no derivative.
+    Autodiff would sum over the coordinates once for every use of a coefficient, and pass over r as often. Here forward
+    mode says how η and η' of a coordinate move with r and with each coefficient, and each takes one pass and one sum.
+    What comes out has a reverse mode alone: `jax.jvp` of it raises TypeError.
+    """
+
+    def decorate(core: Core) -> Core:
+        @jax.custom_vjp
+        def eta(r: Array, *coefficients: Array) -> tuple[Array, Array]:
+            x_hat, derivative = core(r, *coefficients)
+            return x_hat, average(derivative)
+
+        def forward(r: Array, *coefficients: Array):
+            return eta(r, *coefficients), (r, coefficients)
+
+        def backward(kept: Any, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+            r, coefficients = kept
+            to_x_hat, to_slope = cotangents
+            to_derivative = computed_once(to_slope) / r.shape[0]
+            arguments = (r, *coefficients)
+
+            def moved_by(i: int) -> Array:
+                def alone(argument: Array):
+                    return core(*arguments[:i], argument, *arguments[i + 1 :])
+
+                _, (of_x_hat, of_derivative) = jax.jvp(alone, (arguments[i],), (jnp.ones_like(arguments[i]),))
+                return sum_to(arguments[i].shape, to_x_hat * of_x_hat + to_derivative * of_derivative)
+
+            learned = len(arguments) - fixed
+            return *(moved_by(i) for i in range(learned)), *(jnp.zeros_like(c) for c in arguments[learned:])
+
+        eta.defvjp(forward, backward)
+
+        @wraps(core)
+        def extended(r: Array, *coefficients: Array) -> tuple[Array, Array]:
+            if jnp.iscomplexobj(r):  # left to autodiff, which has its own way with complex numbers
+                x_hat, derivative = core(r, *coefficients)
+                return x_hat, average(derivative)
+            return eta(r, *(jnp.asarray(c, r.dtype) for c in coefficients))
+
+        return extended
+
+    return decorate
 
 
 KNEE_WIDTH = (
@@ -81,45 +131,81 @@ def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[A
     return jnp.sign(r) * jnp.maximum(excess, 0), average((excess > 0).astype(r.dtype))
 
 
+def excess(r: Array, knee: Array) -> Array:
+    """sgn(r) max(|r| - knee, 0); not a number where |r| and the knee are infinite."""
+    return jnp.where(jnp.abs(r) - knee <= 0, 0, r - jnp.sign(r) * knee)
+
+
+@summed(fixed=1)
+def _soft(r: Array, beta: Array, knee: Array, width: Array) -> tuple[Array, Array]:
+    return beta * excess(r, knee), beta * above(jnp.abs(r) - knee, width)
+
+
 @circular
 def soft(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
-    excess = jnp.abs(r) - theta[1] * sigma
-    slope = average(theta[0] * above(excess, KNEE_WIDTH * sigma))
-    return theta[0] * jnp.sign(r) * jnp.maximum(excess, 0), slope
+    return _soft(r, theta[0], theta[1] * sigma, KNEE_WIDTH * sigma)
+
+
+@summed(fixed=1)
+def _pwlin(
+    r: Array, knee1: Array, knee2: Array, slope1: Array, slope2: Array, slope3: Array, width: Array
+) -> tuple[Array, Array]:
+    change1, change2 = slope2 - slope1, slope3 - slope2
+    x_hat = slope1 * r + change1 * excess(r, knee1) + change2 * excess(r, knee2)
+    size = jnp.abs(r)
+    return x_hat, slope1 + change1 * above(size - knee1, width) + change2 * above(size - knee2, width)
 
 
 @circular
 def pwlin(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Piecewise linear with five segments, eq (33): knees at ±θ1 σ, ±θ2 σ, slopes θ3, θ4, θ5 outwards."""
-    size, knee1, knee2 = jnp.abs(r), theta[0] * sigma, theta[1] * sigma
-    inner = jnp.minimum(size, knee1)
-    middle = jnp.clip(size, knee1, knee2) - knee1
-    outer = jnp.maximum(size - knee2, 0)
-    x_hat = jnp.sign(r) * (theta[2] * inner + theta[3] * middle + theta[4] * outer)
-    width = KNEE_WIDTH * sigma
-    beyond1, beyond2 = above(size - knee1, width), above(size - knee2, width)
-    derivative = theta[2] + (theta[3] - theta[2]) * beyond1 + (theta[4] - theta[3]) * beyond2
-    return x_hat, average(derivative)
+    return _pwlin(r, theta[0] * sigma, theta[1] * sigma, theta[2], theta[3], theta[4], KNEE_WIDTH * sigma)
+
+
+@summed()
+def _exponential(r: Array, scale: Array, slope: Array, bump: Array) -> tuple[Array, Array]:
+    square = jnp.square(r * scale)
+    bell = bump * jnp.exp(-0.5 * square)
+    return r * (slope + bell), slope + bell * (1 - square)
 
 
 @circular
 def exponential(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Exponential shrinkage, eq (34): θ2 r + θ3 r exp(-r² / (2 θ1² σ²))."""
-    square = jnp.square(r / (theta[0] * sigma))
-    bump = theta[2] * jnp.exp(-0.5 * square)
-    return r * (theta[1] + bump), average(theta[1] + bump * (1 - square))
+    return _exponential(r, 1 / (theta[0] * sigma), theta[1], theta[2])
+
+
+@summed()
+def _spline(r: Array, scale: Array, slope: Array, bump: Array) -> tuple[Array, Array]:
+    z = jnp.abs(r) * scale
+    tail = jnp.maximum(2 - z, 0)
+    inside = z <= 1
+    value = jnp.where(inside, 2 / 3 - z * z * (1 - 0.5 * z), tail * tail * tail / 6)
+    steepness = jnp.where(inside, z * (1.5 * z - 2), -0.5 * tail * tail)  # β'(|z|)
+    return r * (slope + bump * value), slope + bump * (value + z * steepness)
 
 
 @circular
 def spline(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Cubic B-spline shrinkage, eqs (35), (36): θ2 r + θ3 r β(r / (θ1 σ))."""
-    z = jnp.abs(r) / (theta[0] * sigma)
-    tail = jnp.maximum(2 - z, 0)
-    inside = z <= 1
-    value = jnp.where(inside, 2 / 3 - z * z * (1 - 0.5 * z), tail * tail * tail / 6)
-    slope = jnp.where(inside, z * (1.5 * z - 2), -0.5 * tail * tail)  # β'(|z|)
-    return r * (theta[1] + theta[2] * value), average(theta[1] + theta[2] * (value + z * slope))
+    return _spline(r, 1 / (theta[0] * sigma), theta[1], theta[2])
+
+
+def _exponent(r: Array) -> float:
+    """The factor of |x|²/φ in the exponent of a Gaussian density of variance φ: 1 if it is circular, over complex x."""
+    return 1.0 if jnp.iscomplexobj(r) else 0.5
+
+
+def _active(r: Array, gain: Array, log_odds: Array) -> Array:
+    return jax.nn.sigmoid(_exponent(r) * (gain * power(r)) - log_odds)
+
+
+def _posterior(r: Array, variance: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array, Array]:
+    """β = φ/(φ + σ²), β/σ² and the log-odds of x = 0 at r = 0, per sample: they make the posterior of x given r."""
+    phi = theta[0]
+    beta = phi / (phi + variance)
+    return beta, beta / variance, theta[1] + _exponent(r) * jnp.log1p(phi / variance)
 
 
 def activity(r: Array, variance: Array, theta: Sequence[Array] | Array) -> Array:
@@ -127,9 +213,14 @@ def activity(r: Array, variance: Array, theta: Sequence[Array] | Array) -> Array
 
     θ = (φ, log((1-γ)/γ)); for complex r the active entries are circular with φ = E|x|², and the exponent doubles.
     """
-    phi, half = theta[0], 1.0 if jnp.iscomplexobj(r) else 0.5
-    square = power(r) * (phi / (phi + variance) / variance)
-    return jax.nn.sigmoid(half * square - (theta[1] + half * jnp.log1p(phi / variance)))
+    _, gain, log_odds = _posterior(r, variance, theta)
+    return _active(r, gain, log_odds)
+
+
+@summed()
+def _bernoulli_gaussian(r: Array, beta: Array, gain: Array, log_odds: Array) -> tuple[Array, Array]:
+    active = _active(r, gain, log_odds)
+    return beta * r * active, beta * (active + gain * power(r) * (active * (1 - active)))
 
 
 def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
@@ -137,11 +228,7 @@ def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -
 
     η = β r p with β = φ/(φ + σ²) and p = P(x ≠ 0 | r), a logistic function of r².
     """
-    variance, phi = jnp.square(sigma), theta[0]
-    beta = phi / (phi + variance)
-    square = power(r) * (beta / variance)
-    active = activity(r, variance, theta)
-    return beta * r * active, average(beta * active * (1 + square * (1 - active)))
+    return _bernoulli_gaussian(r, *_posterior(r, jnp.square(sigma), theta))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import reference
 from conftest import slow
 from scipy.integrate import trapezoid
 
+from onsager_cli.fields import computed_once, scaled, total
 from onsager_cli.networks.base import Network
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lista import Lista
@@ -69,10 +70,37 @@ def gradient_of(net, problem, params, x, y, depth, buffers):
     return loss_and_gradient(net, problem, params, x, y, jnp.ones(y.shape[1]), depth, 0, buffers)
 
 
+class TestFields:
+    @pytest.mark.parametrize("draw", [normal, *slow(lambda rng, *shape: rng.normal(size=shape))])
+    @pytest.mark.parametrize("shape", [(1, L), *slow(((),))])
+    def test_scaled_has_the_derivatives_of_a_product(self, draw, shape):
+        rng = np.random.default_rng(9)
+        a, weights, factor = draw(rng, N, L), draw(rng, N, L), rng.normal(size=shape)
+
+        def loss(product, a, factor):
+            return jnp.sum((weights * product(a, factor)).real)
+
+        found, expected = (
+            jax.grad(partial(loss, product), (0, 1))(jnp.asarray(a), jnp.asarray(factor))
+            for product in (scaled, jnp.multiply)
+        )
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+        np.testing.assert_array_equal(scaled(a, factor), factor * a)
+
+    def test_sums(self):
+        a = normal(np.random.default_rng(10), N, L)
+        np.testing.assert_allclose(total(a), a.sum(axis=0, keepdims=True), rtol=1e-12)
+        np.testing.assert_array_equal(computed_once(a[:1]), a[:1])
+
+
 class TestShrinkage:
     @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("pwlin",)))
     def test_slope_is_wirtingers_derivative(self, name):
-        """∂η/∂r = (∂η/∂Re r - j ∂η/∂Im r) / 2, by autodiff, averaged over the coordinates; it is real."""
+        """∂η/∂r = (∂η/∂Re r - j ∂η/∂Im r) / 2, by autodiff, averaged over the coordinates; it is real.
+
+        JAX's gradient of a real f is ∂f/∂Re r - j ∂f/∂Im r, so that this is half of Re η's and j times Im η's.
+        """
         rng = np.random.default_rng(1)
         sigma = jnp.asarray(rng.uniform(0.2, 1, (1, L)))
         r = jnp.asarray(normal(rng, 50, L) * 2).at[0].set(0)
@@ -80,10 +108,12 @@ class TestShrinkage:
         def eta(r):
             return FAMILIES[name].eta(r, sigma, THETAS[name])[0]
 
-        (_, along), (x_hat, across) = (jax.jvp(eta, (r,), (d * jnp.ones_like(r),)) for d in (1, 1j))
-        _, slope = FAMILIES[name].eta(r, sigma, THETAS[name])
+        of_real, of_imaginary = (
+            jax.grad(lambda r, part=part: part(eta(r)).sum())(r) for part in (jnp.real, jnp.imag)
+        )
+        x_hat, slope = FAMILIES[name].eta(r, sigma, THETAS[name])
         np.testing.assert_allclose(
-            slope, jnp.mean(0.5 * (along - 1j * across), axis=0, keepdims=True), atol=1e-12
+            slope, jnp.mean(0.5 * (of_real + 1j * of_imaginary), axis=0, keepdims=True), atol=1e-12
         )
         assert slope.dtype == r.real.dtype
         # The phase is kept; a slope below zero turns it around.

@@ -7,17 +7,11 @@ import pytest
 
 from onsager_cli import runs
 from onsager_cli.cli import main
-from onsager_cli.config import load_experiment
 from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
 from onsager_cli.run import (
     NUMERICS,
-    NUMERICS_OF_JOINT,
-    NUMERICS_OF_KNEES,
-    NUMERICS_OF_SCALE,
-    NUMERICS_OF_SPECTRA,
-    identity,
 )
 
 ROW = {
@@ -48,25 +42,6 @@ def dead() -> int:
     child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", ""])
     os.waitpid(child, 0)
     return child
-
-
-@pytest.mark.slow
-def test_what_moved_some_trained_numbers_is_a_version_of_those_alone():
-    def of(*overrides):
-        (one,) = load_experiment(overrides).curves
-        return identity(one)["numerics"]
-
-    assert of("network=lvamp", "shrinkage=bg") == of("network=amp") == of("training=paper") == NUMERICS
-    assert of("network=lamp", "shrinkage=bg") == of("network=lista") == NUMERICS_OF_SPECTRA
-    for family in ("soft", "pwlin"):
-        assert of("network=lamp", f"shrinkage={family}") == NUMERICS_OF_SPECTRA
-        for network in ("network=lvamp", "network=lvamp_gh", "training=paper"):
-            assert of(network, f"shrinkage={family}") == NUMERICS_OF_KNEES
-    assert of("network=lamp", "training.joint=true") == NUMERICS_OF_JOINT
-    tuned = ("network=lamp", "network.learn=[theta]")
-    assert of(*tuned, "shrinkage=soft") == NUMERICS_OF_SCALE
-    assert of(*tuned, "shrinkage=pwlin") == NUMERICS_OF_SPECTRA
-    assert of(*tuned, "shrinkage=soft", "training=none") == NUMERICS
 
 
 class TestList:

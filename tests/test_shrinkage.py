@@ -20,7 +20,7 @@ from scipy.stats import norm
 from onsager_cli import schema
 from onsager_cli.catalog import package_conf
 from onsager_cli.networks.lamp import rms
-from onsager_cli.shrinkage import FAMILIES, family
+from onsager_cli.shrinkage import FAMILIES, family, summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
@@ -120,8 +120,7 @@ class TestDerivatives:
         def eta(r):
             return _compiled(name, r, sigma, np.asarray(theta))[0]
 
-        # η is separable, so a tangent of ones gives the derivative of every entry.
-        _, tangent = jax.jvp(eta, (r,), (np.ones_like(r),))
+        tangent = jax.grad(lambda r: eta(r).sum())(r)  # η is separable: the derivative of every entry
         _, slope = evaluate(name, r, sigma, theta)
         np.testing.assert_allclose(slope, tangent.mean(axis=0, keepdims=True), rtol=1e-9, atol=1e-12)
 
@@ -164,6 +163,40 @@ class TestDerivatives:
         expected = float(slope(0.05) - slope(-0.05)) / 0.1
         # The ramp takes the density over ±KNEE_WIDTH σ for the one at the knee, the difference over its own step.
         assert float(jax.grad(slope)(0.0)) == pytest.approx(expected, rel=0.02, abs=1e-9)
+
+
+class TestSums:
+    """The derivatives that pass once over r, against those that autodiff makes of the same formula."""
+
+    @staticmethod
+    def core(r, a, b, c, width):
+        return a * jnp.tanh(b * r) + c * r, a * b / jnp.cosh(b * r) ** 2 + c * width
+
+    @pytest.mark.parametrize("shape", [(), (1, 4), (30, 1), *slow(((1, 1),), ((30, 4),), ((4,),))])
+    def test_of_coefficients_of_any_shape(self, x64, shape):
+        """For all, per sample, per coordinate, for each alone; what is fixed has no derivative."""
+        rng = np.random.default_rng(8)
+        shapes = (30, 4), shape, (1, 4), shape, (1, 4)
+        arguments = [jnp.asarray(rng.uniform(0.5, 1.5, each)) for each in shapes]
+        weights, more = rng.normal(size=(30, 4)), rng.normal(size=(1, 4))
+
+        def loss(eta, *arguments):
+            x_hat, slope = eta(*arguments)
+            return jnp.sum(weights * x_hat) + jnp.sum(more * slope)
+
+        def plain(*arguments):
+            x_hat, derivative = self.core(*arguments)
+            return x_hat, jnp.mean(derivative, axis=0, keepdims=True)
+
+        found = jax.grad(partial(loss, summed(fixed=1)(self.core)), range(5))(*arguments)
+        expected = jax.grad(partial(loss, plain), range(4))(*arguments)
+        for one, other in zip(found, (*expected, jnp.zeros((1, 4))), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+    def test_has_no_forward_mode(self):
+        r, one = jnp.ones((3, 2)), jnp.ones(())
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(lambda r: summed()(self.core)(r, one, one, one, one), (r,), (r,))
 
 
 class TestFamilies:

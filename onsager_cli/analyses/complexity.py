@@ -10,7 +10,8 @@
 | LVAMP           | T N²          | T N²       | gh             |
 
 The formulas are for M ≪ N and |θ| ≪ M². Multiply-adds are those of the matrix products in the program that maps one
-y to x̂, traced and freed of what its result does not need; elementwise work is not counted.
+y to x̂, traced and freed of what its result does not need; elementwise work and sums are not counted, and a product with
+a row of ones (`fields.total`) is a sum.
 """
 
 from collections.abc import Sequence
@@ -71,11 +72,17 @@ def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], 1), problem.A.dtype)
     closed = jax.make_jaxpr(estimate)(params, y)
-    return _count(closed.jaxpr, [True])
+    return _count(closed.jaxpr, [True], [False] * len(closed.jaxpr.invars))
 
 
-def _count(jaxpr: Any, wanted: Sequence[bool]) -> int:
-    """Multiply-adds of the `dot_general`s that the wanted outputs need."""
+def _count(jaxpr: Any, wanted: Sequence[bool], uniform: Sequence[bool]) -> int:
+    """Multiply-adds of the `dot_general`s that the wanted outputs need; `uniform` inputs are one number throughout."""
+    same = {id(v) for v, is_uniform in zip(jaxpr.invars, uniform, strict=True) if is_uniform}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "broadcast_in_dim" and hasattr(
+            equation.invars[0], "val"
+        ):  # of a literal
+            same.add(id(equation.outvars[0]))
     needed = {id(v) for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
     total = 0
     for equation in reversed(jaxpr.eqns):
@@ -84,13 +91,13 @@ def _count(jaxpr: Any, wanted: Sequence[bool]) -> int:
             continue
         needed |= {id(v) for v in equation.invars}
         inner = equation.params.get("jaxpr")
-        if equation.primitive.name == "dot_general":
+        if equation.primitive.name == "dot_general" and id(equation.invars[0]) not in same:
             left = equation.invars[0].aval.shape
             contracted = equation.params["dimension_numbers"][0][0]
             each = 4 if equation.outvars[0].aval.dtype.kind == "c" else 1  # a complex one is four real ones
             total += each * prod(equation.outvars[0].aval.shape) * prod(left[axis] for axis in contracted)
         elif inner is not None:  # a function of its own, such as jnp.clip
-            total += _count(getattr(inner, "jaxpr", inner), outputs)
+            total += _count(getattr(inner, "jaxpr", inner), outputs, [id(v) in same for v in equation.invars])
     return total
 
 

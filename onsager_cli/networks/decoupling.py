@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import power
+from onsager_cli.fields import power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start
@@ -45,12 +45,13 @@ def is_clipped(divergence: Array, N: int) -> Array:
 def decouple(x_hat: Array, divergence: Array, r: Array, variance: Array) -> State:
     """r⁺ (N, L) and σ⁺² (1, L)."""
     nu = allowed(divergence, r.shape[0])
-    return (x_hat - nu * r) / (1 - nu), jnp.maximum(variance * nu / (1 - nu), SMALLEST)
+    decoupled = scaled(x_hat, 1 / (1 - nu)) - scaled(r, nu / (1 - nu))
+    return decoupled, jnp.maximum(variance * nu / (1 - nu), SMALLEST)
 
 
 def begin(y: Array, N: int) -> State:
     """r̃ = 0 and σ̃² = ‖y‖²/N per sample."""
-    energy = jnp.sum(power(y), axis=0, keepdims=True)
+    energy = total(power(y))
     return jnp.zeros((N, y.shape[1]), y.dtype), jnp.maximum(energy / N, SMALLEST)
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import adjoint, power
+from onsager_cli.fields import adjoint, power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems import Problem
@@ -24,7 +24,7 @@ from onsager_cli.problems import Problem
 
 def rms(v: Array) -> Array:
     """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
-    return jnp.sqrt(jnp.maximum(jnp.mean(power(v), axis=0, keepdims=True), 1e-16))
+    return jnp.sqrt(jnp.maximum(total(power(v)) / v.shape[0], 1e-16))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Lamp(Network):
         v = y - problem.A @ x_hat
         if self.onsager:
             M, N = problem.A.shape
-            v = v + (N / M) * slope * state[1]
+            v = v + scaled(state[1], (N / M) * slope)
         return x_hat, v
 
     @property

@@ -33,7 +33,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.bounds import double
-from onsager_cli.fields import adjoint, power
+from onsager_cli.fields import adjoint, power, scaled, total
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed, begin
 from onsager_cli.problems import Problem
@@ -142,7 +142,7 @@ class Lvamp(Decoupled):
         z = adjoint(p["U"]) @ y if "U" in self.layered else context
         d, g, share = self.lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
-        r = r_tilde + zeta * (p["V"] @ (g * z - d * (adjoint(p["V"]) @ r_tilde)))  # lines 4 to 6
+        r = r_tilde + p["V"] @ scaled(g * z - d * (adjoint(p["V"]) @ r_tilde), zeta)  # lines 4 to 6
         return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
 
     @staticmethod
@@ -152,8 +152,8 @@ class Lvamp(Decoupled):
         rho = jnp.exp(p["log_noise_variance"]) / variance
         g = s / (jnp.square(s) + rho)
         d = s * g
-        energy = jnp.sum(power(p["V"]), axis=0)  # ‖v_i‖²
-        return d, g, (energy @ d)[None] / p["V"].shape[0]
+        energy = total(power(p["V"]))  # ‖v_i‖², (1, R)
+        return d, g, energy @ d / p["V"].shape[0]
 
     def divergence(self, p: Parameters, state: State) -> Array:
         """ν̃ of the linear stage as it is before clipping, (1, L)."""

@@ -116,11 +116,11 @@ def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> S
 
 
 def _put(buffer, t, value):
-    return jax.tree.map(lambda b, v: b.at[t].set(v), buffer, value)
+    return jax.tree.map(lambda b, v: jax.lax.dynamic_update_index_in_dim(b, v, t, 0), buffer, value)
 
 
 def _take(buffer, t):
-    return jax.tree.map(lambda b: b[t], buffer)
+    return jax.tree.map(lambda b: jax.lax.dynamic_index_in_dim(b, t, 0, keepdims=False), buffer)
 
 
 def _add(a, b):
