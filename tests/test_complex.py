@@ -90,8 +90,8 @@ class TestFields:
 
     def test_sums(self):
         a = normal(np.random.default_rng(10), N, L)
-        np.testing.assert_allclose(total(a), a.sum(axis=0, keepdims=True), rtol=1e-12)
-        np.testing.assert_array_equal(computed_once(a[:1]), a[:1])
+        np.testing.assert_allclose(total(jnp.asarray(a)), a.sum(axis=0, keepdims=True), rtol=1e-12)
+        np.testing.assert_array_equal(computed_once(jnp.asarray(a[:1])), a[:1])
 
 
 class TestShrinkage:
