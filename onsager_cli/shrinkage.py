@@ -127,8 +127,8 @@ def _above_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
 def threshold(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
     """Soft threshold at an absolute level, eq (5): sgn(r) max(|r| - λ, 0), θ = (λ,). σ is not used."""
     del sigma
-    excess = jnp.abs(r) - theta[0]
-    return jnp.sign(r) * jnp.maximum(excess, 0), average((excess > 0).astype(r.dtype))
+    above_it = jnp.abs(r) - theta[0]
+    return jnp.sign(r) * jnp.maximum(above_it, 0), average((above_it > 0).astype(r.dtype))
 
 
 def excess(r: Array, knee: Array) -> Array:
