@@ -197,15 +197,12 @@ def _exponent(r: Array) -> float:
     return 1.0 if jnp.iscomplexobj(r) else 0.5
 
 
-def _active(r: Array, gain: Array, log_odds: Array) -> Array:
-    return jax.nn.sigmoid(_exponent(r) * (gain * power(r)) - log_odds)
-
-
 def _posterior(r: Array, variance: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array, Array]:
     """β = φ/(φ + σ²), β/σ² and the log-odds of x = 0 at r = 0, per sample: they make the posterior of x given r."""
     phi = theta[0]
     beta = phi / (phi + variance)
-    return beta, beta / variance, theta[1] + _exponent(r) * jnp.log1p(phi / variance)
+    log_odds = theta[1] + _exponent(r) * jnp.log1p(phi / variance)
+    return beta, beta / variance, log_odds
 
 
 def activity(r: Array, variance: Array, theta: Sequence[Array] | Array) -> Array:
@@ -214,13 +211,14 @@ def activity(r: Array, variance: Array, theta: Sequence[Array] | Array) -> Array
     θ = (φ, log((1-γ)/γ)); for complex r the active entries are circular with φ = E|x|², and the exponent doubles.
     """
     _, gain, log_odds = _posterior(r, variance, theta)
-    return _active(r, gain, log_odds)
+    return jax.nn.sigmoid(_exponent(r) * (gain * power(r)) - log_odds)
 
 
 @summed()
 def _bernoulli_gaussian(r: Array, beta: Array, gain: Array, log_odds: Array) -> tuple[Array, Array]:
-    active = _active(r, gain, log_odds)
-    return beta * r * active, beta * (active + gain * power(r) * (active * (1 - active)))
+    square = gain * power(r)
+    active = jax.nn.sigmoid(_exponent(r) * square - log_odds)
+    return beta * r * active, beta * (active + square * (active * (1 - active)))
 
 
 def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
