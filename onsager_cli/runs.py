@@ -21,7 +21,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.locks import holder, locked
 from onsager_cli.results import CurveFolder, identity_hash, read_json
-from onsager_cli.run import NUMERICS
+from onsager_cli.run import numerics
 
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # what the store calls a curve's folder
 
@@ -115,8 +115,8 @@ def _reason_to_remove(path: Path) -> str | None:
         digest = None
     if identity is None or digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
         return "identity.json is damaged"
-    if identity.get("numerics") != NUMERICS:
-        return f"made by version {identity.get('numerics')} of the numerics, now {NUMERICS}"
+    if identity.get("numerics") != (now := numerics(identity)):
+        return f"made by version {identity.get('numerics')} of the numerics, now {now}"
     return None
 
 

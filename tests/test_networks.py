@@ -1,5 +1,7 @@
 """Networks: their untrained setting against float64 NumPy, their gradient against plain autodiff, their coordinates."""
 
+from dataclasses import fields
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from toy_networks import (
     step_size,
 )
 
-from onsager_cli.networks.lamp import rms
+from onsager_cli.networks.lamp import Lamp, rms
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.networks.unroll import loss_and_gradient, scratch
@@ -194,6 +196,21 @@ class TestGradient:
             by_layers(net, problem, params, *problem.test, weights, 4, 0, b)[1] for b in (clean, dirty)
         )
         jax.tree.map(np.testing.assert_array_equal, one, other)
+
+    def test_a_derivative_that_reads_what_is_not_kept_goes_noticed(self, toy):
+        """LAMP does not keep x̂; of a network made from it that needs x̂, no finite number may come back."""
+
+        class Damped(Lamp):
+            def linear(self, problem, p, state, y, context):
+                r, sigma = super().linear(problem, p, state, y, context)
+                return r - 0.01 * state[0] ** 2, sigma
+
+        problem, lamp = problem_of(toy), NETWORKS["lamp_tied_bg"]
+        net = Damped(**{f.name: getattr(lamp, f.name) for f in fields(lamp)})
+        params, weights = randomized(net, problem, ROOM), some_weights(toy.L)
+        buffers = scratch(net, problem, params, toy.L)
+        _, gradient, _ = by_layers(net, problem, params, *problem.test, weights, 3, 0, buffers)
+        assert np.isnan(gradient["B"]).any()
 
     @pytest.mark.parametrize("name", EVERY)
     def test_finite_without_a_signal(self, toy, name):

@@ -10,9 +10,7 @@ from onsager_cli.cli import main
 from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import (
-    NUMERICS,
-)
+from onsager_cli.run import NUMERICS, NUMERICS_OF
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -21,9 +19,10 @@ ROW = {
 }  # fmt: skip
 
 
-def curve(root, name: str, numerics: int = NUMERICS, depth: int = 3, layer: int = 3):
+def curve(root, name: str, numerics: int = NUMERICS, depth: int = 3, layer: int = 3, kind: str = "lamp"):
     """A stored curve of so many layers, of which `depth` were asked for."""
-    folder = Store(root).curve({"seed": 7, "of": name, "numerics": numerics}, name)
+    asked = {"seed": 7, "of": name, "network": {"kind": kind}, "numerics": numerics}
+    folder = Store(root).curve(asked, name)
     folder.write_config(f"network:\n  depth: {depth}\n")
     folder.save("depth_01", {}, {"stage": 0})
     folder.add_point(ROW | {"layer": layer})
@@ -64,6 +63,17 @@ class TestList:
         assert lines["broken"].endswith("points.csv is damaged")
         assert "odd" in lines
         assert f"in training (process {os.getpid()})" in lines["busy"]
+
+    @pytest.mark.parametrize("kind", NUMERICS_OF)
+    def test_a_kind_of_network_has_a_version_of_its_own(self, outputs, capsys, kind):
+        """So that a change to one kind leaves the stored networks of the others as they are."""
+        own = NUMERICS_OF[kind]
+        curve(outputs, "now", numerics=own, kind=kind)
+        curve(outputs, "before", numerics=own - 1, kind=kind)
+        assert main(["list", "runs"]) == 0
+        lines = {line.split("-")[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+        assert lines["now"].endswith("complete")
+        assert f"version {own - 1} of the numerics, now {own}" in lines["before"]
 
     def test_elsewhere_and_nothing(self, outputs, capsys):
         curve(outputs.parent / "other", "whole")

@@ -168,7 +168,21 @@ class Network(ABC):
 
     @abstractmethod
     def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
-        """The linear stage of a layer."""
+        """The linear stage of a layer. A network that projects takes `projected` as one more, optional argument."""
+
+    def project(self, p: Parameters, state: State) -> Any:
+        """A product that the linear stage begins with and that its derivative needs, so that training keeps it; here none."""
+        del p, state
+        return None
+
+    def kept(self, state: State) -> Any:
+        """What the derivatives of a layer need of its state, so that training keeps it; here all of it."""
+        return state
+
+    def restored(self, kept: Any, inputs: Inputs) -> State:
+        """The state of which `kept` was kept, before the layer with these inputs; NaN where it was not."""
+        del inputs
+        return kept
 
     @abstractmethod
     def correct(

@@ -50,6 +50,13 @@ class Lamp(Network):
         x_hat, v = state
         return x_hat + p["B"] @ v, rms(v)
 
+    def kept(self, state: State) -> Array:
+        """v alone: x̂ is added to r, and no derivative needs it."""
+        return state[1]
+
+    def restored(self, kept: Array, inputs: Inputs) -> State:
+        return jnp.full_like(inputs[0], jnp.nan), kept
+
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         v = y - problem.A @ x_hat
         if self.onsager:

@@ -33,7 +33,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.bounds import double
-from onsager_cli.fields import adjoint, power, scaled, total
+from onsager_cli.fields import adjoint, power, total
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed, begin
 from onsager_cli.problems import Problem
@@ -137,12 +137,18 @@ class Lvamp(Decoupled):
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
         return () if "U" in self.layered else adjoint(params["U"]) @ y
 
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
+    def project(self, p: Parameters, state: State) -> Array:
+        """Vᵀr̃, (R, L)."""
+        return adjoint(p["V"]) @ state[0]
+
+    def linear(self, problem, p, state, y, context, projected: Array | None = None) -> Inputs:
         r_tilde, variance = state
+        if projected is None:
+            projected = self.project(p, state)
         z = adjoint(p["U"]) @ y if "U" in self.layered else context
         d, g, share = self.lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
-        r = r_tilde + p["V"] @ scaled(g * z - d * (adjoint(p["V"]) @ r_tilde), zeta)  # lines 4 to 6
+        r = r_tilde + p["V"] @ (zeta * (g * z - d * projected))  # lines 4 to 6
         return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
 
     @staticmethod

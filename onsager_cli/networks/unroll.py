@@ -7,9 +7,10 @@ A layer is three maps (Fig. 7 of the paper; Figs. 2 and 4 have fewer of them):
     correct  (x̂, ⟨η'⟩), ...  -> state         Onsager correction, or decoupling
 
 The depth is a number that the program receives, not a shape: all depths and all stages of a training plan share
-one executable. Autodiff cannot run a loop of unknown length backwards, so `loss_and_gradient` keeps (r, σ, state)
-of every layer in a scratch buffer and applies `jax.vjp` to one layer at a time; XLA drops what such a vjp does not
-need (the forward matrix products). The scratch is handed in and out, so a loop over steps reuses it in place.
+one executable. Autodiff cannot run a loop of unknown length backwards, so `loss_and_gradient` keeps r, σ and what the
+derivatives need of the state of every layer in a scratch buffer and applies `jax.vjp` to one layer at a time; XLA
+drops what such a vjp does not need (the forward matrix products). The scratch is handed in and out, so a loop over
+steps reuses it in place.
 """
 
 from typing import Any
@@ -22,7 +23,9 @@ from onsager_cli.fields import power
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
 
-Scratch = Any  # (inputs, state) of every layer: the pytree of one layer with a leading axis of layers
+# (inputs, what is kept of the state, what the linear stage projects) of every layer: the pytree of one layer with a
+# leading axis of layers.
+Scratch = Any
 
 
 def _layer_maps(net: Network, problem: Problem, y: Array):
@@ -105,8 +108,9 @@ def scratch(net: Network, problem: Problem, params: Parameters, batch: int) -> S
 
     def one_layer(params, y):
         context = net.prepare(problem, params, y)
-        state, inputs = net.first(problem, net.layer(params, 0), y, context)
-        return inputs, state
+        p = net.layer(params, 0)
+        state, inputs = net.first(problem, p, y, context)
+        return inputs, net.kept(state), net.project(p, state)
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], batch), problem.A.dtype)
     layers = net.depth_of(params)
@@ -143,18 +147,26 @@ def loss_and_gradient(
     The backward pass ends at layer `first_learned` (0-based); leaves of earlier layers get meaningless values that
     the caller masks.
     """
-    shrink, advance, linear = _layer_maps(net, problem, y)
+    shrink, advance, _ = _layer_maps(net, problem, y)
+
+    def linear(p: Parameters, state: State, projected, context):
+        given = () if projected is None else (projected,)
+        return net.linear(problem, p, state, y, context, *given)
+
     context, to_parameters = jax.vjp(lambda q: net.prepare(problem, q, y), params)
     (state, inputs), from_first = jax.vjp(
         lambda p, context: net.first(problem, p, y, context), net.layer(params, 0), context
     )
-    scratch = _put(scratch, 0, (inputs, state))
+    # `from_first` has what the first layer projects.
+    scratch = (*_put(scratch[:-1], 0, (inputs, net.kept(state))), scratch[-1])
 
     def forward(t, carry):
         state, inputs, scratch = carry
         state = advance(net.layer(params, t), inputs, state, context)
-        inputs = linear(net.layer(params, t + 1), state, context)
-        return state, inputs, _put(scratch, t + 1, (inputs, state))
+        p = net.layer(params, t + 1)
+        projected = net.project(p, state)
+        inputs = linear(p, state, projected, context)
+        return state, inputs, _put(scratch, t + 1, (inputs, net.kept(state), projected))
 
     state, inputs, scratch = jax.lax.fori_loop(0, depth - 1, forward, (state, inputs, scratch))
 
@@ -177,12 +189,19 @@ def loss_and_gradient(
     def backward(i, carry):
         gradient, to_inputs, to_state, to_context = carry
         t = depth - 1 - i
-        _, pull = jax.vjp(linear, net.layer(params, t), _take(scratch, t)[1], context)
-        of_layer, more_to_state, more_to_context = pull(to_inputs)
+        p, (inputs, kept, projected) = net.layer(params, t), _take(scratch, t)
+        state = net.restored(kept, inputs)
+        _, pull = jax.vjp(linear, p, state, projected, context)
+        of_layer, more_to_state, to_projected, more_to_context = pull(to_inputs)
         gradient = collect(gradient, t, of_layer)
         to_state, to_context = _add(to_state, more_to_state), _add(to_context, more_to_context)
+        if projected is not None:
+            _, pull = jax.vjp(net.project, p, state)
+            of_layer, more_to_state = pull(to_projected)
+            gradient, to_state = collect(gradient, t, of_layer), _add(to_state, more_to_state)
 
-        inputs, state = _take(scratch, t - 1)
+        inputs, kept, _ = _take(scratch, t - 1)
+        state = net.restored(kept, inputs)
         _, pull = jax.vjp(advance, net.layer(params, t - 1), inputs, state, context)
         of_layer, to_inputs, to_state, more_to_context = pull(to_state)
         gradient = collect(gradient, t - 1, of_layer)
