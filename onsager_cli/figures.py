@@ -154,9 +154,7 @@ def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None =
 Beside = Callable[[Axes, Mapping[str, Style]], None]  # draws a second panel, given slug → style
 
 
-def build(
-    figure: Any, rows: Sequence[Mapping[str, Any]], *, band: bool = False, beside: Beside | None = None
-) -> Figure:
+def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, beside: Beside | None = None) -> Figure:
     """The drawn figure, not yet written. Arguments as in `draw`."""
     hidden = set(getattr(figure, "hidden", None) or ())
     metric = getattr(figure, "metric", None) or "nmse_db"
@@ -164,6 +162,7 @@ def build(
     if not shown:
         raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
     looks = styles(shown, getattr(figure, "labels", None))
+    averages = any("matrices" in row for row in shown)
     with matplotlib.style.context(["default", "onsager_cli.paper"]):
         panels = 1 if beside is None else 2
         lines = math.ceil(len(looks) / (2 * panels))
@@ -173,8 +172,9 @@ def build(
         views = [axes, *_insets(axes, getattr(figure, "inset", None))]
         for slug, style in looks.items():
             points = [row for row in shown if row["curve"] == slug]
+            shaded = ("matrices" in points[0]) == averages  # bands of one figure mean one thing
             for view in views:
-                _draw_curve(view, points, metric, style, band)
+                _draw_curve(view, points, metric, style, shaded)
             _mark_exit(axes, points, metric, style)
         if beside is not None:
             beside(drawing.add_subplot(1, panels, 2), looks)
@@ -191,10 +191,12 @@ def draw(
     folder: Path | str,
     formats: Sequence[str] = FORMATS,
     *,
-    band: bool = False,
     beside: Beside | None = None,
 ) -> list[Path]:
     """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
+
+    The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
+    with one standard error over them, and other curves have no band then.
 
     Args:
         figure: has `name` and, each optional: `hidden` (slugs not drawn), `xlabel`, `xscale` (linear, log),
@@ -204,8 +206,6 @@ def draw(
             drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
         folder: created if missing.
         formats: of pdf, svg, png.
-        band: shade one standard error over the samples around each curve. Of a curve on several matrices the mean is
-            drawn, always with a band of one standard error over them.
         beside: draws a panel at the right, of the same curves.
 
     The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
@@ -214,7 +214,7 @@ def draw(
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
-    return save(build(figure, rows, band=band, beside=beside), Path(folder), figure.name, formats)
+    return save(build(figure, rows, beside=beside), Path(folder), figure.name, formats)
 
 
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -289,19 +289,22 @@ def _by_layer(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted((row for row in rows if row["layer"] is not None), key=lambda row: row["layer"])
 
 
-def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style, band: bool) -> None:
+def _draw_curve(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style, shaded: bool
+) -> None:
     looks: dict[str, Any] = {
         "color": style.color,
         "linestyle": style.line,
         "linewidth": style.width,
         "label": style.label,
     }
+    shade: dict[str, Any] = {"color": style.color, "alpha": 0.2, "linewidth": 0}
     points = _by_layer(rows)
     if not points:
-        level, error = rows[0][metric], rows[0].get(f"{metric}_se")
+        level, error = rows[0][metric], _standard_error(rows[0], metric)
         axes.axhline(level, zorder=1.8, **looks)
-        if "matrices" in rows[0]:
-            axes.axhspan(level - error, level + error, color=style.color, alpha=0.2, linewidth=0)
+        if shaded and error:
+            axes.axhspan(level - error, level + error, **shade)
         return
     layers, values = [row["layer"] for row in points], [row[metric] for row in points]
     crowded = len(points) > 40
@@ -315,16 +318,18 @@ def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, styl
         zorder=3 - style.size / 10,  # the smaller on top
         **looks,
     )
-    errors = [row.get(f"{metric}_se") for row in points]
-    if (band or "matrices" in points[0]) and None not in errors:
-        axes.fill_between(
-            layers,
-            [value - error for value, error in zip(values, errors, strict=True)],
-            [value + error for value, error in zip(values, errors, strict=True)],
-            color=style.color,
-            alpha=0.2,
-            linewidth=0,
+    errors = [_standard_error(row, metric) for row in points]
+    if shaded and any(errors):
+        low, high = (
+            [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
         )
+        axes.fill_between(layers, low, high, **shade)
+
+
+def _standard_error(row: Mapping[str, Any], metric: str) -> float:
+    """That of a point, in dB; 0 where nobody knows it."""
+    error = row.get(f"{metric}_se")
+    return error if error is not None and math.isfinite(error) else 0.0
 
 
 def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style) -> None:

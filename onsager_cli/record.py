@@ -207,8 +207,9 @@ def _caption(figure: Any, rows: Sequence[Row]) -> str:
     samples = sorted({row["test_samples"] for row in rows if row.get("test_samples")})
     over = f" of {' or '.join(map(str, samples))} samples" if samples else ""
     errors = [row[f"{figure.metric}_se"] for row in rows if row.get(f"{figure.metric}_se") is not None]
-    error = f" Standard error over the test samples at most {max(errors):.2f} dB." if errors else ""
     others = [seed for _, seed in realizations(rows)[1:]]
+    what = "Standard error" if others else "Shaded: one standard error"
+    error = f" {what} over the test samples, at most {max(errors):.2f} dB." if errors else ""
     if others:
         error += (
             f" Mean over {len(others) + 1} matrices (the first, and those of the seeds "

@@ -240,11 +240,13 @@ def test_a_long_run_on_a_logarithmic_axis_has_few_markers():
 
 
 def test_the_band_spans_one_standard_error():
-    drawing = build(spec(), curve("lista_tied", "lista", "threshold", True, [-5.0, -9.0]), band=True)
+    rows = curve("lista_tied", "lista", "threshold", True, [-5.0, -9.0])
+    drawing = build(spec(), rows)
     (band,) = drawing.axes[0].collections
     box = band.get_datalim(drawing.axes[0].transData)
     assert (box.y0, box.y1) == pytest.approx((-9.2, -4.8))
-    assert not build(spec(), fig10()).axes[0].collections
+    unknown = [row | {"nmse_db_se": error} for row, error in zip(rows, (None, math.inf), strict=True)]
+    assert not build(spec(), unknown).axes[0].collections
 
 
 def test_another_metric_can_be_drawn():
