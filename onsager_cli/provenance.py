@@ -88,7 +88,9 @@ def _machine(note: Mapping[str, Any]) -> str:
     machine = note.get("machine", {})
     parts = [
         machine.get("cpu"),
-        f"{machine['cores']} cores{_shared(machine)}" if "cores" in machine else None,
+        f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}{_shared(machine)}"
+        if "cores" in machine
+        else None,
         f"{machine['memory_gib']} GiB memory" if "memory_gib" in machine else None,
         machine.get("system"),
         note.get("device"),
