@@ -1,4 +1,7 @@
-"""What is said differently over the complex numbers than over the reals; for real arrays the two are the same."""
+"""What is said differently over the complex numbers than over the reals, and sums over the coordinates of samples.
+
+For real arrays the two ways of saying it are the same.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from onsager_cli.errors import UserError
@@ -245,6 +246,10 @@ def test_the_band_spans_one_standard_error():
     (band,) = drawing.axes[0].collections
     box = band.get_datalim(drawing.axes[0].transData)
     assert (box.y0, box.y1) == pytest.approx((-9.2, -4.8))
+    level = build(spec(), [rows[0] | {"layer": None}])
+    (span,) = level.axes[0].patches
+    assert isinstance(span, Rectangle)
+    assert (span.get_y(), span.get_height()) == pytest.approx((-5.2, 0.4))
     unknown = [row | {"nmse_db_se": error} for row, error in zip(rows, (None, math.inf), strict=True)]
     assert not build(spec(), unknown).axes[0].collections
 

@@ -7,10 +7,11 @@ import pytest
 
 from onsager_cli import runs
 from onsager_cli.cli import main
+from onsager_cli.config import load_experiment
 from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import NUMERICS, NUMERICS_OF
+from onsager_cli.run import NUMERICS, NUMERICS_OF, identity
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -74,6 +75,11 @@ class TestList:
         lines = {line.split("-")[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
         assert lines["now"].endswith("complete")
         assert f"version {own - 1} of the numerics, now {own}" in lines["before"]
+
+    def test_a_curve_is_asked_for_in_the_version_of_its_kind(self):
+        for kind, version in {**NUMERICS_OF, "lamp": NUMERICS}.items():
+            (one,) = load_experiment([f"network={kind}"]).curves
+            assert identity(one)["numerics"] == version
 
     def test_elsewhere_and_nothing(self, outputs, capsys):
         curve(outputs.parent / "other", "whole")
