@@ -30,6 +30,7 @@ from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.networks.unroll import squared_errors, trace
 from onsager_cli.problems import Problem
+from onsager_cli.schema import LASSO
 from onsager_cli.shrinkage import family
 
 CHUNK = 50  # iterations between looks at whether a curve has settled; even, since AMP may settle into a cycle of two
@@ -158,7 +159,7 @@ def iteration(settings: Settings, problem: Problem, y: Array) -> tuple[Network, 
     """The network and the parameters that an algorithm has in each of its iterations on the measurements `y`."""
     network = settings.network
     net = build(network, settings.shrinkage, settings.seed, settings.problem)
-    if network.kind in ("ista", "fista"):
+    if network.kind in LASSO:
         return lasso(net, problem, y, network.weight, settings.precision)
     return net, net.layer(net.start(problem, 1), 0)
 

@@ -24,6 +24,10 @@ class DivergedError(Exception):
         super().__init__(message)
         self.best, self.depth = best, depth
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From one process of a pool to another goes what it says, not the weights."""
+        return DivergedError, (str(self), None, self.depth)
+
 
 class Notice(UserWarning):
     """Something that does not stop the command and that its user should know; its message is one line."""

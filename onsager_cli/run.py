@@ -89,51 +89,56 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
 
 def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report") -> None:
     """Trains the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
+    own = {index: str(identity(trainer.curve)) for index, trainer in enumerate(trainers, 1)}
+    # Algorithm 3 begins from the tied network.
+    twins = {index: twin for index, trainer in enumerate(trainers, 1) if (twin := tied_twin(trainer.curve))}
+    needs = {index: str(identity(twin)) for index, twin in twins.items()}
     waiting, told = dict(enumerate(trainers, 1)), set()
     given_up: dict[str, DivergedError] = {}  # by identity
 
     while waiting:
         before = len(waiting)
         for index, trainer in list(waiting.items()):
-            twin = tied_twin(trainer.curve)  # Algorithm 3 begins from the tied network
-            if twin is not None and str(identity(twin)) in given_up:
-                text = f"not trained: {twin.slug}, from which it would be bootstrapped, was given up"
-                report({"event": "warning", "curve": trainer.curve.slug, "message": text})
-                del waiting[index]
+            warn = partial(_warn, report, trainer.curve)
+            if needs.get(index) in given_up:
+                warn(f"not trained: {twins[index].slug}, from which it would be bootstrapped, was given up")
+            elif needs.get(index) in [own[other] for other in waiting]:
                 continue
-            if twin is not None and any(
-                identity(twin) == identity(other.curve) for other in waiting.values()
-            ):
-                continue
-            if not trainer.complete:
-                trainer.folder = store.claim(identity(trainer.curve), label_of(trainer.curve))
-                with trainer.folder.locked() as held:
-                    if not held:
-                        if index not in told:
-                            told.add(index)
-                            somebody = holder(trainer.folder.path) or "another process"
-                            report({
-                                "event": "warning", "curve": trainer.curve.slug,
-                                "message": f"{somebody} trains it; other curves go first",
-                            })  # fmt: skip
-                        continue
-                    trainer.look()
-                    if not trainer.complete:
-                        try:
-                            trainer.train(index, len(trainers), lambda tied: folder_of(store, tied))
-                        except DivergedError as error:
-                            given_up[str(identity(trainer.curve))] = error
-                            report({
-                                "event": "warning", "curve": trainer.curve.slug, "message": f"given up: {error}",
-                            })  # fmt: skip
-                        del waiting[index]
-                        continue
-            report({"event": "curve_done", "curve": trainer.curve.slug, "seconds": 0.0, "shared": True})
+            else:
+                try:
+                    busy = _attempt(trainer, store, report, index, len(trainers))
+                except DivergedError as error:
+                    given_up[own[index]], busy = error, None
+                    warn(f"given up: {error}")
+                if busy:
+                    if index not in told:
+                        told.add(index)
+                        warn(f"{busy} trains it; other curves go first")
+                    continue
             del waiting[index]
         if len(waiting) == before:
             time.sleep(WAIT_SECONDS)
     for error in given_up.values():
         raise error
+
+
+def _attempt(trainer: "CurveTrainer", store: Store, report: "Report", index: int, of: int) -> str | None:
+    """Trains a curve that is not complete. Returns who else is at it, and None if nobody is: then it is done."""
+    if not trainer.complete:
+        trainer.folder = store.claim(identity(trainer.curve), label_of(trainer.curve))
+        with trainer.folder.locked() as held:
+            if not held:
+                return holder(trainer.folder.path) or "another process"
+            trainer.look()
+            if not trainer.complete:
+                trainer.train(index, of, lambda tied: folder_of(store, tied))
+                return None
+    report({"event": "curve_done", "curve": trainer.curve.slug, "seconds": 0.0, "shared": True})
+    return None
+
+
+def _warn(report: "Report", curve: Curve, message: str) -> None:
+    report({"event": "warning", "curve": curve.slug, "message": message})
 
 
 def _made_elsewhere(trainers: "Iterable[CurveTrainer]") -> list[str]:

@@ -32,6 +32,8 @@ from onsager_cli.schema_shrinkage import FAMILIES, Shrinkage, check_learnable, s
 
 # Kinds that are one estimate, without layers.
 BOUNDS = ("oracle", "lmmse")
+# Kinds that solve the LASSO, with a λ per sample: they leave no network.
+LASSO = ("ista", "fista")
 # Kinds to which the shrinkage that a config names makes no difference.
 NO_SHRINKAGE = (*BOUNDS, "em_vamp", "cnn")
 # Kind of network → what of it can learn.
@@ -332,15 +334,19 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
         raise UserError(f"network=lista takes shrinkage=threshold only, got {show(shrinkage.family)}")
     if network.kind in ("lamp", *LEARNABLE) and shrinkage.family == "threshold":
         raise UserError(f"network={network.name} cannot use shrinkage=threshold: for l1 write shrinkage=soft")
-    if network.kind in ("ista", "fista") and shrinkage.family not in ("soft", "threshold"):
+    if network.kind in LASSO and shrinkage.family not in ("soft", "threshold"):
         raise UserError(
             f"network={network.name} takes shrinkage=minimax, soft or threshold only, got {show(shrinkage.family)}"
+        )
+    if network.kind in LASSO and shrinkage.family == "soft" and shrinkage.theta[0] != 1:
+        raise UserError(
+            f"shrinkage.theta: network={network.name} has α = θ_2 alone, so that θ_1 must be 1, got {show(shrinkage.theta[0])}"
         )
     if network.kind == "em_vamp" and shrinkage.family != "bg":
         raise UserError(f"network={network.name} takes shrinkage=bg only, got {show(shrinkage.family)}")
     training = config.get("training")
     if isinstance(training, Mapping) and training.get("kind") != "none":
-        if network.kind in ("ista", "fista", "em_vamp"):
+        if network.kind in (*LASSO, "em_vamp"):
             raise UserError(f"network={network.name} has nothing to learn: write training=none")
         if network.learn == ():
             raise UserError(f"network={network.name} has an empty network.learn: write training=none")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.checks import build, choice, did_you_mean, flag, numbers, show, text, texts, words
 from onsager_cli.errors import UserError
-from onsager_cli.schema import NoTraining
+from onsager_cli.schema import LASSO, NoTraining
 from onsager_cli.slugs import safe
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_kind(figure: FigureSpec, curves: "Iterable[Curve]") -> None:
             raise UserError(
                 f"curve {curve.slug}: figure.kind=qq is for real numbers: write problem.embedding=real"
             )
-        if figure.kind == "costs" and kind in ("ista", "fista"):
+        if figure.kind == "costs" and kind in LASSO:
             raise UserError(
                 f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
             )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.errors import UserError
-from onsager_cli.schema import NO_SHRINKAGE, FastTraining, NoTraining, Problem, Settings
+from onsager_cli.schema import LASSO, NO_SHRINKAGE, FastTraining, NoTraining, Problem, Settings
 
 UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
 MATCHED = "matched_vamp"
@@ -25,7 +25,7 @@ def slug_of(settings: Settings) -> str:
     parts = [name]
     if not untrained and network.tied is not None:
         parts.append("tied" if network.tied else "untied")
-    if network.kind not in ("lista", "ista", "fista"):
+    if network.kind not in ("lista", *LASSO):
         parts.append(label)
     if network.onsager is False:
         parts.append("no_onsager")

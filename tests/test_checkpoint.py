@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import pickle
 import time
 
 import jax
@@ -48,12 +49,12 @@ def whole(tmp_path_factory):
     return stored(output)
 
 
-def stopped_at(output, number: int) -> Watch:
+def stopped_at(output, number: int, *overrides: str) -> Watch:
     """A run that is stopped at its evaluation of this number (from 1)."""
     evaluations = iter(range(1, 1000))
     watch = Watch(lambda event: event["event"] == "eval" and next(evaluations) == number)
     with pytest.raises(Stopped):
-        run.train(experiment(output), watch)
+        run.train(experiment(output, *overrides), watch)
     return watch
 
 
@@ -71,6 +72,32 @@ class TestGoingOn:
         (curve,) = last.of("curve")
         assert curve["resumed_from"].endswith("of layers 1-2: all")
         assert stored(tmp_path) == whole
+
+    @pytest.mark.parametrize(
+        ("network", "depths"),
+        [
+            ("network=lamp", (2, 3)),
+            *slow(
+                ("network=lamp", (3, 2)),
+                ("network=lista shrinkage=threshold", (1, 3)),
+                ("network=lvamp network.init=random", (2, 3)),
+                ("network=lamp network.tied=false", (2, 9)),
+            ),
+        ],
+    )
+    def test_to_another_depth_with_the_same_bits(self, tmp_path, at_every_offer, network, depths):
+        """What is saved inside a stage has as many layers as were asked for then."""
+        before, after = ([*network.split(), f"network.depth={depth}"] for depth in depths)
+        if "network.tied=false" in before:
+            run.train(experiment(tmp_path, *after, "network.tied=true"), Watch())
+        stopped_at(tmp_path, 2 if depths[0] == 1 else 5, *before)
+        assert run.train(experiment(tmp_path, *after), watch := Watch()) == []
+        assert any("step " in str(event["resumed_from"]) for event in watch.of("curve"))
+        other = tmp_path / "whole"
+        if "network.tied=false" in before:
+            run.train(experiment(other, *after, "network.tied=true"), Watch())
+        run.train(experiment(other, *after), Watch())
+        assert stored(tmp_path) == stored(other)
 
     def test_with_its_rescues(self, tmp_path, at_every_offer):
         """A halved learning rate, the patience and what was best so far are part of the state."""
@@ -264,6 +291,10 @@ class TestMemory:
         assert "memory" in line
         assert warnings == []
         assert resources.needs(untied, 1e6).disk > 5 * resources.needs(tied, 1e6).disk
+        ista, vamp = (load_experiment([f"network={name}"]).curves[0] for name in ("ista", "vamp"))
+        assert resources.needs(ista, 0).disk == 0  # a λ per sample, and no network
+        assert resources.needs(ista, 0).memory < 2**30  # thousands of iterations with one matrix
+        assert 0 < resources.needs(vamp, 0).disk < 2**20
         settings = tied.settings
         plugin = dataclasses.replace(settings, problem=dataclasses.replace(settings.problem, N=None))
         unsized = dataclasses.replace(tied, settings=plugin)
@@ -284,6 +315,11 @@ def test_giving_up_names_the_curve_and_keeps_the_best_weights(tmp_path):
     arrays, meta = folder.load("diverged") or pytest.fail("nothing was saved")
     assert meta["depth"] == 1
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_giving_up_is_told_from_process_to_process():
+    error = pickle.loads(pickle.dumps(DivergedError("lamp_tied_bg: still diverging", {"B": 1}, 3)))
+    assert (str(error), error.best, error.depth) == ("lamp_tied_bg: still diverging", None, 3)
 
 
 def test_giving_up_leaves_the_other_curves_alone(tmp_path, monkeypatch):

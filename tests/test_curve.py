@@ -166,6 +166,19 @@ class TestCurve:
         assert asked[2].curves[0].identity() != asked[3].curves[0].identity()
         assert run.tied_twin(joint(tmp_path, 2, "network.tied=false").curves[0]) is None
 
+    def test_joint_training_whose_network_is_stored_is_not_repeated(self, tmp_path):
+        """Stopped between the network and its point."""
+        asked = joint(tmp_path, 2)
+        run.train(asked, Watch())
+        (folder,) = Store(tmp_path).curves()
+        before = folder.points()
+        for name in ("points.csv", "network.npz"):
+            (folder.path / name).unlink()
+        watch = Watch()
+        assert run.train(asked, watch) == []
+        assert watch.of("stage") == []
+        assert folder.points() == before
+
     def test_untrained_curves_hold_the_textbook_parameters(self, tmp_path):
         overrides = [text for text in toy_overrides() if not text.startswith("training")]
         asked = load_experiment(["network=amp", *overrides, f"output={tmp_path}"])

@@ -21,6 +21,7 @@ from onsager_cli.analyses import FolderOf, Tables, show
 from onsager_cli.config import Curve, Experiment, FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.results import CurveFolder
+from onsager_cli.schema import LASSO
 from onsager_cli.tables import markdown, read_table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from onsager_cli.figures import Style
     from onsager_cli.problems import Problem
 
-TRAINS = DRAWS = True
+TRAINS = DRAWS = OVER_LAYERS = True
 FALSE_ALARM = 1e-3
 RATES = np.logspace(-5, 0, 101)  # false-alarm rates at which the curve is kept
 
@@ -52,7 +53,7 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
         ]
         if not points or (trained and points[-1]["layer"] != settings.network.depth):
             continue
-        if settings.network.kind in ("oracle", "ista", "fista"):
+        if settings.network.kind in ("oracle", *LASSO):
             continue
         key = (settings.problem, settings.seed)
         problem = problems.setdefault(key, build(*key))

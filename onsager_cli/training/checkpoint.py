@@ -51,10 +51,21 @@ class StageState:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _PYTREES}
 
     def restored(
-        self, arrays: dict[str, np.ndarray], numbers: dict[str, Any], source: object
+        self, arrays: dict[str, np.ndarray], numbers: dict[str, Any], source: object, depth: int
     ) -> "StageState":
-        """The stored state, in the layout of this one. Raises UserError naming `source` if shapes differ."""
-        expected = {name: np.shape(array) for name, array in self.arrays().items()}
+        """The stored state, in the layout of this one, of a stage that trains `depth` layers.
+
+        It may have been saved on the way to another depth: layers beyond `depth` are as they began, so that there may
+        be more or fewer of them. Raises UserError naming `source` if other shapes differ.
+        """
+        fresh, layers = self.arrays(), len(self.params["theta"])
+        arrays = {
+            name: _of_layers(array, fresh[name], depth)
+            if name in fresh and np.shape(fresh[name])[:1] == (layers,)
+            else array
+            for name, array in arrays.items()
+        }
+        expected = {name: np.shape(array) for name, array in fresh.items()}
         check_shapes(arrays, expected, str(source))
         leaves = [jnp.array(arrays[name]) for name in expected]
         pytrees = jax.tree.unflatten(jax.tree.structure(self._pytrees()), leaves)
@@ -63,6 +74,13 @@ class StageState:
 
     def _pytrees(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PYTREES} | {"key": jax.random.key_data(self.key)}
+
+
+def _of_layers(stored: np.ndarray, fresh: np.ndarray, depth: int) -> np.ndarray:
+    """A leaf with one row per layer, with as many layers as `fresh` has, of which at least `depth` are stored."""
+    if stored.shape[1:] != fresh.shape[1:] or not depth <= len(stored):
+        return stored
+    return np.concatenate([stored[: len(fresh)], fresh[len(stored) :]])
 
 
 _PYTREES = ("best_params", "key", "optimizer", "params")
@@ -101,15 +119,15 @@ class Checkpoint:
         self._saved = self._offered = clock()
         self.piece = 1  # how many steps may run before the next offer; grows to PIECE_SECONDS of them
 
-    def restore(self, state: StageState) -> StageState:
-        """The newest whole state of this stage, in the layout of `state`; `state` itself if there is none."""
+    def restore(self, state: StageState, depth: int) -> StageState:
+        """The newest whole state of this stage, of `depth` layers, in the layout of `state`; `state` itself if there is none."""
         found = stored(self._folder, self._number)
         if found is None:
             return state
         turn, arrays, meta = found
         self._turn = 1 - turn
         self._progress.spent, self._step = meta["seconds"], meta["step"]
-        return state.restored(arrays, meta, self._folder.path / f"{NAMES[turn]}.npz")
+        return state.restored(arrays, meta, self._folder.path / f"{NAMES[turn]}.npz", depth)
 
     def offer(self, state: StageState) -> None:
         """Saves the state if the work since the last save, with that up to the next offer, comes near a minute."""

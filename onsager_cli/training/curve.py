@@ -22,7 +22,7 @@ from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import check_samples, with_singular_vectors
 from onsager_cli.results import CurveFolder, check_shapes
-from onsager_cli.schema import BOUNDS
+from onsager_cli.schema import BOUNDS, LASSO
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.fit import Engine
@@ -72,7 +72,7 @@ class CurveTrainer:
     @property
     def has_network(self) -> bool:
         """Whether network.npz belongs to it; ISTA and FISTA have a λ per sample and no network."""
-        return not self.bound and self.settings.network.kind not in ("ista", "fista")
+        return not self.bound and self.settings.network.kind not in LASSO
 
     @property
     def work(self) -> float:
@@ -331,15 +331,17 @@ class CurveTrainer:
         """
         if self.complete:
             return len(self.stages)
-        layers, done, t = {row["layer"] for row in self.folder.points()}, 0, 1
-        while t <= self.depth and (finished := self._stages_until(depth_name(t))):
-            done, t = finished, t + 1
-            if t - 1 not in layers:
+        layers, done = {row["layer"] for row in self.folder.points()}, 0
+        for depth in (stage.depth for stage in self.stages if stage.closes):
+            finished = self._stages_until(depth_name(depth))
+            if not finished:
+                resumed = self._stages_until(RESUME)  # beyond the plan: of a deeper network
+                begun = done < resumed <= len(self.stages) and self.stages[resumed - 1].depth == depth
+                return resumed if begun else done
+            done = finished
+            if depth not in layers:
                 return done  # stopped between the network of this depth and its point
-        resumed = self._stages_until(RESUME)  # beyond the plan: of a deeper network
-        if not done < resumed <= len(self.stages):
-            return done
-        return resumed if self.stages[resumed - 1].depth == t else done
+        return done
 
     def _stages_until(self, name: str) -> int:
         """How many stages led to the saved state of this name; 0 if it is not there or damaged."""

@@ -19,6 +19,7 @@ from onsager_cli.config import Curve, FastTraining, NoTraining
 from onsager_cli.environment import memory_free
 from onsager_cli.errors import UserError
 from onsager_cli.progress import duration
+from onsager_cli.schema import LASSO
 
 FLOAT = 4  # bytes
 PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs
@@ -50,15 +51,13 @@ def needs(curve: Curve, work: float) -> Needs:
     depth, batch = network.depth or 1, batch_of(curve)
     square = {"lamp": N * M, "lvamp": min(N, M) * (N + M), "oracle": 0}  # entries of the matrices of a layer
     entries = square.get(network.kind, N * N + N * M)
-    parameters = entries * (1 if network.tied else depth)
+    parameters = entries * (depth if network.tied is False else 1)  # what is not trained is tied
     flops = 6 * entries + (4 * M * N if network.kind == "lamp" else 0)  # per layer and sample, there and back
     samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * L
-    if (
-        work == 0
-    ):  # untrained: forward over the test set, and no more than the problem and a few states in memory
-        return Needs(
-            curve.slug, FLOAT * (parameters + samples) + PROGRAM, FLOAT * parameters, 2 * entries * depth * L
-        )
+    if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
+        disk = 0 if network.kind in LASSO else FLOAT * parameters
+        flops = 2 * entries * depth * problem.test_samples
+        return Needs(curve.slug, FLOAT * (parameters + samples) + PROGRAM, disk, flops)
     state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
     stored = parameters * (

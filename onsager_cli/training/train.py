@@ -76,7 +76,7 @@ def fit(
     optimizer, buffers = engine.begin(problem, params)
     s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
     if checkpoint is not None:
-        s = checkpoint.restore(s)
+        s = checkpoint.restore(s, stage.depth)
     while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
         end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # where the next look comes
         count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
