@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from onsager_cli.checks import one_of
+from onsager_cli.errors import UserError
 from onsager_cli.options import Parser
 
 NETWORKS = {
@@ -124,7 +125,10 @@ def product_loop(M: int, N: int, batch: int, pairs: int) -> tuple[Callable[..., 
 def step_timing(
     name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float
 ) -> list[Timing]:
-    """Times the compiled step of one network at several depths: one executable serves them all."""
+    """Times the compiled step of one network at several depths: one executable serves them all.
+
+    Raises UserError for complex arrays.
+    """
     import jax
     import numpy as np
 
@@ -145,6 +149,8 @@ def step_timing(
     ]).curves  # fmt: skip
     settings = curve.settings
     problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
+    if jax.numpy.iscomplexobj(problem.A):
+        raise UserError("problem.embedding: bench counts real multiply-adds, it must be real here")
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))

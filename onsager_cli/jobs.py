@@ -191,19 +191,21 @@ def _hydra_main(flags: Sequence[str], overrides: Sequence[str], task: Callable[[
 def told_apart(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, str]]) -> list[str]:
     """For each job of a sweep what its figure's name needs beside its place, so that no job writes over another's.
 
-    That is what differs among the jobs with the same place, "-snr_db=20", or the job's number where that is long; nothing
-    where only the drawing differs.
+    That is what differs among the jobs with the same place, "-snr_db=20", or the job's number where that is long or not its own;
+    nothing where only the drawing differs.
     """
     shared: dict[tuple[Path, str], set[str]] = {}
     for job, place in zip(jobs, places, strict=True):
         shared[place] = shared.get(place, set(job)) & set(job)
-    suffixes = []
+    suffixes, of_pairs = [], {}
     for number, (job, place) in enumerate(zip(jobs, places, strict=True), 1):
         own = [item.lstrip("+") for item in job if item not in shared[place]]
         pairs = [item.partition("=") for item in own if not item.startswith(("plot.", "figure."))]
         suffix = "".join(f"-{key.rpartition('.')[2]}={value}" for key, _, value in pairs)
         suffix = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", suffix)
-        suffixes.append(suffix if len(suffix) <= LONGEST_SUFFIX else f"-{number}")
+        # Values may be one text as the name of a file.
+        alike = of_pairs.setdefault((place, suffix), pairs) == pairs
+        suffixes.append(suffix if alike and len(suffix) <= LONGEST_SUFFIX else f"-{number}")
     return suffixes
 
 

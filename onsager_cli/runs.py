@@ -4,7 +4,6 @@ A curve is found by its identity, so one that was made by another version of the
 is damaged, lies there for nothing. No JAX here.
 """
 
-import os
 import re
 import shutil
 import sys
@@ -183,22 +182,32 @@ def clean(arguments: Sequence[str]) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was removed")
             return 0
-    for item in found:
-        _remove(item.path)
-    print(f"removed {together}")
+    removed = [item for item in found if _remove(item.path)]
+    size = _size(sum(item.size for item in removed))
+    kept = len(found) - len(removed)
+    print(f"removed {len(removed)} of them, {size}" + (f"; {kept} are in use again" if kept else ""))
     return 0
 
 
-def _remove(path: Path) -> None:
-    """Removes a file or a curve's folder; one that a process has taken in the meantime stays."""
+def _remove(path: Path) -> bool:
+    """Removes a file or a curve's folder; False for one that a process has taken, or mended, in the meantime."""
     folder = path if path.is_dir() else path.parent
     if not _FOLDER.fullmatch(folder.name):
         with writing(path, "remove"):
             path.unlink(missing_ok=True)
-        return
+        return True
     with locked(folder) as held, writing(path, "remove"):
-        if held:
-            shutil.rmtree(path) if path.is_dir() else os.unlink(path)
+        if not held or not path.exists():
+            return False
+        if path.is_dir():
+            if not _reason_to_remove(path):
+                return False
+            shutil.rmtree(path)
+        else:
+            if not is_temporary(path) and not _damage(path):
+                return False
+            path.unlink()
+    return True
 
 
 def _size(count: int) -> str:

@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onsager_cli.checks import known_keys, one_of
+from onsager_cli.checks import did_you_mean, known_keys, one_of
 from onsager_cli.errors import UserError
 from onsager_cli.schema import BOUNDS, Cellular, Descent, FastTraining, Settings, schedules_of
 
@@ -54,6 +54,9 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
         if schedule not in schedules:
             here = f"here it is {one_of(schedules)}" if schedules else "no schedule has an effect here"
             raise UserError(f"{item.input_line}: no curve here is trained by {schedule}; {here}")
+        known = [f"{schedule}.{name}" for name in known_keys(Descent)]
+        if key.count(".") == 2 and key not in known:
+            raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
             raise UserError(

@@ -135,3 +135,14 @@ def test_none_of_the_products_that_are_timed_can_be_left_out():
 def test_mistakes(asked):
     with pytest.raises(UserError, match=f"^bench: .*{asked[0]}"):
         bench.main(asked)
+
+
+def test_complex_arrays_are_refused_before_anything_is_measured():
+    with pytest.raises(UserError, match=r"problem\.embedding: .* must be real"):
+        bench.step_timing(
+            "lamp-bg",
+            [*bench.NETWORKS["lamp-bg"], "problem=random_access", "problem.embedding=complex"],
+            [1],
+            2,
+            0.0,
+        )

@@ -16,6 +16,7 @@ from onsager_cli import catalog
 from onsager_cli.cli import VERBS, main
 from onsager_cli.compose import as_typed
 from onsager_cli.errors import UserError
+from onsager_cli.jobs import told_apart
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
 
@@ -222,6 +223,10 @@ class TestSweep:
             f"lamp_tied_bg-gaussian-snr_db={level}" for level in (20, 40)
         ]
         assert [experiment.figure.name for experiment in engine.asked] == [e.name for e in engine.asked]
+
+    def test_nor_where_values_are_alike_as_names_of_files(self):
+        jobs = [["problem.matrix=a/1.npy"], ["problem.matrix=a_1.npy"], ["problem.matrix=b.npy"]]
+        assert told_apart(jobs, [(Path("figures"), "mine")] * 3) == ["-matrix=a_1.npy", "-2", "-matrix=b.npy"]
 
     @pytest.mark.slow
     def test_nor_with_two_networks_long_values_or_panels(self, engine):

@@ -131,6 +131,25 @@ class TestClean:
         assert "remove 1 of them" in capsys.readouterr().out
         assert stale.path.exists() is not gone
 
+    def test_looks_again_after_the_answer(self, outputs, capsys, monkeypatch):
+        """A training may have mended, or begun, what was named."""
+        torn = curve(outputs, "torn").save("depth_02", {}, {})
+        unbegun = curve(outputs, "unbegun").path / "identity.json"
+        sound = {path: path.read_bytes() for path in (torn, unbegun)}
+        torn.write_bytes(sound[torn][:-1])
+        unbegun.unlink()
+
+        def answer(question):
+            for path, content in sound.items():
+                path.write_bytes(content)
+            return "y"
+
+        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", answer)
+        assert main(["clean"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "removed 0 of them, 0 B; 2 are in use again"
+        assert {path: path.read_bytes() for path in sound} == sound
+
     def test_ctrl_d_is_no_answer(self, outputs, capsys, monkeypatch):
         def closed(question):
             raise EOFError

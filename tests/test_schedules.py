@@ -4,6 +4,7 @@ import pytest
 
 from onsager_cli.compose import parse
 from onsager_cli.config import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.schedules import check_command
 
 
@@ -52,3 +53,13 @@ def test_the_schedules_of_a_command(overrides, schedules):
 )
 def test_what_has_an_effect_is_let_through(overrides):
     check_command(parse(overrides), [load_experiment(overrides)])
+
+
+@pytest.mark.parametrize("overrides", ["+experiment=fig8", "+experiment=fig15", "network=lamp"])
+def test_a_misspelt_key_of_a_schedule_is_unknown_wherever_it_stands(overrides):
+    def load() -> None:
+        asked = [*overrides.split(), "training.lamp.stepz=[3]"]
+        check_command(parse(asked), [load_experiment(asked)])
+
+    with pytest.raises(UserError, match=r"unknown key .training\.lamp\.stepz. \(did you mean"):
+        load()
