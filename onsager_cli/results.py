@@ -3,7 +3,7 @@
 A curve is one folder, named by a label for people and by a hash of its identity (everything that decides its
 numbers) for the program:
 
-    outputs/curves/lamp_tied_bg-3f0c9d2a51be/
+    outputs/curves/gaussian-lamp_tied_bg-3f0c9d2a51be/
         identity.json     the identity itself, compared each time the folder is found
         config.yaml       the resolved config, for people
         points.csv        one row per trained depth (tables.py says which columns)

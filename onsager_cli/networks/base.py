@@ -31,8 +31,8 @@ def single(leaf: np.ndarray | Array | float, problem: Problem) -> Array:
 class Network(ABC):
     """An unfolded network; without training it is the classical algorithm that it was unfolded from.
 
-    `matrices` names the leaves that `tied` shares between the layers, `shared` those that always are. `groups` says
-    which row of θ each coordinate takes; without it, all take the one there is. `theta` has as many rows, or one.
+    `matrices` names the leaves that `tied` shares between the layers. `groups` says which row of θ each
+    coordinate takes; without it, all take the one there is. `theta` has as many rows, or one.
     """
 
     family: Family
@@ -41,7 +41,6 @@ class Network(ABC):
     groups: tuple[int, ...] = field(default=(), kw_only=True)
 
     matrices = ()
-    shared = ()
     # Coordinates that are no matrices learn by Adam, at the rate of θ; those of a spectrum, of a noise variance and of
     # rows at their own.
     vectors = frozenset({"theta"})

@@ -62,13 +62,6 @@ class Cnn(Network):
     seed: int = field(default=0, compare=False)
 
     @property
-    def shared(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The leaves, a kernel and an offset per layer."""
-        return tuple(
-            f"{name}_{layer}" for layer in range(len(self.channels) + 1) for name in ("kernel", "bias")
-        )
-
-    @property
     def new_leaves(self) -> str:
         return "kernels"
 

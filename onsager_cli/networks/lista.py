@@ -26,7 +26,6 @@ class Lista(Network):
     """Learned ISTA."""
 
     matrices = ("S",)
-    shared = ("B",)
     spectral = frozenset({"b", "d", "d_0"})
     rows = frozenset({"a", "e"})
 

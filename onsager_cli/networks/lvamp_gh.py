@@ -45,7 +45,6 @@ class LvampGH(Decoupled):
 
     leaves = LEAVES
     matrices = ("G", "H")
-    shared = ("log_noise_variance",)
     vectors = frozenset(
         {"theta", "log_c", "log_noise_variance"}
     )  # leaves that are no matrices, for optimizers

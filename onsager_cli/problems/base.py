@@ -27,7 +27,7 @@ class Problem:
     it as its problem's A, and need not know.
     """
 
-    A: Array  # (M, N), float32
+    A: Array  # (M, N), float32 or complex64
     noise_variance: Array  # σ_w², linear, per entry of w
     selection: Samples
     test: Samples
