@@ -374,7 +374,7 @@ def test_random_overrides_load_or_say_why(overrides):
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=1000, deadline=None, suppress_health_check=HEALTH)
 @given(st.lists(OVERRIDE, max_size=4))
 def test_many_random_overrides_load_or_say_why(overrides):
     assert one_line_or_none(complaint(overrides))

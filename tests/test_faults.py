@@ -16,16 +16,18 @@ from toy_training import stored
 
 from onsager_cli.files import temporary_files
 
-# Runs `onsager` in forks of one process that has imported everything and computed nothing: a start costs no import.
+# Runs `onsager` in forks of one process that has imported everything, composed the config and computed nothing: a start
+# costs little, and kills come while there is something to lose.
 # A line of JSON is (seconds until the kill, number of the signal or 0, arguments); the answer is the exit code.
 FORKS = """
 import json, os, signal, sys, time
 import hydra, matplotlib.pyplot
-from onsager_cli import cli, figures, jobs, record, run
+from onsager_cli import cli, config, figures, jobs, record, run
 from onsager_cli.training import checkpoint, curve
 checkpoint.SECONDS = 0.0  # save whenever it could be: the more writes, the more chances to be killed in one
 for line in sys.stdin:
     seconds, number, arguments = json.loads(line)
+    config.load_experiment(arguments[1:])
     if not (child := os.fork()):
         os.dup2(2, 1)
         os._exit(cli.main(arguments))

@@ -131,7 +131,7 @@ class TestOwnMatrix:
 
     @pytest.mark.slow  # each is read in a process of its own
     @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
-    @examples(max_examples=40)
+    @examples(max_examples=20)
     def test_damaged_mat_files(self, tmp_path_factory, position, byte, cut):
         """The same, also where SciPy's reader ends in a segmentation fault."""
         self.damage(tmp_path_factory, ".mat", position, byte, cut)
