@@ -86,8 +86,9 @@ _NAMES = {"amp": "AMP", "vamp": "VAMP", "lamp": "LAMP", "lvamp": "LVAMP", "bg": 
 # What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
 UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
 _RING = 1.3
-# What native complex numbers change: fine dots, where the same network on the real embedding has a line.
-COMPLEX_LINE = (0, (1, 1))
+# What native complex numbers change: fine dots, where the same network on the real embedding has a line, and a line
+# with dots where it has dots itself.
+COMPLEX_LINE, COMPLEX_DOTS = (0, (1, 1)), "-."
 # For networks from elsewhere and for curves that would otherwise look alike.
 _SPARE = tuple(
     Style(color, marker)
@@ -99,7 +100,8 @@ def style_of(row: Mapping[str, Any]) -> Style:
     """Look and legend text of the curve that `row` belongs to; label "" if its network is not in STYLES."""
     style = _style_of(row)
     if row.get("embedding") == "complex" and style.label:
-        return replace(style, label=f"{style.label}, complex", line=COMPLEX_LINE)
+        line = COMPLEX_DOTS if style.line == ":" else COMPLEX_LINE
+        return replace(style, label=f"{style.label}, complex", line=line)
     return style
 
 

@@ -31,7 +31,8 @@ def commands(experiment: Any) -> str:
 
 def _settings(experiment: Any, made: Notes) -> str:
     settings = [curve.settings for curve in experiment.curves]
-    trained = [item for item in settings if item.training.kind != "none"] or settings
+    named = [(curve.slug, curve.settings) for curve in experiment.curves]
+    trained = [item for item in named if item[1].training.kind != "none"] or named
     keys = [(curve.slug, curve.settings.seed) for curve in experiment.curves]
     notes = [(key[1], made[key]) for key in keys if key in made]
     lines = [
@@ -44,7 +45,10 @@ def _settings(experiment: Any, made: Notes) -> str:
             ),
         ),
         ("instance", _unique(item.problem.instance for item in settings)),
-        ("schedule", _unique(f"kind {_fields(item.training, _DESCENTS)}" for item in trained)),
+        (
+            "schedule",
+            _by_curve((f"`{slug}`", f"kind {_fields(item.training, _DESCENTS)}") for slug, item in trained),
+        ),
         ("precision", _unique(item.precision for item in settings)),
         (
             "versions",
@@ -130,10 +134,7 @@ def _unique(texts: Iterable[str]) -> str:
 
 def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
     """Each text once; where they differ between seeds, with the seeds that it is true of."""
-    found: dict[str, dict[int, None]] = {}
-    for seed, text in texts:
-        if text:
-            found.setdefault(text, {})[seed] = None
+    found = _owners(texts)
     seeds = [seed for of in found.values() for seed in of]
     if len(found) < 2 or len(set(seeds)) < 2:
         return "; ".join(found)
@@ -141,3 +142,20 @@ def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
         f"{text} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))})"
         for text, of in found.items()
     )
+
+
+def _by_curve(texts: Iterable[tuple[str, str]]) -> str:
+    """Each text once; where they differ between curves, after those that it is true of."""
+    found = _owners(texts)
+    if len(found) < 2:
+        return "; ".join(found)
+    return "; ".join(f"{', '.join(of)}: {text}" for text, of in found.items())
+
+
+def _owners(texts: Iterable[tuple[Any, str]]) -> dict[str, list[Any]]:
+    """Text → what it is true of, each once; empty texts are left out."""
+    found: dict[str, dict[Any, None]] = {}
+    for owner, text in texts:
+        if text:
+            found.setdefault(text, {})[owner] = None
+    return {text: list(of) for text, of in found.items()}

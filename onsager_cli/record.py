@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 
 _MEANING = {"nmse_db": "NMSE (dB)", "nmse_mean_ratio_db": "NMSE (dB, mean of ratios)"}
 _SOMETIMES = ("seeds", "state_evolution")  # tables that a figure has if asked
+RISE_DB = 0.1  # a last layer so far above the best one is worth a remark
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
 
@@ -116,7 +117,8 @@ def readme(
     parts = [f"# {heading(figure.name, figure.title)}"]
     if kind is None or kind.DRAWS:
         parts.append(f"![{_plain(figure.caption)}]({figure.name}.svg)")
-    parts.append(figure.caption.strip() if kind else _caption(figure, rows))
+    over_layers = kind is None or kind.OVER_LAYERS
+    parts.append(_caption(figure, rows) if over_layers else figure.caption.strip())
     if kind is not None and not kind.TRAINS:
         return (
             "\n\n".join(
@@ -208,22 +210,25 @@ def _caption(figure: Any, rows: Sequence[Row]) -> str:
     over = f" of {' or '.join(map(str, samples))} samples" if samples else ""
     errors = [row[f"{figure.metric}_se"] for row in rows if row.get(f"{figure.metric}_se") is not None]
     others = [seed for _, seed in realizations(rows)[1:]]
-    what = "Standard error" if others else "Shaded: one standard error"
-    error = f" {what} over the test samples, at most {max(errors):.2f} dB." if errors else ""
+    largest = f"{max(errors):.2f} dB" if errors else ""
+    error = f" Shaded: one standard error over the test samples, at most {largest}." if errors else ""
     if others:
-        error += (
-            f" Mean over {len(others) + 1} matrices (the first, and those of the seeds "
-            f"{', '.join(map(str, others))}), with a band of one standard error."
+        error = (
+            f" Curves are means over {len(others) + 1} matrices (the first, and those of the seeds "
+            f"{', '.join(map(str, others))}), shaded one standard error of these"
+            f"{f'; that over the test samples is at most {largest}' if errors else ''}."
         )
     hidden = sorted({row["curve"] for row in rows} & set(figure.hidden or ()))
     not_drawn = f" Recorded but not drawn: {', '.join(f'`{slug}`' for slug in hidden)}." if hidden else ""
     meaning = (
         "mean of the samples' ratios" if figure.metric == "nmse_mean_ratio_db" else "ratio of summed squares"
     )
-    return (
-        f"{figure.caption.strip()} NMSE is the {meaning} over the test set{over}; each point "
-        f"of a trained curve is a network of that depth after its own training.{error}{not_drawn}"
+    depth = (
+        "; each point of a trained curve is a network of that depth after its own training"
+        if any(row["steps"] for row in rows)
+        else ""
     )
+    return f"{figure.caption.strip()} NMSE is the {meaning} over the test set{over}{depth}.{error}{not_drawn}"
 
 
 def _nmse_table(rows: Sequence[Row], metric: str) -> str:
@@ -238,19 +243,26 @@ def _nmse_table(rows: Sequence[Row], metric: str) -> str:
 
 
 def _remarks(rows: Sequence[Row]) -> str:
-    """What a mean over the test set hides: realizations that did not converge, rescued trainings."""
+    """What a reader of the table may miss: realizations that did not converge, rescued trainings, layers that do harm."""
     lines = []
     for name, points in _by_curve(rows, by_seed=True).items():
         last = points[-1]
         if last.get("nonconverged") is not None:
             median = "" if last["nmse_median_db"] is None else f"; median {_db(last['nmse_median_db'])} dB"
-            count = f"{last['nonconverged'] or 'no'} realizations not converged"
+            many = last["nonconverged"]
+            count = f"{many} realizations not converged" if many else "all realizations converged"
             lines.append(f"- {name}, layer {last['layer']}: {count}{median}.")
         if last.get("clipped") is not None:
             lines.append(f"- {name}: {last['clipped'] or 'no'} divergences clipped.")
         rescued = [str(row["layer"]) for row in points if row.get("rescued")]
         if rescued:
             lines.append(f"- {name}: training was rescued on the way to layers {', '.join(rescued)}.")
+        best = min(points, key=lambda row: row["nmse_db"])
+        if last.get("steps") and last["nmse_db"] > best["nmse_db"] + RISE_DB:
+            lines.append(
+                f"- {name}: {_db(best['nmse_db'])} dB at layer {best['layer']}, {_db(last['nmse_db'])} dB at the last: "
+                "its training is not enough for so many layers."
+            )
     return "\n".join(lines)
 
 

@@ -55,9 +55,15 @@ def curve(slug, depth, seed=0):
 
 def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
     figure = SimpleNamespace(
-        kind="curves",
         metric="nmse_db",
-        **{"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()} | options,
+        **{
+            "kind": "curves",
+            "name": name,
+            "title": "i.i.d. Gaussian A",
+            "caption": "LISTA and LAMP.",
+            "hidden": (),
+        }
+        | options,
     )
     return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)
 
@@ -218,6 +224,16 @@ def test_what_a_mean_hides_is_said():
     assert "`amp_l1`, layer 2: 2 realizations not converged; median -6.50 dB." in text
     assert "`amp_l1`: training was rescued on the way to layers 1, 2." in text
     assert "Recorded but not drawn: `amp_l1`." in text
+    assert "not enough" not in text
+
+
+def test_layers_that_do_harm_are_said():
+    rows = rows_of("lamp_tied_bg", "lamp", "bg", True, [-4.0, -6.0, -5.89]) + rows_of(
+        "lamp_tied_l1", "lamp", "soft", True, [-4.0, -6.0, -5.91]
+    )
+    text = readme(experiment(), rows, {})
+    assert "`lamp_tied_bg`: -6.00 dB at layer 2, -5.89 dB at the last: its training is not enough" in text
+    assert text.count("not enough") == 1
 
 
 def test_the_program_s_own_experiments_fit():
@@ -247,6 +263,15 @@ def test_a_schedule_is_told_once():
     alone = load_experiment(["network=lamp", "shrinkage=bg", "network.tied=false"])
     text = readme(alone, rows_of("oracle", "oracle", None, None, -46.03), {})
     assert "- The tied network that `lamp_untied_bg` is compared with: optimizer adam" in text
+
+
+@pytest.mark.parametrize(("kind", "shaded"), [("curves", 1), ("costs", 1), ("detection", 1), ("params", 0)])
+def test_a_caption_says_what_is_shaded_wherever_curves_over_layers_are_drawn(rows, kind, shaded):
+    what = experiment(curve("lista_tied", 8), curve("oracle", None), kind=kind)
+    tables = {"costs": [], "detection": [], "roc": [], "params": []}
+    caption = readme(what, rows, {}, tables).split("\n\n")[2]
+    assert caption.startswith("LISTA and LAMP.")
+    assert caption.count("Shaded: one standard error over the test samples, at most 0.04 dB.") == shaded
 
 
 def test_tables_figures_and_record_need_no_jax():

@@ -116,11 +116,14 @@ def test_json_tells_everything(capsys):
     assert (second["low"], second["high"], second["holds"]) == (3, None, False)
 
 
-def test_markdown_is_one_table(capsys):
+def test_markdown_is_a_page_with_one_table(capsys):
     own({**CLAIM, "statement": "A | B", "known_failure": "the limit is higher"}, value=-2.0)
     assert main(["verify", "--markdown"]) == 0
-    summary, blank, *table = capsys.readouterr().out.splitlines()
-    assert (summary, blank) == ("1 claim: 0 hold, 1 fail (1 of them known failures), 0 not run.", "")
+    title, _, summary, *rest = capsys.readouterr().out.splitlines()
+    assert title == "# Claims"
+    assert summary == "1 claim: 0 hold, 1 fail (1 of them known failures), 0 not run."
+    table = [line for line in rest if line.startswith("|")]
+    assert table == rest[-3:]
     assert table[2] == (
         "| mine | nowhere | A \\| B | -3 dB | -2.00 dB at 2 | -1 | **fails, known** (known failure: the limit is higher) |"
     )

@@ -1,11 +1,12 @@
 """Kinds of figures beside curves over layers, one file each, chosen by `figure.kind`.
 
-A kind has three functions and a flag:
+A kind has three functions and three flags:
 
     tables(experiment, folder_of)         what the figure shows, computed from stored curves: name → rows
     draw(figure, tables, folder, formats) the drawing (if DRAWS), from the tables alone; the files
     page(tables)                          the same for the README of a record, in Markdown
     TRAINS, DRAWS                         whether its curves have to be trained, whether there is a drawing
+    OVER_LAYERS                           whether the drawing has the curves over layers, too, as other figures
 
 `folder_of` gives the store's folder of a curve. Only `tables` imports JAX.
 """
@@ -32,6 +33,7 @@ class Kind(Protocol):
 
     TRAINS: bool
     DRAWS: bool
+    OVER_LAYERS: bool
 
     def tables(self, experiment: Experiment, folder_of: FolderOf) -> Tables: ...
     def draw(

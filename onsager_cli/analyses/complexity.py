@@ -22,7 +22,7 @@ from onsager_cli.analyses import FolderOf, Tables
 from onsager_cli.config import Experiment, Settings
 from onsager_cli.tables import markdown
 
-TRAINS = DRAWS = False
+TRAINS = DRAWS = OVER_LAYERS = False
 
 
 def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onsager_cli.figures import Style
 
-TRAINS = DRAWS = True
+TRAINS = DRAWS = OVER_LAYERS = True
 
 
 def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
@@ -64,7 +64,7 @@ def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> N
                 *zip(*points, strict=True), color=style.color, linestyle=style.line, linewidth=style.width,
                 marker=style.marker, markersize=style.size, markerfacecolor="white" if style.open_marker else style.color,
             )  # fmt: skip
-    axes.set(xscale="log", xlabel="multiply-adds per estimate")
+    axes.set(xscale="log", xlabel="multiply-adds per estimate", ylabel="NMSE (dB)")
 
 
 def page(tables: Tables) -> str:

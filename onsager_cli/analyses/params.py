@@ -38,6 +38,7 @@ from onsager_cli.results import CurveFolder
 from onsager_cli.tables import markdown
 
 TRAINS = DRAWS = True
+OVER_LAYERS = False
 COST_DB = 1e-3
 FIXED = 0.1  # largest flat range of an identifiable parameter
 
@@ -304,7 +305,7 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
                 ax.axhline(wanted, color=figures.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
         for ax in axes[3:]:
             ax.set_xlabel("layer")
-        handles, labels = axes[0].get_legend_handles_labels()
+        handles, labels = axes[1].get_legend_handles_labels()
         known = dict(zip(labels, handles, strict=True))
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
     return figures.save(drawing, folder, figure.name, formats)
@@ -328,17 +329,21 @@ def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label
     if not rows:
         return
     line = "-" if rows[0]["tied"] else "--"
+    # Where untied is as tied, rings around dots.
+    dot: dict[str, Any] = (
+        {"markersize": 2.0} if rows[0]["tied"] else {"markersize": 4.4, "markerfacecolor": "none"}
+    )
+    dot["markeredgewidth"] = 0.7
     if rows[0]["layer"] is None:
         ax.plot([1, deepest], [rows[0]["learned"]] * 2, line, color=color, linewidth=0.9, label=label)
         return
     layers, values = [row["layer"] for row in rows], [row["learned"] for row in rows]
-    ax.plot(layers, values, line, color=color, linewidth=0.9, label=label)
-    face = color if rows[0]["tied"] else "white"
+    # The legend has the marker, too; of the points each has its own.
+    ax.plot(layers, values, line, color=color, linewidth=0.9, label=label, marker="o", markevery=[], **dot)
     for row in rows:
         ax.plot(
-            row["layer"], row["learned"], "o", color=color, markerfacecolor=face, markersize=2.8,
-            alpha=1 if row["identifiable"] else 0.25,
-        )  # fmt: skip
+            row["layer"], row["learned"], "o", color=color, alpha=1 if row["identifiable"] else 0.25, **dot
+        )
 
 
 def page(tables: Tables) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
 TRAINS = DRAWS = True
+OVER_LAYERS = False
 LEVEL_DB = -15.0
 POINTS = 301
 

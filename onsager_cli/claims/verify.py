@@ -13,6 +13,10 @@ from onsager_cli.errors import UserError
 from onsager_cli.options import Parser
 
 FOLDER = Path("experiments")
+LEGEND = """Measured is what the recorded tables give, one number for each of the claim's checks, where it is closest to
+its limit or furthest beyond ("closest of 4", "worst of 4": of so many curves or layers). The margin is how far the
+claim is from failing, in the unit of what is measured; below zero it fails. A failure is known if the record says why.
+`onsager verify --vocabulary` says what a claim may ask for."""
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
 
 
@@ -95,9 +99,13 @@ def as_text(verdicts: Sequence[Verdict]) -> str:
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> str:
-    """A table for a README, with the notes in it."""
+    """A page: the table, with the notes in it, and how to read it."""
     lines = [
+        "# Claims",
+        "",
         f"{summary(verdicts)}.",
+        "",
+        LEGEND,
         "",
         "| claim | source | statement | paper | measured | margin | verdict |",
     ]
