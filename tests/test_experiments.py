@@ -76,6 +76,18 @@ def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(na
             assert identity(twin) == identity(drawn)
 
 
+@pytest.mark.parametrize(("name", "other"), slow(("fig15c", "fig15"), ("fig16c", "fig16")))
+def test_what_two_figures_call_alike_is_one_training(name, other):
+    """The real embedding beside the complex arrays is that of the figure without them."""
+    one, two = (
+        {curve.slug: curve for curve in load_experiment([f"+experiment={n}"]).curves} for n in (name, other)
+    )
+    shared = set(one) & set(two)
+    assert len(shared) >= 7
+    for slug in shared:
+        assert identity(one[slug]) == identity(two[slug]), slug
+
+
 @pytest.mark.parametrize(
     ("tied", "depths"), slow(*product(("true", "false"), ((4, 15), (15, 4))), but=[("true", (4, 15))])
 )
