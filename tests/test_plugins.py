@@ -9,7 +9,7 @@ from onsager_cli import run
 from onsager_cli.config import load_experiment
 from onsager_cli.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
 
 PACKAGE = """
 from dataclasses import replace

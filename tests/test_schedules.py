@@ -1,6 +1,7 @@
 """Which schedule of `training=fast` a curve is trained by, and which keys of it have an effect."""
 
 import pytest
+from conftest import slow
 
 from onsager_cli.compose import parse
 from onsager_cli.config import load_experiment
@@ -55,7 +56,9 @@ def test_what_has_an_effect_is_let_through(overrides):
     check_command(parse(overrides), [load_experiment(overrides)])
 
 
-@pytest.mark.parametrize("overrides", ["+experiment=fig8", "+experiment=fig15", "network=lamp"])
+@pytest.mark.parametrize(
+    "overrides", slow("+experiment=fig8", "+experiment=fig15", "network=lamp", but=("+experiment=fig8",))
+)
 def test_a_misspelt_key_of_a_schedule_is_unknown_wherever_it_stands(overrides):
     def load() -> None:
         asked = [*overrides.split(), "training.lamp.stepz=[3]"]
