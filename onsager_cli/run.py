@@ -89,26 +89,27 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
 
 def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report") -> None:
     """Trains the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
-    own = {index: str(identity(trainer.curve)) for index, trainer in enumerate(trainers, 1)}
+    own = {index: identity(trainer.curve) for index, trainer in enumerate(trainers, 1)}
     # Algorithm 3 begins from the tied network.
     twins = {index: twin for index, trainer in enumerate(trainers, 1) if (twin := tied_twin(trainer.curve))}
-    needs = {index: str(identity(twin)) for index, twin in twins.items()}
+    needs = {index: identity(twin) for index, twin in twins.items()}
     waiting, told = dict(enumerate(trainers, 1)), set()
-    given_up: dict[str, DivergedError] = {}  # by identity
+    given_up: list[tuple[dict[str, Any], DivergedError]] = []  # with the identity
 
     while waiting:
         before = len(waiting)
         for index, trainer in list(waiting.items()):
             warn = partial(_warn, report, trainer.curve)
-            if needs.get(index) in given_up:
+            if needs.get(index) in [gone for gone, _ in given_up]:
                 warn(f"not trained: {twins[index].slug}, from which it would be bootstrapped, was given up")
             elif needs.get(index) in [own[other] for other in waiting]:
                 continue
             else:
                 try:
-                    busy = _attempt(trainer, store, report, index, len(trainers))
+                    busy = _attempt(trainer, own[index], store, report, index, len(trainers))
                 except DivergedError as error:
-                    given_up[own[index]], busy = error, None
+                    given_up.append((own[index], error))
+                    busy = None
                     warn(f"given up: {error}")
                 if busy:
                     if index not in told:
@@ -118,14 +119,16 @@ def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report
             del waiting[index]
         if len(waiting) == before:
             time.sleep(WAIT_SECONDS)
-    for error in given_up.values():
+    for _, error in given_up:
         raise error
 
 
-def _attempt(trainer: "CurveTrainer", store: Store, report: "Report", index: int, of: int) -> str | None:
-    """Trains a curve that is not complete. Returns who else is at it, and None if nobody is: then it is done."""
+def _attempt(
+    trainer: "CurveTrainer", own: dict[str, Any], store: Store, report: "Report", index: int, of: int
+) -> str | None:
+    """Trains a curve, with the identity `own`, that is not complete. Returns who else is at it, and None if nobody is: then it is done."""
     if not trainer.complete:
-        trainer.folder = store.claim(identity(trainer.curve), label_of(trainer.curve))
+        trainer.folder = store.claim(own, label_of(trainer.curve))
         with trainer.folder.locked() as held:
             if not held:
                 return holder(trainer.folder.path) or "another process"
