@@ -126,7 +126,7 @@ def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report
 def _attempt(
     trainer: "CurveTrainer", own: dict[str, Any], store: Store, report: "Report", index: int, of: int
 ) -> str | None:
-    """Trains a curve, with the identity `own`, that is not complete. Returns who else is at it, and None if nobody is: then it is done."""
+    """Trains a curve, of the identity `own`, if it is not complete. Returns who else trains it; None: it is done."""
     if not trainer.complete:
         trainer.folder = store.claim(own, label_of(trainer.curve))
         with trainer.folder.locked() as held:

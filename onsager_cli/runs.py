@@ -199,14 +199,9 @@ def _remove(path: Path) -> bool:
     with locked(folder) as held, writing(path, "remove"):
         if not held or not path.exists():
             return False
-        if path.is_dir():
-            if not _reason_to_remove(path):
-                return False
-            shutil.rmtree(path)
-        else:
-            if not is_temporary(path) and not _damage(path):
-                return False
-            path.unlink()
+        if not (_reason_to_remove(path) if path.is_dir() else is_temporary(path) or _damage(path)):
+            return False
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return True
 
 

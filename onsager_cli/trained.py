@@ -1,7 +1,9 @@
 """A trained network as a function of measurements, for programs in Python.
 
-lamp = load("+experiment=fig10", "only=[lamp_tied_bg]")
-x_hat = lamp(y)
+    lamp = load("+experiment=fig10", "only=[lamp_tied_bg]")
+    x_hat = lamp(y)
+
+The words are those of the command that trained it.
 """
 
 from functools import partial

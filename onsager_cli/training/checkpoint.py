@@ -78,7 +78,7 @@ class StageState:
 
 def _of_layers(stored: np.ndarray, fresh: np.ndarray, depth: int) -> np.ndarray:
     """A leaf with one row per layer, with as many layers as `fresh` has, of which at least `depth` are stored."""
-    if stored.shape[1:] != fresh.shape[1:] or not depth <= len(stored):
+    if stored.shape[1:] != fresh.shape[1:] or len(stored) < depth:
         return stored
     return np.concatenate([stored[: len(fresh)], fresh[len(stored) :]])
 
