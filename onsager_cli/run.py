@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Raised with every change that moves a trained number, of all networks or of one kind: stored curves are then trained anew.
-NUMERICS, NUMERICS_OF = 6, {"lvamp": 7}
+# Raised with every change that moves a trained number, of all networks, of one kind, or of those trained on hard samples
+# of the 5G problems: stored curves are then trained anew.
+NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR = 6, {"lvamp": 7}, 7
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
@@ -42,9 +43,21 @@ def identity(curve: Curve) -> dict[str, Any]:
 
 def numerics(identity: Mapping[str, Any]) -> int:
     """Version of the numerics that a curve of this identity is made with now; part of the identity."""
-    network = identity.get("network")
-    kind = network.get("kind") if isinstance(network, Mapping) else None
-    return NUMERICS_OF.get(str(kind), NUMERICS)
+
+    def value(*keys: str) -> Any:
+        at: Any = identity
+        for key in keys:
+            at = at.get(key) if isinstance(at, Mapping) else None
+        return at
+
+    of_kind = NUMERICS_OF.get(str(value("network", "kind")), NUMERICS)
+    asked = [value("training", descent, "emphasis") for descent in ("descent", "tied_descent")]
+    hard = any(isinstance(emphasis, Sequence) and set(emphasis) != {1} for emphasis in asked)
+    return (
+        max(of_kind, NUMERICS_OF_HARD_CELLULAR)
+        if hard and value("problem", "kind") == "cellular"
+        else of_kind
+    )
 
 
 def folder_of(store: Store, curve: Curve) -> CurveFolder:

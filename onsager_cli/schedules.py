@@ -25,8 +25,9 @@ def effective(
     """
     keys: frozenset[str] = frozenset()
     if isinstance(settings.training, FastTraining) and settings.network.kind not in BOUNDS:
-        # The samples of the 5G problems are drawn without emphasis.
-        without = {"emphasis"} if isinstance(settings.problem, Cellular) else set()
+        # Where every user is active, no sample has more of them.
+        problem = settings.problem
+        without = {"emphasis"} if isinstance(problem, Cellular) and problem.activity == 1 else set()
         keys = frozenset(
             f"training.{name}.{key}"
             for name in schedules_of(settings.network, config["training"])

@@ -287,10 +287,10 @@ def make_shrinkage(raw: Any) -> Shrinkage:
     return Shrinkage(family, start_of_theta(raw["theta"], family if built_in else None))
 
 
-def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
+def make_training(raw: Any, network: Network, shrinkage: Shrinkage, problem: Problem | Cellular) -> Training:
     """Validates `training` for a network: of `training.lamp`, `training.lamp_untied`, ... those of `schedules_of` count.
 
-    `knee_rate` bounds their `theta_rates`. Raises UserError.
+    `knee_rate` bounds their `theta_rates`; where all users are active there is no `emphasis`. Raises UserError.
     """
     kind, _ = _kind(raw, "training", "kind", TRAININGS, None)
     if kind != "fast":
@@ -304,6 +304,8 @@ def make_training(raw: Any, network: Network, shrinkage: Shrinkage) -> Training:
             for name, descent in descents.items()
         }
     shared = replace(shared, knee_rate=None)
+    if isinstance(problem, Cellular) and problem.activity == 1:
+        descents = {name: replace(descent, emphasis=(1,)) for name, descent in descents.items()}
     if network.kind in BOUNDS:
         return shared
     if network.kind not in descents:
@@ -354,7 +356,7 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
             check_learnable(shrinkage)
     elif network.kind == "cnn":
         raise UserError(f"network={network.name} is no algorithm without training: leave training=none out")
-    made = make_training(training, network, shrinkage)
+    made = make_training(training, network, shrinkage, problem)
     _check_with_problem(problem, network, shrinkage, made)
     return Settings(
         problem=problem,

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from onsager_cli.fields import computed_once, magnitude, power, sum_to, total
@@ -268,12 +269,13 @@ class Family:
             theta = theta.at[..., 1].max(theta[..., 0])
         return theta
 
-    def at_bound(self, theta: Array) -> int:
+    def at_bound(self, theta: np.ndarray | Array) -> int:
         """How many parameters `project` keeps from going on: scales and thresholds at their least, knees that meet."""
-        low = jnp.asarray(self.lower, theta.dtype)
-        count = jnp.sum(theta <= low * (1 + 1e-6))
+        theta = np.asarray(theta)
+        low = np.asarray(self.lower, theta.dtype)
+        count = np.sum(theta <= low * (1 + 1e-6))
         if self.ordered:
-            count += jnp.sum((theta[..., 1] <= theta[..., 0]) & (theta[..., 1] > low[1]))
+            count += np.sum((theta[..., 1] <= theta[..., 0]) & (theta[..., 1] > low[1]))
         return int(count)
 
     def rescaled(self, theta: Array, r: float, sigma: float) -> Array:

@@ -128,13 +128,24 @@ def test_none_of_the_products_that_are_timed_can_be_left_out():
         ["--quality", "--network", "lamp-soft"],
         ["--batch", "3", "--quality"],
         ["--seconds", "1", "--quality"],
-        ["--override", "seed=1", "--quality"],
+        ["--override", "training=thorough", "problem.N=400", "--quality"],
         ["--seed", "1"],
     ],
 )
 def test_mistakes(asked):
     with pytest.raises(UserError, match=f"^bench: .*{asked[0]}"):
         bench.main(asked)
+
+
+@pytest.mark.slow
+def test_quality_is_that_of_the_schedule_asked_for(capsys):
+    """Of networks that were hardly trained, beside the published numbers."""
+    asked = ["training.lamp.steps=[3]", "training.lamp.batch=10"]
+    assert bench.main(["--quality", "--network", "lamp-bg", "--override", *asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["quality"]
+    assert [row["published_db"] for row in rows] == list(bench.PUBLISHED["lamp-bg"])
+    assert [row["steps"] for row in rows] == [3, 6, 9, 12, 15, 18]
+    assert not any(row["reached"] for row in rows)
 
 
 def test_complex_arrays_are_refused_before_anything_is_measured():

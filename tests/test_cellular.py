@@ -1,6 +1,7 @@
 """The 5G problems: SPEC 2.2, 2.3 in closed form against drawn samples, and the bounds of SPEC 7."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from scipy.stats import arcsine, binomtest, kstest
 from onsager_cli import bounds
 from onsager_cli.config import load_experiment
 from onsager_cli.metrics import nmse
-from onsager_cli.problems import build, cellular
+from onsager_cli.problems import Problem, build, cellular
 from onsager_cli.schema_cellular import Cellular
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -27,6 +28,7 @@ def law(name: str, *overrides: str) -> Cellular:
 FEW = ("problem.selection_samples=1", "problem.test_samples=1")
 SMALL = ("problem.users=40", "problem.antennas=8", "problem.embedding=complex")
 
+sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
 signals = jax.jit(lambda draw, key, batch: draw.signals(key, batch), static_argnums=(0, 2))
 
 
@@ -34,6 +36,11 @@ def drawn(problem: Cellular, batch: int, seed: int = 5):
     """x and the power that an oracle knows, float64 or complex128."""
     x, known = signals(cellular.Draw(problem), jax.random.key(seed), batch)
     return bounds.double(np.asarray(x)), np.asarray(known, np.float64)
+
+
+@partial(jax.jit, static_argnums=(1, 3))
+def emphasized(problem: Problem, batch: int, emphasis: float, most: float | None):
+    return problem.emphasized(jax.random.key(1), batch, emphasis, most)
 
 
 def near(sample: np.ndarray, expected: float, independent: int) -> bool:
@@ -105,7 +112,8 @@ class TestActivity:
     def test_positions(self, total, activity):
         """Independent, alike from the first to the last, each position once."""
         runs = [
-            np.asarray(cellular.active_positions(jax.random.key(seed), total, activity)) for seed in range(8)
+            np.asarray(cellular.active_positions(jax.random.key(seed), total, activity, activity))
+            for seed in range(8)
         ]
         found = [run[run < total] for run in runs]
         assert all(np.all(np.diff(run) > 0) and run[0] >= 0 for run in found)
@@ -116,6 +124,12 @@ class TestActivity:
         assert binomtest(late, count, 0.5).pvalue > 1e-4
         neighbours = sum(int(np.sum(np.diff(run) == 1)) for run in found)
         assert binomtest(neighbours, count, activity).pvalue > 1e-4
+
+    def test_no_less_room_than_the_highest_activity_needs(self):
+        run = np.asarray(cellular.active_positions(jax.random.key(0), 10_000, jnp.float32(0.03), 0.03))
+        more = np.asarray(cellular.active_positions(jax.random.key(0), 10_000, jnp.float32(0.01), 0.03))
+        assert len(run) == len(more)
+        assert binomtest(int(np.sum(more < 10_000)), 10_000, 0.01).pvalue > 1e-4
 
     def test_of_random_access(self):
         """One per cent of the users, real and imaginary part together, in some samples nobody."""
@@ -136,6 +150,48 @@ class TestActivity:
             known[:, :8].std(axis=1), 0
         )  # one place for all angles of a realization
         assert known[:, 7:9].std(axis=1).all()
+
+
+class TestEmphasis:
+    """Half of the samples plain, half with more active users, and the weights that make up for it."""
+
+    @pytest.mark.parametrize(
+        ("embedding", "antennas"), [("real", 1), *slow(("complex", 1), ("real", 4), ("complex", 3))]
+    )
+    def test_weighted_means_are_those_of_the_law(self, embedding, antennas):
+        """Σ w f(x) / L estimates E f(x) of the law without emphasis, within five standard errors."""
+        users, L = 30, 60_000
+        problem = law(
+            "random_access", f"problem.embedding={embedding}", f"problem.antennas={antennas}", f"problem.users={users}",
+            "problem.activity=0.1", "problem.pilots=2", *FEW,
+        )  # fmt: skip
+        built = build(problem, 0)
+        x, y, weights = (np.asarray(a) for a in emphasized(built, L, 2.0, 2.5))
+        assert (x.shape[1], y.shape[1], weights.shape) == (L, L, (L,))
+        active = np.sum(x[:users] != 0, axis=0)
+        halves = active[: L // 2], active[L // 2 :]
+        for half, activity in zip(halves, (0.1, 0.2 / 1.1), strict=True):
+            assert near(half, users * activity, L // 2 // antennas)
+        assert 0 < weights.min() <= weights.max() < 2
+        noise = np.sum(np.abs(y - np.asarray(built.A) @ x) ** 2, axis=0)
+        power = float(np.sum(np.asarray(built.known_power, np.float64)))
+        parts = 2 if embedding == "real" else 1
+        moments = [
+            (1.0, 1.0), (active, 3.0), (active == 0, 0.9**users), (np.sum(np.abs(x) ** 2, axis=0), power),
+            (noise, 2 * parts * float(built.noise_variance)),
+        ]  # fmt: skip
+        for value, expected in moments:
+            assert near(weights * value, expected, L // antennas)
+
+    def test_none_where_nobody_asks_and_where_everybody_is_active(self):
+        quiet = build(law("random_access", "problem.users=20", *FEW), 0)
+        everybody = build(law("random_access", "problem.users=20", "problem.activity=1", *FEW), 0)
+        for problem, batch, most in ((quiet, 9, None), (quiet, 1, 2.0), (everybody, 9, 2.0)):
+            *samples, weights = emphasized(problem, batch, 2.0, most)
+            np.testing.assert_array_equal(weights, np.ones(batch))
+            jax.tree.map(
+                np.testing.assert_array_equal, tuple(samples), sample(problem, jax.random.key(1), batch)
+            )
 
 
 class TestChannel:

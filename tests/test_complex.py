@@ -81,7 +81,7 @@ class TestFields:
             return jnp.sum((weights * product(a, factor)).real)
 
         found, expected = (
-            jax.grad(partial(loss, product), (0, 1))(jnp.asarray(a), jnp.asarray(factor))
+            jax.jit(jax.grad(partial(loss, product), (0, 1)))(jnp.asarray(a), jnp.asarray(factor))
             for product in (scaled, jnp.multiply)
         )
         for one, other in zip(found, expected, strict=True):
@@ -109,9 +109,9 @@ class TestShrinkage:
             return FAMILIES[name].eta(r, sigma, THETAS[name])[0]
 
         of_real, of_imaginary = (
-            jax.grad(lambda r, part=part: part(eta(r)).sum())(r) for part in (jnp.real, jnp.imag)
+            jax.jit(jax.grad(lambda r, part=part: part(eta(r)).sum()))(r) for part in (jnp.real, jnp.imag)
         )
-        x_hat, slope = FAMILIES[name].eta(r, sigma, THETAS[name])
+        x_hat, slope = jax.jit(FAMILIES[name].eta)(r, sigma, THETAS[name])
         np.testing.assert_allclose(
             slope, jnp.mean(0.5 * (of_real + 1j * of_imaginary), axis=0, keepdims=True), atol=1e-12
         )
@@ -152,7 +152,7 @@ class TestShrinkage:
             return jnp.sum(jnp.abs(x_hat + 1)) + jnp.sum(slope)
 
         zero = jnp.zeros((3, 1), complex)
-        assert all(np.isfinite(g).all() for g in jax.grad(loss, (0, 1))(zero, jnp.full((1, 1), 0.3)))
+        assert all(np.isfinite(g).all() for g in jax.jit(jax.grad(loss, (0, 1)))(zero, jnp.full((1, 1), 0.3)))
         assert not FAMILIES[name].eta(zero, jnp.full((1, 1), 0.3), THETAS[name])[0].any()
 
 

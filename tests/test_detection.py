@@ -106,7 +106,7 @@ def test_fig15_tells_who_is_active(tmp_path):
     assert len(tables["detection"]) == 2, "the oracle is told"
 
 
-@pytest.mark.parametrize(("name", "tables"), [("fig15", {"curves"}), *slow(("fig15c", {"curves"}))])
+@pytest.mark.parametrize(("name", "tables"), slow(("fig15", {"curves"}), ("fig15c", {"curves"})))
 def test_where_there_is_nothing_to_add_the_nmse_is_drawn(name, tables, tmp_path):
     """The oracle is told who is active, and what it costs is not counted: its panel is empty."""
     assert set(drawn(name, "oracle", tmp_path)) == tables

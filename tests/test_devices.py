@@ -20,7 +20,9 @@ print(json.dumps({"devices": jax.device_count(), "nmse_db": [row["nmse_db"] for 
 
 
 def train_on(devices: int, folder, *overrides: str) -> dict:
-    arguments = json.dumps([*toy_overrides(steps=40), *overrides, f"output={folder / str(devices)}"])
+    kind = "cellular" if "problem=random_access" in overrides else "bernoulli_gaussian"
+    toy = toy_overrides(steps=40, problem=kind)
+    arguments = json.dumps([*toy, *overrides, f"output={folder / str(devices)}"])
     environment = {
         **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
     }  # fmt: skip
@@ -32,9 +34,16 @@ def train_on(devices: int, folder, *overrides: str) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["network=lamp", "network=lista"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        "network=lamp",
+        "network=lvamp",
+        "problem=random_access problem.embedding=complex network=lvamp_gh training.lvamp_gh.emphasis=[2]",
+    ],
+)
 def test_four_devices_train_the_curve_of_one(network, tmp_path):
-    one, four = (train_on(devices, tmp_path, network) for devices in (1, 4))
+    one, four = (train_on(devices, tmp_path, *network.split()) for devices in (1, 4))
     assert (one["devices"], four["devices"]) == (1, 4)
     # The draws are the same; sums over the batch are added up in another order, a float32 rounding per step.
     assert four["nmse_db"] == pytest.approx(one["nmse_db"], abs=0.01)

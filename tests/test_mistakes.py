@@ -185,7 +185,7 @@ MORE = {
         ["training.lamp.steps=[1]", "no schedule has an effect here"],
     ),
     "emphasis of samples that have none": (
-        "plot +experiment=fig15 training.lista.emphasis=[1,1.2]",
+        "plot +experiment=fig16 training.lista.emphasis=[1,1.2]",
         ["training.lista.emphasis=[1,1.2]", "must be 1"],
     ),
     "launcher without sweep": ("plot hydra/launcher=joblib", ["hydra/launcher=joblib", "onsager sweep"]),

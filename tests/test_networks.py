@@ -162,7 +162,7 @@ class TestGradient:
             loss, gradient, buffers = by_layers(
                 net, problem, params, *problem.test, weights, depth, 0, buffers
             )
-            plain = jax.value_and_grad(plain_loss, argnums=2)
+            plain = jax.jit(jax.value_and_grad(plain_loss, argnums=2), static_argnums=(0, 6))
             expected_loss, expected = plain(net, problem, params, *problem.test, weights, depth)
             assert float(loss) == pytest.approx(float(expected_loss), rel=1e-12)
             assert gradient.keys() == expected.keys()

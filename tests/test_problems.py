@@ -202,7 +202,7 @@ class TestEmphasis:
 
     def test_none_is_the_law_itself(self):
         problem = problem_with(0.1, 1e-3)
-        x, y, weights = problem.emphasized(jax.random.key(2), 500, 1.0)
+        x, y, weights = problem.emphasized(jax.random.key(2), 500, 1.0, 1.2)
         plain = problem.sample(jax.random.key(2), 500)
         np.testing.assert_array_equal(x, plain[0])
         np.testing.assert_array_equal(y, plain[1])
@@ -213,7 +213,7 @@ class TestEmphasis:
         """Σ w f(x) / L estimates E f(x) of the law without emphasis, within five standard errors."""
         problem, L = problem_with(gamma, 1e-3), 200_000
         x, _, weights = (
-            np.asarray(a, np.float64) for a in problem.emphasized(jax.random.key(3), L, emphasis)
+            np.asarray(a, np.float64) for a in problem.emphasized(jax.random.key(3), L, emphasis, emphasis)
         )
         odds = gamma * emphasis / (1 - gamma)
         active = np.sum(x != 0, axis=0)
@@ -225,7 +225,7 @@ class TestEmphasis:
 
     def test_a_law_that_offers_none(self):
         problem = dataclasses.replace(problem_with(0.1, 1e-3), draw=lambda problem, key, batch: problem.test)
-        assert problem.emphasized(jax.random.key(0), 7, 1.5)[2].tolist() == [1.0] * 7
+        assert problem.emphasized(jax.random.key(0), 7, 1.5, 1.5)[2].tolist() == [1.0] * 7
 
 
 def problem_with(gamma: float, noise_variance: float) -> Problem:
@@ -295,7 +295,7 @@ def test_data_do_not_lose_digits_where_products_do(overrides):
     """On a GPU the default precision of a product is that of TF32, also outside the compiled steps, which set theirs."""
     problem = build(settings(*overrides), 0)
     with jax.default_matmul_precision("default"):
-        drawn = str(jax.make_jaxpr(lambda key: problem.emphasized(key, 8, 1.1))(jax.random.key(0)))
+        drawn = str(jax.make_jaxpr(lambda key: problem.emphasized(key, 8, 1.1, 1.1))(jax.random.key(0)))
     full = "precision=(Precision.HIGHEST, Precision.HIGHEST)"
     assert drawn.count("dot_general[") == drawn.count(full) > 0
     with jax.default_matmul_precision("default"):

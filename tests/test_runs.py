@@ -11,7 +11,7 @@ from onsager_cli.config import load_experiment
 from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.locks import locked
 from onsager_cli.results import Store
-from onsager_cli.run import NUMERICS, NUMERICS_OF, identity
+from onsager_cli.run import NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR, identity
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -80,6 +80,19 @@ class TestList:
         for kind, version in {**NUMERICS_OF, "lamp": NUMERICS}.items():
             (one,) = load_experiment([f"network={kind}"]).curves
             assert identity(one)["numerics"] == version
+
+    @pytest.mark.parametrize(
+        ("overrides", "version"),
+        [
+            ("problem=random_access training.lamp.emphasis=[1]", NUMERICS),
+            ("problem=random_access training.lamp.emphasis=[1,2]", NUMERICS_OF_HARD_CELLULAR),
+            ("problem=massive_mimo", NUMERICS),
+            ("problem=gaussian training.lamp.emphasis=[1,2]", NUMERICS),
+        ],
+    )
+    def test_hard_samples_of_random_access_have_one(self, overrides, version):
+        (one,) = load_experiment(overrides.split()).curves
+        assert identity(one)["numerics"] == version
 
     def test_elsewhere_and_nothing(self, outputs, capsys):
         curve(outputs.parent / "other", "whole")

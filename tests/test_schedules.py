@@ -47,7 +47,7 @@ def test_the_schedules_of_a_command(overrides, schedules):
         ["+experiment=fig8", "training.lista.steps=[1]"],  # LAMP and AMP do without it
         ["network.tied=false", "training.lamp.steps=[1]"],  # of the tied network it is compared with
         ["training.lamp={steps: [1], batch: 2}"],
-        ["problem=random_access", "training.lamp.emphasis=[1]"],
+        ["problem=massive_mimo", "training.lamp.emphasis=[1]"],
         ["training.joint=true"],
         ["+experiment=fig8", "training=thorough"],
     ],

@@ -155,6 +155,7 @@ class TestDerivatives:
         r = jnp.asarray(1.5 * norm.ppf((np.arange(40_000) + 0.5) / 40_000)[:, None])
         theta = jnp.asarray(TYPICAL[name]) + (0.2 if name == "pwlin" else 0)
 
+        @jax.jit
         def slope(change):
             moves = change * np.eye(5)[moved][: len(theta)] if isinstance(moved, int) else 0
             wider, noisier = (1 + change if moved == what else 1.0 for what in ("r", "sigma"))
@@ -162,7 +163,7 @@ class TestDerivatives:
 
         expected = float(slope(0.05) - slope(-0.05)) / 0.1
         # The ramp takes the density over ±KNEE_WIDTH σ for the one at the knee, the difference over its own step.
-        assert float(jax.grad(slope)(0.0)) == pytest.approx(expected, rel=0.02, abs=1e-9)
+        assert float(jax.jit(jax.grad(slope))(0.0)) == pytest.approx(expected, rel=0.02, abs=1e-9)
 
 
 class TestSums:
@@ -188,8 +189,8 @@ class TestSums:
             x_hat, derivative = self.core(*arguments)
             return x_hat, jnp.mean(derivative, axis=0, keepdims=True)
 
-        found = jax.grad(partial(loss, summed(fixed=1)(self.core)), range(5))(*arguments)
-        expected = jax.grad(partial(loss, plain), range(4))(*arguments)
+        found = jax.jit(jax.grad(partial(loss, summed(fixed=1)(self.core)), range(5)))(*arguments)
+        expected = jax.jit(jax.grad(partial(loss, plain), range(4)))(*arguments)
         for one, other in zip(found, (*expected, jnp.zeros((1, 4))), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 

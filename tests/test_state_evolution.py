@@ -131,9 +131,9 @@ class TestPredictions:
     @pytest.mark.parametrize(
         ("network", "kappa", "fixed", "transient", "median"),
         [
-            ("vamp shrinkage=bg", None, 0.15, 3.2, 0.4),
             ("amp shrinkage=bg", None, 0.15, 5.7, 0.6),
             *slow(
+                ("vamp shrinkage=bg", None, 0.15, 3.2, 0.4),
                 ("vamp shrinkage=bg", 15.0, 0.2, 3.2, 0.4),
                 ("vamp shrinkage=bg", 100.0, 0.9, 3.2, 0.4),
                 ("vamp shrinkage=minimax", None, 0.5, 3.2, 0.4),

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -25,6 +26,12 @@ def single(leaf: np.ndarray | Array | float, problem: Problem) -> Array:
     """A leaf in the precision of the problem: complex stays complex, real stays real."""
     leaf = jnp.asarray(leaf)
     return leaf.astype(problem.A.dtype if jnp.iscomplexobj(leaf) else problem.A.real.dtype)
+
+
+@jax.jit
+def _repeated(leaf: Array, t: int) -> Array:
+    """`leaf` with its row t - 1 in row t as well."""
+    return leaf.at[t].set(leaf[t - 1])
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Network(ABC):
         """Layer t starts from layer t-1 (Algorithms 2 and 3), or from what `problem` says of a layer there."""
         if t == 0:
             return params
-        return {n: a.at[t].set(a[t - 1]) if n in self.layered else a for n, a in params.items()}
+        return {n: _repeated(a, t) if n in self.layered else a for n, a in params.items()}
 
     @property
     def new_leaves(self) -> str:
@@ -92,7 +99,8 @@ class Network(ABC):
     def count(self, params: Parameters, depth: int) -> int:
         """Number of real parameters of the network of this depth; a complex one counts as two."""
         sizes = {
-            name: leaf[0].size * depth if name in self.layered else leaf.size for name, leaf in params.items()
+            name: leaf.size // len(leaf) * depth if name in self.layered else leaf.size
+            for name, leaf in params.items()
         }
         return int(sum(size * (1 + jnp.iscomplexobj(params[name])) for name, size in sizes.items()))
 
@@ -106,8 +114,10 @@ class Network(ABC):
         def leaf(name: str, room: Array) -> Array:
             if name not in self.layered:
                 return stored[name]
-            rows = min(room.shape[0], stored[name].shape[0])
-            return room.at[:rows].set(stored[name][:rows])
+            filled, given = np.array(room), np.asarray(stored[name])
+            rows = min(len(filled), len(given))
+            filled[:rows] = given[:rows]
+            return jnp.asarray(filled)
 
         return {name: leaf(name, room) for name, room in params.items()}
 

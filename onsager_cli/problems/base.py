@@ -59,16 +59,19 @@ class Problem:
         square = power(x)
         return jnp.sum(square if self.reported is None else self.reported * square, axis=0)
 
-    def emphasized(self, key: Array, batch: int, emphasis: Array | float) -> tuple[Array, Array, Array]:
+    def emphasized(
+        self, key: Array, batch: int, emphasis: Array | float, most: float | None
+    ) -> tuple[Array, Array, Array]:
         """Samples among which the hard ones are more frequent, and the weights (batch,) that make up for it.
 
-        For an error that is mostly that of few samples, a gradient from these has less noise. 1 is no emphasis; a
-        law of samples that does not offer any (a method `emphasized` of `draw`) has weights of 1.
+        For an error that is mostly that of few samples, a gradient from these has less noise. `emphasis` is the odds
+        of an active coefficient or user over the true odds, and `most` the highest that may come. Weights are 1
+        where that is None, and for a law of samples that does not offer any emphasis (a method `emphasized` of `draw`).
         """
         offered = getattr(self.draw, "emphasized", None)
-        if offered is None:
+        if offered is None or most is None:
             return *self.sample(key, batch), jnp.ones(batch, self.noise_variance.dtype)
-        return offered(self.behind, key, batch, emphasis)
+        return offered(self.behind, key, batch, emphasis, most)
 
 
 def with_singular_vectors(problem: Problem) -> Problem:
@@ -81,8 +84,9 @@ def with_singular_vectors(problem: Problem) -> Problem:
 def check_samples(problem: Problem) -> None:
     """Raises UserError if a set has nothing to estimate, so that there is no NMSE."""
     for name in ("selection", "test"):
-        x, _ = getattr(problem, name)
-        if not np.any(problem.squared_norm(x)):
+        x = np.asarray(getattr(problem, name)[0])
+        counted = 1 if problem.reported is None else np.asarray(problem.reported)
+        if not np.any(np.square(np.abs(x) * counted)):
             raise UserError(
                 f"problem.{name}_samples={x.shape[1]}: all of them are zero, and have no NMSE: ask for more, or for more "
                 "active coefficients"

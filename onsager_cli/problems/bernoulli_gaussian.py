@@ -72,12 +72,13 @@ class Draw:
         return self._draw(problem, key, batch, jnp.float32(self.gamma))
 
     def emphasized(
-        self, problem: Problem, key: Array, batch: int, emphasis: Array | float
+        self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
     ) -> tuple[Array, Array, Array]:
         """Samples drawn with the odds of γ times `emphasis`, and their likelihood ratios (batch,).
 
         p(x) / q(x) = (γ/γ')^K ((1-γ)/(1-γ'))^(N-K) for a sample with K active coefficients.
         """
+        del most  # costs nothing here
         rest = 1 - self.gamma
         gamma = self.gamma * emphasis / (rest + self.gamma * emphasis)
         x, y = self._draw(problem, key, batch, gamma)

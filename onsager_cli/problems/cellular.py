@@ -17,6 +17,7 @@ A is [Re A, -Im A; Im A, Re A].
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,19 +96,25 @@ def hexagon(key: Array, count: int) -> Array:
     return a * corners[:, which] + b * corners[:, (which + 1) % 3]
 
 
-def active_positions(key: Array, total: int, activity: float) -> Array:
+def active_positions(key: Array, total: int, activity: Array | float, most: float) -> Array:
     """Which of `total` independent channels are active, as rising positions; those beyond the end mean none.
 
     The gaps between active ones are geometric, so that the cost is that of the active ones alone. There is room for
-    ten standard deviations more than their mean number.
+    ten standard deviations more than their mean number at `most`, the highest activity that may come.
     """
-    if activity == 1:
+    if most == 1:
         return jnp.arange(total)
-    mean = total * activity
+    mean = total * most
     room = int(np.ceil(mean + 10 * np.sqrt(mean) + 10))
     uniform = 1 - jax.random.uniform(key, (room,))  # never 0
-    gaps = 1 + jnp.floor(jnp.log(uniform) / np.log1p(-activity))
+    log = np.log1p(-activity) if isinstance(activity, float) else jnp.log1p(-activity)
+    gaps = 1 + jnp.floor(jnp.log(uniform) / log)
     return jnp.minimum(jnp.cumsum(jnp.minimum(gaps, total).astype(jnp.int32)) - 1, total)
+
+
+def with_odds(activity: float, emphasis: Any) -> Any:
+    """The activity of which the odds are `emphasis` times those of `activity`."""
+    return activity * emphasis / (1 - activity + activity * emphasis)
 
 
 def fading(key: Array, channel: Channel, count: int) -> Array:
@@ -151,23 +158,64 @@ class Draw:
 
     def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
         """Fresh samples, x (N, batch) and y (M, batch)."""
+        x, y, _ = self._measured(problem, key, batch)
+        return x, y
+
+    def emphasized(
+        self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
+    ) -> tuple[Array, Array, Array]:
+        """Samples of which half are drawn with the odds of an active user times `emphasis`, and their weights (batch,).
+
+        For a sample of law p, in the half of law q, 1 / (1/2 + q/2p), at most 2: the balance heuristic of Veach and
+        Guibas (1995). With K active of U users, q/p = (a'/a)^K ((1-a')/(1-a))^(U-K). Weights of 1 where all are active.
+        """
+        a, users = self.law.activity, self.law.cells * self.law.users
+        hard = 0 if a == 1 else batch // 2
+        if not hard:
+            return *self(problem, key, batch), jnp.ones(batch)
+        key, key_hard = jax.random.split(key)
+        more = with_odds(a, emphasis)
+        halves = (
+            self._measured(problem, key, batch - hard),
+            self._measured(problem, key_hard, hard, more, with_odds(a, most)),
+        )
+        x, y, active = (jnp.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
+        ratio = jnp.exp(active * jnp.log(more / a) + (users - active) * jnp.log((1 - more) / (1 - a)))
+        share = hard / batch
+        return x, y, 1 / (1 - share + share * ratio)
+
+    def _measured(
+        self,
+        problem: Problem,
+        key: Array,
+        batch: int,
+        activity: Array | float | None = None,
+        most: float | None = None,
+    ) -> tuple[Array, Array, Array]:
+        """x (N, batch), y (M, batch) and how many users are active in each, (batch,)."""
         key_x, key_w = jax.random.split(key)
-        x, _ = self.signals(key_x, batch)
+        x, known = self.signals(key_x, batch, activity, most)
         # The same words for both embeddings: real and complex networks see the same measurements.
         w = jax.random.normal(key_w, (2 * self.law.pilots, batch), jnp.float32)
         w = jnp.sqrt(problem.noise_variance * (self.law.parts / 2)) * w
         if self.law.embedding == "complex":
             w = jax.lax.complex(*jnp.split(w, 2))
-        return x, full_product(problem.A, x) + w
+        return x, full_product(problem.A, x) + w, jnp.sum(known > 0, axis=0) // self.law.parts
 
-    def signals(self, key: Array, batch: int) -> tuple[Array, Array]:
-        """x (N, batch), and E|x_n|² given who is active and where, (N, batch), which an oracle knows."""
+    def signals(
+        self, key: Array, batch: int, activity: Array | float | None = None, most: float | None = None
+    ) -> tuple[Array, Array]:
+        """x (N, batch), and E|x_n|² given who is active and where, (N, batch), which an oracle knows.
+
+        With another `activity` than that of the law, at most `most`, if there is one.
+        """
         law = self.law
+        activity, most = law.activity if activity is None else activity, most or law.activity
         users, Nr = law.cells * law.users, law.antennas
         realizations = -(-batch // Nr)
         total = users * realizations
         key_active, key_place, key_channel = jax.random.split(key, 3)
-        position = active_positions(key_active, total, law.activity)
+        position = active_positions(key_active, total, activity, most)
         count = len(position)
         place = hexagon(key_place, count)
         neighbour = position // realizations >= law.users

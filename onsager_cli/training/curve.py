@@ -296,7 +296,7 @@ class CurveTrainer:
         counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
         if frequent := often(counts, stage.depth, y.shape[1]):
             self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})
-        bounded = engine.net.family.at_bound(params["theta"][: stage.depth])
+        bounded = engine.net.family.at_bound(np.asarray(params["theta"])[: stage.depth])
         return {**dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True)), "θ at its bound": bounded}
 
     # -- what is stored
@@ -385,6 +385,7 @@ def engine_of(settings: Settings, net: Network, chunk: int) -> Engine:
     training = settings.training
     if isinstance(training, FastTraining):
         d = training.descent
-        return Engine(net, d.batch, chunk, d.optimizers[-1], d.coordinates, settings.precision)
+        most = max(d.emphasis) if set(d.emphasis) != {1} else None
+        return Engine(net, d.batch, chunk, d.optimizers[-1], d.coordinates, settings.precision, most)
     batch = 1 if isinstance(training, NoTraining) else training.batch
     return Engine(net, batch, chunk, "adam", "entries", settings.precision)

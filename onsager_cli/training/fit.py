@@ -5,15 +5,16 @@ compiled program as numbers, so the stages of a plan share one executable. Froze
 gradient and their update are exactly zero.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from onsager_cli.fields import power
 from onsager_cli.networks.base import Network, Parameters
@@ -38,13 +39,36 @@ def optimizer(kind: str, net: Network) -> optax.GradientTransformation:
     return optax.partition({"vector": adam, "matrix": matrices}, labels)
 
 
-def over_devices(samples: Array) -> Array:
-    """Spreads a batch (..., L) over all devices, if there are several and they divide it."""
-    count = jax.device_count()
-    if count == 1 or samples.shape[-1] % count:
-        return samples
-    mesh = Mesh(jax.devices(), ("batch",))
-    return jax.lax.with_sharding_constraint(samples, NamedSharding(mesh, PartitionSpec(None, "batch")))
+def over_devices(loss_and_gradient: Callable[..., Any]) -> Callable[..., Any]:
+    """`loss_and_gradient` with the batch spread over all devices, if there are several and they divide it.
+
+    Each computes with its samples alone; what a step says to the others is one sum of the loss and the gradient.
+    Left to the compiler it would be one in every layer.
+    """
+
+    def spread(problem, params, x, y, weights, depth, first_learned, buffers):
+        count = jax.device_count()
+        if count == 1 or x.shape[-1] % count:
+            return loss_and_gradient(problem, params, x, y, weights, depth, first_learned, buffers)
+
+        def of_batch(leaf: Array) -> PartitionSpec:
+            return PartitionSpec(*(None,) * (leaf.ndim - 1), "batch")
+
+        def part(*arguments):
+            loss, gradient, buffers = loss_and_gradient(*arguments)
+            return *jax.lax.psum((loss, gradient), "batch"), buffers
+
+        whole, of_buffers = PartitionSpec(), jax.tree.map(of_batch, buffers)
+        of_samples = of_batch(x), of_batch(y), of_batch(weights)
+        return jax.shard_map(
+            part,
+            mesh=Mesh(jax.devices(), ("batch",)),
+            in_specs=(whole, whole, *of_samples, whole, whole, of_buffers),
+            out_specs=(whole, whole, of_buffers),
+            check_vma=False,
+        )(problem, params, x, y, weights, depth, first_learned, buffers)
+
+    return spread
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,9 @@ class Engine:
     optimizer: str
     coordinates: str
     precision: str
+    most_emphasis: float | None = None  # that a stage may ask for; None: all ask for none
 
+    @partial(jax.jit, static_argnums=0)
     def begin(self, problem: Problem, params: Parameters):
         """Optimizer state and scratch for a stage that starts from `params`."""
         to_descent, _ = self._maps
@@ -104,10 +130,9 @@ class Engine:
         def step(i, carry):
             params, state, buffers, total = carry
             key_of_step = jax.random.fold_in(key, first_step + i)
-            x, y, weights = problem.emphasized(key_of_step, self.batch, emphasis)
-            x, y = over_devices(x), over_devices(y)
-            loss, gradient, buffers = loss_and_gradient(
-                self.net, problem, params, x, y, weights, depth, first_learned, buffers
+            x, y, weights = problem.emphasized(key_of_step, self.batch, emphasis, self.most_emphasis)
+            loss, gradient, buffers = over_devices(partial(loss_and_gradient, self.net))(
+                problem, params, x, y, weights, depth, first_learned, buffers
             )
             # JAX's gradient of a complex leaf is that of steepest ascent, conjugated.
             gradient = to_descent(problem, params, jax.tree.map(jnp.conj, gradient), masks)
