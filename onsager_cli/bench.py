@@ -30,10 +30,9 @@ PUBLISHED = {
     "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
     "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
 }
-# Options of the timing, that of --quality, and that of both, with what is meant where they are not given.
+# Options of the timing and that of --quality, with what is meant where they are not given.
 TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0}
 QUALITY = {"seed": 0}
-COMMON = {"override": []}
 
 REPEATS = 20  # of the products of one layer in one program
 
@@ -259,7 +258,7 @@ def options_of(argv: Sequence[str]) -> Namespace:
         if getattr(options, name) is not None:
             made.error(f"--{name} {use} --quality")
     networks = PUBLISHED if options.quality else NETWORKS
-    for name, default in {"network": list(networks), **TIMING, **QUALITY, **COMMON}.items():
+    for name, default in {"network": list(networks), "override": [], **TIMING, **QUALITY}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
     if unknown := [name for name in options.network if name not in networks]:

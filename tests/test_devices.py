@@ -13,9 +13,11 @@ import json, sys
 import jax
 from onsager_cli import run
 from onsager_cli.config import load_experiment
+spread, shard_map = [], jax.shard_map
+jax.shard_map = lambda *args, mesh, **kwargs: spread.append(mesh.size) or shard_map(*args, mesh=mesh, **kwargs)
 experiment = load_experiment(json.loads(sys.argv[1]))
 run.train(experiment, lambda event: None)
-print(json.dumps({"devices": jax.device_count(), "nmse_db": [row["nmse_db"] for row in run.rows_of(experiment)]}))
+print(json.dumps({"devices": jax.device_count(), "spread": sorted(set(spread)), "nmse_db": [row["nmse_db"] for row in run.rows_of(experiment)]}))
 """
 
 
@@ -46,6 +48,7 @@ def train_on(devices: int, folder, *overrides: str) -> dict:
 def test_four_devices_train_the_curve_of_one(network, tmp_path):
     one, four = (train_on(devices, tmp_path, *network.split()) for devices in (1, 4))
     assert (one["devices"], four["devices"]) == (1, 4)
+    assert (one["spread"], four["spread"]) == ([], [4])
     # The draws are the same; sums over the batch are added up in another order, a float32 rounding per step.
     assert four["nmse_db"] == pytest.approx(one["nmse_db"], abs=0.01)
     assert len(one["nmse_db"]) == 3
