@@ -1,0 +1,54 @@
+"""Writes frozen.json: what a change of the code's places must leave as it is.
+
+    python tests/frozen.py
+
+Run it only where identities, verdicts or recorded tables are meant to change, and say why in the commit.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from onsager_cli import catalog
+from onsager_cli.claims.verify import as_json, verify
+from onsager_cli.config import load_experiment
+from onsager_cli.results import identity_hash, read_table
+from onsager_cli.tables import table_bytes
+from onsager_cli.run import identity, label_of, tied_twin
+
+ROOT = Path(__file__).parents[1]
+FILE = Path(__file__).with_suffix(".json")
+
+
+def curves() -> dict[str, str]:
+    """`experiment/slug/seed` → label and hash of its folder, then the hash of the tied network that it is compared with."""
+    found = {}
+    for name in catalog.config_files("experiment"):
+        for part in load_experiment([f"+experiment={name}", "seeds=null"]).parts:
+            for curve in part.curves:
+                twin = tied_twin(curve)
+                words = [label_of(curve), identity_hash(identity(curve))]
+                words += [identity_hash(identity(twin))] if twin else []
+                found[f"{name}/{part.name}/{curve.slug}/{curve.settings.seed}"] = " ".join(words)
+    return found
+
+
+def tables() -> dict[str, str]:
+    """Every recorded curves.csv → the SHA-256 of its rows, read and written again."""
+    paths = sorted((ROOT / "experiments").glob("*/curves.csv"))
+    return {p.parent.name: hashlib.sha256(table_bytes(read_table(p))).hexdigest() for p in paths}
+
+
+def verdicts() -> dict[str, Any]:
+    """`onsager verify --json` on the record."""
+    return as_json(verify(ROOT / "experiments"))
+
+
+def everything() -> dict[str, Any]:
+    """All of it as plain JSON."""
+    return json.loads(json.dumps({"curves": curves(), "tables": tables(), "verdicts": verdicts()}))
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(everything(), indent=1, ensure_ascii=False) + "\n")
