@@ -2,7 +2,7 @@
 
 import sys
 
-from onsager_cli.cli import main
+from onsager_cli.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,19 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onsager_cli.analyses import Tables, kind_of
-from onsager_cli.config import Curve, Experiment, FastTraining
-from onsager_cli.environment import version_changes
+from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.settings import FastTraining
 from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.files import remove_leftovers
-from onsager_cli.locks import holder
-from onsager_cli.record import draw, missing, write_tables
-from onsager_cli.results import CurveFolder, Store
-from onsager_cli.seeds import spread
+from onsager_cli.figures.kinds import Tables, kind_of
+from onsager_cli.record.pages import draw, missing, write_tables
+from onsager_cli.store.curves import CurveFolder, Store
+from onsager_cli.store.environment import version_changes
+from onsager_cli.store.files import remove_leftovers
+from onsager_cli.store.locks import holder
+from onsager_cli.store.seeds import spread
 
 if TYPE_CHECKING:
     from onsager_cli.training.curve import CurveTrainer
-    from onsager_cli.training.train import Report
+    from onsager_cli.training.loop import Report
 
 Row = dict[str, Any]
 
@@ -249,7 +250,7 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
 
 def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
     """What state evolution says of the drawn curves that it knows, each algorithm once, as rows to draw."""
-    from onsager_cli.state_evolution import predict, textbook
+    from onsager_cli.theory.state_evolution import predict, textbook
 
     found: dict[tuple[str, float], list[float]] = {}
     for curve in experiment.first_curves:
@@ -277,7 +278,7 @@ def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
 
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """Publishes the figure under experiments/: table, drawing and README, and renews the gallery."""
-    from onsager_cli import record as published
+    from onsager_cli.record import pages as published
 
     store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
     made = {

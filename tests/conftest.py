@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from onsager_cli.catalog import package_conf
+from onsager_cli.config.catalog import package_conf
 
 # Halves the time that XLA's CPU compiler takes. An unknown flag ends the process: only where it is known to exist.
 if metadata.version("jaxlib").startswith("0.10."):

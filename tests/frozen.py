@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from onsager_cli import catalog
 from onsager_cli.claims.verify import as_json, verify
-from onsager_cli.config import load_experiment
-from onsager_cli.results import identity_hash, read_table
-from onsager_cli.tables import table_bytes
+from onsager_cli.config import catalog
+from onsager_cli.config.load import load_experiment
 from onsager_cli.run import identity, label_of, tied_twin
+from onsager_cli.store.curves import identity_hash
+from onsager_cli.store.tables import read_table, table_bytes
 
 ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_suffix(".json")

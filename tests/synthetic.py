@@ -7,7 +7,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from onsager_cli.tables import write_table
+from onsager_cli.store.tables import write_table
 
 Curves = dict[str, dict[int | None, float]]
 

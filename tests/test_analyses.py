@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from conftest import slow
 
-from onsager_cli import classical
-from onsager_cli.analyses import complexity, csv_bytes, params, qq, show
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.figures import complexity, params, qq
+from onsager_cli.figures.kinds import csv_bytes, show
 from onsager_cli.metrics import to_db
-from onsager_cli.networks.unroll import squared_errors, trace
+from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.problems import build
-from onsager_cli.training.stored import network_of
+from onsager_cli.theory import iterate
+from onsager_cli.training.networks_on_disk import network_of
 
 SMALL = ("problem.N=60", "problem.M=36", "problem.test_samples=40", "problem.selection_samples=10")
 DEPTH = "network.depth=4"
@@ -77,10 +78,10 @@ class TestErrorsAtTheShrinkage:
         problem = build(amp.problem, 0)
         x, y = problem.test
         for t in (1, 7, 101):
-            r, sigma = classical.shrinkage_input(amp, problem, y, t)
-            net, p = classical.iteration(amp, problem, y)
+            r, sigma = iterate.shrinkage_input(amp, problem, y, t)
+            net, p = iterate.iteration(amp, problem, y)
             x_hat, _ = net.family.eta(r, sigma, p["theta"])
-            net_errors = classical.iterate(net, problem, p, x, y, t)
+            net_errors = iterate.iterate(net, problem, p, x, y, t)
             np.testing.assert_allclose(
                 jnp.sum((x_hat - x) ** 2, axis=0), net_errors[t - 1], rtol=1e-4, atol=1e-7
             )

@@ -8,12 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from onsager_cli import arrays
 from onsager_cli.errors import UserError
-from onsager_cli.results import (
-    check_shapes,
-    read_arrays,
-)
+from onsager_cli.store import arrays
+from onsager_cli.store.arrays import check_shapes, read_arrays
 
 
 def network():

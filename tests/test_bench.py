@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import slow
 
-from onsager_cli import bench
+from onsager_cli.cli import bench
 from onsager_cli.errors import UserError
 from onsager_cli.training import curve
 from onsager_cli.training.curve import engine_of

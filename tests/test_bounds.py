@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from onsager_cli.bounds import support_oracle
 from onsager_cli.metrics import nmse
 from onsager_cli.problems.bernoulli_gaussian import authors2017
+from onsager_cli.theory.bounds import support_oracle
 
 
 def nmse_db(x_hat, x) -> float:

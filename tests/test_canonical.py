@@ -9,8 +9,8 @@ from conftest import slow
 from test_lvamp import PWLIN, toy, vamp
 
 from onsager_cli.networks import lvamp
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lvamp import canonical, economy_svd
-from onsager_cli.networks.unroll import squared_errors
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

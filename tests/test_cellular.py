@@ -10,11 +10,11 @@ import pytest
 from conftest import slow
 from scipy.stats import arcsine, binomtest, kstest
 
-from onsager_cli import bounds
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
+from onsager_cli.config.settings_cellular import Cellular
 from onsager_cli.metrics import nmse
 from onsager_cli.problems import Problem, build, cellular
-from onsager_cli.schema_cellular import Cellular
+from onsager_cli.theory import bounds
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

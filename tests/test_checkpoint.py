@@ -12,18 +12,19 @@ import pytest
 from conftest import slow, toy_overrides
 from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 
-from onsager_cli import files, run
-from onsager_cli.config import load_experiment
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
-from onsager_cli.results import CurveFolder, Store, StoreWarning
+from onsager_cli.store import files
+from onsager_cli.store.curves import CurveFolder, Store, StoreWarning
 from onsager_cli.training import checkpoint, resources
 from onsager_cli.training.checkpoint import NAMES, Checkpoint, Progress, StageState
 from onsager_cli.training.curve import CurveTrainer, engine_of
-from onsager_cli.training.fit import Engine
-from onsager_cli.training.stored import network_of
-from onsager_cli.training.train import fit
+from onsager_cli.training.engine import Engine
+from onsager_cli.training.loop import fit
+from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

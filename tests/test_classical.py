@@ -10,17 +10,18 @@ import reference
 from conftest import slow
 from sklearn.linear_model import Lasso
 
-from onsager_cli import classical, em_vamp, run
-from onsager_cli.config import load_experiment
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.fista import Fista
 from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
-from onsager_cli.networks.unroll import squared_errors
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems import build as build_problem
-from onsager_cli.shrinkage import family
+from onsager_cli.shrinkage.families import family
+from onsager_cli.theory import em_vamp, iterate
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -64,7 +65,7 @@ class TestSteps:
             params = net.start(problem, 9)
             with jax.default_matmul_precision("highest"):
                 expected = squared_errors(net, problem, params, *problem.test, 9)
-            found = classical.iterate(net, problem, net.layer(params, 0), *problem.test, 9)
+            found = iterate.iterate(net, problem, net.layer(params, 0), *problem.test, 9)
             np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
 
     @pytest.mark.parametrize("momentum", ["none", "paper", *slow("beck_teboulle")])
@@ -72,10 +73,10 @@ class TestSteps:
         problem = toy()
         A, x, y = arrays(problem)
         net = Lista(SOFT, MINIMAX) if momentum == "none" else Fista(SOFT, MINIMAX, momentum=momentum)
-        net, p = classical.lasso(net, problem, problem.test[1], "vamp", "highest")
+        net, p = iterate.lasso(net, problem, problem.test[1], "vamp", "highest")
         lam = np.asarray(p["theta"][0]) * 1.01 * np.linalg.svd(A, compute_uv=False)[0] ** 2
         assert lam.shape == (1, 12)
-        found = classical.iterate(net, problem, p, *problem.test, 60)
+        found = iterate.iterate(net, problem, p, *problem.test, 60)
         estimates = (
             reference.ista(A, y, lam, 60) if momentum == "none" else fista(A, y, lam, 60, momentum != "paper")
         )
@@ -84,7 +85,7 @@ class TestSteps:
 
     def test_fixed_lambda(self):
         problem = toy()
-        _, p = classical.lasso(Lista(family("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
+        _, p = iterate.lasso(Lista(family("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
         beta = 1 / (1.01 * np.linalg.norm(np.asarray(problem.A), 2) ** 2)
         np.testing.assert_allclose(p["theta"], np.full((1, 1, 12), 0.3 * beta), rtol=1e-5)
 
@@ -96,7 +97,7 @@ class TestLasso:
         problem = toy(200, 120, 6, snr_db=25)
         A, x, y = arrays(problem)
         for of in ("amp", "vamp"):
-            weights = classical.lasso_weight(problem, problem.test[1], MINIMAX[1], of)
+            weights = iterate.lasso_weight(problem, problem.test[1], MINIMAX[1], of)
             solutions = [
                 Lasso(alpha=lam / 120, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(A, y[:, i]).coef_
                 for i, lam in enumerate(np.asarray(weights)[0].tolist())
@@ -113,37 +114,37 @@ class TestLasso:
                 if name == of:
                     p = net.layer(net.start(problem, 1), 0)
                 else:
-                    net, p = classical.lasso(net, problem, problem.test[1], of, "highest")
-                errors = classical.iterate(net, problem, p, *problem.test, 3000)
+                    net, p = iterate.lasso(net, problem, problem.test[1], of, "highest")
+                errors = iterate.iterate(net, problem, p, *problem.test, 3000)
                 np.testing.assert_allclose(errors[-1], expected, rtol=0.01, err_msg=f"{name} for {of}")
 
     def test_no_fixed_point_is_said(self):
         problem = toy(100, 60, 12, kappa=100.0)
         with pytest.raises(UserError, match=r"network\.weight=vamp"):
-            classical.lasso_weight(problem, problem.test[1], MINIMAX[1], "amp")
+            iterate.lasso_weight(problem, problem.test[1], MINIMAX[1], "amp")
 
 
 class TestEndAndTable:
     def test_ends_where_the_curve_settles(self):
         problem, net = toy(), Lvamp(family("bg"), (1.0, 2.2), noise_start="known")
-        errors = classical.iterate(net, problem, net.layer(net.start(problem, 1), 0), *problem.test, 5000)
+        errors = iterate.iterate(net, problem, net.layer(net.start(problem, 1), 0), *problem.test, 5000)
         assert 100 <= len(errors) < 1000
-        assert len(errors) % classical.CHUNK == 0
+        assert len(errors) % iterate.CHUNK == 0
 
     def test_ends_at_the_limit_and_before_what_is_not_finite(self):
         problem, net = toy(100, 60, 12, kappa=100.0), Lamp(SOFT, MINIMAX)
         p = net.layer(net.start(problem, 1), 0)
-        assert len(classical.iterate(net, problem, p, *problem.test, 7)) == 7
-        errors = classical.iterate(net, problem, p, *problem.test, 500)
+        assert len(iterate.iterate(net, problem, p, *problem.test, 7)) == 7
+        errors = iterate.iterate(net, problem, p, *problem.test, 500)
         assert np.isfinite(errors).all()
         assert len(errors) < 500
-        assert classical.not_converged(errors[-1], np.ones(12)) == 12
+        assert iterate.not_converged(errors[-1], np.ones(12)) == 12
 
     def test_the_table_keeps_every_crossing(self):
         t = np.arange(1, 5001)
         decibels = -40.013 * t / 5000  # no whole dB is met exactly
         errors = np.repeat(10 ** (decibels / 10)[:, None], 3, axis=1)
-        kept = classical.worth_keeping(errors, np.ones(3))
+        kept = iterate.worth_keeping(errors, np.ones(3))
         assert len(kept) < 600
         assert set(range(1, 51)) <= set(kept.tolist())
         assert kept[-1] == 5000
@@ -155,8 +156,8 @@ class TestEndAndTable:
     def test_not_converged(self):
         errors = np.array([[1.0] * 8, [1e-4, 1e-4, 2e-4, 5e-3, 1e-4, 1e-4, 1e-4, 1e-4]])
         powers = np.array([1.0] * 7 + [0.0])
-        assert classical.not_converged(errors[-1], powers) == 1
-        assert classical.not_converged(errors[0], powers) == 0
+        assert iterate.not_converged(errors[-1], powers) == 1
+        assert iterate.not_converged(errors[0], powers) == 0
 
 
 class TestConfig:
@@ -210,7 +211,7 @@ class TestConfig:
         x, y = problem.test
         loud = dataclasses.replace(problem, A=1e25 * problem.A, test=(x, 1e25 * y))
         with pytest.raises(UserError, match="network=amp overflows"):
-            classical.run(curve.settings, loud)
+            iterate.run(curve.settings, loud)
 
     def test_samples_that_are_all_zero_are_not_trained_on(self, tmp_path):
         toy = ["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5", f"output={tmp_path}"]
@@ -244,7 +245,7 @@ class TestConfig:
         small = f"network.depth={iterations} problem.N=60 problem.M=36 problem.test_samples=20"
         (curve,) = load_experiment([*overrides.split(), *small.split()]).curves
         problem = build_problem(curve.settings.problem, 0)
-        errors, powers = classical.run(curve.settings, problem)
+        errors, powers = iterate.run(curve.settings, problem)
         assert errors.shape == (iterations, 20)
         np.testing.assert_allclose(powers, np.sum(np.square(arrays(problem)[1]), axis=0))
         assert errors[-1].sum() < 0.5 * powers.sum()
@@ -312,7 +313,7 @@ class TestFig1:
         problem = build_problem(settings.problem, 0)
         few = slice(200 if count > 1000 else None)
         problem = dataclasses.replace(problem, test=tuple(a[:, few] for a in problem.test))
-        errors, powers = classical.run(settings, problem)
+        errors, powers = iterate.run(settings, problem)
         decibels = 10 * np.log10(np.mean(errors / powers, axis=1))
         assert abs(1 + int(np.argmax(decibels < -35)) - count) <= within
 

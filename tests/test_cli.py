@@ -12,11 +12,11 @@ import pytest
 from conftest import slow
 
 import onsager_cli
-from onsager_cli import catalog
-from onsager_cli.cli import VERBS, main
-from onsager_cli.compose import as_typed
+from onsager_cli.cli.jobs import told_apart
+from onsager_cli.cli.main import VERBS, main
+from onsager_cli.config import catalog
+from onsager_cli.config.compose import as_typed
 from onsager_cli.errors import UserError
-from onsager_cli.jobs import told_apart
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
 
@@ -62,7 +62,7 @@ class TestLightVerbs:
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):
         result = python(
-            "import sys; from onsager_cli.cli import main; "
+            "import sys; from onsager_cli.cli.main import main; "
             f"code = main({arguments!r}); print([m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
         )
         assert result.returncode == 0, result.stderr
@@ -70,7 +70,7 @@ class TestLightVerbs:
 
     def test_plot_and_its_mistakes_do_without_jax(self):
         result = python(
-            "import sys; from onsager_cli.cli import main; main(['plot', 'seed=x']); print('jax' in sys.modules)"
+            "import sys; from onsager_cli.cli.main import main; main(['plot', 'seed=x']); print('jax' in sys.modules)"
         )
         assert result.stdout == "False\n"
 
@@ -191,7 +191,7 @@ class TestExitCodes:
             "    finally:\n        print('cleaned up', flush=True)\n"
             "fake.train = train\n"
             "import onsager_cli; sys.modules['onsager_cli.run'] = onsager_cli.run = fake\n"
-            "from onsager_cli.cli import main; sys.exit(main(['train']))\n"
+            "from onsager_cli.cli.main import main; sys.exit(main(['train']))\n"
         )
         command = [sys.executable, "-c", script]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -7,9 +7,9 @@ import pytest
 from conftest import toy_overrides
 
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.networks.cnn import Cnn, convolve
-from onsager_cli.networks.unroll import estimate
+from onsager_cli.networks.layers import estimate
 from onsager_cli.problems import Problem
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import slow
 
-from onsager_cli import catalog, completion
-from onsager_cli.cli import VERBS, verb_help
+from onsager_cli.cli import completion
+from onsager_cli.cli.main import VERBS, verb_help
+from onsager_cli.config import catalog
 
 
 @pytest.fixture(autouse=True)

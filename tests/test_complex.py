@@ -11,17 +11,17 @@ import reference
 from conftest import slow
 from scipy.integrate import trapezoid
 
-from onsager_cli.fields import computed_once, scaled, total
+from onsager_cli.linalg import computed_once, scaled, total
 from onsager_cli.networks.base import Network
 from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.layers import loss_and_gradient, scratch, squared_errors
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.networks.lvamp_gh import LvampGH
-from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start
-from onsager_cli.shrinkage import FAMILIES
-from onsager_cli.training.stored import flatten, unflatten
+from onsager_cli.shrinkage.families import FAMILIES
+from onsager_cli.training.networks_on_disk import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("x64", "quick_compile")
 

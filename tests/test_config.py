@@ -11,11 +11,13 @@ from conftest import slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onsager_cli import catalog, schema
-from onsager_cli.compose import composer, parse
-from onsager_cli.config import NoTraining, PaperTraining, load_experiment
+from onsager_cli.config import catalog
+from onsager_cli.config import settings as schema
+from onsager_cli.config.compose import composer, parse
+from onsager_cli.config.load import load_experiment
+from onsager_cli.config.names import slug_of
+from onsager_cli.config.settings import NoTraining, PaperTraining
 from onsager_cli.errors import UserError
-from onsager_cli.slugs import slug_of
 
 FIGURES = ("fig8", "fig9", "fig10", "fig11")
 PROBLEMS, NETWORKS = (catalog.config_files(group) for group in ("problem", "network"))

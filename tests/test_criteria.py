@@ -10,7 +10,7 @@ from onsager_cli.claims.criteria import LIMITS, VERBS, parse
 from onsager_cli.claims.measures import Data, Limits, Range
 from onsager_cli.claims.recorded import NotRecordedError, Record
 from onsager_cli.errors import UserError
-from onsager_cli.tables import write_table
+from onsager_cli.store.tables import write_table
 
 CURVES = {
     "a": {1: -1.0, 2: -4.0, 3: -9.0, 4: -10.0},

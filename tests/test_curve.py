@@ -19,12 +19,12 @@ from toy_training import (
 )
 
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.problems import build as build_problem
-from onsager_cli.record import missing
-from onsager_cli.results import CurveFolder, Store
+from onsager_cli.record.pages import missing
+from onsager_cli.store.curves import CurveFolder, Store
 from onsager_cli.training.curve import engine_of
-from onsager_cli.training.stored import network_of
+from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -82,7 +82,7 @@ class TestCurve:
     def test_points_are_of_the_test_set_of_each_depth(self, whole):
         """The point at layer t is the t-layer network's own, evaluated again from what is stored."""
         _, _, output = whole("fast")
-        from onsager_cli.training.stored import unflatten
+        from onsager_cli.training.networks_on_disk import unflatten
 
         for folder in Store(output).curves():
             tied = folder.identity["network"]["tied"]

@@ -9,11 +9,11 @@ from conftest import slow, toy_overrides
 from sklearn.metrics import roc_auc_score
 
 from onsager_cli import run
-from onsager_cli.analyses import detection
-from onsager_cli.config import load_experiment
-from onsager_cli.networks.unroll import estimate, squared_errors
+from onsager_cli.config.load import load_experiment
+from onsager_cli.figures import detection
+from onsager_cli.networks.layers import estimate, squared_errors
 from onsager_cli.problems import build
-from onsager_cli.training.stored import network_of
+from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -12,7 +12,7 @@ RUN = """
 import json, sys
 import jax
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 spread, shard_map = [], jax.shard_map
 jax.shard_map = lambda *args, mesh, **kwargs: spread.append(mesh.size) or shard_map(*args, mesh=mesh, **kwargs)
 experiment = load_experiment(json.loads(sys.argv[1]))

@@ -7,8 +7,8 @@ import pytest
 from conftest import slow
 from scipy.special import logsumexp
 
-from onsager_cli import em
-from onsager_cli.em_vamp import _group_means
+from onsager_cli.theory import em
+from onsager_cli.theory.em_vamp import _group_means
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -6,11 +6,12 @@ import pytest
 from conftest import slow, toy_overrides
 
 from onsager_cli import run
-from onsager_cli.analyses import kind_of, qq
-from onsager_cli.catalog import config_files
-from onsager_cli.config import load_experiment
-from onsager_cli.results import read_table
+from onsager_cli.config.catalog import config_files
+from onsager_cli.config.load import load_experiment
+from onsager_cli.figures import qq
+from onsager_cli.figures.kinds import kind_of
 from onsager_cli.run import _with_tied, identity, tied_twin
+from onsager_cli.store.tables import read_table
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import toy_overrides
 from toy_training import stored
 
-from onsager_cli.files import temporary_files
+from onsager_cli.store.files import temporary_files
 
 # Runs `onsager` in forks of one process that has imported everything, composed the config and computed nothing: a start
 # costs little, and kills come while there is something to lose.
@@ -22,15 +22,19 @@ from onsager_cli.files import temporary_files
 FORKS = """
 import json, os, signal, sys, time
 import hydra, matplotlib.pyplot
-from onsager_cli import cli, config, figures, jobs, record, run
+from onsager_cli import run
+from onsager_cli.cli import jobs, main
+from onsager_cli.config import load
+from onsager_cli.figures import curves
+from onsager_cli.record import pages
 from onsager_cli.training import checkpoint, curve
 checkpoint.SECONDS = 0.0  # save whenever it could be: the more writes, the more chances to be killed in one
 for line in sys.stdin:
     seconds, number, arguments = json.loads(line)
-    config.load_experiment(arguments[1:])
+    load.load_experiment(arguments[1:])
     if not (child := os.fork()):
         os.dup2(2, 1)
-        os._exit(cli.main(arguments))
+        os._exit(main.main(arguments))
     if number:
         time.sleep(seconds)
         os.kill(child, number)  # not reaped yet, so that the number is still its own

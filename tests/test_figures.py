@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from onsager_cli.errors import UserError
-from onsager_cli.figures import FORMATS, STYLES, build, draw, style_of, styles, y_limits
+from onsager_cli.figures.curves import FORMATS, build, draw, y_limits
+from onsager_cli.figures.looks import STYLES, style_of, styles
 
 
 def curve(slug, network, shrinkage, tied, values):

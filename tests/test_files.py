@@ -5,12 +5,9 @@ import os
 
 import pytest
 
-from onsager_cli import files
 from onsager_cli.errors import UserError
-from onsager_cli.results import (
-    atomic_write,
-    temporary_files,
-)
+from onsager_cli.store import files
+from onsager_cli.store.files import atomic_write, temporary_files
 
 
 @pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])

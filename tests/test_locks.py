@@ -11,18 +11,19 @@ import pytest
 from conftest import toy_overrides
 from toy_training import Watch, stored
 
-from onsager_cli import locks, run
-from onsager_cli.config import load_experiment
-from onsager_cli.environment import environment
-from onsager_cli.results import Store
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
 from onsager_cli.run import folder_of
+from onsager_cli.store import locks
+from onsager_cli.store.curves import Store
+from onsager_cli.store.environment import environment
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 HOLD = """
 import sys
 from pathlib import Path
-from onsager_cli.locks import locked
+from onsager_cli.store.locks import locked
 with locked(Path(sys.argv[1])) as held:
     print(held, flush=True)
     sys.stdin.read()

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from conftest import slow
 
-from onsager_cli import schema
+from onsager_cli.config import settings as schema
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
+from onsager_cli.networks.layers import loss_and_gradient, scratch, squared_errors
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
-from onsager_cli.networks.unroll import loss_and_gradient, scratch, squared_errors
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems.operator import least_squares
-from onsager_cli.shrinkage import family
+from onsager_cli.shrinkage.families import family
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 jitted_errors = jax.jit(squared_errors, static_argnums=0)

@@ -13,9 +13,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from test_problems import TOY, settings
 
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.problems import build, matrix
+from onsager_cli.problems import build
+from onsager_cli.store import matrix
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

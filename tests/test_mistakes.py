@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import slow
 
-from onsager_cli import files
-from onsager_cli.cli import main
+from onsager_cli.cli.main import main
+from onsager_cli.store import files
 
 # Command line (as typed after `onsager`) and what the line has to name. Here one mistake of each kind.
 MISTAKES = {

@@ -25,9 +25,9 @@ from toy_networks import (
 )
 
 from onsager_cli.networks.lamp import Lamp, rms
+from onsager_cli.networks.layers import loss_and_gradient, scratch
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
-from onsager_cli.networks.unroll import loss_and_gradient, scratch
 from onsager_cli.problems.base import with_singular_vectors
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")

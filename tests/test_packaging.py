@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import onsager_cli
-from onsager_cli import catalog
+from onsager_cli.config import catalog
 
 ROOT = Path(onsager_cli.__file__).parents[1]
 
@@ -88,7 +88,7 @@ def test_the_wheel_carries_the_config_tree(wheel):
     conf = catalog.package_conf()
     for path in conf.rglob("*.yaml"):
         assert f"onsager_cli/conf/{path.relative_to(conf).as_posix()}" in names
-    assert {"onsager_cli/paper.mplstyle", "onsager_cli/report.css"} <= names
+    assert {"onsager_cli/figures/paper.mplstyle", "onsager_cli/record/report.css"} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs", "experiments"))]
 
 

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from toy_networks import NETWORKS, ROOM, THETAS, errors, lamp, lista, problem_of, randomized
 
-from onsager_cli.training.stored import flatten, unflatten
+from onsager_cli.training.networks_on_disk import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 # Tied and untied, of each kind; every other network is slow.

@@ -7,8 +7,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from toy_training import full_size, settings, stages_of
 
-from onsager_cli.config import PaperTraining
-from onsager_cli.training.stored import network_of
+from onsager_cli.config.settings import PaperTraining
+from onsager_cli.training.networks_on_disk import network_of
 
 
 class TestPlan:

@@ -6,7 +6,7 @@ import pytest
 from conftest import toy_overrides
 
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import bernoulli_gaussian
-from onsager_cli.shrinkage import FAMILIES, Family, average
+from onsager_cli.shrinkage.families import FAMILIES
+from onsager_cli.shrinkage.family import Family, average
 
 MINE = Family("mine", FAMILIES["soft"].eta, ("beta", "alpha"), (float("-inf"), 0.0), slopes=(0,))
 

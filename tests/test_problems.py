@@ -12,13 +12,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, kstest, norm
 
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
 from onsager_cli.problems.base import check_samples
-from onsager_cli.shrinkage import family
-from onsager_cli.training.train import TRAINING_KEY
+from onsager_cli.shrinkage.families import family
+from onsager_cli.training.loop import TRAINING_KEY
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from onsager_cli.progress import LOG_SECONDS, Progress, duration
+from onsager_cli.cli.progress import LOG_SECONDS, Progress, duration
 
 
 class Clock:

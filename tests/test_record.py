@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from onsager_cli.config import load_experiment
-from onsager_cli.environment import changes, environment, share_cores
+from onsager_cli.cli.jobs import _at_once
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.jobs import _at_once
-from onsager_cli.provenance import _machine
-from onsager_cli.published import REFERENCES, comparisons
-from onsager_cli.record import duration, heading, missing, readme, record, write_index
-from onsager_cli.tables import COLUMNS, read_table
+from onsager_cli.record.pages import duration, heading, missing, readme, record, write_index
+from onsager_cli.record.provenance import _machine
+from onsager_cli.record.published import REFERENCES, comparisons
+from onsager_cli.store.environment import changes, environment, share_cores
+from onsager_cli.store.tables import COLUMNS, read_table
 
 LISTA = [-6.4, -11.5, -14.7, -17.4, -20.1, -22.3, -24.0, -25.5]
 NOTE = {
@@ -276,7 +276,7 @@ def test_a_caption_says_what_is_shaded_wherever_curves_over_layers_are_drawn(row
 
 def test_tables_figures_and_record_need_no_jax():
     code = (
-        "import sys, onsager_cli.results, onsager_cli.figures, onsager_cli.record\n"
+        "import sys, onsager_cli.store.curves, onsager_cli.figures.curves, onsager_cli.record.pages\n"
         "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -346,7 +346,7 @@ def test_the_environment_is_plain_and_names_no_host():
 def test_processes_side_by_side_share_the_cores(monkeypatch):
     """What `share_cores` leaves a process, said in its notes and on the page, and never over somebody's own choice."""
     monkeypatch.delenv("NPROC", raising=False)
-    monkeypatch.setattr("onsager_cli.environment.cores", lambda: 16)
+    monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: 16)
     before = environment()
     assert "threads" not in before["machine"]
     monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end
@@ -363,7 +363,7 @@ def test_processes_side_by_side_share_the_cores(monkeypatch):
 
 
 def test_how_many_jobs_run_at_once(monkeypatch):
-    monkeypatch.setattr("onsager_cli.jobs.cores", lambda: 8)
+    monkeypatch.setattr("onsager_cli.cli.jobs.cores", lambda: 8)
     asked = [
         ({}, 5),
         ({"n_jobs": 3}, 0),

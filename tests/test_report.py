@@ -13,11 +13,11 @@ import synthetic
 
 from onsager_cli.claims.claim import load
 from onsager_cli.claims.verify import verify
-from onsager_cli.cli import main
+from onsager_cli.cli.main import main
 from onsager_cli.errors import UserError
-from onsager_cli.markdown import blocks, to_html
-from onsager_cli.report import inline_svg, page
-from onsager_cli.tables import write_table
+from onsager_cli.record.markdown import blocks, to_html
+from onsager_cli.record.report import inline_svg, page
+from onsager_cli.store.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -7,14 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from onsager_cli import arrays, files
 from onsager_cli.errors import UserError
-from onsager_cli.results import (
-    Store,
-    StoreWarning,
-    canonical,
-    identity_hash,
-)
+from onsager_cli.store import arrays, files
+from onsager_cli.store.curves import Store, StoreWarning, canonical, identity_hash
 
 IDENTITY = {"problem": {"kind": "bernoulli_gaussian", "N": 500, "kappa": None}, "seed": 0}
 

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from onsager_cli import runs
-from onsager_cli.cli import main
-from onsager_cli.config import load_experiment
-from onsager_cli.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
-from onsager_cli.locks import locked
-from onsager_cli.results import Store
+from onsager_cli.cli import runs
+from onsager_cli.cli.main import main
+from onsager_cli.config.load import load_experiment
 from onsager_cli.run import NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR, identity
+from onsager_cli.store.curves import Store
+from onsager_cli.store.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
+from onsager_cli.store.locks import locked
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,

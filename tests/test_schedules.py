@@ -3,10 +3,10 @@
 import pytest
 from conftest import slow
 
-from onsager_cli.compose import parse
-from onsager_cli.config import load_experiment
+from onsager_cli.config.compose import parse
+from onsager_cli.config.load import load_experiment
+from onsager_cli.config.schedules import check_command
 from onsager_cli.errors import UserError
-from onsager_cli.schedules import check_command
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,12 @@ from test_record import curve as recorded
 
 from onsager_cli import run
 from onsager_cli.claims.verify import verify
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.figures import build
-from onsager_cli.record import missing, readme
-from onsager_cli.seeds import averaged, spread
-from onsager_cli.tables import read_table
+from onsager_cli.figures.curves import build
+from onsager_cli.record.pages import missing, readme
+from onsager_cli.store.seeds import averaged, spread
+from onsager_cli.store.tables import read_table
 
 VALUES = {0: [-5.0, -9.0], 1: [-6.0, -9.5], 2: [-4.0, -11.0]}
 TOY = (

@@ -17,10 +17,11 @@ from scipy.integrate import trapezoid
 from scipy.interpolate import BSpline
 from scipy.stats import norm
 
-from onsager_cli import schema
-from onsager_cli.catalog import package_conf
+from onsager_cli.config import settings as schema
+from onsager_cli.config.catalog import package_conf
 from onsager_cli.networks.lamp import rms
-from onsager_cli.shrinkage import FAMILIES, family, summed
+from onsager_cli.shrinkage.families import FAMILIES, family
+from onsager_cli.shrinkage.family import summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 

@@ -10,9 +10,9 @@ from conftest import slow
 from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
 from onsager_cli.errors import DivergedError
-from onsager_cli.training import train as train_module
+from onsager_cli.training import loop as train_module
+from onsager_cli.training.loop import Progress, run_plan
 from onsager_cli.training.plan import plan
-from onsager_cli.training.train import Progress, run_plan
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

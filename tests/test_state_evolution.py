@@ -9,13 +9,13 @@ from conftest import slow, toy_overrides
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from onsager_cli import figures, run
-from onsager_cli.config import load_experiment
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
 from onsager_cli.metrics import to_db
 from onsager_cli.networks import build as build_network
-from onsager_cli.networks.unroll import squared_errors
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.problems import bernoulli_gaussian as bg
-from onsager_cli.state_evolution import (
+from onsager_cli.theory.state_evolution import (
     Signal,
     amp,
     conditional_mean,
@@ -216,6 +216,6 @@ def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
     files, _ = run.plot(experiment)
     assert [path.name for path in files] == ["curves.csv", "state_evolution.csv", "mine.svg"]
     assert files[0].read_bytes() == table
-    drawing = figures.build(experiment.figure, [*run.rows_of(experiment), *rows])
+    drawing = curves.build(experiment.figure, [*run.rows_of(experiment), *rows])
     labels = drawing.axes[0].get_legend_handles_labels()[1]
     assert {"state evolution, AMP-$\\ell_1$", "state evolution, AMP-BG"} <= set(labels)

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from onsager_cli.errors import UserError
-from onsager_cli.results import (
-    COLUMNS,
-    read_table,
-    write_table,
-)
-from onsager_cli.tables import trainings
+from onsager_cli.store.tables import COLUMNS, read_table, trainings, write_table
 
 ROW = {
     "curve": "lamp_tied_bg",

@@ -5,9 +5,9 @@ import pytest
 from conftest import slow, toy_overrides
 
 from onsager_cli import run
-from onsager_cli.config import load_experiment
+from onsager_cli.api import Trained, load
+from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.trained import Trained, load
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -12,10 +12,10 @@ import yaml
 from onsager_cli.claims.claim import judge, load
 from onsager_cli.claims.recorded import Record
 from onsager_cli.claims.verify import as_markdown
-from onsager_cli.cli import main
-from onsager_cli.completion import candidates
-from onsager_cli.record import write_index
-from onsager_cli.tables import write_table
+from onsager_cli.cli.completion import candidates
+from onsager_cli.cli.main import main
+from onsager_cli.record.pages import write_index
+from onsager_cli.store.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 CLAIM = {
@@ -72,7 +72,7 @@ def test_the_record_of_this_repository_is_judged_without_heavy_imports():
     heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf")
     result = subprocess.run(
         [sys.executable, "-c",
-         "import sys; from onsager_cli.cli import main; code = main(['verify']); "
+         "import sys; from onsager_cli.cli.main import main; code = main(['verify']); "
          f"print([m for m in {heavy!r} if m in sys.modules]); sys.exit(code > 1)"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

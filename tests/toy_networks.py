@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
-from onsager_cli.networks.unroll import squared_errors
 from onsager_cli.problems import Problem
-from onsager_cli.shrinkage import FAMILIES
+from onsager_cli.shrinkage.families import FAMILIES
 
 THETAS = {
     "soft": (1.0, 1.4), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9), "spline": (2.5, 0.9, -1.3),

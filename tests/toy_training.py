@@ -7,16 +7,16 @@ import jax
 import numpy as np
 from conftest import toy_overrides
 
-from onsager_cli.config import load_experiment
+from onsager_cli.config.load import load_experiment
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
-from onsager_cli.results import CurveFolder, Store
+from onsager_cli.store.curves import CurveFolder, Store
 from onsager_cli.training.curve import engine_of
-from onsager_cli.training.fit import Engine
+from onsager_cli.training.engine import Engine
+from onsager_cli.training.loop import Progress, fit, selection_db
+from onsager_cli.training.networks_on_disk import network_of
 from onsager_cli.training.plan import Stage, plan
-from onsager_cli.training.stored import network_of
-from onsager_cli.training.train import Progress, fit, selection_db
 
 KEY = 0  # of jax.random, made where it is used: JAX starts with the first test, not with the collection
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.catalog import figures_first
-from onsager_cli.checks import did_you_mean, one_of, show
 from onsager_cli.claims.criteria import parse
 from onsager_cli.claims.measures import Check, Data, Outcome, Range
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common, load_yaml
+from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import UserError
-from onsager_cli.tables import NMSE
+from onsager_cli.store.tables import NMSE
+from onsager_cli.text import did_you_mean, one_of, show
 
 FILE = "claims.yaml"
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"

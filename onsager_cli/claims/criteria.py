@@ -31,9 +31,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from onsager_cli.checks import did_you_mean, finite, one_of, show
 from onsager_cli.claims.measures import Check, Limits, Measure
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.checks import finite
+from onsager_cli.text import did_you_mean, one_of, show
 
 PAIRS = ("difference", "gap", "ratio")
 LISTS = ("lowest", "highest", "spread", "order")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from onsager_cli.checks import one_of
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record
+from onsager_cli.text import one_of
 
 # Beyond this iteration a table of an untrained curve is thinned out (classical.DENSE), but keeps the first iteration
 # below every whole dB.

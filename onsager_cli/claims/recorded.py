@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from onsager_cli import catalog
-from onsager_cli.checks import did_you_mean, one_of, show
+from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
-from onsager_cli.files import read_bytes
-from onsager_cli.tables import Row, read_table
+from onsager_cli.store.files import read_bytes
+from onsager_cli.store.tables import Row, read_table
+from onsager_cli.text import did_you_mean, one_of, show
 
 # A matrix and the draw of everything else: (instance, seed).
 Realization = tuple[str, int]

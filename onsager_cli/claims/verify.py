@@ -9,8 +9,8 @@ from onsager_cli.claims import claim as claims
 from onsager_cli.claims import criteria
 from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
 from onsager_cli.claims.recorded import Record
+from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
-from onsager_cli.options import Parser
 
 FOLDER = Path("experiments")
 LEGEND = """Measured is what the recorded tables give, one number for each of the claim's checks, where it is closest to

@@ -2,6 +2,10 @@
 
 from importlib.metadata import entry_points
 
+from onsager_cli.config.settings import Network as NetworkSettings
+from onsager_cli.config.settings import Problem as ProblemSettings
+from onsager_cli.config.settings import Shrinkage as ShrinkageSettings
+from onsager_cli.config.settings_cellular import Cellular
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.cnn import Cnn
 from onsager_cli.networks.fista import Fista
@@ -9,11 +13,7 @@ from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.networks.lvamp_gh import LvampGH
-from onsager_cli.schema import Network as NetworkSettings
-from onsager_cli.schema import Problem as ProblemSettings
-from onsager_cli.schema import Shrinkage as ShrinkageSettings
-from onsager_cli.schema_cellular import Cellular
-from onsager_cli.shrinkage import family
+from onsager_cli.shrinkage.families import family
 
 __all__ = ["Network", "Parameters", "build"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.problems import Problem
-from onsager_cli.shrinkage import Family
+from onsager_cli.shrinkage.family import Family
 
 Parameters = dict[str, Array]
 Inputs = tuple[Array, Any]  # r, σ: what the shrinkage of a layer receives

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.fields import adjoint
+from onsager_cli.linalg import adjoint
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
-from onsager_cli.shrinkage import Family
+from onsager_cli.shrinkage.family import Family
 
 START_KEY = 6  # folded into the seed for the kernels
 AT_ONCE = 64  # samples

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import power, scaled, total
+from onsager_cli.linalg import power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import adjoint, power, scaled, total
+from onsager_cli.linalg import adjoint, power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems import Problem

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.fields import adjoint, full_product
+from onsager_cli.linalg import adjoint, full_product
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems import Problem

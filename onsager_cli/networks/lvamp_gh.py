@@ -27,8 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.bounds import double
-from onsager_cli.fields import power
+from onsager_cli.linalg import double, power
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
 from onsager_cli.problems import Problem

@@ -6,11 +6,12 @@ from importlib.metadata import entry_points
 import jax
 import jax.numpy as jnp
 
-from onsager_cli.problems import bernoulli_gaussian, cellular, matrix
+from onsager_cli.config.settings import Problem as ProblemSettings
+from onsager_cli.config.settings_cellular import Cellular
+from onsager_cli.problems import bernoulli_gaussian, cellular
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.problems.operator import least_squares
-from onsager_cli.schema import Problem as ProblemSettings
-from onsager_cli.schema_cellular import Cellular
+from onsager_cli.store import matrix
 
 __all__ = ["Problem", "Samples", "build"]
 

@@ -10,7 +10,7 @@ from flax import struct
 from jax import Array
 
 from onsager_cli.errors import UserError
-from onsager_cli.fields import power
+from onsager_cli.linalg import power
 
 Samples = tuple[Array, Array]  # x (N, L), y (M, L)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import full_product
+from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
 
 SELECTION_KEY, TEST_KEY, MATRIX_KEY = (

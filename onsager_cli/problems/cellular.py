@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.fields import full_product
+from onsager_cli.config.settings_cellular import Cellular, Channel
+from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.problems.bernoulli_gaussian import MATRIX_KEY, SELECTION_KEY, TEST_KEY
-from onsager_cli.schema_cellular import Cellular, Channel
 
 # Corners 30°, 150° and 270° of the hexagon: any two of them span one of the three rhombi that it consists of.
 CORNERS = 2 / np.sqrt(3) * np.exp(1j * np.pi * np.array([1, 5, 9]) / 6)

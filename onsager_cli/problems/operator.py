@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.bounds import double
-from onsager_cli.fields import adjoint
+from onsager_cli.linalg import adjoint, double
 from onsager_cli.problems.base import Problem
 
 PAIRS = 20_000  # from a single batch of 1000 the NMSE floor is 3 to 5 dB higher

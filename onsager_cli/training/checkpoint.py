@@ -16,7 +16,8 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.networks.base import Parameters
-from onsager_cli.results import CurveFolder, check_shapes
+from onsager_cli.store.arrays import check_shapes
+from onsager_cli.store.curves import CurveFolder
 
 SECONDS = 50.0  # of work that a kill may cost, with some room to the promised minute for the save itself
 PIECE_SECONDS = 10.0  # of steps between two moments where the state can be saved

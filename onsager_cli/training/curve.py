@@ -10,9 +10,8 @@ import jax
 import numpy as np
 import yaml
 
-from onsager_cli import bounds, classical
-from onsager_cli.config import Curve, FastTraining, NoTraining, Settings
-from onsager_cli.environment import changes, environment
+from onsager_cli.config.experiment import Curve
+from onsager_cli.config.settings import BOUNDS, LASSO, FastTraining, NoTraining, Settings
 from onsager_cli.errors import DivergedError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks.base import Network, Parameters
@@ -21,14 +20,15 @@ from onsager_cli.networks.guards import GUARDS, clipped_divergences, guard_count
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import check_samples, with_singular_vectors
-from onsager_cli.results import CurveFolder, check_shapes
-from onsager_cli.schema import BOUNDS, LASSO
+from onsager_cli.store.arrays import check_shapes
+from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.environment import changes, environment
+from onsager_cli.theory import bounds, iterate
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
-from onsager_cli.training.fit import Engine
-from onsager_cli.training.plan import Stage, plan
-from onsager_cli.training.resources import out_of_memory_said
-from onsager_cli.training.stored import (
+from onsager_cli.training.engine import Engine
+from onsager_cli.training.loop import Report, run_plan
+from onsager_cli.training.networks_on_disk import (
     NETWORK,
     depth_name,
     flatten,
@@ -38,7 +38,8 @@ from onsager_cli.training.stored import (
     stored_network,
     unflatten,
 )
-from onsager_cli.training.train import Report, run_plan
+from onsager_cli.training.plan import Stage, plan
+from onsager_cli.training.resources import out_of_memory_said
 
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
@@ -161,19 +162,19 @@ class CurveTrainer:
 
     def _untrained(self, problem: Problem) -> None:
         started = time.monotonic()
-        errors, powers = classical.run(self.settings, problem)
-        kept = [int(t) for t in classical.worth_keeping(errors, powers)]
+        errors, powers = iterate.run(self.settings, problem)
+        kept = [int(t) for t in iterate.worth_keeping(errors, powers)]
         seconds, counted = time.monotonic() - started, {}
         if self.settings.network.kind in ("lamp", "lvamp"):
-            counted["nonconverged"] = [classical.not_converged(errors[t - 1], powers) for t in kept]
-        if self.settings.network.kind in classical.LAYERED:
-            net, params = classical.layers(self.settings, problem)
+            counted["nonconverged"] = [iterate.not_converged(errors[t - 1], powers) for t in kept]
+        if self.settings.network.kind in iterate.LAYERED:
+            net, params = iterate.layers(self.settings, problem)
         else:
             net = self._network()
-            params = net.start(problem, min(self.depth, classical.DENSE))
+            params = net.start(problem, min(self.depth, iterate.DENSE))
         if isinstance(net, Decoupled):
             layers = (
-                params if self.settings.network.kind in classical.LAYERED else net.start(problem, len(errors))
+                params if self.settings.network.kind in iterate.LAYERED else net.start(problem, len(errors))
             )
             counts = guard_counts(net, problem, layers, problem.test[1], len(errors), self.settings.precision)
             clipped = clipped_divergences(counts)

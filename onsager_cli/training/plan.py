@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onsager_cli.schema import FastTraining, NoTraining, PaperTraining, Training
+from onsager_cli.config.settings import FastTraining, NoTraining, PaperTraining, Training
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from onsager_cli.config import Curve, FastTraining, NoTraining
-from onsager_cli.environment import memory_free
+from onsager_cli.cli.progress import duration
+from onsager_cli.config.experiment import Curve
+from onsager_cli.config.settings import LASSO, FastTraining, NoTraining
 from onsager_cli.errors import UserError
-from onsager_cli.progress import duration
-from onsager_cli.schema import LASSO
+from onsager_cli.store.environment import memory_free
 
 FLOAT = 4  # bytes
 PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs

@@ -1,0 +1,1 @@
+"""The command: verbs and their options, progress on the terminal, completion, signals."""

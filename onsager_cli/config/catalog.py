@@ -1,0 +1,91 @@
+"""What there is to choose from: the options of every config group and their one-line titles.
+
+Reads file names and the leading comment lines of the YAML files, nothing else, so that `onsager list` and shell
+completion answer at once. Options come from the package's own `conf` and from `./conf` of the working
+directory.
+"""
+
+from pathlib import Path
+
+from onsager_cli.errors import UserError
+from onsager_cli.text import did_you_mean, natural, one_of
+
+# Section of `onsager list` → config group.
+SECTIONS = {
+    "experiments": "experiment",
+    "problems": "problem",
+    "networks": "network",
+    "shrinkages": "shrinkage",
+    "schedules": "training",
+}
+GROUPS = tuple(SECTIONS.values())
+
+
+def package_conf() -> Path:
+    """The config tree that ships with onsager: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def user_conf() -> Path | None:
+    """The folder `conf` of the working directory, if there is one and it is not the package's own."""
+    folder = Path("conf").absolute()
+    return folder if folder.is_dir() and folder.resolve() != package_conf().resolve() else None
+
+
+def config_files(group: str) -> dict[str, Path]:
+    """Option name → YAML file for a config group, sorted by name, with numbers as numbers (fig9, fig10).
+
+    A user's option may not have the name of a built-in one that differs: which of the two a command means would
+    depend on the folder it runs in. Raises UserError if it does.
+    """
+    found: dict[str, Path] = {}
+    for root in filter(None, (package_conf(), user_conf())):
+        folder = root / group
+        for path in folder.rglob("*.yaml"):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in found and found[name].read_bytes() != path.read_bytes():
+                raise UserError(f"conf/{group}/{name}.yaml has the name of a built-in option: rename it")
+            found[name] = path
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def figures_first(name: str) -> tuple[bool, list[str | int]]:
+    """Sort key of experiments: the figures in their order, then whatever else there is."""
+    return not name.startswith("fig"), natural(name)
+
+
+def title(path: Path) -> str:
+    """The text after `# title:` in the leading comment lines of a YAML file; empty if there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if not line.startswith("#"):
+                    break
+                name, _, words = line[1:].partition(":")
+                if name.strip() == "title":
+                    return words.strip()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return ""
+
+
+def listing(sections: list[str]) -> str:
+    """The text of `onsager list`: per section, the options and their titles.
+
+    Raises UserError for a section that does not exist.
+    """
+    for name in sections:
+        if name not in SECTIONS:
+            raise UserError(f"unknown section '{name}'{did_you_mean(name, SECTIONS)}: {one_of(SECTIONS)}")
+    blocks = []
+    for section in sections or SECTIONS:
+        group = SECTIONS[section]
+        files = config_files(group)
+        width = max([12, *map(len, files)])
+        plus = "+" if group == "experiment" else ""
+        lines = [f"{section} ({plus}{group}=…)"]
+        lines += [f"  {name:<{width}}  {title(path)}".rstrip() for name, path in files.items()]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)

@@ -1,0 +1,97 @@
+"""Schema of `figure.*` and `plot.*`: what is drawn, and how it looks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from onsager_cli.config.names import safe
+from onsager_cli.config.settings import LASSO, NoTraining
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.checks import build, choice, flag, numbers, text, texts, words
+from onsager_cli.text import did_you_mean, show
+
+if TYPE_CHECKING:
+    from onsager_cli.config.experiment import Curve
+
+FORMATS = ("pdf", "svg", "png")
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
+
+    `kind` is what it shows (analyses/); the keys below the caption are for curves over layers.
+    `hidden` curves are trained and recorded, not drawn; `labels` say what the legend calls others than it would by itself.
+    """
+
+    kind: str = choice("curves", "qq", "params", "complexity", "detection", "costs")
+    name: str = text(null=True)
+    title: str = text(null=True)
+    caption: str = text(null=True)
+    hidden: tuple[str, ...] = words()
+    labels: Mapping[str, str] = texts()
+    xlim: tuple[float, float] | None = numbers(2, null=True)
+    ylim: tuple[float, float] | None = numbers(2, null=True)
+    inset: tuple[float, float, float, float] | None = numbers(4, null=True)  # (layer from, to, dB from, to)
+    xlabel: str | None = text(null=True)
+    xscale: str = choice("linear", "log")
+    metric: str = choice("nmse_db", "nmse_mean_ratio_db")
+
+
+@dataclass(frozen=True)
+class PlotSpec:
+    """What is drawn and written (`plot.*`)."""
+
+    state_evolution: bool = flag()
+    formats: tuple[str, ...] = words(FORMATS)
+
+
+def make_figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
+    """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
+    figure = build(FigureSpec, raw, "figure")
+    title = figure.title or figure.name or name
+    figure = replace(figure, name=figure.name or name, title=title, caption=figure.caption or title)
+    safe(figure.name, "figure.name")
+    known = list(map(str, slugs))
+    for key in ("hidden", "labels"):
+        for slug in getattr(figure, key):
+            if slug not in known:
+                raise UserError(f"figure.{key}: no curve '{slug}'{did_you_mean(slug, known)}")
+    for key in ("xlim", "ylim"):
+        limits = getattr(figure, key)
+        if limits is not None and limits[0] >= limits[1]:
+            raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
+    return figure
+
+
+def check_kind(figure: FigureSpec, curves: "Iterable[Curve]") -> None:
+    """Raises UserError for a curve that its kind of figure has nothing to say of."""
+    for curve in curves:
+        settings = curve.settings
+        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
+        asked = (kind, settings.shrinkage.family, settings.problem.kind, trained)
+        if figure.kind == "params" and asked != ("lvamp", "bg", "bernoulli_gaussian", True):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
+                "signals"
+            )
+        if figure.kind == "detection" and getattr(settings.problem, "activity", None) == 1:
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=detection asks who is active, and with problem.activity=1 everybody is"
+            )
+        if figure.kind == "qq" and settings.network.depth is None:
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=qq looks into layers, and network.kind={kind} has none"
+            )
+        if figure.kind == "qq" and getattr(settings.problem, "embedding", None) == "complex":
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=qq is for real numbers: write problem.embedding=real"
+            )
+        if figure.kind == "costs" and kind in LASSO:
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
+            )
+        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
+            raise UserError(
+                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
+            )

@@ -1,0 +1,71 @@
+"""Which keys of `training=fast` have an effect: a schedule that no curve descends by changes nothing.
+
+`training=fast` has a group of keys for each kind of network, so that a key of another group is no unknown one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from onsager_cli.config.settings import BOUNDS, Cellular, Descent, FastTraining, Settings, schedules_of
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.checks import known_keys
+from onsager_cli.text import did_you_mean, one_of
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+    from onsager_cli.config.experiment import Experiment
+
+
+def effective(
+    settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()
+) -> frozenset[str]:
+    """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, ...
+
+    Raises UserError if one of `own`, the overrides of the curve's own line, is of no use to it.
+    """
+    keys: frozenset[str] = frozenset()
+    if isinstance(settings.training, FastTraining) and settings.network.kind not in BOUNDS:
+        # Where every user is active, no sample has more of them.
+        problem = settings.problem
+        without = {"emphasis"} if isinstance(problem, Cellular) and problem.activity == 1 else set()
+        keys = frozenset(
+            f"training.{name}.{key}"
+            for name in schedules_of(settings.network, config["training"])
+            for key in known_keys(Descent)
+            if key not in without
+        )
+    check(own, keys)
+    return keys
+
+
+def check_command(overrides: "Sequence[Override]", experiments: "Iterable[Experiment]") -> None:
+    """Raises UserError for a key of a schedule that the command sets and that no curve of its experiments goes by."""
+    check(overrides, {key for asked in experiments for part in asked.parts for key in part.effective})
+
+
+def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
+    """Raises UserError for an override of a schedule that sets none of the effective `keys`."""
+    schedules = sorted({key.rpartition(".")[0] for key in keys})
+    for item in overrides:
+        key = item.key_or_group
+        of_schedule = key.count(".") == 2 or isinstance(item.value(), Mapping)
+        if not key.startswith("training.") or not of_schedule or any(_within(own, key) for own in keys):
+            continue
+        schedule = ".".join(key.split(".")[:2])
+        if schedule not in schedules:
+            here = f"here it is {one_of(schedules)}" if schedules else "no schedule has an effect here"
+            raise UserError(f"{item.input_line}: no curve here is trained by {schedule}; {here}")
+        known = [f"{schedule}.{name}" for name in known_keys(Descent)]
+        if key.count(".") == 2 and key not in known:
+            raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
+        value = item.value()
+        if any(number != 1 for number in (value if isinstance(value, list) else [value])):
+            raise UserError(
+                f"{item.input_line}: this problem draws samples without emphasis, it must be 1 here"
+            )
+
+
+def _within(key: str, where: str) -> bool:
+    """Whether `where` is the key, or a group that holds it."""
+    return f"{key}.".startswith(f"{where}.")

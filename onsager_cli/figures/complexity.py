@@ -1,0 +1,120 @@
+"""Table I: parameters and multiply-adds per input, counted from the built networks, beside the paper's formulas.
+
+| network         | multiply-adds | parameters | form           |
+|-----------------|---------------|------------|----------------|
+| LISTA untied    | T N²          | T N²       |                |
+| LISTA tied      | T N²          | N²         |                |
+| LAMP untied     | 2 T N M       | T M N      |                |
+| LAMP tied       | 2 T N M       | M N        |                |
+| LVAMP           | 2 T N M       | T |θ|      | svd: learns σ_w² and θ_t alone |
+| LVAMP           | T N²          | T N²       | gh             |
+
+The formulas are for M ≪ N and |θ| ≪ M². Multiply-adds are those of the matrix products in the program that maps one
+y to x̂, traced and freed of what its result does not need; elementwise work and sums are not counted, and a product with
+a row of ones (`fields.total`) is a sum.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.settings import Settings
+from onsager_cli.figures.kinds import FolderOf, Tables
+from onsager_cli.store.tables import markdown
+
+TRAINS = DRAWS = OVER_LAYERS = False
+
+
+def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+    """`table1`: one row per curve of the experiment; nothing is trained."""
+    from onsager_cli.problems import build
+    from onsager_cli.training.networks_on_disk import network_of
+
+    del folder_of
+    rows = []
+    for curve in experiment.curves:
+        settings = curve.settings
+        problem, net, T = build(settings.problem, settings.seed), network_of(settings), settings.network.depth
+        M, N = problem.A.shape
+        params = net.start(problem, T)
+        expected = formulas(settings, M, N)
+        rows.append({
+            "curve": curve.slug, "network": settings.network.kind.removesuffix("_gh"),
+            "form": {"lvamp": "svd", "lvamp_gh": "gh"}.get(settings.network.kind, ""), "tied": settings.network.tied,
+            "N": N, "M": M, "layers": T, "parameters": net.count(params, T), "parameters_formula": expected[1],
+            "multiply_adds": multiply_adds(net, problem, params, T), "multiply_adds_formula": expected[0],
+        })  # fmt: skip
+    return {"table1": rows}
+
+
+def formulas(settings: Settings, M: int, N: int) -> tuple[int, int]:
+    """Multiply-adds and parameters that Table I gives."""
+    network, T = settings.network, settings.network.depth
+    copies = 1 if network.tied else T
+    if network.kind == "lista":
+        return T * N * N, copies * N * N
+    if network.kind == "lamp":
+        return 2 * T * N * M, copies * M * N
+    if network.kind == "lvamp":
+        return 2 * T * N * M, T * len(settings.shrinkage.theta)
+    return T * N * N, copies * N * N
+
+
+def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
+    """Of the matrix products between one y (M, 1) and x̂, in real numbers."""
+    import jax
+
+    from onsager_cli.networks.layers import trace
+
+    def estimate(params, y):
+        r, sigma = trace(net, problem, params, y, depth)[-1][1]
+        return net.family.eta(r, sigma, net.spread(net.layer(params, depth - 1)["theta"]))[0]
+
+    y = jax.ShapeDtypeStruct((problem.A.shape[0], 1), problem.A.dtype)
+    closed = jax.make_jaxpr(estimate)(params, y)
+    return _count(closed.jaxpr, [True], [False] * len(closed.jaxpr.invars))
+
+
+def _count(jaxpr: Any, wanted: Sequence[bool], uniform: Sequence[bool]) -> int:
+    """Multiply-adds of the `dot_general`s that the wanted outputs need; `uniform` inputs are one number throughout."""
+    same = {id(v) for v, is_uniform in zip(jaxpr.invars, uniform, strict=True) if is_uniform}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "broadcast_in_dim" and hasattr(
+            equation.invars[0], "val"
+        ):  # of a literal
+            same.add(id(equation.outvars[0]))
+    needed = {id(v) for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
+    total = 0
+    for equation in reversed(jaxpr.eqns):
+        outputs = [id(v) in needed for v in equation.outvars]
+        if not any(outputs):
+            continue
+        needed |= {id(v) for v in equation.invars}
+        inner = equation.params.get("jaxpr")
+        if equation.primitive.name == "dot_general" and id(equation.invars[0]) not in same:
+            left = equation.invars[0].aval.shape
+            contracted = equation.params["dimension_numbers"][0][0]
+            each = 4 if equation.outvars[0].aval.dtype.kind == "c" else 1  # a complex one is four real ones
+            total += each * prod(equation.outvars[0].aval.shape) * prod(left[axis] for axis in contracted)
+        elif inner is not None:  # a function of its own, such as jnp.clip
+            total += _count(getattr(inner, "jaxpr", inner), outputs, [id(v) in same for v in equation.invars])
+    return total
+
+
+def page(tables: Tables) -> str:
+    """The counts with their ratios to the formulas."""
+    body = [
+        [
+            f"`{row['curve']}`", row["form"], str(row["N"]), str(row["M"]), str(row["layers"]),
+            *(text for what in ("multiply_adds", "parameters") for text in (
+                f"{row[what]:,}", f"{row[what] / row[what + '_formula']:.3f}"
+            )),
+        ]
+        for row in tables["table1"]
+    ]  # fmt: skip
+    header = ["network", "form", "N", "M", "T", "multiply-adds", "/ formula", "parameters", "/ formula"]
+    return (
+        f"{markdown(header, body)}\n\nThe formulas assume M ≪ N; where M = N/2, what they leave out shows: "
+        "B y in LISTA, H y in the (G, H) form. The counts and formulas are in [table1.csv](table1.csv)."
+    )

@@ -1,0 +1,90 @@
+"""What accuracy costs: the NMSE over layers, and beside it over the multiply-adds that the estimate of one y takes.
+
+Multiply-adds are those of the matrix products, counted from the built networks (complexity.py), a complex one as four
+real ones; parameters are real numbers, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.figure import FigureSpec
+from onsager_cli.config.settings import BOUNDS
+from onsager_cli.figures.kinds import FolderOf, Tables, show
+from onsager_cli.store.tables import markdown, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from onsager_cli.figures.looks import Style
+
+TRAINS = DRAWS = OVER_LAYERS = True
+
+
+def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+    """`costs`: one row per point of each curve that is stored; bounds cost nothing and are left out."""
+    from onsager_cli.figures.complexity import multiply_adds
+    from onsager_cli.problems import build
+    from onsager_cli.training.networks_on_disk import network_of
+
+    rows, problems = [], {}
+    for curve in experiment.curves:
+        settings, points = curve.settings, folder_of(curve).points()
+        if settings.network.kind in BOUNDS or not points:
+            continue
+        key = (settings.problem, settings.seed)
+        problem = problems.setdefault(key, build(*key))
+        net = network_of(settings)
+        params = net.start(problem, 2)
+        first, second = (multiply_adds(net, problem, params, t) for t in (1, 2))
+        for point in points:
+            t = point["layer"] or 1
+            if settings.network.depth is None or t <= settings.network.depth:
+                rows.append({
+                    "curve": curve.slug, "embedding": point["embedding"], "layer": point["layer"], "nmse_db": point["nmse_db"],
+                    "parameters": point["parameters"], "multiply_adds": first + (t - 1) * (second - first),
+                })  # fmt: skip
+    return {"costs": rows}
+
+
+def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Two panels: the NMSE over layers, from curves.csv in `folder`, and over multiply-adds."""
+    from onsager_cli.figures import curves
+
+    rows = read_table(folder / "curves.csv")
+    return curves.draw(figure, rows, folder, formats, beside=partial(_draw_costs, tables))
+
+
+def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> None:
+    for slug, style in looks.items():
+        points = [(row["multiply_adds"], row["nmse_db"]) for row in tables["costs"] if row["curve"] == slug]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), color=style.color, linestyle=style.line, linewidth=style.width,
+                marker=style.marker, markersize=style.size, markerfacecolor="white" if style.open_marker else style.color,
+            )  # fmt: skip
+    axes.set(xscale="log", xlabel="multiply-adds per estimate", ylabel="NMSE (dB)")
+
+
+def page(tables: Tables) -> str:
+    """The last point of each curve, with what it costs."""
+    last = {row["curve"]: row for row in tables["costs"]}
+    text = markdown(
+        ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
+        [
+            [
+                slug,
+                show(row["layer"]),
+                show(row["nmse_db"], 4),
+                f"{row['parameters']:,}",
+                f"{row['multiply_adds']:,}",
+            ]
+            for slug, row in last.items()
+        ],
+    )
+    return (
+        f"## What it costs\n\n{text}\n\nIn real numbers: a complex parameter is two, a complex multiply-add four. "
+        "Every point is in [costs.csv](costs.csv)."
+    )

@@ -1,0 +1,170 @@
+"""Who is active? Detection from the last layer's estimate, beside the NMSE over layers.
+
+User n is said to be active where |x̂_n| exceeds a threshold (in the real embedding, of its two coordinates together):
+
+    roc        miss rate over false-alarm rate on the test set, thresholds running over all levels
+    detection  area under the curve of detections over false alarms, and an operating point: the threshold that
+               gives a false-alarm rate of FALSE_ALARM on the selection set, judged on the test set
+
+The support error is the number of wrong decisions over that of active users; the exact support, the share of samples
+without a wrong decision.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.figure import FigureSpec
+from onsager_cli.config.settings import LASSO
+from onsager_cli.errors import UserError
+from onsager_cli.figures.kinds import FolderOf, Tables, show
+from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.tables import markdown, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from onsager_cli.figures.looks import Style
+    from onsager_cli.problems import Problem
+
+TRAINS = DRAWS = OVER_LAYERS = True
+FALSE_ALARM = 1e-3
+RATES = np.logspace(-5, 0, 101)  # false-alarm rates at which the curve is kept
+
+
+def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+    """`detection` and `roc`; left out are curves that are not stored whole, the oracle, which is told, and ISTA and
+    FISTA, whose λ belongs to one set of samples.
+
+    Raises UserError for a problem in which everybody is active.
+    """
+    from onsager_cli.problems import build
+
+    found: Tables = {"detection": [], "roc": []}
+    problems: dict[Any, Problem] = {}
+    for curve in experiment.curves:
+        folder, settings = folder_of(curve), curve.settings
+        trained = settings.training.kind != "none"
+        points = [
+            p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)
+        ]
+        if not points or (trained and points[-1]["layer"] != settings.network.depth):
+            continue
+        if settings.network.kind in ("oracle", *LASSO):
+            continue
+        key = (settings.problem, settings.seed)
+        problem = problems.setdefault(key, build(*key))
+        parts = getattr(settings.problem, "parts", 1)
+        scores, active = (
+            [of_users(a, parts) for a in pair]
+            for pair in (estimates(curve, folder, problem), (problem.selection[0], problem.test[0]))
+        )
+        active = [a > 0 for a in active]
+        if all(a.all() for a in active):
+            raise UserError(f"{experiment.name}: everybody is active, there is nothing to detect")
+        names = ("network", "shrinkage", "tied", "layer", "embedding")
+        about = {"curve": curve.slug, **{name: points[-1][name] for name in names}}
+        threshold = float(np.quantile(scores[0][~active[0]], 1 - FALSE_ALARM))
+        found["detection"].append({**about, **operating_point(scores[1], active[1], threshold)})
+        found["roc"] += [{"curve": curve.slug, **point} for point in roc(scores[1], active[1])]
+    return found
+
+
+def of_users(x: Any, parts: int) -> np.ndarray:
+    """|x| of each user, (users, L): of both coordinates together where parts = 2."""
+    return np.sqrt(np.sum(np.abs(np.asarray(x, np.complex128)).reshape(parts, -1, x.shape[1]) ** 2, axis=0))
+
+
+def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.ndarray]:
+    """x̂ of the last layer for the selection set and the test set, (N, L) each."""
+    import jax
+
+    from onsager_cli.networks.layers import estimate
+    from onsager_cli.theory import bounds, iterate
+    from onsager_cli.training.networks_on_disk import stored_network
+
+    settings = curve.settings
+    depth = settings.network.depth or 1  # a network without layers counts as one
+    if settings.network.kind == "lmmse":
+        A, power = np.asarray(problem.A), np.asarray(problem.known_power)
+        return [
+            bounds.lmmse(A, np.asarray(y), float(problem.noise_variance), power)
+            for _, y in (problem.selection, problem.test)
+        ]
+    if settings.training.kind == "none":
+        net, params = iterate.layers(settings, problem)
+    else:
+        net, params = stored_network(settings, folder, depth)
+    run = jax.jit(partial(estimate, net, depth=depth, precision=settings.precision))
+    return [np.asarray(run(problem, params, y)) for _, y in (problem.selection, problem.test)]
+
+
+def operating_point(scores: np.ndarray, active: np.ndarray, threshold: float) -> dict[str, float]:
+    """The area under the curve, and what one threshold does; arrays (users, L)."""
+    wrong = (scores > threshold) != active
+    return {
+        "auc": auc(scores, active),
+        "threshold": threshold,
+        "false_alarm": float(np.mean(wrong[~active])),
+        "miss": float(np.mean(wrong[active])),
+        "support_error": float(np.sum(wrong) / np.sum(active)),
+        "exact_support": float(np.mean(~wrong.any(axis=0))),
+    }
+
+
+def auc(scores: np.ndarray, active: np.ndarray) -> float:
+    """P(score of an active user > score of an inactive one), ties counted half."""
+    inactive, of_active = np.sort(scores[~active]), scores[active]
+    below = np.searchsorted(inactive, of_active, "left") + np.searchsorted(inactive, of_active, "right")
+    return float(np.mean(below) / (2 * len(inactive)))
+
+
+def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
+    """Miss over false-alarm rate at the thresholds that come nearest to RATES from below, each once."""
+    inactive, of_active = np.sort(scores[~active]), np.sort(scores[active])
+    thresholds = np.quantile(inactive, 1 - RATES, method="higher")
+    thresholds[-1] = -np.inf  # everybody
+    thresholds = np.unique(thresholds)[::-1]
+    alarms = 1 - np.searchsorted(inactive, thresholds, "right") / len(inactive)
+    misses = np.searchsorted(of_active, thresholds, "right") / len(of_active)
+    return [{"false_alarm": float(a), "miss": float(m)} for a, m in zip(alarms, misses, strict=True) if a > 0]
+
+
+def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Two panels: the NMSE over layers, from curves.csv in `folder`, and misses over false alarms."""
+    from onsager_cli.figures import curves
+
+    rows = read_table(folder / "curves.csv")
+    return curves.draw(figure, rows, folder, formats, beside=partial(_draw_roc, tables))
+
+
+def _draw_roc(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> None:
+    for slug, style in looks.items():
+        points = [(row["false_alarm"], row["miss"]) for row in tables["roc"] if row["curve"] == slug]
+        at = [(row["false_alarm"], row["miss"]) for row in tables["detection"] if row["curve"] == slug]
+        if points:
+            line = {"color": style.color, "linestyle": style.line, "linewidth": style.width}
+            axes.plot(*zip(*points, strict=True), **line)
+            filled = "white" if style.open_marker else style.color
+            marker = {"marker": style.marker or "o", "markersize": style.size, "markerfacecolor": filled}
+            axes.plot(*zip(*at, strict=True), color=style.color, linestyle="none", **marker)
+    axes.set(xscale="log", yscale="log", xlim=(RATES[0], 1), xlabel="false-alarm rate", ylabel="miss rate")
+    axes.set_ylim(top=1)
+
+
+def page(tables: Tables) -> str:
+    """The operating points as a table."""
+    keys = ("curve", "layer", "auc", "false_alarm", "miss", "support_error", "exact_support")
+    text = markdown(
+        ["curve", "layer", "AUC", "false alarms", "misses", "support error", "exact support"],
+        [[show(row[key], 4) for key in keys] for row in tables["detection"]],
+    )
+    return (
+        f"## Who is active\n\nAt the threshold of a false-alarm rate of {FALSE_ALARM:g} on the selection set.\n\n{text}\n\n"
+        "The support error is the number of wrong decisions over that of active users, the exact support the share of "
+        "samples without one. The curves are in [roc.csv](roc.csv), this table in [detection.csv](detection.csv)."
+    )

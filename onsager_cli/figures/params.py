@@ -1,0 +1,371 @@
+"""Section VI-D: what LVAMP-BG has learned, beside what matched VAMP prescribes, layer by layer.
+
+| quantity                 | what is compared                                               | unit   |
+|--------------------------|----------------------------------------------------------------|--------|
+| phi, log_odds_zero       | θ_t of the shrinkage, eq (40)                                  | linear |
+| noise_variance           | σ_w² of the linear stage, for columns of U of length 1         | linear |
+| linear_map_db            | ‖L - L⋆‖_F² / ‖L⋆‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
+| linear_output_db         | E‖r - r⋆‖² / E‖r⋆ - x‖² for the same r̃ and y                    | dB     |
+| shrinkage_curve_db       | E‖η(r) - η⋆(r)‖² / E‖η⋆(r) - x‖² for the same r                 | dB     |
+| matrix_db                | ‖U diag(s) Vᵀ - A‖_F² / ‖A‖_F², for columns of U of length 1    | dB     |
+| subspace_db              | the part of V's span outside A's row space, as a share         | dB     |
+| tied_vs_untied_…         | θ_t, σ_w² and L of an untied network against the tied one      | ratio  |
+
+The star is matched VAMP; r̃, σ̃², r and σ are those that it has on the test set. Of a tied network, σ_w² and the
+matrices are one row without a layer.
+
+A parameter can be compared where the loss fixes it. (b U, b s, b² σ_w²) is one linear stage for every b ≠ 0, so U's
+columns are scaled to length 1 first, and the signs and the order of (u_i, s_i, v_i) leave L alone. Some parameters
+matter in some layers only: σ_w² where σ̃² has come down to it, φ where σ is not far below √φ. `flat_range` is the
+relative change of a parameter that costs 0.001 dB in its layer (for θ, with the other component at its best), and a
+parameter is called identifiable where that is at most 0.1.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+
+from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.figure import FigureSpec
+from onsager_cli.config.settings import Problem as ProblemSettings
+from onsager_cli.figures.kinds import FolderOf, Row, Tables, panels, show
+from onsager_cli.metrics import to_db
+from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.tables import markdown
+
+TRAINS = DRAWS = True
+OVER_LAYERS = False
+COST_DB = 1e-3
+FIXED = 0.1  # largest flat range of an identifiable parameter
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Parameters of one layer in float64, U's columns of length 1."""
+
+    U: np.ndarray
+    s: np.ndarray
+    V: np.ndarray
+    noise: float
+    theta: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prescribed:
+    """Matched VAMP: its parameters, the same in all layers, and what the stages of each receive on the test set."""
+
+    A: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    best: Layer
+    received: list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]  # r̃, mean σ̃², r, σ
+
+
+def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+    """`params`, from the deepest stored network of each curve; curves that are not stored are left out."""
+    from onsager_cli.run import tied_twin
+
+    learned = {str(curve.identity()): stored_layers(curve, folder_of(curve)) for curve in experiment.curves}
+    prescribed: dict[Any, Prescribed] = {}
+    rows: list[Row] = []
+    for curve in experiment.curves:
+        layers, settings, twin = learned[str(curve.identity())], curve.settings, tied_twin(curve)
+        if not layers:
+            continue
+        key = (settings.problem, settings.seed)
+        if key not in prescribed:
+            prescribed[key] = matched(curve)
+        found = compare(layers, prescribed[key], settings.network.tied)
+        if twin is not None:
+            found += against_tied(layers, learned.get(str(twin.identity()), []), prescribed[key])
+        problem = settings.problem.name
+        rows += [
+            {"problem": problem, "curve": curve.slug.removesuffix(f"_{problem}"), "tied": settings.network.tied, **row}
+            for row in found
+        ]  # fmt: skip
+    return {"params": rows}
+
+
+def stored_layers(curve: Curve, folder: CurveFolder) -> list[Layer]:
+    """The layers of the deepest stored network; [] if there is none."""
+    from onsager_cli.training.networks_on_disk import stored_network
+
+    depths = [row["layer"] for row in folder.points() if row["layer"]]
+    if not depths:
+        return []
+    net, leaves = stored_network(curve.settings, folder, min(max(depths), curve.settings.network.depth))
+    return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
+
+
+def normalized(p: Mapping[str, Any]) -> Layer:
+    """A layer of a network (its leaves) in the form that can be compared.
+
+    Columns of U of different lengths mean different σ_w² in different directions: the median is taken.
+    """
+    p = {name: np.asarray(leaf, np.float64) for name, leaf in p.items()}
+    length = np.linalg.norm(p["U"], axis=0)
+    noise = float(np.exp(p["log_noise_variance"]) * np.median(1 / length**2))
+    return Layer(p["U"] / length, np.exp(p["log_s"]) / length, p["V"], noise, p["theta"])
+
+
+def matched(curve: Curve) -> Prescribed:
+    """Matched VAMP for the problem of a curve, at its depth."""
+    from onsager_cli.networks.layers import trace
+    from onsager_cli.networks.lvamp import Lvamp, economy_svd
+    from onsager_cli.problems import build
+    from onsager_cli.shrinkage.families import family
+
+    settings, law = curve.settings, curve.settings.problem
+    assert isinstance(law, ProblemSettings)  # config lets no other kind of problem into this kind of figure
+    problem = build(law, settings.seed).behind
+    theta = (1.0, float(np.log((1 - law.gamma) / law.gamma)))
+    net, depth = Lvamp(family("bg"), theta, noise_start="known"), settings.network.depth
+    seen = trace(net, problem, net.start(problem, depth), problem.test[1], depth)
+    A, x, y = (np.asarray(a, np.float64) for a in (problem.A, *problem.test))
+    received = [
+        (np.asarray(r_tilde, np.float64), float(np.mean(variance)), np.asarray(r, np.float64), np.asarray(sigma))
+        for (r_tilde, variance), (r, sigma) in seen
+    ]  # fmt: skip
+    return Prescribed(
+        A, x, y, Layer(*economy_svd(A), float(problem.noise_variance), np.array(theta)), received
+    )
+
+
+def linear_map(p: Layer, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """R - I (N, N) and Y (N, M) of the decoupled linear stage r = R r̃ + Y y at σ̃² = `variance`."""
+    g = p.s / (p.s**2 + p.noise / variance)
+    d = p.s * g
+    zeta = len(p.V) / (np.sum(p.V**2, axis=0) @ d)
+    return -zeta * (p.V * d) @ p.V.T, zeta * (p.V * g) @ p.U.T
+
+
+def relative(found: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> float:
+    """‖found - wanted‖² / ‖wanted‖² over all the arrays, linear."""
+    difference = sum(np.sum((a - b) ** 2) for a, b in zip(found, wanted, strict=True))
+    return float(difference / sum(np.sum(b**2) for b in wanted))
+
+
+def eta(r: np.ndarray, sigma: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """The BG shrinkage, eq (40), in float64; r (N, L), sigma (1, L)."""
+    from onsager_cli.theory.state_evolution import Signal
+
+    return Signal(float(1 / (1 + np.exp(theta[1]))), float(theta[0])).posterior(r, sigma)[1]
+
+
+def compare(layers: Sequence[Layer], star: Prescribed, tied: bool) -> list[Row]:
+    """The rows of one network against matched VAMP."""
+    rows, flat = [], [noise_flat_range(star, layer[1]) for layer in star.received]
+    if tied:
+        rows += [
+            _parameter(None, "noise_variance", layers[0].noise, star.best.noise, min(flat[: len(layers)])),
+            *_matrices(None, layers[0], star),
+        ]
+    for t, p in enumerate(layers):
+        r_tilde, variance, r, sigma = star.received[t]
+        if not tied:
+            rows += [
+                _parameter(t, "noise_variance", p.noise, star.best.noise, flat[t]),
+                *_matrices(t, p, star),
+            ]
+        for name, found, wanted, free in zip(
+            ("phi", "log_odds_zero"), p.theta, star.best.theta, theta_flat_range(star, r, sigma), strict=True
+        ):
+            rows.append(_parameter(t, name, found, wanted, free))
+        wanted, found = linear_map(star.best, variance), linear_map(p, variance)
+        rows.append(_share(t, "linear_map_db", relative(found, wanted)))
+        difference = (found[0] - wanted[0]) @ r_tilde + (found[1] - wanted[1]) @ star.y
+        rows.append(_share(t, "linear_output_db", np.sum(difference**2) / np.sum((r - star.x) ** 2)))
+        best = eta(r, sigma, star.best.theta)
+        excess = np.sum((eta(r, sigma, p.theta) - best) ** 2)
+        rows.append(_share(t, "shrinkage_curve_db", excess / np.sum((best - star.x) ** 2)))
+    return rows
+
+
+def against_tied(layers: Sequence[Layer], tied: Sequence[Layer], star: Prescribed) -> list[Row]:
+    """How far the layers of an untied network are from those of the tied one."""
+    rows = []
+    for t, (p, q) in enumerate(zip(layers, tied, strict=False)):
+        _, variance, r, sigma = star.received[t]
+        apart = np.linalg.norm(p.theta - q.theta) / np.linalg.norm(q.theta)
+        flat = max(theta_flat_range(star, r, sigma))
+        rows.append(_row(t, "tied_vs_untied_theta", None, None, float(apart), flat))
+        rows.append(_parameter(t, "tied_vs_untied_noise", p.noise, q.noise, noise_flat_range(star, variance)))
+        maps = (linear_map(layer, variance) for layer in (p, q))
+        rows.append(_row(t, "tied_vs_untied_linear_map", None, None, relative(*maps) ** 0.5, 0.0))
+    return rows
+
+
+def theta_flat_range(star: Prescribed, r: np.ndarray, sigma: np.ndarray, step: float = 1e-4) -> list[float]:
+    """The relative change of each component of θ that costs COST_DB, the other one at its best.
+
+    To second order the excess error of θ⋆ + δ is δᵀ H δ, H = E ∇η ∇ηᵀ.
+    """
+    best = eta(r, sigma, star.best.theta)
+    slopes = [
+        (eta(r, sigma, star.best.theta + step * unit) - best).ravel() / step
+        for unit in np.eye(len(star.best.theta))
+    ]
+    H = np.array([[a @ b for b in slopes] for a in slopes])
+    allowed = (10 ** (COST_DB / 10) - 1) * np.sum((best - star.x) ** 2)
+    return [float(f) for f in np.sqrt(allowed * np.diag(np.linalg.inv(H))) / np.abs(star.best.theta)]
+
+
+def noise_flat_range(star: Prescribed, variance: float) -> float:
+    """The relative increase of σ_w² at which the error of r is COST_DB larger, for white r̃ - x; at most 1000."""
+    s2, N = star.best.s**2, star.A.shape[1]
+
+    def error(factor: float) -> float:
+        rho = factor * star.best.noise / variance
+        d = s2 / (s2 + rho)
+        zeta = N / np.sum(d)
+        kept = (N - len(s2) + np.sum((1 - zeta * d) ** 2)) * variance
+        return kept + zeta**2 * star.best.noise * np.sum(s2 / (s2 + rho) ** 2)
+
+    for change in np.geomspace(1e-3, 1e3, 121):
+        if to_db(error(1 + change) / error(1.0)) > COST_DB:
+            return float(change)
+    return 1e3
+
+
+def _matrices(t: int | None, p: Layer, star: Prescribed) -> list[Row]:
+    found = (p.U * p.s) @ p.V.T
+    span, rows = np.linalg.qr(p.V)[0], star.best.V
+    outside = np.sum((span - rows @ (rows.T @ span)) ** 2) / span.shape[1]
+    return [
+        _share(t, "matrix_db", relative((found,), (star.A,))),
+        _share(t, "subspace_db", float(outside)),
+    ]
+
+
+def _parameter(t: int | None, name: str, found: float, wanted: float, flat: float) -> Row:
+    return _row(t, name, float(found), float(wanted), abs(float(found / wanted) - 1), flat)
+
+
+def _share(t: int | None, name: str, share: float) -> Row:
+    """A share, linear, in dB; 0 is what is wanted, and its root the relative error."""
+    return _row(t, name, float(to_db(max(share, 1e-12))), None, float(share) ** 0.5, 0.0)
+
+
+def _row(
+    t: int | None, name: str, found: float | None, wanted: float | None, error: float, flat: float
+) -> Row:
+    return {
+        "layer": None if t is None else t + 1, "quantity": name, "learned": found, "prescribed": wanted,
+        "relative_error": error, "flat_range": flat, "identifiable": flat <= FIXED,
+    }  # fmt: skip
+
+
+PANELS = {
+    "noise_variance": "$\\sigma_w^2$", "phi": "$\\phi$", "log_odds_zero": "log odds of zero",
+    "linear_output_db": "linear stage: change of $r$\nover its error (dB)",
+    "shrinkage_curve_db": "shrinkage: change of $\\hat{x}$\nover its error (dB)",
+    "matrix_db": "$U$ diag($s$) $V^T$ against $A$ (dB)",
+}  # fmt: skip
+
+
+def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
+    from onsager_cli.figures import curves, looks
+
+    rows = tables["params"]
+    problems = list(dict.fromkeys(row["problem"] for row in rows))
+    colors = dict(zip(problems, (looks.BLUE, looks.VERMILLION, looks.GREEN, looks.PURPLE), strict=False))
+    shown = [
+        key
+        for key in dict.fromkeys((row["problem"], row["curve"]) for row in rows)
+        if f"{key[1]}_{key[0]}" not in figure.hidden
+    ]
+    labels = legend(rows, shown)
+    depths = {
+        key: max(row["layer"] or 1 for row in rows if (row["problem"], row["curve"]) == key) for key in shown
+    }
+    with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
+        drawing, axes = panels(2, 3, 7.2, 4.6)
+        for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
+            ax.set_ylabel(label)
+            ax.set_xlim(0.5, max(depths.values()) + 0.5)
+            if quantity == "noise_variance":
+                ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+            if quantity == "phi":
+                ax.set_yscale("log")
+                for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                    which("{x:g}")
+            for key in shown:
+                mine = [
+                    row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)
+                ]
+                _draw_quantity(ax, mine, colors.get(key[0], looks.GREY), depths[key], labels[key])
+            for wanted in {row["prescribed"] for row in rows if row["quantity"] == quantity} - {None}:
+                ax.axhline(wanted, color=looks.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
+        for ax in axes[3:]:
+            ax.set_xlabel("layer")
+        handles, labels = axes[1].get_legend_handles_labels()
+        known = dict(zip(labels, handles, strict=True))
+        drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
+    return curves.save(drawing, folder, figure.name, formats)
+
+
+def legend(rows: Sequence[Row], shown: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Legend text of each (problem, curve): its matrix, and tied or untied; the curve's name where that is not enough."""
+    tied = {(row["problem"], row["curve"]): row["tied"] for row in rows}
+
+    def matrix(problem: str) -> str:
+        kappa = re.fullmatch(r"kappa(\d+)", problem)
+        return f"$\\kappa = {kappa[1]}$" if kappa else "i.i.d. $A$" if problem == "gaussian" else problem
+
+    texts = {key: f"{matrix(key[0])}, {'tied' if tied[key] else 'untied'}" for key in shown}
+    if len(set(texts.values())) < len(texts):
+        texts = {key: f"{matrix(key[0])}, {key[1].replace('_', ' ')}" for key in shown}
+    return texts
+
+
+def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label: str) -> None:
+    if not rows:
+        return
+    line = "-" if rows[0]["tied"] else "--"
+    # Where untied is as tied, rings around dots.
+    dot: dict[str, Any] = (
+        {"markersize": 2.0} if rows[0]["tied"] else {"markersize": 4.4, "markerfacecolor": "none"}
+    )
+    dot["markeredgewidth"] = 0.7
+    if rows[0]["layer"] is None:
+        ax.plot([1, deepest], [rows[0]["learned"]] * 2, line, color=color, linewidth=0.9, label=label)
+        return
+    layers, values = [row["layer"] for row in rows], [row["learned"] for row in rows]
+    # The legend has the marker, too; of the points each has its own.
+    ax.plot(layers, values, line, color=color, linewidth=0.9, label=label, marker="o", markevery=[], **dot)
+    for row in rows:
+        ax.plot(
+            row["layer"], row["learned"], "o", color=color, alpha=1 if row["identifiable"] else 0.25, **dot
+        )
+
+
+def page(tables: Tables) -> str:
+    """The worst relative error of each parameter where it can be identified, and the worst dB of the others."""
+    body = []
+    rows = tables["params"]
+    for key in dict.fromkeys((row["problem"], row["curve"], row["quantity"]) for row in rows):
+        mine = [row for row in rows if (row["problem"], row["curve"], row["quantity"]) == key]
+        fixed = [row for row in mine if row["identifiable"]]
+        worst = max(fixed, key=lambda row: row["relative_error"], default=None)
+        body.append([
+            key[0], f"`{key[1]}`", key[2], f"{len(fixed)} of {len(mine)}",
+            *(show(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
+        ])  # fmt: skip
+    header = [
+        "problem",
+        "curve",
+        "quantity",
+        "identifiable",
+        "worst layer",
+        "learned",
+        "prescribed",
+        "relative error",
+    ]
+    explained = (__doc__ or "").split("\n\n")
+    return f"## Learned against prescribed\n\n{explained[1]}\n\n{explained[2]}\n\n{explained[3].strip()}\n\n{markdown(header, body)}\n\nEvery row: [params.csv](params.csv)."

@@ -1,0 +1,1 @@
+"""Scalar shrinkage functions and their average derivatives."""

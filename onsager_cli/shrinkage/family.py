@@ -1,0 +1,159 @@
+"""What a shrinkage family is, and how a function of single coordinates becomes one.
+
+| symbol | name                                   | equation      |
+|--------|----------------------------------------|---------------|
+| r      | shrinkage input, x + error             | (31a), (41)   |
+| σ      | standard deviation of that error       | (31a)         |
+| θ      | parameters of a family, the paper's order | (32)-(36), (40) |
+| ⟨η'⟩   | average of ∂η/∂r over the coordinates of one sample | (31b) |
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.linalg import computed_once, magnitude, sum_to, total
+
+Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
+
+
+Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) -> (η, η') or (η, ⟨η'⟩)
+
+
+def average(derivative: Array) -> Array:
+    """⟨η'⟩ of eq (31b): the mean over the N coordinates, per sample; shape (1, L)."""
+    return total(derivative) / derivative.shape[0]
+
+
+def circular(eta: Eta) -> Eta:
+    """The family for complex r as well: it shrinks |r| and keeps the phase.
+
+    With g = η(|r|), the estimate is (g/|r|) r and its derivative, in Wirtinger's sense, ∂η/∂r = (g' + g/|r|) / 2.
+    """
+
+    @wraps(eta)
+    def extended(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+        if not jnp.iscomplexobj(r):
+            return eta(r, sigma, theta)
+        size = magnitude(r)
+        g, slope = eta(size, sigma, theta)
+        gain = g / size
+        return gain * r, 0.5 * (slope + average(gain))
+
+    return extended
+
+
+def summed(fixed: int = 0) -> Callable[[Core], Core]:
+    """Makes η and ⟨η'⟩, with a cheap derivative, of the `core(r, *coefficients)` -> (η, η') of single coordinates.
+
+    `core` works coordinate by coordinate; coefficients broadcast against r, and the last `fixed` have no derivative.
+    Autodiff would sum over the coordinates once for every use of a coefficient, and pass over r as often. Here forward
+    mode says how η and η' of a coordinate move with r and with each coefficient, and each takes one pass and one sum.
+    What comes out has a reverse mode alone: `jax.jvp` of it raises TypeError.
+    """
+
+    def decorate(core: Core) -> Core:
+        @jax.custom_vjp
+        def eta(r: Array, *coefficients: Array) -> tuple[Array, Array]:
+            x_hat, derivative = core(r, *coefficients)
+            return x_hat, average(derivative)
+
+        def forward(r: Array, *coefficients: Array):
+            return eta(r, *coefficients), (r, coefficients)
+
+        def backward(kept: Any, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+            r, coefficients = kept
+            to_x_hat, to_slope = cotangents
+            to_derivative = computed_once(to_slope) / r.shape[0]
+            arguments = (r, *coefficients)
+
+            def moved_by(i: int) -> Array:
+                def alone(argument: Array):
+                    return core(*arguments[:i], argument, *arguments[i + 1 :])
+
+                _, (of_x_hat, of_derivative) = jax.jvp(alone, (arguments[i],), (jnp.ones_like(arguments[i]),))
+                return sum_to(arguments[i].shape, to_x_hat * of_x_hat + to_derivative * of_derivative)
+
+            learned = len(arguments) - fixed
+            return *(moved_by(i) for i in range(learned)), *(jnp.zeros_like(c) for c in arguments[learned:])
+
+        eta.defvjp(forward, backward)
+
+        @wraps(core)
+        def extended(r: Array, *coefficients: Array) -> tuple[Array, Array]:
+            if jnp.iscomplexobj(r):  # left to autodiff, which has its own way with complex numbers
+                x_hat, derivative = core(r, *coefficients)
+                return x_hat, average(derivative)
+            return eta(r, *(jnp.asarray(c, r.dtype) for c in coefficients))
+
+        return extended
+
+    return decorate
+
+
+KNEE_WIDTH = (
+    0.25  # half the width, in σ, over which a jump of η' is taken to happen where ⟨η'⟩ is differentiated
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A shrinkage family: η, the names of its parameters and the box that keeps them meaningful.
+
+    `slopes` are the indices of all parameters in units of η / r, if the others are in units of r / σ: such a family
+    makes up for any scale of r.
+    """
+
+    name: str
+    eta: Eta
+    parameters: tuple[str, ...]
+    lower: tuple[float, ...]
+    ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
+    slopes: tuple[int, ...] = ()
+
+    @property
+    def scale(self) -> int | None:
+        """Index of the one slope, if there is one only, which then merely scales η.
+
+        In the first layer of LAMP it cannot be told apart from the scale of B (Section III-C) and stays fixed.
+        """
+        return self.slopes[0] if len(self.slopes) == 1 else None
+
+    def units(self, theta: Array) -> Array:
+        """θ where a parameter is a positive scale, 1 where not: what a step of its logarithm is worth, (..., k).
+
+        A scale may have far to go. In the first layer of a deeper network φ of Bernoulli-Gaussian shrinkage does best
+        at infinity.
+        """
+        is_scale = jnp.asarray([low > 0 for low in self.lower])
+        return jnp.where(is_scale, theta, jnp.ones_like(theta))
+
+    def project(self, theta: Array) -> Array:
+        """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
+        theta = jnp.maximum(theta, jnp.asarray(self.lower, theta.dtype))
+        if self.ordered:
+            theta = theta.at[..., 1].max(theta[..., 0])
+        return theta
+
+    def at_bound(self, theta: np.ndarray | Array) -> int:
+        """How many parameters `project` keeps from going on: scales and thresholds at their least, knees that meet."""
+        theta = np.asarray(theta)
+        low = np.asarray(self.lower, theta.dtype)
+        count = np.sum(theta <= low * (1 + 1e-6))
+        if self.ordered:
+            count += np.sum((theta[..., 1] <= theta[..., 0]) & (theta[..., 1] > low[1]))
+        return int(count)
+
+    def rescaled(self, theta: Array, r: float, sigma: float) -> Array:
+        """The θ with which η(r; σ) is what it was for `r` times r and `sigma` times σ; for a family with `slopes`."""
+        slopes = jnp.isin(jnp.arange(theta.shape[-1]), jnp.asarray(self.slopes))
+        return theta * jnp.where(slopes, r, sigma / r)
+
+
+FREE = float("-inf")

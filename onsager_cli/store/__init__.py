@@ -1,0 +1,1 @@
+"""Files: trained curves found by content, tables, arrays, locks, matrices, environment. No JAX here."""

@@ -1,0 +1,312 @@
+"""The store: trained curves found by their content, and the files they are made of.
+
+A curve is one folder, named by a label for people and by a hash of its identity (everything that decides its
+numbers) for the program:
+
+    outputs/curves/gaussian-lamp_tied_bg-3f0c9d2a51be/
+        identity.json     the identity itself, compared each time the folder is found
+        config.yaml       the resolved config, for people
+        points.csv        one row per trained depth (tables.py says which columns)
+        log.jsonl         every event of the training
+        network.npz …     plain arrays with dotted names, one file per saved state (arrays.py)
+        *.json            notes: how and where it was made
+        .lock             held by the process that trains the curve (locks.py)
+
+`curves/.lock` is held while a curve's folder is found or made, so that no curve gets two.
+
+Every file but the log is written beside its place, synced and renamed (files.py), so that a reader sees the
+old file or the new one, never half of one. No JAX here.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onsager_cli.errors import Notice, UserError
+from onsager_cli.store import locks
+from onsager_cli.store.arrays import DamagedFileError, check_shapes, pack, read_arrays, unpack
+from onsager_cli.store.files import (
+    append_line,
+    atomic_write,
+    is_temporary,
+    make_folder,
+    read_bytes,
+    remove_leftovers,
+    temporary_files,
+    writing,
+)
+from onsager_cli.store.tables import COLUMNS, read_table, table_bytes, write_table
+
+__all__ = [
+    "COLUMNS", "CurveFolder", "Store", "StoreWarning", "atomic_write", "canonical", "check_shapes",
+    "checked_name", "identity_hash", "read_arrays", "read_table", "temporary_files", "write_table",
+]  # fmt: skip
+
+Arrays = dict[str, np.ndarray]
+
+# A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
+_HASH_DIGITS = 12
+_MAX_JSON = 2**24
+
+
+class StoreWarning(Notice):
+    """Something stored is damaged or does not belong: it is left alone and made again."""
+
+
+def canonical(identity: Mapping[str, Any]) -> str:
+    """One spelling per identity: sorted keys, no spaces, 15.0 as 15.
+
+    Raises TypeError for anything but plain JSON types and ValueError for NaN or infinity.
+    """
+    return json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """First 12 hexadecimal digits of the sha256 of the canonical identity."""
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:_HASH_DIGITS]
+
+
+def _plain(value: Any) -> Any:
+    # `problem.kappa=15` and `problem.kappa=15.0` are one problem and must be one folder.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"identity keys must be strings, got {list(value)}")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def checked_name(name: str, what: str) -> str:
+    """`name` if it is one plain file name; UserError otherwise (names in configs come from outside)."""
+    if len(name) > 100 or not _NAME.fullmatch(name):
+        raise UserError(f"{what} must be letters, digits and _ - + = . (at most 100), got {name!r}")
+    return name
+
+
+class CurveFolder:
+    """One stored curve. Nothing is created on disk before the first write."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]):
+        self.path = path
+        self.identity = dict(identity)
+        self._begun = False
+
+    def __repr__(self) -> str:
+        return f"CurveFolder({str(self.path)!r})"
+
+    @property
+    def exists(self) -> bool:
+        """True once something of this curve is stored."""
+        return (self.path / "identity.json").is_file()
+
+    def identity_ok(self) -> bool:
+        """Whether the folder may be used for this identity: not there yet, or its identity.json is equal."""
+        if not self.path.is_dir():
+            return True
+        if not self.exists:
+            # A process may die between creating the folder and writing the identity, which comes first.
+            return all(is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
+        try:
+            stored = read_json(self.path / "identity.json")
+            return stored is not None and canonical(stored) == canonical(self.identity)
+        except (ValueError, TypeError):
+            return False
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Holds the folder within the block, if no other process does; yields whether it was free.
+
+        Temporaries found then belong to processes that died, and are removed.
+        """
+        with locks.locked(self.path) as held:
+            if held:
+                remove_leftovers(self.path)
+            yield held
+
+    def points(self) -> list[dict[str, Any]]:
+        """Rows of points.csv, sorted by layer; [] if there are none. Raises UserError for a broken table."""
+        path = self.path / "points.csv"
+        return read_table(path) if path.is_file() else []
+
+    def add_point(self, row: Mapping[str, Any]) -> None:
+        """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""
+        self.add_points([row])
+
+    def add_points(self, new: Iterable[Mapping[str, Any]]) -> None:
+        """Store rows (any of tables.COLUMNS) in one step; each replaces the row of the same layer."""
+        added = {row.get("layer"): dict(row) for row in new}
+        rows = [old for old in self.points() if old["layer"] not in added] + list(added.values())
+        rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
+        self._write("points.csv", table_bytes(rows))
+
+    def save(
+        self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write NAME.npz: plain arrays and a JSON-able `meta`, sealed with a sha256 of the whole file."""
+        checked_name(name, "the name of a saved state")
+        return self._write(f"{name}.npz", pack(arrays, meta or {}))
+
+    def load(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
+        """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
+        path = self.path / f"{checked_name(name, 'the name of a saved state')}.npz"
+        if not path.exists():
+            return None
+        try:
+            return unpack(read_bytes(path), sealed=True)
+        except DamagedFileError as error:
+            warnings.warn(f"{path} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
+            return None
+
+    def saved(self) -> list[str]:
+        """Names of the saved states, sorted."""
+        return sorted(path.stem for path in self.path.glob("*.npz") if not is_temporary(path))
+
+    def delete(self, name: str) -> None:
+        """Remove NAME.npz if it is there."""
+        path = self.path / f"{checked_name(name, 'the name of a saved state')}.npz"
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+    def write_json(self, name: str, note: Mapping[str, Any]) -> None:
+        """Write NAME.json: how or where the curve was made; decides nothing."""
+        if name == "identity":
+            raise ValueError("identity.json is written by the store itself")
+        checked_name(name, "the name of a note")
+        self._write(f"{name}.json", _json_bytes(note))
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The note NAME.json; None if it is not there or unreadable (then with a StoreWarning)."""
+        path = self.path / f"{checked_name(name, 'the name of a note')}.json"
+        if not path.exists():
+            return None
+        note = read_json(path)
+        if note is None:
+            warnings.warn(f"{path} is damaged and is not used", StoreWarning, stacklevel=2)
+        return note
+
+    def write_config(self, text: str) -> None:
+        """Write config.yaml, the resolved config."""
+        self._write("config.yaml", text.encode())
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append one event to log.jsonl. Not synced: the log decides nothing."""
+        self.begin()
+        append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
+        path = self.path / "log.jsonl"
+        events = []
+        for line in read_bytes(path).splitlines() if path.exists() else []:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                events.append(event)
+        return events
+
+    def begin(self) -> None:
+        """Makes the folder with its identity, if it is not there. Raises UserError if it is another curve's."""
+        if self._begun:
+            return
+        if not self.identity_ok():
+            raise UserError(f"{self.path} belongs to another curve: its identity.json differs")
+        make_folder(self.path)
+        if not self.exists:
+            atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
+        self._begun = True
+
+    def _write(self, name: str, data: bytes) -> Path:
+        self.begin()
+        atomic_write(self.path / name, data)
+        return self.path / name
+
+
+class Store:
+    """The output folder: curves/ by content, figures/ by name."""
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+
+    def curve(self, identity: Mapping[str, Any], label: str) -> CurveFolder:
+        """The folder of this identity, whatever label it was stored under; a new one if there is none.
+
+        A folder with the right hash whose identity.json differs is never used: a StoreWarning names it, and
+        the curve gets a folder of its own.
+        """
+        checked_name(label, "the name of a curve")
+        digest = identity_hash(identity)
+        curves = self.root / "curves"
+        fresh = curves / f"{label}-{digest}"
+        found = (path for path in curves.glob(f"*-{digest}*") if re.search(rf"-{digest}(-\d+)?$", path.name))
+        others = []
+        # The folder that has begun comes before the empty one that a killed process left.
+        for path in sorted(found, key=lambda path: (not (path / "identity.json").is_file(), path.name)):
+            folder = CurveFolder(path, identity)
+            if folder.identity_ok():
+                return folder
+            others.append(path)
+        for path in others:
+            warnings.warn(
+                f"{path} is not reused: its identity.json is not that of {label}", StoreWarning, stacklevel=2
+            )
+        number = 1
+        while fresh in others:
+            number += 1
+            fresh = curves / f"{label}-{digest}-{number}"
+        return CurveFolder(fresh, identity)
+
+    def claim(self, identity: Mapping[str, Any], label: str) -> CurveFolder:
+        """The folder of this identity, made if there is none: two processes that name it differently get the same."""
+        with locks.turn(self.root / "curves"):
+            folder = self.curve(identity, label)
+            folder.begin()
+        return folder
+
+    def curves(self) -> Iterator[CurveFolder]:
+        """Every stored curve with a readable identity, sorted by folder name."""
+        for path in sorted((self.root / "curves").glob("*/identity.json")):
+            if (identity := read_json(path)) is not None:
+                yield CurveFolder(path.parent, identity)
+
+    def figure(self, name: str) -> Path:
+        """Folder of a figure's table and drawings (created by the first write)."""
+        return self.root / "figures" / checked_name(name, "the name of a figure")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
+    try:
+        value = json.loads(read_bytes(path, _MAX_JSON))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _loggable(value: Any) -> Any:
+    """Plain JSON: NumPy scalars unwrapped, NaN and infinities (which JSON lacks) as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _loggable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_loggable(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,117 @@
+"""A matrix of the user's own, from a file that is not trusted: no pickle, and every reason to refuse in one sentence."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onsager_cli.errors import Notice, UserError
+from onsager_cli.store.arrays import unpack, unpack_array
+from onsager_cli.store.files import read_bytes
+
+LARGEST_SVD = 2000  # rows or columns, the fewer of them, up to which the rank is looked at
+SCALE = 1.1  # how far ‖A‖_F² may be from N without a word
+
+# Sizes are known before anything is read. Sparse matrices become dense once their size is known.
+READ_MAT = """
+import sys, warnings
+import numpy as np
+from scipy.io import loadmat, whosmat
+warnings.simplefilter("error", UserWarning)
+if sum(np.prod(shape, dtype=float) for _, shape, _ in whosmat(sys.argv[1])) > 1e9:
+    sys.exit("it holds more than 1e9 numbers")
+arrays = {name: a for name, a in loadmat(sys.argv[1]).items() if not name.startswith("__")}
+dense = {name: a.toarray() if hasattr(a, "toarray") else a for name, a in arrays.items()}
+np.savez(sys.stdout.buffer, **{name: a for name, a in dense.items() if a.dtype.kind in "biufc"})
+"""
+
+
+def read(path: str, shape: tuple[int, int]) -> np.ndarray:
+    """A of the given shape (M, N) from .npy, .npz (its array `A`, or its only one), .mat (likewise) or .csv; float32.
+
+    Raises UserError naming the file for anything else: unreadable, not real numbers, NaN or infinity, another
+    shape, a column of zeros.
+    """
+    A = _load(Path(path))
+    if A.ndim != 2 or A.dtype.kind not in "fiub":
+        raise UserError(f"problem.matrix={path} must hold a real matrix, got {A.dtype} of shape {A.shape}")
+    if A.shape != shape:
+        raise UserError(
+            f"problem.matrix={path} is {A.shape[0]} x {A.shape[1]}, but problem.M={shape[0]}, problem.N={shape[1]}: "
+            f"add problem.M={A.shape[0]} problem.N={A.shape[1]}"
+        )
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
+        A = A.astype(np.float32)
+    if not np.isfinite(A).all():
+        raise UserError(
+            f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}"
+        )
+    if (zero := np.flatnonzero(~A.any(axis=0))).size:
+        raise UserError(f"problem.matrix={path} has a column of zeros: column {zero[0]} never reaches y")
+    return A
+
+
+def tell(A: np.ndarray, path: str) -> None:
+    """A Notice for what training can live with and its user should know: repeated measurements, another scale."""
+    M, N = A.shape
+    energy = float(np.sum(np.square(A, dtype=np.float64))) / N
+    if not 1 / SCALE < energy < SCALE:
+        warnings.warn(
+            f"problem.matrix={path} has ‖A‖_F² = {energy:.3g} N: problem.snr_db sets the noise for ‖A‖_F² = N, so the "
+            f"SNR is {10 * np.log10(energy):+.1f} dB off; multiply the matrix by {energy**-0.5:.4g}",
+            Notice,
+            stacklevel=2,
+        )
+    if min(M, N) > LARGEST_SVD:
+        return
+    s = np.linalg.svd(A.astype(np.float64), compute_uv=False)
+    rank = int(np.sum(s > s[0] * max(M, N) * np.finfo(np.float32).eps))
+    if rank < min(M, N):
+        warnings.warn(
+            f"problem.matrix={path} has rank {rank} and could have {min(M, N)}: {min(M, N) - rank} of its measurements "
+            "say nothing that the others do not",
+            Notice,
+            stacklevel=2,
+        )
+
+
+def _load(path: Path) -> Any:
+    """The array in the file."""
+    try:
+        # What a reader warns of (an empty file, a variable twice) is a reason to refuse.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            if path.suffix.lower() == ".mat":
+                return _only(_read_mat(path), path)
+            data = read_bytes(path)
+            if path.suffix.lower() == ".csv":
+                return np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
+            if data[:2] == b"PK":  # by the content, .npy or .npz
+                return _only(unpack(data)[0], path)
+            return unpack_array(data, "A")
+    except UserError:
+        raise
+    except Exception as error:  # every reader has its own; a file that cannot be read is one sentence
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"problem.matrix={path} cannot be read: {reason}") from error
+
+
+def _read_mat(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .mat file, read in a process of its own: SciPy's reader crashes on some damaged files."""
+    done = subprocess.run([sys.executable, "-c", READ_MAT, str(path)], capture_output=True, check=False)
+    if done.returncode < 0:
+        raise ValueError("it is damaged")
+    if done.returncode:
+        raise ValueError((done.stderr.decode(errors="replace").strip().splitlines() or ["it is damaged"])[-1])
+    return unpack(done.stdout)[0]
+
+
+def _only(arrays: dict[str, Any], path: Path) -> Any:
+    if "A" in arrays:
+        return arrays["A"]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise UserError(f"problem.matrix={path} must hold an array named A, got {', '.join(arrays) or 'none'}")

@@ -1,0 +1,1 @@
+"""Bounds, classical algorithms run for many iterations, state evolution, EM-VAMP."""

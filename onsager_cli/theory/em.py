@@ -1,0 +1,44 @@
+"""EM for the parameters of a Bernoulli-Gaussian prior, from what VAMP's shrinkage receives.
+
+| symbol | name                                                        |
+|--------|-------------------------------------------------------------|
+| r, σ²  | x + error of this variance                                  |
+| φ, γ   | variance of the active entries, probability that one is active |
+| θ      | (φ, log((1-γ)/γ)), a row per group of coordinates with one prior |
+| π      | P(x ≠ 0 | r)                                                |
+| μ, τ   | mean and variance of x given r and x ≠ 0                    |
+
+Reference: Vila and Schniter, "Expectation-Maximization Gaussian-Mixture Approximate Message Passing" (2013).
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.linalg import power
+from onsager_cli.shrinkage.families import activity
+
+RAREST = 1e-6  # γ stays between this and 1 less this: at 0 and 1 the log odds are infinite
+
+
+def em_update(r: Array, variance: Array, theta: Array, groups: Sequence[int] = ()) -> Array:
+    """θ after one EM step, pooled over the coordinates of a group and over all samples.
+
+    `r` (N, L) real or complex; `variance` (1, L) linear; `theta` (G, 2); `groups` names each coordinate's row of θ,
+    and empty puts all into one. Complex coefficients are circular, φ = E|x|² of the active ones.
+
+        γ⁺ = mean π,    φ⁺ = Σ π (|μ|² + τ) / Σ π
+    """
+    of = np.asarray(groups, int) if groups else np.zeros(r.shape[0], int)
+    phi, log_odds = theta[of].T[..., None]  # (N, 1) each
+    shrink = phi / (phi + variance)
+    active = activity(r, variance, (phi, log_odds))
+    second = jnp.square(shrink) * power(r) + shrink * variance  # |μ|² + τ
+    mass = jax.ops.segment_sum(jnp.sum(active, axis=1), of, theta.shape[0])
+    energy = jax.ops.segment_sum(jnp.sum(active * second, axis=1), of, theta.shape[0])
+    gamma = mass / (np.bincount(of, minlength=theta.shape[0]) * r.shape[1])
+    gamma = jnp.clip(gamma, RAREST, 1 - RAREST)
+    return jnp.stack([energy / jnp.maximum(mass, RAREST), jnp.log1p(-gamma) - jnp.log(gamma)], axis=1)

@@ -1,0 +1,199 @@
+"""Run the stages of a plan over one network: the loop around the compiled steps."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from onsager_cli.errors import DivergedError
+from onsager_cli.metrics import to_db
+from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.problems import Problem
+from onsager_cli.training.checkpoint import Checkpoint, Progress, StageState
+from onsager_cli.training.engine import Engine
+from onsager_cli.training.plan import Stage
+
+DIVERGED_DB = 3.0  # above the stage's start
+MAX_RESCUES = 5
+ROOM = 5  # layers by which an untied network grows in memory
+TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def copied(params: Parameters) -> Parameters:
+    """Fresh buffers, since the compiled steps consume (donate) theirs."""
+    return jax.tree.map(jnp.array, params)
+
+
+def selection_db(engine: Engine, problem: Problem, params: Parameters, depth: int) -> float:
+    """NMSE (dB, ratio of sums) of the `depth`-layer network on the selection set."""
+    errors, powers = engine.errors(problem, params, *problem.selection, depth)
+    error, power = _sums(errors, powers, depth - 1)
+    return float(to_db(float(error) / float(power)))
+
+
+@jax.jit
+def _sums(errors: Array, powers: Array, row: int) -> tuple[Array, Array]:
+    """In one program: every operation outside of one is a program of its own, and takes a tenth of a second to compile."""
+    return jnp.sum(errors[row]), jnp.sum(powers)
+
+
+def room(net: Network, params: Parameters, depth: int) -> int:
+    """How many layers a stage carries: an optimizer pays for matrices of layers that are still to come.
+
+    Every number of layers is a program of its own to compile, so it goes up by ROOM; a tied network needs but one.
+    """
+    layers = net.depth_of(params)
+    return layers if net.tied else min(layers, -(-depth // ROOM) * ROOM)
+
+
+def fit(
+    engine: Engine,
+    problem: Problem,
+    params: Parameters,
+    stage: Stage,
+    key: Array,
+    report: Report,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+    start_db: float | None = None,
+) -> tuple[Parameters, float]:
+    """Runs one stage; returns the best weights and their NMSE (dB) on the selection set.
+
+    `start_db` is that NMSE of `params`, where it is known.
+
+    A loss that is not finite, or an NMSE DIVERGED_DB above the start, brings back the best weights and halves the
+    learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
+    NMSE. Raises DivergedError after MAX_RESCUES of them. A stage that was stopped goes on from its `checkpoint`.
+    """
+    engine = replace(engine, optimizer=stage.optimizer)
+    net, last, whole = engine.net, stage.depth - 1, params
+    params = net.head(params, room(net, params, stage.depth))
+    first_learned = last if stage.new_only else 0
+    masks = jax.tree.map(jnp.asarray, net.learnable(params, first_learned, last, shared=not stage.new_only))
+    started = time.monotonic()
+    if start_db is None:
+        start_db = selection_db(engine, problem, params, stage.depth)
+    optimizer, buffers = engine.begin(problem, params)
+    s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
+    if checkpoint is not None:
+        s = checkpoint.restore(s, stage.depth)
+    while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
+        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # where the next look comes
+        count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
+        rates = np.float32(s.scale) * stage.rates(s.step, engine.chunk)
+        s.params, s.optimizer, buffers, losses = engine.steps(
+            problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates,
+            stage.emphasis, count,
+        )  # fmt: skip
+        s.step, s.finite = s.step + count, s.finite and bool(np.isfinite(losses))
+        if s.step == end:
+            now_db = selection_db(engine, problem, s.params, stage.depth)
+            if not (s.finite and np.isfinite(now_db)) or now_db > s.start_db + DIVERGED_DB:
+                _rescue(s, stage, now_db, report)
+                s.optimizer, buffers = engine.begin(problem, s.params)
+            else:
+                s.stale += 1
+                if now_db < s.best_db:
+                    s.best_db, s.best_params, s.stale = now_db, copied(s.params), 0
+                report({
+                    "event": "eval", "stage": stage.name, "step": s.step, "nmse_db": now_db, "best_db": s.best_db,
+                    "seconds": time.monotonic() - started,
+                })  # fmt: skip
+        if checkpoint is not None:
+            checkpoint.offer(s)
+    progress.steps += s.step
+    progress.rescues += s.rescues
+    return net.fill(whole, s.best_params), s.best_db
+
+
+def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
+    """Back to the best weights with half the learning rate; DivergedError if that was done MAX_RESCUES times."""
+    if s.rescues == MAX_RESCUES:
+        raise DivergedError(
+            f"{stage.name}: still diverging at a learning rate of {stage.rate * s.scale:g}, after {MAX_RESCUES} halvings",
+            s.best_params,
+            stage.depth,
+        )
+    s.rescues += 1
+    s.scale, s.finite = s.scale / 2, True
+    s.params = copied(s.best_params)
+    report(
+        {
+            "event": "warning",
+            "message": f"{stage.name}: diverged at step {s.step} ({now_db:.1f} dB); back to the best weights with half the learning rate",
+        }
+    )
+
+
+def run_plan(
+    engine: Engine,
+    problem: Problem,
+    params: Parameters,
+    stages: list[Stage],
+    done: int,
+    seed_key: Array,
+    tied_network: Callable[[int], Parameters | None],
+    report: Report,
+    progress: Progress,
+    checkpoint_of: Callable[[int], Checkpoint | None] = lambda _: None,
+) -> Iterator[tuple[int, Stage, Parameters, float]]:
+    """Runs the stages from number `done` on; yields (number, stage, parameters, selection dB) after each.
+
+    `tied_network(depth)` gives the tied parameters that an untied network may take over (Algorithm 3), and
+    `checkpoint_of(number)` where the state inside a stage is kept.
+    """
+    net, now_db = engine.net, None
+    for number in range(done, len(stages)):
+        stage = stages[number]
+        if stage.begin in ("grow", "grow or bootstrap"):
+            params, now_db = net.grow(params, stage.depth - 1, problem), None
+        if stage.begin.endswith("bootstrap"):
+            params, now_db = _better(
+                engine, problem, params, now_db, tied_network(stage.depth), stage, report
+            )
+        report({
+            "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
+            "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
+        })  # fmt: skip
+        key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
+        params, now_db = fit(
+            engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db
+        )
+        if stage.bootstrap_after:
+            params, now_db = _better(
+                engine, problem, params, now_db, tied_network(stage.depth), stage, report
+            )
+        yield number, stage, params, now_db
+
+
+def _better(
+    engine: Engine,
+    problem: Problem,
+    own: Parameters,
+    own_db: float | None,
+    tied: Parameters | None,
+    stage: Stage,
+    report: Report,
+) -> tuple[Parameters, float]:
+    """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set.
+
+    The second is the NMSE (dB) there of the one that is kept; `own_db` that of `own`, where it is known.
+    """
+    if own_db is None:
+        own_db = selection_db(engine, problem, own, stage.depth)
+    if tied is None:
+        return own, own_db
+    other = engine.net.untie(tied, own)
+    tied_db = selection_db(engine, problem, other, stage.depth)
+    taken = tied_db < own_db or np.isnan(own_db)
+    report({
+        "event": "bootstrap", "stage": stage.name, "own_db": own_db, "tied_db": tied_db, "taken": bool(taken),
+    })  # fmt: skip
+    return (other, tied_db) if taken else (own, own_db)

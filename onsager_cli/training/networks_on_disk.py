@@ -1,0 +1,74 @@
+"""The networks of a curve as its folder keeps them: plain arrays with dotted names, a file for each depth."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from onsager_cli.config.settings import Settings
+from onsager_cli.errors import UserError
+from onsager_cli.networks import build as build_network
+from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.store.curves import CurveFolder
+
+NETWORK = "network"  # the file of the deepest one, with the matrix
+
+
+def depth_name(depth: int) -> str:
+    """Name of the file that holds the trained network of this depth."""
+    return f"depth_{depth:02d}"
+
+
+def network_of(settings: Settings) -> Network:
+    """The network that the settings describe."""
+    return build_network(settings.network, settings.shrinkage, settings.seed, settings.problem)
+
+
+def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
+    """The trained network of `depth` layers. Raises UserError if the folder does not have it whole."""
+    net, loaded = network_of(settings), folder.load(depth_name(depth))
+    if loaded is None:
+        raise UserError(
+            f"{folder.path}: the network of depth {depth} is damaged or gone: onsager clean removes what is damaged, and "
+            "onsager train makes it again"
+        )
+    return net, unflatten(net, loaded[0])
+
+
+def save_deepest(folder: CurveFolder, A: Any, slug: str) -> None:
+    """Writes network.npz: the deepest network that the folder has whole, with the matrix, (M, N)."""
+    depths = sorted(int(name.removeprefix("depth_")) for name in folder.saved() if name.startswith("depth_"))
+    for depth in reversed(depths):
+        if (loaded := folder.load(depth_name(depth))) is not None:
+            save_network(folder, loaded[0], A, depth, slug)
+            return
+
+
+def save_network(
+    folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Any, depth: int, slug: str
+) -> None:
+    """Writes network.npz of a network of `depth` layers."""
+    folder.save(NETWORK, {**arrays, "problem.A": np.asarray(A)}, {"depth": depth, "curve": slug})
+
+
+def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:
+    """Parameters as they are stored: `B`, `layers.3.theta`, ... of the first `depth` layers."""
+    arrays = {}
+    for name, leaf in params.items():
+        if name in net.layered:
+            arrays |= {f"layers.{t}.{name}": row for t, row in enumerate(np.asarray(leaf)[:depth])}
+        else:
+            arrays[name] = np.asarray(leaf)
+    return arrays
+
+
+def unflatten(net: Network, arrays: Mapping[str, np.ndarray]) -> Parameters:
+    """The inverse of `flatten`: leaves stacked over as many layers as there are."""
+    params: dict[str, Any] = {name: jnp.asarray(a) for name, a in arrays.items() if "." not in name}
+    for name in net.layered:
+        rows = []
+        while f"layers.{len(rows)}.{name}" in arrays:
+            rows.append(arrays[f"layers.{len(rows)}.{name}"])
+        params[name] = jnp.asarray(np.stack(rows))
+    return params
