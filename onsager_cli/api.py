@@ -13,14 +13,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from onsager_cli.config.load import load_experiment
-from onsager_cli.config.settings import NoTraining
 from onsager_cli.errors import UserError
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.layers import estimate
 from onsager_cli.problems import Problem
-from onsager_cli.problems import build as build_problem
-from onsager_cli.run import folder_of
-from onsager_cli.store.curves import Store
+from onsager_cli.run import problem_of
 from onsager_cli.training.networks_on_disk import depth_name, stored_network
 
 
@@ -62,13 +59,13 @@ def load(*overrides: str) -> Trained:
         raise UserError(f"one curve at a time: choose with only=[…] from {', '.join(c.slug for c in curves)}")
     (curve,) = curves
     settings = curve.settings
-    if isinstance(settings.training, NoTraining):
+    if not settings.training.trains:
         raise UserError(f"{curve.slug} is not trained: there is no network to load")
-    folder, depth = folder_of(Store(experiment.output), curve), settings.network.depth or 1
+    folder, depth = curve.folder, settings.depth
     if depth_name(depth) not in folder.saved():
         raise UserError(
             f"{curve.slug}: no network of {depth} layers is stored in {experiment.output}: onsager train makes it"
         )
     net, params = stored_network(settings, folder, depth)
-    problem = build_problem(settings.problem, settings.seed)
+    problem = problem_of(curve)
     return Trained(net, problem, params, depth, settings.precision)

@@ -4,288 +4,267 @@ Training a figure trains the curves that its store does not hold. A curve is fou
 that another figure, seed sweep or earlier run has trained is simply there.
 """
 
+import dataclasses
+import hashlib
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import yaml
+
 from onsager_cli.config.experiment import Curve, Experiment
-from onsager_cli.config.settings import FastTraining
 from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.figures.kinds import Tables, kind_of
+from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
+from onsager_cli.record import pages
 from onsager_cli.record.pages import draw, missing, write_tables
-from onsager_cli.store.curves import CurveFolder, Store
-from onsager_cli.store.environment import version_changes
+from onsager_cli.store import matrix
+from onsager_cli.store.environment import changes, environment, version_changes
 from onsager_cli.store.files import remove_leftovers
 from onsager_cli.store.locks import holder
-from onsager_cli.store.seeds import spread
 
 if TYPE_CHECKING:
-    from onsager_cli.training.curve import CurveTrainer
+    from onsager_cli.problems import Problem
+    from onsager_cli.training.curve import Maker
     from onsager_cli.training.loop import Report
-
-Row = dict[str, Any]
-
-# Raised with every change that moves a trained number, of all networks, of one kind, or of those trained on hard samples
-# of the 5G problems: stored curves are then trained anew.
-NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR = 6, {"lvamp": 7}, 7
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
 
 
-def identity(curve: Curve) -> dict[str, Any]:
-    """Everything that decides the numbers of a curve, the code that computes them included."""
-    asked = curve.identity()
-    return {**asked, "numerics": numerics(asked)}
-
-
-def numerics(identity: Mapping[str, Any]) -> int:
-    """Version of the numerics that a curve of this identity is made with now; part of the identity."""
-
-    def value(*keys: str) -> Any:
-        at: Any = identity
-        for key in keys:
-            at = at.get(key) if isinstance(at, Mapping) else None
-        return at
-
-    of_kind = NUMERICS_OF.get(str(value("network", "kind")), NUMERICS)
-    asked = [value("training", descent, "emphasis") for descent in ("descent", "tied_descent")]
-    hard = any(isinstance(emphasis, Sequence) and set(emphasis) != {1} for emphasis in asked)
-    return (
-        max(of_kind, NUMERICS_OF_HARD_CELLULAR)
-        if hard and value("problem", "kind") == "cellular"
-        else of_kind
-    )
-
-
-def folder_of(store: Store, curve: Curve) -> CurveFolder:
-    """Where the store keeps this curve."""
-    return store.curve(identity(curve), label_of(curve))
-
-
-def label_of(curve: Curve) -> str:
-    """What its folder is called, beside the hash."""
-    return f"{curve.settings.problem.name}-{curve.slug}"
-
-
 def train(experiment: Experiment, report: "Report") -> list[str]:
-    """Trains every curve of the experiment that is not stored yet; returns what is still missing (nothing).
+    """Train every curve of the experiment that is not stored yet; returns what is still missing (nothing).
 
-    A curve that another process is training is left to it: the others come first, and then this one waits. One that
-    diverges is given up and the others are trained.
+    If another process trains a curve, this one trains the others first and then waits. A curve that diverges is given
+    up, and the others are trained.
     Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
     that does not suffice; DivergedError in the end, for the first curve that was given up.
     """
-    from onsager_cli.training.curve import CurveTrainer
-    from onsager_cli.training.resources import forecast
+    from onsager_cli.training.resources import forecast, needs
 
-    kind = kind_of(experiment)
-    if kind is not None and not kind.TRAINS:
+    if not kind_of(experiment).trains:
         return []
-    store = Store(experiment.output)
-    trainers = [
-        CurveTrainer(curve, folder_of(store, curve), report) for curve in _with_tied(experiment.curves)
+    asked = [_Asked(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
+    needed = [
+        needs(one.curve.slug, one.curve.settings, one.maker.work) for one in asked if not one.maker.complete
     ]
-    needed = [trainer for trainer in trainers if not trainer.complete]
-    line, warnings = forecast([(trainer.curve, trainer.work) for trainer in needed], experiment.output)
+    line, warnings = forecast(needed, experiment.output)
     report({
-        "event": "figure", "name": experiment.name, "curves": len(trainers), "needs": line,
-        "work": sum(trainer.work for trainer in trainers),
+        "event": "figure", "name": experiment.name, "curves": len(asked), "needs": line,
+        "work": sum(one.maker.work for one in asked),
     })  # fmt: skip
-    for text in [*warnings, *_made_elsewhere(trainer for trainer in trainers if trainer.complete)]:
+    for text in [*warnings, *_made_elsewhere(one for one in asked if one.maker.complete)]:
         report({"event": "warning", "message": text})
-    _train_all(trainers, store, report)
+    _train_all(asked, report)
     return missing(experiment.curves, rows_of(experiment))
 
 
-def _train_all(trainers: "Sequence[CurveTrainer]", store: Store, report: "Report") -> None:
-    """Trains the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
-    own = {index: identity(trainer.curve) for index, trainer in enumerate(trainers, 1)}
-    # Algorithm 3 begins from the tied network.
-    twins = {index: twin for index, trainer in enumerate(trainers, 1) if (twin := tied_twin(trainer.curve))}
-    needs = {index: identity(twin) for index, twin in twins.items()}
-    waiting, told = dict(enumerate(trainers, 1)), set()
-    given_up: list[tuple[dict[str, Any], DivergedError]] = []  # with the identity
+def in_order(curves: Iterable[Curve]) -> list[Curve]:
+    """The curves in the order in which they can be trained: the tied network before the untied one that needs it.
+
+    Curves that differ in depth alone are one training, to the largest of their depths.
+    """
+    curves, ordered = list(curves), {}
+    named = {curve.key: curve for curve in reversed(curves)}
+    for curve in curves:
+        for one in (curve.twin, curve) if curve.twin else (curve,):
+            known = ordered.setdefault(one.key, named.get(one.key, one))
+            depth, deepest = one.settings.network.depth, known.settings.network.depth
+            if depth is not None and deepest is not None and depth > deepest:
+                ordered[one.key] = known.to_depth(depth)
+    return list(ordered.values())
+
+
+def maker_of(curve: Curve, report: "Report") -> "Maker":
+    """What makes this curve: a bound, an algorithm, or the training of a network."""
+    from onsager_cli.training.curve import Algorithm, Bound
+    from onsager_cli.training.network import NetworkTrainer
+
+    settings, of_curve = curve.settings, (curve.slug, curve.settings, curve.folder, report)
+    if settings.network.record.bound:
+        return Bound(*of_curve)
+    if not settings.training.trains:
+        return Algorithm(*of_curve)
+    return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, curve.twin.folder))
+
+
+@dataclasses.dataclass
+class _Asked:
+    """A curve to train and what makes it."""
+
+    curve: Curve
+    maker: "Maker"
+
+    def train(self, report: "Report", index: int, of: int) -> str | None:
+        """Train the curve if it is not complete. Returns who else trains it; None once it is done."""
+        if not self.maker.complete:
+            self.maker.folder = self.curve.claim()
+            with self.maker.folder.locked() as held:
+                if not held:
+                    return holder(self.maker.folder.path) or "another process"
+                self.maker.look()
+                if not self.maker.complete:
+                    make(self.curve, self.maker, index, of)
+                    return None
+        report({"event": "curve_done", "curve": self.curve.slug, "seconds": 0.0, "shared": True})
+        return None
+
+
+def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1) -> None:
+    """Make what is missing of one curve, with its config, its log and a note of how it is made.
+
+    Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
+    """
+    from onsager_cli.problems.base import check_samples
+    from onsager_cli.training.resources import memory_errors
+
+    settings = curve.settings
+    maker.folder.write_config(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))
+    maker.report({
+        "event": "curve", "index": index, "of": of, "work": maker.work, "resumed_from": maker.resumed_from,
+    })  # fmt: skip
+    started = time.monotonic()
+    with memory_errors(curve.slug, settings):
+        problem = problem_of(curve)
+        check_samples(problem)
+        _note_environment(maker, problem)
+        maker.make(problem)
+    maker.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
+
+
+def problem_of(curve: Curve) -> "Problem":
+    """The problem of a curve, with a matrix of the user's own read. Raises UserError if that cannot be used."""
+    from onsager_cli.problems import build
+
+    settings, A = curve.settings.problem, None
+    if settings.matrix is not None:
+        A = matrix.read(settings.matrix, settings.shape)
+        matrix.warn(A, settings.matrix)
+    return build(settings, curve.settings.seed, A)
+
+
+def _note_environment(maker: "Maker", problem: "Problem") -> None:
+    """Note how the curve is made, and warn of what has changed since it was begun."""
+    import jax
+
+    digest = hashlib.sha256(np.asarray(problem.A).tobytes()).hexdigest()
+    now = {**environment(), "device": jax.devices()[0].device_kind, "matrix": digest}
+    if (before := maker.folder.read_json("made")) is not None:
+        changed = changes(before, now)
+        if changed:
+            message = (
+                f"was begun with {'; '.join(changed)}; training resumes, and its last digits depend on that"
+            )
+            maker.report({"event": "warning", "message": message})
+        if begun := before.get("begun_with", before if changed else None):
+            now["begun_with"] = begun
+    maker.folder.write_json("made", now)
+
+
+def _train_all(asked: Sequence[_Asked], report: "Report") -> None:
+    """Train the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
+    waiting, reported = dict(enumerate(asked, 1)), set()
+    given_up: dict[str, DivergedError] = {}  # by identity
 
     while waiting:
         before = len(waiting)
-        for index, trainer in list(waiting.items()):
-            warn = partial(_warn, report, trainer.curve)
-            if needs.get(index) in [gone for gone, _ in given_up]:
-                warn(f"not trained: {twins[index].slug}, from which it would be bootstrapped, was given up")
-            elif needs.get(index) in [own[other] for other in waiting]:
+        for index, one in list(waiting.items()):
+            curve, twin = one.curve, one.curve.twin  # Algorithm 3 begins from the tied network
+            warn = partial(_warn, report, curve)
+            if twin and twin.key in given_up:
+                warn(f"not trained: {twin.slug}, from which it would be bootstrapped, was given up")
+            elif twin and any(twin.key == other.curve.key for other in waiting.values()):
                 continue
             else:
                 try:
-                    busy = _attempt(trainer, own[index], store, report, index, len(trainers))
+                    busy = one.train(report, index, len(asked))
                 except DivergedError as error:
-                    given_up.append((own[index], error))
-                    busy = None
+                    given_up[curve.key], busy = error, None
                     warn(f"given up: {error}")
                 if busy:
-                    if index not in told:
-                        told.add(index)
-                        warn(f"{busy} trains it; other curves go first")
+                    if index not in reported:
+                        reported.add(index)
+                        warn(f"{busy} trains it; other curves come first")
                     continue
             del waiting[index]
         if len(waiting) == before:
             time.sleep(WAIT_SECONDS)
-    for _, error in given_up:
+    for error in given_up.values():
         raise error
-
-
-def _attempt(
-    trainer: "CurveTrainer", own: dict[str, Any], store: Store, report: "Report", index: int, of: int
-) -> str | None:
-    """Trains a curve, of the identity `own`, if it is not complete. Returns who else trains it; None: it is done."""
-    if not trainer.complete:
-        trainer.folder = store.claim(own, label_of(trainer.curve))
-        with trainer.folder.locked() as held:
-            if not held:
-                return holder(trainer.folder.path) or "another process"
-            trainer.look()
-            if not trainer.complete:
-                trainer.train(index, of, lambda tied: folder_of(store, tied))
-                return None
-    report({"event": "curve_done", "curve": trainer.curve.slug, "seconds": 0.0, "shared": True})
-    return None
 
 
 def _warn(report: "Report", curve: Curve, message: str) -> None:
     report({"event": "warning", "curve": curve.slug, "message": message})
 
 
-def _made_elsewhere(trainers: "Iterable[CurveTrainer]") -> list[str]:
-    """What to say of stored curves that other versions of the libraries made: one line per set of versions."""
+def _made_elsewhere(asked: Iterable[_Asked]) -> list[str]:
+    """Warnings about stored curves that other versions of the libraries made: one line per set of versions."""
     slugs: dict[str, list[str]] = {}
-    for trainer in trainers:
-        if changes := version_changes(trainer.folder.read_json("made") or {}):
-            slugs.setdefault(changes, []).append(trainer.curve.slug)
-    return [f"made with {changes} and used as stored: {', '.join(names)}" for changes, names in slugs.items()]
-
-
-def _with_tied(curves: Iterable[Curve]) -> list[Curve]:
-    """The curves in the order in which they can be trained: the tied network before the untied one that needs it.
-
-    Curves that differ in depth alone are one training, to the largest of their depths.
-    """
-    curves, ordered = list(curves), {}
-    names = {str(curve.identity()): curve for curve in reversed(curves)}
-
-    def add(curve: Curve) -> None:
-        key = str(curve.identity())
-        known = ordered.setdefault(key, names.get(key, curve))
-        depth, deepest = curve.settings.network.depth, known.settings.network.depth
-        if depth is not None and deepest is not None and depth > deepest:
-            network = replace(known.settings.network, depth=depth)
-            ordered[key] = replace(known, settings=replace(known.settings, network=network))
-
-    for curve in curves:
-        if (tied := tied_twin(curve)) is not None:
-            add(tied)
-        add(curve)
-    return list(ordered.values())
-
-
-def tied_twin(curve: Curve) -> Curve | None:
-    """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
-    settings = curve.settings
-    if settings.network.tied is not False or settings.training.kind == "none":
-        return None
-    if isinstance(settings.training, FastTraining) and settings.training.joint:
-        return None
-    if settings.network.kind == "lvamp_gh":
-        return None  # each G, H is made for what reaches its layer: one pair for all is no rival
-    network, training = replace(settings.network, tied=True), settings.training
-    if isinstance(training, FastTraining) and training.tied_descent is not None:
-        training = replace(training, descent=training.tied_descent, tied_descent=None)
-    return Curve(curve.slug.replace("untied", "tied"), replace(settings, network=network, training=training))
+    for one in asked:
+        if found := version_changes(one.maker.folder.read_json("made") or {}):
+            slugs.setdefault(found, []).append(one.curve.slug)
+    return [
+        f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items()
+    ]
 
 
 def rows_of(experiment: Experiment) -> list[Row]:
     """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
-    store = Store(experiment.output)
     rows = []
     for curve in experiment.curves:
         depth = curve.settings.network.depth
-        for row in folder_of(store, curve).points():
+        for row in curve.folder.points():
             if row["layer"] is None or depth is None or row["layer"] <= depth:
                 rows.append({**row, "curve": curve.slug})
     return rows
 
 
 def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
-    """Writes the table and draws the figure from what is stored; returns the files and what is missing.
+    """Write the table and draw the figure from what is stored; returns the files and what is missing.
 
     Raises UserError if nothing is stored yet.
     """
     rows, tables, lacking = _seen(experiment)
-    folder = Store(experiment.output).figure(experiment.name)
-    remove_leftovers(folder)
-    files = write_tables(folder, rows, tables)
-    return [*files, *draw(experiment, rows, tables, folder, experiment.plot.formats)], lacking
+    remove_leftovers(experiment.place)
+    files = write_tables(experiment.place, rows, tables)
+    return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
 
 
 def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
     """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
-    kind = kind_of(experiment)
-    trains = kind is None or kind.TRAINS
+    trains = kind_of(experiment).trains
     rows = rows_of(experiment) if trains else []
     if trains and not rows:
         raise UserError(
             f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
         )
-    if kind is not None:
-        tables = kind.tables(experiment, partial(folder_of, Store(experiment.output)))
-    else:
-        tables = {"seeds": spread(rows)}
-        if experiment.plot.state_evolution:
-            tables["state_evolution"] = predictions(experiment, rows)
     lacking = missing(experiment.curves, rows) if trains else []
-    return rows, tables, lacking
+    return rows, implementation_of(experiment).tables(experiment, rows, _problems()), lacking
 
 
-def predictions(experiment: Experiment, rows: list[Row]) -> list[Row]:
-    """What state evolution says of the drawn curves that it knows, each algorithm once, as rows to draw."""
-    from onsager_cli.theory.state_evolution import predict, textbook
+def _problems() -> "Callable[[Curve], Problem]":
+    """A function that builds the problem of a curve, once for all curves that share it."""
+    built: dict[Any, Problem] = {}
 
-    found: dict[tuple[str, float], list[float]] = {}
-    for curve in experiment.first_curves:
-        layers = [row["layer"] for row in rows if row["curve"] == curve.slug and row["layer"]]
-        stored = folder_of(Store(experiment.output), curve).load("network")
-        name = textbook(curve.settings)
-        if name is None or stored is None or not layers or curve.slug in experiment.figure.hidden:
-            continue
-        levels = predict(curve.settings, stored[0]["problem.A"], max(layers))
-        assert levels is not None
-        key = (name, round(float(levels[0]), 6))
-        found[key] = max(found.get(key, []), levels.tolist(), key=len)
-    names = [name for name, _ in found]
-    return [
-        {
-            "curve": f"{name}_state_evolution" + (f"_{number}" if number > names.index(name) else ""),
-            "network": "state_evolution", "shrinkage": name.split("_")[1], "layer": t,
-            # In the limit of large N all samples have the same ratio.
-            "nmse_db": level, "nmse_mean_ratio_db": level,
-        }
-        for number, ((name, _), levels) in enumerate(found.items())
-        for t, level in enumerate(levels, 1)
-    ]  # fmt: skip
+    def of(curve: Curve) -> "Problem":
+        key = (curve.settings.problem, curve.settings.seed)
+        if key not in built:
+            built[key] = problem_of(curve)
+        return built[key]
+
+    return of
 
 
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
-    """Publishes the figure under experiments/: table, drawing and README, and renews the gallery."""
-    from onsager_cli.record import pages as published
-
-    store, (rows, tables, lacking) = Store(experiment.output), _seen(experiment)
-    made = {
+    """Publish the figure under experiments/: table, drawing and README, and renew the gallery."""
+    rows, tables, lacking = _seen(experiment)
+    made: dict[tuple[str, int], Any] = {
         (curve.slug, curve.settings.seed): note
         for curve in experiment.curves
-        if (note := folder_of(store, curve).read_json("made")) is not None
+        if (note := curve.folder.read_json("made")) is not None
     }
     folder = Path("experiments") / experiment.name
-    files = published.record(experiment, rows, made, folder, tables)
-    return [*files, published.write_index(folder.parent)], lacking
+    files = pages.record(experiment, rows, made, folder, tables)
+    return [*files, pages.write_index(folder.parent)], lacking

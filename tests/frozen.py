@@ -13,7 +13,6 @@ from typing import Any
 from onsager_cli.claims.verify import as_json, verify
 from onsager_cli.config import catalog
 from onsager_cli.config.load import load_experiment
-from onsager_cli.run import identity, label_of, tied_twin
 from onsager_cli.store.curves import identity_hash
 from onsager_cli.store.tables import read_table, table_bytes
 
@@ -27,9 +26,8 @@ def curves() -> dict[str, str]:
     for name in catalog.config_files("experiment"):
         for part in load_experiment([f"+experiment={name}", "seeds=null"]).parts:
             for curve in part.curves:
-                twin = tied_twin(curve)
-                words = [label_of(curve), identity_hash(identity(curve))]
-                words += [identity_hash(identity(twin))] if twin else []
+                words = [curve.label, identity_hash(curve.identity)]
+                words += [identity_hash(curve.twin.identity)] if curve.twin else []
                 found[f"{name}/{part.name}/{curve.slug}/{curve.settings.seed}"] = " ".join(words)
     return found
 

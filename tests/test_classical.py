@@ -10,7 +10,7 @@ import reference
 from conftest import slow
 from sklearn.linear_model import Lasso
 
-from onsager_cli import run
+from onsager_cli import run, shrinkage
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.fista import Fista
@@ -20,12 +20,11 @@ from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems import build as build_problem
-from onsager_cli.shrinkage.families import family
 from onsager_cli.theory import em_vamp, iterate
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-SOFT, MINIMAX = family("soft"), (1.0, 1.1402)
+SOFT, MINIMAX = shrinkage.build("soft"), (1.0, 1.1402)
 
 
 def toy(N=100, M=60, L=12, kappa=None, snr_db=40, seed=2):
@@ -59,8 +58,8 @@ class TestSteps:
         problem = toy()
         for net in (
             Lamp(SOFT, MINIMAX),
-            Lvamp(family("bg"), (1.0, 2.2), noise_start="known"),
-            Lista(family("threshold"), (0.02,)),
+            Lvamp(shrinkage.build("bg"), (1.0, 2.2), noise_start="known"),
+            Lista(shrinkage.build("threshold"), (0.02,)),
         ):
             params = net.start(problem, 9)
             with jax.default_matmul_precision("highest"):
@@ -85,7 +84,7 @@ class TestSteps:
 
     def test_fixed_lambda(self):
         problem = toy()
-        _, p = iterate.lasso(Lista(family("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
+        _, p = iterate.lasso(Lista(shrinkage.build("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
         beta = 1 / (1.01 * np.linalg.norm(np.asarray(problem.A), 2) ** 2)
         np.testing.assert_allclose(p["theta"], np.full((1, 1, 12), 0.3 * beta), rtol=1e-5)
 
@@ -126,7 +125,7 @@ class TestLasso:
 
 class TestEndAndTable:
     def test_ends_where_the_curve_settles(self):
-        problem, net = toy(), Lvamp(family("bg"), (1.0, 2.2), noise_start="known")
+        problem, net = toy(), Lvamp(shrinkage.build("bg"), (1.0, 2.2), noise_start="known")
         errors = iterate.iterate(net, problem, net.layer(net.start(problem, 1), 0), *problem.test, 5000)
         assert 100 <= len(errors) < 1000
         assert len(errors) % iterate.CHUNK == 0
@@ -254,7 +253,7 @@ class TestConfig:
 class TestEmVamp:
     """EM-VAMP is an LVAMP network whose σ_w² and θ come from y alone."""
 
-    NET = Lvamp(family("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"))
+    NET = Lvamp(shrinkage.build("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"))
 
     @pytest.mark.slow
     def test_learns_the_prior_and_the_noise_and_ends_like_matched_vamp(self):
@@ -266,7 +265,7 @@ class TestEmVamp:
         assert np.exp(params["log_noise_variance"][-1]) == pytest.approx(
             float(problem.noise_variance), rel=0.05
         )
-        matched = Lvamp(family("bg"), (1.0, float(np.log(9))), noise_start="known")
+        matched = Lvamp(shrinkage.build("bg"), (1.0, float(np.log(9))), noise_start="known")
         found, wanted = (
             np.sum(squared_errors(net, problem, p, *problem.test, 20)[-1])
             for net, p in ((self.NET, params), (matched, matched.start(problem, 20)))

@@ -11,6 +11,7 @@ import reference
 from conftest import slow
 from scipy.integrate import trapezoid
 
+from onsager_cli import shrinkage
 from onsager_cli.linalg import computed_once, scaled, total
 from onsager_cli.networks.base import Network
 from onsager_cli.networks.lamp import Lamp
@@ -20,7 +21,6 @@ from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.networks.lvamp_gh import LvampGH
 from onsager_cli.problems import Problem
 from onsager_cli.problems.operator import at_start
-from onsager_cli.shrinkage.families import FAMILIES
 from onsager_cli.training.networks_on_disk import flatten, unflatten
 
 pytestmark = pytest.mark.usefixtures("x64", "quick_compile")
@@ -51,11 +51,11 @@ def problem_of(A, x, y) -> Problem:
 
 
 NETWORKS: dict[str, Network] = {
-    "lista": Lista(FAMILIES["threshold"], (0.05,), tied=False),
-    "lamp_bg": Lamp(FAMILIES["bg"], THETAS["bg"]),
-    "lamp_pwlin": Lamp(FAMILIES["pwlin"], THETAS["pwlin"], tied=False),
-    "lvamp": Lvamp(FAMILIES["bg"], THETAS["bg"], noise_start="known"),
-    "lvamp_gh": LvampGH(FAMILIES["pwlin"], THETAS["pwlin"], tied=False),
+    "lista": Lista(shrinkage.build("threshold"), (0.05,), tied=False),
+    "lamp_bg": Lamp(shrinkage.build("bg"), THETAS["bg"]),
+    "lamp_pwlin": Lamp(shrinkage.build("pwlin"), THETAS["pwlin"], tied=False),
+    "lvamp": Lvamp(shrinkage.build("bg"), THETAS["bg"], noise_start="known"),
+    "lvamp_gh": LvampGH(shrinkage.build("pwlin"), THETAS["pwlin"], tied=False),
 }
 KNEES = [name for name, net in NETWORKS.items() if net.family.name == "pwlin"]
 
@@ -106,12 +106,12 @@ class TestShrinkage:
         r = jnp.asarray(normal(rng, 50, L) * 2).at[0].set(0)
 
         def eta(r):
-            return FAMILIES[name].eta(r, sigma, THETAS[name])[0]
+            return shrinkage.build(name).eta(r, sigma, THETAS[name])[0]
 
         of_real, of_imaginary = (
             jax.jit(jax.grad(lambda r, part=part: part(eta(r)).sum()))(r) for part in (jnp.real, jnp.imag)
         )
-        x_hat, slope = jax.jit(FAMILIES[name].eta)(r, sigma, THETAS[name])
+        x_hat, slope = jax.jit(shrinkage.build(name).eta)(r, sigma, THETAS[name])
         np.testing.assert_allclose(
             slope, jnp.mean(0.5 * (of_real + 1j * of_imaginary), axis=0, keepdims=True), atol=1e-12
         )
@@ -122,7 +122,7 @@ class TestShrinkage:
     @pytest.mark.parametrize("name", slow(*sorted(set(FAMILIES) - {"bg"}), but=("exp", "pwlin")))
     def test_shrinks_the_magnitude_as_it_does_a_real_number(self, name):
         r = normal(np.random.default_rng(2), 30, 1)
-        found = FAMILIES[name].eta(jnp.asarray(r), jnp.full((1, 1), 0.4), THETAS[name])[0]
+        found = shrinkage.build(name).eta(jnp.asarray(r), jnp.full((1, 1), 0.4), THETAS[name])[0]
         expected = reference.SHRINKAGES[name](np.abs(r), 0.4, THETAS[name])
         np.testing.assert_allclose(found, expected * r / np.abs(r), atol=1e-12)
 
@@ -140,7 +140,7 @@ class TestShrinkage:
         total = trapezoid(trapezoid(weight, grid), grid) + (1 - gamma) * density(r, sigma**2)
         mean = trapezoid(trapezoid(x * weight, grid), grid) / total
         theta = jnp.array([phi, np.log((1 - gamma) / gamma)])
-        x_hat, slope = FAMILIES["bg"].eta(jnp.full((1, 1), r + 0j), jnp.full((1, 1), sigma), theta)
+        x_hat, slope = shrinkage.build("bg").eta(jnp.full((1, 1), r + 0j), jnp.full((1, 1), sigma), theta)
         assert complex(x_hat[0, 0]) == pytest.approx(mean, rel=1e-6)
         second = trapezoid(trapezoid(np.abs(x) ** 2 * weight, grid), grid) / total
         assert sigma**2 * slope[0, 0] == pytest.approx(second - abs(mean) ** 2, rel=1e-6)  # Tweedie
@@ -148,12 +148,12 @@ class TestShrinkage:
     @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("bg",)))
     def test_finite_at_zero(self, name):
         def loss(r, sigma):
-            x_hat, slope = FAMILIES[name].eta(r, sigma, THETAS[name])
+            x_hat, slope = shrinkage.build(name).eta(r, sigma, THETAS[name])
             return jnp.sum(jnp.abs(x_hat + 1)) + jnp.sum(slope)
 
         zero = jnp.zeros((3, 1), complex)
         assert all(np.isfinite(g).all() for g in jax.jit(jax.grad(loss, (0, 1)))(zero, jnp.full((1, 1), 0.3)))
-        assert not FAMILIES[name].eta(zero, jnp.full((1, 1), 0.3), THETAS[name])[0].any()
+        assert not shrinkage.build(name).eta(zero, jnp.full((1, 1), 0.3), THETAS[name])[0].any()
 
 
 class TestNetworks:
@@ -234,7 +234,7 @@ class TestNetworks:
         """d loss = Re⟨conj(gradient), change⟩ for every leaf, by central differences."""
         problem, net, rng = problem_of(*data), NETWORKS[name], np.random.default_rng(5)
         if name in KNEES and depth > 1:  # the average slope jumps, and is differentiated as a ramp
-            net = replace(net, family=FAMILIES["exp"], theta=(2.5, 0.9, -1.0))
+            net = replace(net, family=shrinkage.build("exp"), theta=(2.5, 0.9, -1.0))
         start = net.start(problem, 3)
         params = {k: a * (1 + 0.1 * rng.normal(size=a.shape)) for k, a in start.items()}
         buffers = scratch(net, problem, params, L)

@@ -96,7 +96,7 @@ class TestOneCurve:
     def test_every_shrinkage_in_lamp(self, name):
         problem = "massive_mimo" if name == "bg_massive_mimo" else "gaussian"  # the one with a row per group
         shrinkage = only_curve(f"shrinkage={name}", f"problem={problem}").settings.shrinkage
-        assert np.shape(shrinkage.theta)[-1] == len(schema.FAMILIES[shrinkage.family])
+        assert np.shape(shrinkage.theta)[-1] == len(schema.shrinkage.build(shrinkage.family))
 
     @pytest.mark.parametrize("name", slow(*catalog.config_files("training"), but=("paper",)))
     def test_every_schedule(self, name):
@@ -137,7 +137,7 @@ class TestExperiments:
     @pytest.mark.slow
     def test_figures_of_one_problem_share_their_curves(self):
         by_slug = [
-            {curve.slug: curve.identity() for curve in load_experiment([f"+experiment={name}"]).curves}
+            {curve.slug: curve.identity for curve in load_experiment([f"+experiment={name}"]).curves}
             for name in ("fig8", "fig10")
         ]
         shared = by_slug[0].keys() & by_slug[1].keys()
@@ -189,7 +189,7 @@ class TestExperiments:
         )
         for command, kind, batch in ([], "paper", 9), (["training=fast", "training.lamp.batch=7"], "fast", 7):
             a, b = (
-                curve.identity()["training"]
+                curve.identity["training"]
                 for curve in load_experiment(["+experiment=mine", *command]).curves
             )
             assert (a["kind"], a.get("descent", a)["batch"]) == (kind, batch)
@@ -341,7 +341,7 @@ def test_a_plugin_brings_its_own_keys(monkeypatch):
     write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\ngates: 3\n")
     curve = only_curve("network=gated", "training=paper")
     assert curve.settings.network.options == {"gates": 3}
-    assert curve.identity()["network"] == {"kind": "gated", "options": {"gates": 3}}
+    assert curve.identity["network"] == {"kind": "gated", "options": {"gates": 3}}
 
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

@@ -17,7 +17,6 @@ from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems.operator import least_squares
-from onsager_cli.shrinkage.families import family
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 jitted_errors = jax.jit(squared_errors, static_argnums=0)

@@ -19,14 +19,14 @@ import jax.numpy as jnp
 
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import bernoulli_gaussian
-from onsager_cli.shrinkage.families import FAMILIES
+from onsager_cli import shrinkage
 from onsager_cli.shrinkage.family import Family, average
 
-MINE = Family("mine", FAMILIES["soft"].eta, ("beta", "alpha"), (float("-inf"), 0.0), slopes=(0,))
+MINE = Family("mine", shrinkage.build("soft").eta, ("beta", "alpha"), (float("-inf"), 0.0), slopes=(0,))
 
 
 def network(settings, family, theta):
-    return Lista(FAMILIES["threshold"], (settings.options["level"],), True)
+    return Lista(shrinkage.build("threshold"), (settings.options["level"],), True)
 
 
 def draw(problem, key, batch):

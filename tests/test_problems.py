@@ -12,12 +12,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, kstest, norm
 
+from onsager_cli import shrinkage
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
 from onsager_cli.problems.base import check_samples
-from onsager_cli.shrinkage.families import family
 from onsager_cli.training.loop import TRAINING_KEY
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -301,7 +301,7 @@ def test_data_do_not_lose_digits_where_products_do(overrides):
     with jax.default_matmul_precision("default"):
         start = str(
             jax.make_jaxpr(
-                lambda A: Lista(family("threshold"), (0.1,)).textbook(dataclasses.replace(problem, A=A))
+                lambda A: Lista(shrinkage.build("threshold"), (0.1,)).textbook(dataclasses.replace(problem, A=A))
             )(problem.A)
         )
     assert start.count("dot_general[") == start.count(full) > 0

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from onsager_cli.config import settings as schema
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.networks.lamp import rms
-from onsager_cli.shrinkage.families import FAMILIES, family
+from onsager_cli import shrinkage
 from onsager_cli.shrinkage.family import summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
@@ -63,7 +63,7 @@ def inputs(sigma: np.ndarray, seed: int, dtype: Any = np.float64) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0)
 def _compiled(name, r, sigma, theta):
-    return FAMILIES[name].eta(r, sigma, theta)
+    return shrinkage.build(name).eta(r, sigma, theta)
 
 
 def evaluate(name: str, r: np.ndarray, sigma: np.ndarray, theta) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,7 @@ class TestAgainstNumPy:
         for name, theta in TYPICAL.items():
             per_row = [jnp.full((30, 1), value) for value in theta]
             for one, other in zip(
-                FAMILIES[name].eta(r, sigma, theta), FAMILIES[name].eta(r, sigma, per_row), strict=True
+                shrinkage.build(name).eta(r, sigma, theta), shrinkage.build(name).eta(r, sigma, per_row), strict=True
             ):
                 np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
@@ -133,7 +133,7 @@ class TestDerivatives:
         weights, more = rng.normal(size=(30, 4)), rng.normal(size=(1, 4)) * (name not in KNEES)
 
         def loss(r, sigma, theta):
-            x_hat, slope = FAMILIES[name].eta(r, sigma, theta)
+            x_hat, slope = shrinkage.build(name).eta(r, sigma, theta)
             return jnp.sum(weights * x_hat) + jnp.sum(more * slope)
 
         loss, gradient_of = jax.jit(loss), jax.jit(jax.grad(loss, (0, 1, 2)))
@@ -160,7 +160,7 @@ class TestDerivatives:
         def slope(change):
             moves = change * np.eye(5)[moved][: len(theta)] if isinstance(moved, int) else 0
             wider, noisier = (1 + change if moved == what else 1.0 for what in ("r", "sigma"))
-            return FAMILIES[name].eta(r * wider, jnp.full((1, 1), 0.7) * noisier, theta + moves)[1].sum()
+            return shrinkage.build(name).eta(r * wider, jnp.full((1, 1), 0.7) * noisier, theta + moves)[1].sum()
 
         expected = float(slope(0.05) - slope(-0.05)) / 0.1
         # The ramp takes the density over ±KNEE_WIDTH σ for the one at the knee, the difference over its own step.
@@ -267,7 +267,7 @@ class TestNumericalSafety:
     @pytest.mark.parametrize("name", NAMES)
     def test_no_nan_in_value_or_gradient(self, name):
         def loss(r, sigma, theta):
-            x_hat, slope = FAMILIES[name].eta(r, sigma, theta)
+            x_hat, slope = shrinkage.build(name).eta(r, sigma, theta)
             return jnp.sum(x_hat) + jnp.sum(slope), (x_hat, slope)
 
         # One entry per sample, so that no entry hides another; v = 0 gives the least σ that LAMP passes on.
@@ -288,7 +288,7 @@ class TestProject:
     @given(name=st.sampled_from(NAMES), rows=st.integers(1, 3), seed=seeds)
     @examples(max_examples=60)
     def test_allowed_and_idempotent(self, name, rows, seed):
-        shrinkage = FAMILIES[name]
+        shrinkage = shrinkage.build(name)
         raw = np.random.default_rng(seed).normal(0, 3, (rows, len(shrinkage.parameters)))
         theta = shrinkage.project(jnp.asarray(raw, jnp.float32))
         assert theta.shape == raw.shape
@@ -302,21 +302,21 @@ class TestProject:
     def test_allowed_parameters_stay(self, case):
         name, theta = case
         theta = jnp.asarray(theta, jnp.float32)
-        np.testing.assert_array_equal(FAMILIES[name].project(theta), theta)
+        np.testing.assert_array_equal(shrinkage.build(name).project(theta), theta)
 
     def test_forbidden_parameters_move(self):
         moved = {"soft": [[-1.0, -2.0], [-1.0, 0.0]], "pwlin": [[3.0, 2.0, 0, 0, 0], [3.0, 3.0, 0, 0, 0]],
                  "bg": [[-1.0, 0.5], [1e-3, 0.5]], "threshold": [[-0.1], [0.0]], "exp": [[0.0, -1, -1], [1e-3, -1, -1]],
                  "spline": [[-2.0, -1, -1], [1e-3, -1, -1]]}  # fmt: skip
         for name, (before, after) in moved.items():
-            np.testing.assert_array_equal(FAMILIES[name].project(jnp.asarray(before)), np.float32(after))
+            np.testing.assert_array_equal(shrinkage.build(name).project(jnp.asarray(before)), np.float32(after))
 
 
 class TestNames:
     def test_the_config_knows_every_family_and_its_parameters(self):
         assert set(schema.FAMILIES) == set(FAMILIES)
         for name, bounds in schema.FAMILIES.items():
-            assert len(bounds) == len(FAMILIES[name].parameters)
+            assert len(bounds) == len(shrinkage.build(name).parameters)
 
     def test_default_starts(self):
         """SPEC 5, in the paper's order."""
@@ -329,12 +329,12 @@ class TestNames:
     def test_only_the_scaled_soft_threshold_has_a_free_scale(self):
         assert {name: item.scale for name, item in FAMILIES.items() if item.scale is not None} == {"soft": 0}
 
-    @given(case=cases.filter(lambda case: FAMILIES[case[0]].slopes), sigma=sigmas, seed=seeds)
+    @given(case=cases.filter(lambda case: shrinkage.build(case[0)].slopes), sigma=sigmas, seed=seeds)
     @examples(max_examples=30)
     def test_rescaled(self, x64, case, sigma, seed):
         name, theta = case
         r = inputs(sigma, seed)
-        moved = FAMILIES[name].rescaled(jnp.asarray(theta), 0.7, 1.3)
+        moved = shrinkage.build(name).rescaled(jnp.asarray(theta), 0.7, 1.3)
         x_hat, slope = evaluate(name, r, sigma, np.asarray(moved))
         expected, of_scaled = evaluate(name, 0.7 * r, 1.3 * sigma, theta)
         np.testing.assert_allclose(x_hat, expected, rtol=1e-9, atol=1e-12)
@@ -349,7 +349,7 @@ class TestNames:
         ],
     )
     def test_parameters_that_projection_holds_back_are_counted(self, name, theta, count):
-        item = FAMILIES[name]
+        item = shrinkage.build(name)
         assert item.at_bound(item.project(jnp.asarray(theta, jnp.float32))) == count
         assert item.at_bound(jnp.asarray([TYPICAL[name]], jnp.float32)) == 0
 
@@ -357,4 +357,4 @@ class TestNames:
         assert {name for name, item in FAMILIES.items() if not item.slopes} == {"bg", "threshold"}
 
     def test_family_by_name(self):
-        assert family("bg") is FAMILIES["bg"]
+        assert shrinkage.build("bg") is shrinkage.build("bg")

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from onsager_cli import shrinkage
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem
-from onsager_cli.shrinkage.families import FAMILIES
 
 THETAS = {
     "soft": (1.0, 1.4), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9), "spline": (2.5, 0.9, -1.3),
@@ -22,11 +22,11 @@ ROOM = 6  # layers that the parameters have room for; depths are numbers to one 
 
 
 def lista(tied: bool = True, lam: float = LASSO_WEIGHT) -> Lista:
-    return Lista(FAMILIES["threshold"], (lam,), tied)
+    return Lista(shrinkage.build("threshold"), (lam,), tied)
 
 
 def lamp(family: str, tied: bool = True, onsager: bool = True) -> Lamp:
-    return Lamp(FAMILIES[family], THETAS[family], tied, onsager)
+    return Lamp(shrinkage.build(family), THETAS[family], tied, onsager)
 
 
 # Each kind, tied and untied, with a smooth family, one with knees and one that has a fixed parameter.

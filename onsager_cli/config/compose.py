@@ -4,11 +4,11 @@ Hydra's own messages span several lines and name its internals, so the overrides
 them: syntax, options of a group, keys. What Hydra still refuses is shortened to its first line.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
@@ -75,6 +75,11 @@ def parse(overrides: Sequence[str]) -> "list[Override]":
             raise UserError(f"{override.key_or_group} is set twice: {show(text)} is one too many")
         result[override.key_or_group] = override
     return list(result.values())
+
+
+def typed(overrides: "Sequence[Override]") -> tuple[str, ...]:
+    """The overrides as they were typed."""
+    return tuple(item.input_line or "" for item in overrides)
 
 
 def is_group(override: "Override") -> bool:
@@ -199,10 +204,21 @@ def composer() -> "Iterator[Composer]":
         program.hydra = outer
 
 
-class Composer:
-    """Composes the primary config with overrides into a plain, resolved dictionary.
+class Composed(NamedTuple):
+    """A config as a plain, resolved dictionary, its dotted keys, and the keys of the values that it has a place for.
 
-    A composition takes Hydra 0.2 s and the curves of a figure differ mostly in values, so each choice of options
+    `config["@experiment"]` is the chosen experiment or None.
+    """
+
+    config: dict[str, Any]
+    keys: frozenset[str]
+    used: set[str]
+
+
+class Composer:
+    """Composes the primary config with overrides.
+
+    A composition takes Hydra 0.2 s, and the curves of a figure differ mostly in values. So each choice of options
     is composed once, and values are set on a copy by the call that Hydra would make itself. Files of the package stay
     as they are while a process runs; the user's own may change from one `Composer` to the next.
     """
@@ -210,8 +226,8 @@ class Composer:
     def __init__(self) -> None:
         self._with_own_files = cache(_compose)
 
-    def __call__(self, groups: "Sequence[Override]", values: "Sequence[Override]" = ()) -> dict[str, Any]:
-        """The config as a dictionary; `["@experiment"]` is the chosen experiment or None.
+    def __call__(self, groups: "Sequence[Override]", values: "Sequence[Override]" = ()) -> Composed:
+        """The config of the groups, with those of the values that it has a place for.
 
         Raises UserError whatever Hydra, OmegaConf or PyYAML dislike.
         """
@@ -219,35 +235,78 @@ class Composer:
 
         from omegaconf import OmegaConf
 
-        plain = [item for item in values if _is_plain(item)]
-        lines = [item.input_line or "" for item in (*groups, *values) if item not in plain]
-        lines += search_path_override(lines)
+        lines = [item.input_line or "" for item in groups]
+        keys = self._composed(lines)[2]
+        fitting = [item for item in values if _fits(item, keys)]
+        special = [item.input_line or "" for item in fitting if not _is_plain(item)]
+        shared, experiment, _ = self._composed([*lines, *special])
         # Hydra, OmegaConf and PyYAML raise their own classes and bare ValueError, TypeError, AttributeError, …, all
         # for the same reason: the config or an override cannot be composed.
         try:
-            own_files = any(line.startswith("hydra.searchpath") for line in lines)
-            shared, experiment = (self._with_own_files if own_files else _of_package)(tuple(lines))
             config = copy.deepcopy(shared)
-            for item in plain:
-                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+            for item in fitting:
+                if _is_plain(item):
+                    OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
             result = OmegaConf.to_container(config, resolve=True)
         except Exception as error:
             raise UserError(first_line(error)) from error
         assert isinstance(result, dict)
-        return {**{str(key): value for key, value in result.items()}, "@experiment": experiment}
+        found = {**{str(key): value for key, value in result.items()}, "@experiment": experiment}
+        return Composed(
+            found, keys | flat_keys(found) if special else keys, {item.key_or_group for item in fitting}
+        )
+
+    def training(self, groups: "Sequence[Override]") -> str | None:
+        """The kind of training that these groups choose."""
+        shared = self._composed([item.input_line or "" for item in groups])[0]
+        return (shared.get("training") or {}).get("kind")
+
+    def _composed(self, lines: list[str]) -> "tuple[DictConfig, str | None, frozenset[str]]":
+        lines = [*lines, *search_path_override(lines)]
+        own_files = any(line.startswith("hydra.searchpath") for line in lines)
+        try:
+            return (self._with_own_files if own_files else _of_package)(tuple(lines))
+        except Exception as error:
+            raise UserError(first_line(error)) from error
 
 
-def _compose(lines: tuple[str, ...]) -> "tuple[DictConfig, str | None]":
-    """The unresolved config without Hydra's own part, and the chosen experiment."""
+def _compose(lines: tuple[str, ...]) -> "tuple[DictConfig, str | None, frozenset[str]]":
+    """The unresolved config without Hydra's own part, the chosen experiment, and the config's dotted keys."""
     from hydra import compose
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     config = compose("config", list(lines), return_hydra_config=True)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return own, config.hydra.runtime.choices.get("experiment")
+    _complete_schedules(own)
+    try:
+        plain = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException:  # a reference that goes nowhere is found with the values
+        plain = OmegaConf.to_container(own, resolve=False)
+    assert isinstance(plain, dict)
+    return own, config.hydra.runtime.choices.get("experiment"), frozenset({*flat_keys(plain), "@experiment"})
+
+
+def _complete_schedules(config: "DictConfig") -> None:
+    """A schedule that a network's own file begins has the keys of the default schedule where it says nothing."""
+    from omegaconf import DictConfig, OmegaConf, open_dict
+
+    training = config.get("training")
+    if not isinstance(training, DictConfig) or not isinstance(default := training.get("default"), DictConfig):
+        return
+    with open_dict(training):
+        for name, schedule in training.items():
+            if isinstance(schedule, DictConfig) and len(schedule) < len(default):
+                training[name] = OmegaConf.merge(default, schedule)
 
 
 _of_package = lru_cache(maxsize=100)(_compose)
+
+
+def _fits(item: "Override", keys: Container[str]) -> bool:
+    """True if a composed config has the key of a value override, or the override adds it; Hydra's keys always fit."""
+    key = item.key_or_group
+    return item.is_add() or item.is_force_add() or key in keys or key.split(".")[0] == "hydra"
 
 
 def _is_plain(item: "Override") -> bool:
@@ -272,7 +331,7 @@ def first_line(error: Exception) -> str:
     return f"cannot compose the config: {text or type(error).__name__}"
 
 
-def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
+def flat_keys(config: Mapping[Any, Any], prefix: str = "") -> set[str]:
     """Dotted names of every node of a nested mapping, groups included."""
     keys = set()
     for key, value in config.items():

@@ -1,78 +1,72 @@
-"""What a command asks for: the curves of one experiment, with the settings of each."""
+"""What a command asks for: the curves of one experiment, with the settings of each and its place in the store."""
 
 import dataclasses
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from onsager_cli.config.figure import FigureSpec, PlotSpec
-from onsager_cli.config.settings import NO_SHRINKAGE, Settings
-from onsager_cli.store.files import checksum
-
-# Keys of networks and schedules that came later, with what was meant before: there the identity stays what it was.
-OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0}
+from onsager_cli.config.identity import identity_of, tied_twin
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.store.curves import CurveFolder, Store, canonical
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve of a figure: a name and the settings that decide its numbers."""
+    """One curve of a figure: a name, the settings that decide its numbers, and the store that keeps it."""
 
     slug: str
     settings: Settings
+    output: Path = Path("outputs")
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the numbers, as plain JSON.
+        """Everything that decides the numbers, as plain JSON. Raises UserError if a matrix file cannot be read."""
+        return identity_of(self.settings)
 
-        Without the depth, since more layers continue the same training (unless all learn at once), without names, and
-        without keys that the kind of network does not use. A matrix of the user's own counts by its content, not by
-        its path. Raises UserError if that matrix cannot be read.
-        """
-        parts = {
-            name: dataclasses.asdict(getattr(self.settings, name))
-            for name in ("problem", "network", "shrinkage", "training")
-        }
-        network, problem = parts["network"], parts["problem"]
-        joint = parts["training"].pop("joint", None)
-        for key in ("name", "depth"):
-            del network[key]
-        del problem["name"]
-        parts["training"] = _used(parts["training"])
-        parts["network"] = network = {
-            key: value for key, value in network.items() if value not in (None, {}, OLDER_MEANING.get(key))
-        }
-        if network["kind"] == "lamp" and parts["training"]["kind"] == "none":
-            network.pop("learn", None)  # AMP learns nothing, whatever training would tune
-        if not problem.get("options"):
-            problem.pop("options", None)
-        if problem.get("known_operator") is not False:
-            problem.pop("known_operator", None)
-        if problem.get("matrix") is not None:
-            problem["matrix"] = checksum(Path(problem["matrix"]), "problem.matrix")
-        if network["kind"] in NO_SHRINKAGE:
-            del parts["shrinkage"]
-        if joint:
-            parts["training"]["joint"] = self.settings.network.depth
-        parts |= {"seed": self.settings.seed, "precision": self.settings.precision}
-        return json.loads(json.dumps(parts))  # tuples as lists
+    @cached_property
+    def key(self) -> str:
+        """The identity as one text, by which two curves are the same training."""
+        return canonical(self.identity)
 
+    @property
+    def folder(self) -> CurveFolder:
+        """Where the store keeps this curve; looked up once it is there, since another process may make it first."""
+        known = self.__dict__.get("_folder")
+        if known is None or not known.exists:
+            known = self.__dict__["_folder"] = Store(self.output).curve(self.identity, self.label)
+        return known
 
-def _used(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of an identity without the keys that are not used, at any level."""
-    return {
-        key: _used(value) if isinstance(value, dict) else value
-        for key, value in part.items()
-        if value is not None and value != OLDER_MEANING.get(key)
-    }
+    def claim(self) -> CurveFolder:
+        """The folder, made if there is none: two processes that name the curve differently get the same."""
+        self.__dict__["_folder"] = Store(self.output).claim(self.identity, self.label)
+        return self.folder
+
+    @property
+    def label(self) -> str:
+        """What its folder is called, beside the hash."""
+        return f"{self.settings.problem.name}-{self.slug}"
+
+    @cached_property
+    def twin(self) -> "Curve | None":
+        """The tied network that this untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
+        settings = tied_twin(self.settings)
+        return settings and Curve(self.slug.replace("untied", "tied"), settings, self.output)
+
+    def to_depth(self, depth: int) -> "Curve":
+        """The same curve with another number of layers."""
+        network = replace(self.settings.network, depth=depth)  # type: ignore[call-arg]
+        return replace(self, settings=replace(self.settings, network=network))
 
 
 @dataclass(frozen=True)
 class Experiment:
     """The curves that a command trains or draws, and how the figure is drawn.
 
-    `overrides` are those of the command, so that messages can say which command goes on; `partial`, whether `only` has
-    left curves out. An experiment of several panels has no curves of its own. `effective` are the keys of schedules by
-    which one of the curves is trained, such as training.lamp.steps.
+    `overrides` are those of the command, so that messages can say which command resumes. `partial` says whether `only`
+    has left curves out. An experiment of several panels has no curves of its own. `effective` are the keys of
+    schedules by which one of the curves is trained, such as training.lamp.steps.
     """
 
     name: str
@@ -91,6 +85,11 @@ class Experiment:
     def first_curves(self) -> tuple[Curve, ...]:
         """Each curve once, on the first of its matrices."""
         return tuple({curve.slug: curve for curve in reversed(self.curves)}.values())[::-1]
+
+    @property
+    def place(self) -> Path:
+        """The folder of the figure's table and drawings."""
+        return Store(self.output).figure(self.name)
 
     def renamed(self, suffix: str) -> "Experiment":
         """The same under a longer name, that of its folder and files."""

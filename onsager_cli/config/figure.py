@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onsager_cli.config.names import safe
-from onsager_cli.config.settings import LASSO, NoTraining
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, choice, flag, numbers, text, texts, words
+from onsager_cli.kinds.records import FigureKind
+from onsager_cli.kinds.registry import find, names
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import did_you_mean, show
-
-if TYPE_CHECKING:
-    from onsager_cli.config.experiment import Curve
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -20,11 +19,11 @@ FORMATS = ("pdf", "svg", "png")
 class FigureSpec:
     """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
 
-    `kind` is what it shows (analyses/); the keys below the caption are for curves over layers.
+    `kind` is what it shows (figures/); the keys below the caption are for curves over layers.
     `hidden` curves are trained and recorded, not drawn; `labels` say what the legend calls others than it would by itself.
     """
 
-    kind: str = choice("curves", "qq", "params", "complexity", "detection", "costs")
+    kind: str = choice(*names(FigureKind))
     name: str = text(null=True)
     title: str = text(null=True)
     caption: str = text(null=True)
@@ -64,34 +63,7 @@ def make_figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
     return figure
 
 
-def check_kind(figure: FigureSpec, curves: "Iterable[Curve]") -> None:
-    """Raises UserError for a curve that its kind of figure has nothing to say of."""
-    for curve in curves:
-        settings = curve.settings
-        kind, trained = settings.network.kind, not isinstance(settings.training, NoTraining)
-        asked = (kind, settings.shrinkage.family, settings.problem.kind, trained)
-        if figure.kind == "params" and asked != ("lvamp", "bg", "bernoulli_gaussian", True):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=params is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian "
-                "signals"
-            )
-        if figure.kind == "detection" and getattr(settings.problem, "activity", None) == 1:
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=detection asks who is active, and with problem.activity=1 everybody is"
-            )
-        if figure.kind == "qq" and settings.network.depth is None:
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=qq looks into layers, and network.kind={kind} has none"
-            )
-        if figure.kind == "qq" and getattr(settings.problem, "embedding", None) == "complex":
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=qq is for real numbers: write problem.embedding=real"
-            )
-        if figure.kind == "costs" and kind in LASSO:
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=costs counts what a network costs, and network.kind={kind} has a λ per sample"
-            )
-        if figure.kind == "complexity" and kind not in ("lista", "lamp", "lvamp", "lvamp_gh"):
-            raise UserError(
-                f"curve {curve.slug}: figure.kind=complexity has no formula for network.kind={kind}"
-            )
+def check_kind(figure: FigureSpec, slug: str, settings: Settings) -> None:
+    """Raises UserError for a curve that this kind of figure refuses."""
+    if (refusal := find(FigureKind, figure.kind).refuses(settings)) is not None:
+        raise UserError(f"curve {slug}: figure.kind={figure.kind} {refusal}")

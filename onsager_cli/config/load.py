@@ -1,8 +1,8 @@
 """What a command is about: the curves of one experiment, with the settings of each, made from overrides.
 
-`load_experiment` composes the config tree, validates it and returns frozen dataclasses; from here on nothing
-knows about Hydra. An experiment file lists curves as overrides on top of itself; overrides of the command line
-come last and win. Without an experiment there is one curve.
+`load_experiment` composes the config tree, validates it and returns frozen dataclasses; nothing after it knows about
+Hydra. An experiment file lists curves as overrides on top of itself. Overrides of the command line come last and win.
+Without an experiment there is one curve.
 """
 
 import dataclasses
@@ -15,18 +15,7 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
 from onsager_cli.config.names import MATCHED, chosen, safe, slug_of
 from onsager_cli.config.schedules import effective
-from onsager_cli.config.settings import (
-    FastTraining,
-    Network,
-    NoTraining,
-    PaperTraining,
-    Problem,
-    Settings,
-    Shrinkage,
-    Top,
-    Training,
-    make_settings,
-)
+from onsager_cli.config.settings import Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
 from onsager_cli.text import did_you_mean, one_of, show
@@ -34,55 +23,41 @@ from onsager_cli.text import did_you_mean, one_of, show
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-__all__ = [
-    "Curve",
-    "Experiment",
-    "FastTraining",
-    "FigureSpec",
-    "Network",
-    "NoTraining",
-    "PaperTraining",
-    "PlotSpec",
-    "Problem",
-    "Settings",
-    "Shrinkage",
-    "Training",
-    "load_experiment",
-]
-
-# What the slug of a curve tells; in an experiment these belong to the curve, not to the command line.
+# Keys that the name of a curve tells; in an experiment they belong to the curve, not to the command line.
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
-# What makes a curve what its name says where its own line sets it; the command line leaves that alone.
+# Keys that the command line may not override if the curve sets them.
 MADE_BY_CURVE = (
     "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",
 )  # fmt: skip
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
-    """Composes and validates what the overrides ask for. Raises UserError for every mistake in them."""
-    return _load(overrides)
+    """Compose and validate what the overrides ask for. Raises UserError for every mistake in them."""
+    return load_parsed(composition.parse(overrides))
 
 
-def _load(overrides: Sequence[str], panel: bool = False) -> Experiment:
+def load_parsed(parsed: "Sequence[Override]") -> Experiment:
+    """The same for overrides that are parsed already."""
+    with composition.composer() as compose:
+        return _load(compose, parsed)
+
+
+def _load(compose: composition.Composer, parsed: "Sequence[Override]", panel: bool = False) -> Experiment:
     """The experiment of the overrides; UserError for one with panels where a `panel` is asked for."""
-    parsed = composition.parse(overrides)
     composition.check_no_sweep(parsed)
     composition.check_options(parsed)
-    with composition.composer() as compose:
-        loader = _Loader(compose, parsed)
-        config = loader.base
-        top = _top(config)
-        plot = build(PlotSpec, config.get("plot"), "plot")
-        if top.panels and panel:  # said before these are looked at, for an experiment may name itself
-            raise UserError(
-                f"panels must be experiments with curves: {config['@experiment']} has panels itself"
-            )
-        if top.panels:
-            return _of_panels(config, top, plot, overrides)
-        curves = loader.curves(top)
-        loader.check_all_keys_used()
-        if top.seeds is not None and top.seeds[0] != top.seed:
-            raise UserError(f"seeds must begin with seed={top.seed}, got {show(list(top.seeds))}")
+    loader = _Loader(compose, parsed)
+    config = loader.base
+    top = _top(config)
+    plot = build(PlotSpec, config.get("plot"), "plot")
+    if top.panels and panel:  # found before these are looked at, for an experiment may name itself
+        raise UserError(f"panels must be experiments with curves: {config['@experiment']} has panels itself")
+    if top.panels:
+        return _of_panels(compose, config, top, plot, parsed)
+    curves = loader.curves(top)
+    loader.check_all_keys_used()
+    if top.seeds is not None and top.seeds[0] != top.seed:
+        raise UserError(f"seeds must begin with seed={top.seed}, got {show(list(top.seeds))}")
     single, slugs = not config["curves"], config["curves"] or [curves[0].slug]
     name = str(config["@experiment"] or "figure").replace("/", "-")
     if single:
@@ -92,23 +67,31 @@ def _load(overrides: Sequence[str], panel: bool = False) -> Experiment:
         raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
     if all(curve.slug in figure.hidden for curve in curves):
         figure = dataclasses.replace(figure, hidden=())  # somebody chose these, so they want to see them
-    check_kind(figure, curves)
+    for curve in curves:
+        check_kind(figure, curve.slug, curve.settings)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
-        figure.name, figure.title, curves, figure, Path(top.output), plot, single, tuple(overrides),
+        figure.name, figure.title, curves, figure, Path(top.output), plot, single, composition.typed(parsed),
         partial=top.only is not None, effective=frozenset(loader.effective),
     )  # fmt: skip
 
 
-def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: Sequence[str]) -> Experiment:
+def _of_panels(
+    compose: composition.Composer,
+    config: Mapping[str, Any],
+    top: Top,
+    plot: PlotSpec,
+    parsed: "Sequence[Override]",
+) -> Experiment:
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
         raise UserError("panels are experiments with curves of their own: leave curves out")
     name = config["@experiment"]
     if name is None:
         raise UserError(f"panels belong to an experiment, got {show(list(top.panels))}: add +experiment=…")
-    others = [item for item in overrides if not item.lstrip("+").startswith(("experiment=", "panels="))]
-    parts = tuple(_load([f"+experiment={panel}", *others], panel=True) for panel in top.panels)
+    others = [item for item in parsed if item.key_or_group not in ("experiment", "panels")]
+    asked = [composition.parse([f"+experiment={panel}"]) for panel in top.panels]
+    parts = tuple(_load(compose, [*one, *others], panel=True) for one in asked)
     names = [part.name for part in parts]
     if twins := [one for one in names if names.count(one) > 1]:
         raise UserError(
@@ -116,7 +99,7 @@ def _of_panels(config: Mapping[str, Any], top: Top, plot: PlotSpec, overrides: S
         )
     figure = make_figure(config.get("figure"), name, [])
     return Experiment(
-        figure.name, figure.title, (), figure, Path(top.output), plot, False, tuple(overrides), parts
+        figure.name, figure.title, (), figure, Path(top.output), plot, False, composition.typed(parsed), parts
     )
 
 
@@ -134,16 +117,14 @@ class _Loader:
         self.known: set[str] = set()
         self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in self.values}
-        self.base = self._apply(self.groups, self.values)
+        self.base = self._apply(self.groups, self.values).config
 
-    def _apply(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> dict[str, Any]:
-        """Composes the groups, then with those of the values that the result has a place for."""
-        config = self.compose(groups)
-        keys = composition.flat_keys(config)
-        self.known |= keys
-        fitting = [item for item in values if _fits(item, keys)]
-        self.unused -= {item.key_or_group for item in fitting}
-        return self.compose(groups, fitting) if fitting else config
+    def _apply(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> composition.Composed:
+        """The config of the groups, with those of the values that it has a place for."""
+        composed = self.compose(groups, values)
+        self.known |= composed.keys
+        self.unused -= composed.used
+        return composed
 
     def curves(self, top: Top) -> tuple[Curve, ...]:
         """The curves asked for, validated."""
@@ -151,17 +132,7 @@ class _Loader:
         if not isinstance(listed, Mapping):
             raise UserError(f"curves must map names to overrides, got {show(listed)}")
         if not listed:
-            if (experiment := self.base["@experiment"]) is not None:
-                raise UserError(
-                    f"experiment={experiment} has neither curves nor panels: list its curves as `curves: {{name: overrides}}`"
-                )
-            if top.only is not None:
-                raise UserError("only=… chooses curves of an experiment: add +experiment=…")
-            self.check_all_keys_used()
-            composition.check_kinds(self.values)
-            settings = make_settings(self.base, top)
-            self.effective |= effective(settings, self.base)
-            return (Curve(slug_of(settings), settings),)
+            return (self._single(top),)
         for item in (*self.groups, *self.values):
             if item.key_or_group in NAMED_BY_SLUG:
                 raise UserError(
@@ -170,6 +141,20 @@ class _Loader:
                 )
         slugs = chosen(listed, top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return tuple(self._curve(str(slug), listed[slug]) for slug in slugs)
+
+    def _single(self, top: Top) -> Curve:
+        """The one curve of a command without an experiment."""
+        if (experiment := self.base["@experiment"]) is not None:
+            raise UserError(
+                f"experiment={experiment} has neither curves nor panels: list its curves as `curves: {{name: overrides}}`"
+            )
+        if top.only is not None:
+            raise UserError("only=… chooses curves of an experiment: add +experiment=…")
+        self.check_all_keys_used()
+        composition.check_kinds(self.values)
+        settings = make_settings(self.base, top)
+        self.effective |= effective(settings, self.base)
+        return Curve(slug_of(settings), settings, Path(top.output))
 
     def _curve(self, slug: str, spec: object) -> Curve:
         """The curve `slug`, from its line in the experiment and the command line."""
@@ -180,45 +165,55 @@ class _Loader:
             own = composition.parse(spec.split())
             composition.check_no_sweep(own)
             composition.check_options(own)
-            given = {item.key_or_group: item for item in (*self.groups, *self.values)}
-            for item in own:
-                asked = given.get(item.key_or_group, item)
-                if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
-                    raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")
-            own_groups = [item for item in own if composition.is_group(item)]
-            own_values = [item for item in own if not composition.is_group(item)]
-            if any(
-                _is_training(item) for item in self.groups
-            ):  # another schedule than the one these are keys of
-                own_values = [item for item in own_values if not _is_training(item)]
-            groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
-            untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
-            untrained = _is_untrained(self.compose(untouched))
-            if untrained:
-                # Nobody trains AMP or the oracle, whatever schedule the command asks for.
-                groups = untouched
-                self.unused -= {item.key_or_group for item in self.values if _is_training(item)}
-                values = _merge(own_values, [item for item in self.values if not _is_training(item)])
-            config = self._apply(groups, values)
-            if _is_untrained(config) and not untrained:
-                raise UserError(
-                    "training=none would leave it untrained, under the name of what is trained: choose curves by only=[…], "
-                    "or leave +experiment out"
-                )
-            composition.check_kinds(values)
-            missing = [item for item in own_values if not _fits(item, composition.flat_keys(config))]
-            if missing:
-                raise _unknown_key(missing[0].key_or_group, composition.flat_keys(config))
-            settings = make_settings(config, _top(config))
-            self.effective |= effective(settings, config, own_values)
-            if slug == MATCHED != slug_of(settings):
-                raise UserError(
-                    "it is not matched, which is network=vamp shrinkage=bg told the law of x, A and the noise: leave it "
-                    f"out by ~curves.{MATCHED}, or name it otherwise"
-                )
-            return Curve(slug, settings)
+            self._check_made_by_curve(own)
+            return self._made(slug, own)
         except UserError as error:
             raise UserError(f"curve {slug}: {error}") from error
+
+    def _check_made_by_curve(self, own: "Sequence[Override]") -> None:
+        given = {item.key_or_group: item for item in (*self.groups, *self.values)}
+        for item in own:
+            asked = given.get(item.key_or_group, item)
+            if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
+                raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")
+
+    def _made(self, slug: str, own: "Sequence[Override]") -> Curve:
+        """The curve of its own overrides and those of the command."""
+        own_groups = [item for item in own if composition.is_group(item)]
+        own_values = [item for item in own if not composition.is_group(item)]
+        if any(map(_is_training, self.groups)):  # another schedule than the one these are keys of
+            own_values = [item for item in own_values if not _is_training(item)]
+        groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
+        untouched = _merge(own_groups, [item for item in self.groups if not _is_training(item)])
+        untrained = self.compose.training(untouched) == "none"
+        if untrained:
+            # Nobody trains AMP or the oracle, whatever schedule the command asks for.
+            groups = untouched
+            self.unused -= {item.key_or_group for item in self.values if _is_training(item)}
+            values = _merge(own_values, [item for item in self.values if not _is_training(item)])
+        composed = self._apply(groups, values)
+        config = composed.config
+        if (
+            not untrained
+            and isinstance(config.get("training"), Mapping)
+            and config["training"].get("kind") == "none"
+        ):
+            raise UserError(
+                "it is a trained network, and training=none does not apply: choose curves by only=[…], or leave "
+                "+experiment out"
+            )
+        composition.check_kinds(values)
+        for item in own_values:
+            if item.key_or_group not in composed.used:
+                raise _unknown_key(item.key_or_group, composed.keys)
+        settings = make_settings(config, _top(config))
+        self.effective |= effective(settings, config, own_values)
+        if slug == MATCHED != slug_of(settings):
+            raise UserError(
+                "it is not matched, which is network=vamp shrinkage=bg told the prior, A and the noise: leave it "
+                f"out by ~curves.{MATCHED}, or name it otherwise"
+            )
+        return Curve(slug, settings, Path(self.base["output"]))
 
     def check_all_keys_used(self) -> None:
         """Raises UserError for an override of the command line that no curve has a place for."""
@@ -227,26 +222,13 @@ class _Loader:
                 raise _unknown_key(item.key_or_group, self.known)
 
 
-def _fits(item: "Override", keys: set[str]) -> bool:
-    """True if a composed config has the key of a value override, or the override adds it; Hydra's keys always fit."""
-    key = item.key_or_group
-    return item.is_add() or item.is_force_add() or key in keys or key.split(".")[0] == "hydra"
-
-
 def _is_training(item: "Override") -> bool:
     return item.key_or_group.split(".")[0] == "training"
 
 
-def _is_untrained(config: Mapping[str, Any]) -> bool:
-    training = config.get("training")
-    return isinstance(training, Mapping) and training.get("kind") == "none"
-
-
 def _merge(first: "Sequence[Override]", then: "Sequence[Override]") -> "list[Override]":
     """Overrides of both, one per key; `then` wins."""
-    merged = {item.key_or_group: item for item in first}
-    merged.update({item.key_or_group: item for item in then})
-    return list(merged.values())
+    return list({item.key_or_group: item for item in (*first, *then)}.values())
 
 
 def _unknown_key(key: str, known: set[str]) -> UserError:
@@ -286,16 +268,13 @@ def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> tuple[Cur
         found.append(curve)
         for seed in seeds[1:]:
             problem = curve.settings.problem
-            if getattr(problem, "matrix", None) is not None:
+            if problem.matrix is not None:
                 raise UserError(
                     f"curve {curve.slug}: seeds are further matrices, and problem.matrix is the only one of its kind: leave "
                     "one of them out"
                 )
             if problem.instance == "authors2017":
-                problem = dataclasses.replace(problem, instance="seeded")
-            found.append(
-                dataclasses.replace(
-                    curve, settings=dataclasses.replace(curve.settings, problem=problem, seed=seed)
-                )
-            )
+                problem = dataclasses.replace(problem, instance="seeded")  # type: ignore[call-arg]
+            settings = dataclasses.replace(curve.settings, problem=problem, seed=seed)
+            found.append(dataclasses.replace(curve, settings=settings))
     return tuple(found)

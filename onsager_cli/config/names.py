@@ -4,49 +4,52 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
-from onsager_cli.config.settings import LASSO, NO_SHRINKAGE, FastTraining, NoTraining, Problem, Settings
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import did_you_mean, one_of, show
 
-UNTRAINED_NAMES = {"lamp": "amp", "lista": "ista", "lvamp": "vamp"}
 MATCHED = "matched_vamp"
 DRAWN = "drawn"  # only=drawn: the curves of an experiment that its figure draws
 
 
 def slug_of(settings: Settings) -> str:
     """The stable name of a curve: lamp_tied_bg, lista_untied, amp_l1, ista, oracle."""
-    network, label = settings.network, settings.shrinkage.label
-    if network.kind in NO_SHRINKAGE:
+    network, record = settings.network, settings.network.record
+    if not record.uses_shrinkage:
         return safe(network.name, "network.name")
-    untrained = isinstance(settings.training, NoTraining)
-    name = UNTRAINED_NAMES.get(network.name, network.name) if untrained else network.name
-    if name == "vamp" and _is_matched(settings):
+    untrained = not settings.training.trains
+    name = (
+        record.untrained if untrained and record.untrained and network.name == network.kind else network.name
+    )
+    if untrained and name == record.untrained and _is_matched(settings):
         return MATCHED
     parts = [name]
     if not untrained and network.tied is not None:
         parts.append("tied" if network.tied else "untied")
-    if network.kind not in ("lista", *LASSO):
-        parts.append(label)
-    if network.onsager is False:
-        parts.append("no_onsager")
-    if isinstance(settings.training, FastTraining) and settings.training.joint:
+    if record.shrinkage_in_name:
+        parts.append(settings.shrinkage.record.slug or settings.shrinkage.family)
+    for key, words in record.marks.items():
+        parts += [words[value]] if (value := getattr(network, key)) in words else []
+    if getattr(settings.training, "joint", False):
         parts.append("joint")
-    if settings.problem.known_operator is False:
+    if not settings.problem.known_operator:
         parts.append("estimated")
     return safe("_".join(parts), "network.name")
 
 
 def _is_matched(settings: Settings) -> bool:
-    """Whether VAMP is told the truth: the law of x, its parameters, A and the noise variance."""
+    """Whether it is VAMP that is told the truth: the prior, A and the noise variance."""
     problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
-    if not isinstance(problem, Problem) or problem.gamma is None:
+    if network.record.evolution != "vamp" or network.noise_start != "known" or network.init != "svd":
         return False
-    if shrinkage.family != "bg" or network.noise_start != "known":
+    if (
+        not problem.known_operator
+        or shrinkage.family != problem.matched_shrinkage
+        or problem.matched_theta is None
+    ):
         return False
-    if network.init != "svd" or problem.known_operator is False:
-        return False
-    truth = (1.0, math.log((1 - problem.gamma) / problem.gamma))
-    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(shrinkage.theta, truth, strict=True))
+    pairs = zip(shrinkage.theta, problem.matched_theta, strict=True)
+    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in pairs)
 
 
 def safe(name: str, what: str) -> str:

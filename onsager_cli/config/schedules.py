@@ -1,4 +1,4 @@
-"""Which keys of `training=fast` have an effect: a schedule that no curve descends by changes nothing.
+"""Which keys of `training=fast` have an effect: a schedule that no curve learns by changes nothing.
 
 `training=fast` has a group of keys for each kind of network, so that a key of another group is no unknown one.
 """
@@ -6,40 +6,41 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onsager_cli.config.settings import BOUNDS, Cellular, Descent, FastTraining, Settings, schedules_of
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.settings import schedules_of
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import known_keys
+from onsager_cli.kinds.records import TrainingKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.kinds.trainings import Schedule
 from onsager_cli.text import did_you_mean, one_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-    from onsager_cli.config.experiment import Experiment
-
 
 def effective(
     settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()
 ) -> frozenset[str]:
-    """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, ...
+    """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, …
 
-    Raises UserError if one of `own`, the overrides of the curve's own line, is of no use to it.
+    Raises UserError if one of `own`, the overrides of the curve's own line, has no effect on it.
     """
     keys: frozenset[str] = frozenset()
-    if isinstance(settings.training, FastTraining) and settings.network.kind not in BOUNDS:
-        # Where every user is active, no sample has more of them.
-        problem = settings.problem
-        without = {"emphasis"} if isinstance(problem, Cellular) and problem.activity == 1 else set()
+    if find(TrainingKind, settings.training.kind).by_network and not settings.network.record.bound:
+        without = set() if settings.problem.hard_samples else {"emphasis"}
         keys = frozenset(
             f"training.{name}.{key}"
             for name in schedules_of(settings.network, config["training"])
-            for key in known_keys(Descent)
+            for key in known_keys(Schedule)
             if key not in without
         )
     check(own, keys)
     return keys
 
 
-def check_command(overrides: "Sequence[Override]", experiments: "Iterable[Experiment]") -> None:
+def check_command(overrides: "Sequence[Override]", experiments: Iterable[Experiment]) -> None:
     """Raises UserError for a key of a schedule that the command sets and that no curve of its experiments goes by."""
     check(overrides, {key for asked in experiments for part in asked.parts for key in part.effective})
 
@@ -56,13 +57,13 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
         if schedule not in schedules:
             here = f"here it is {one_of(schedules)}" if schedules else "no schedule has an effect here"
             raise UserError(f"{item.input_line}: no curve here is trained by {schedule}; {here}")
-        known = [f"{schedule}.{name}" for name in known_keys(Descent)]
+        known = [f"{schedule}.{name}" for name in known_keys(Schedule)]
         if key.count(".") == 2 and key not in known:
             raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
             raise UserError(
-                f"{item.input_line}: this problem draws samples without emphasis, it must be 1 here"
+                f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here"
             )
 
 

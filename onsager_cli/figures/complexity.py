@@ -19,46 +19,42 @@ from math import prod
 from typing import Any
 
 from onsager_cli.config.experiment import Experiment
-from onsager_cli.config.settings import Settings
-from onsager_cli.figures.kinds import FolderOf, Tables
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables
+from onsager_cli.kinds.records import FigureKind
 from onsager_cli.store.tables import markdown
 
-TRAINS = DRAWS = OVER_LAYERS = False
+KIND = FigureKind(
+    "complexity",
+    trains=False,
+    draws=False,
+    refuses=lambda settings: (
+        f"has no formula for network.kind={settings.network.kind}"
+        if settings.network.record.formula is None
+        else None
+    ),
+)
 
 
-def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
     """`table1`: one row per curve of the experiment; nothing is trained."""
-    from onsager_cli.problems import build
     from onsager_cli.training.networks_on_disk import network_of
 
-    del folder_of
-    rows = []
+    del rows
+    found = []
     for curve in experiment.curves:
-        settings = curve.settings
-        problem, net, T = build(settings.problem, settings.seed), network_of(settings), settings.network.depth
+        settings, T = curve.settings, curve.settings.depth
+        network, record = settings.network, settings.network.record
+        problem, net = problem_of(curve), network_of(settings)
         M, N = problem.A.shape
         params = net.start(problem, T)
-        expected = formulas(settings, M, N)
-        rows.append({
-            "curve": curve.slug, "network": settings.network.kind.removesuffix("_gh"),
-            "form": {"lvamp": "svd", "lvamp_gh": "gh"}.get(settings.network.kind, ""), "tied": settings.network.tied,
-            "N": N, "M": M, "layers": T, "parameters": net.count(params, T), "parameters_formula": expected[1],
-            "multiply_adds": multiply_adds(net, problem, params, T), "multiply_adds_formula": expected[0],
+        assert record.formula is not None  # the kind refuses others
+        products, parameters = record.formula(network, len(settings.shrinkage.theta), T, M, N)
+        found.append({
+            "curve": curve.slug, "network": record.family or network.kind, "form": record.form, "tied": network.tied,
+            "N": N, "M": M, "layers": T, "parameters": net.count(params, T), "parameters_formula": parameters,
+            "multiply_adds": multiply_adds(net, problem, params, T), "multiply_adds_formula": products,
         })  # fmt: skip
-    return {"table1": rows}
-
-
-def formulas(settings: Settings, M: int, N: int) -> tuple[int, int]:
-    """Multiply-adds and parameters that Table I gives."""
-    network, T = settings.network, settings.network.depth
-    copies = 1 if network.tied else T
-    if network.kind == "lista":
-        return T * N * N, copies * N * N
-    if network.kind == "lamp":
-        return 2 * T * N * M, copies * M * N
-    if network.kind == "lvamp":
-        return 2 * T * N * M, T * len(settings.shrinkage.theta)
-    return T * N * N, copies * N * N
+    return {"table1": found}
 
 
 def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:

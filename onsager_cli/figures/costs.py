@@ -7,57 +7,68 @@ real ones; parameters are real numbers, too.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.config.settings import BOUNDS
-from onsager_cli.figures.kinds import FolderOf, Tables, show
-from onsager_cli.store.tables import markdown, read_table
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.kinds.records import FigureKind
+from onsager_cli.store.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from onsager_cli.figures.looks import Style
+    from onsager_cli.figures.looks import Look
 
-TRAINS = DRAWS = OVER_LAYERS = True
+KIND = FigureKind(
+    "costs",
+    over_layers=True,
+    refuses=lambda settings: (
+        f"counts what a network costs, and network.kind={settings.network.kind} has a λ per sample"
+        if settings.network.record.lasso
+        else None
+    ),
+)
 
 
-def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
     """`costs`: one row per point of each curve that is stored; bounds cost nothing and are left out."""
     from onsager_cli.figures.complexity import multiply_adds
-    from onsager_cli.problems import build
     from onsager_cli.training.networks_on_disk import network_of
 
-    rows, problems = [], {}
+    del rows
+    found = []
     for curve in experiment.curves:
-        settings, points = curve.settings, folder_of(curve).points()
-        if settings.network.kind in BOUNDS or not points:
+        settings, points = curve.settings, curve.folder.points()
+        if settings.network.record.bound or not points:
             continue
-        key = (settings.problem, settings.seed)
-        problem = problems.setdefault(key, build(*key))
-        net = network_of(settings)
+        problem, net = problem_of(curve), network_of(settings)
         params = net.start(problem, 2)
         first, second = (multiply_adds(net, problem, params, t) for t in (1, 2))
         for point in points:
             t = point["layer"] or 1
             if settings.network.depth is None or t <= settings.network.depth:
-                rows.append({
+                found.append({
                     "curve": curve.slug, "embedding": point["embedding"], "layer": point["layer"], "nmse_db": point["nmse_db"],
                     "parameters": point["parameters"], "multiply_adds": first + (t - 1) * (second - first),
                 })  # fmt: skip
-    return {"costs": rows}
+    return {"costs": found}
 
 
-def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Two panels: the NMSE over layers, from curves.csv in `folder`, and over multiply-adds."""
+def draw(
+    figure: FigureSpec,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Tables,
+    folder: Path,
+    formats: Sequence[str],
+) -> list[Path]:
+    """Two panels: the NMSE over layers, and over multiply-adds."""
     from onsager_cli.figures import curves
 
-    rows = read_table(folder / "curves.csv")
     return curves.draw(figure, rows, folder, formats, beside=partial(_draw_costs, tables))
 
 
-def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> None:
+def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> None:
     for slug, style in looks.items():
         points = [(row["multiply_adds"], row["nmse_db"]) for row in tables["costs"] if row["curve"] == slug]
         if points:

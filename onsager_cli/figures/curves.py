@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from onsager_cli.config.figure import FORMATS
 from onsager_cli.errors import UserError
-from onsager_cli.figures.looks import GREY, Style, styles
+from onsager_cli.figures.looks import GREY, Look, styles
 from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
 
@@ -36,7 +36,7 @@ _CEILING_DB = 5.0
 _AXES_HEIGHT, _LEGEND_LINE = 2.6, 0.142
 
 
-Beside = Callable[[Axes, Mapping[str, Style]], None]  # draws a second panel, given slug → style
+Beside = Callable[[Axes, Mapping[str, Look]], None]  # draws a second panel, given slug → style
 
 
 def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, beside: Beside | None = None) -> Figure:
@@ -175,7 +175,7 @@ def _by_layer(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _draw_curve(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style, shaded: bool
+    axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look, shaded: bool
 ) -> None:
     looks: dict[str, Any] = {
         "color": style.color,
@@ -217,7 +217,7 @@ def _standard_error(row: Mapping[str, Any], metric: str) -> float:
     return error if error is not None and math.isfinite(error) else 0.0
 
 
-def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Style) -> None:
+def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look) -> None:
     """An arrow where a curve leaves through the top, with the level it reaches."""
     points = _by_layer(rows)
     layers, values = [row["layer"] for row in points], [row[metric] for row in points]
@@ -247,3 +247,9 @@ def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style
         color=style.color,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
     )
+
+
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
+    """A figure of so many axes, in inches, and the axes row by row. To be called within the paper's style."""
+    drawing = Figure(figsize=(width, height))
+    return drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)

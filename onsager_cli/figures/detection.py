@@ -19,46 +19,54 @@ import numpy as np
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.config.settings import LASSO
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import FolderOf, Tables, show
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.kinds.records import FigureKind
+from onsager_cli.kinds.registry import implementation
 from onsager_cli.store.curves import CurveFolder
-from onsager_cli.store.tables import markdown, read_table
+from onsager_cli.store.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from onsager_cli.figures.looks import Style
+    from onsager_cli.figures.looks import Look
     from onsager_cli.problems import Problem
 
-TRAINS = DRAWS = OVER_LAYERS = True
+KIND = FigureKind(
+    "detection",
+    over_layers=True,
+    refuses=lambda settings: (
+        "asks who is active, and with problem.activity=1 everybody is"
+        if settings.problem.everybody_active
+        else None
+    ),
+)
+
 FALSE_ALARM = 1e-3
 RATES = np.logspace(-5, 0, 101)  # false-alarm rates at which the curve is kept
 
 
-def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
-    """`detection` and `roc`; left out are curves that are not stored whole, the oracle, which is told, and ISTA and
-    FISTA, whose λ belongs to one set of samples.
+def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+    """`detection` and `roc`.
+
+    They leave out curves that are not stored whole, a bound that is told the support, and algorithms whose λ belongs
+    to one set of samples.
 
     Raises UserError for a problem in which everybody is active.
     """
-    from onsager_cli.problems import build
-
+    del rows
     found: Tables = {"detection": [], "roc": []}
-    problems: dict[Any, Problem] = {}
     for curve in experiment.curves:
-        folder, settings = folder_of(curve), curve.settings
-        trained = settings.training.kind != "none"
+        folder, settings = curve.folder, curve.settings
+        trained, record = settings.training.trains, settings.network.record
         points = [
             p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)
         ]
         if not points or (trained and points[-1]["layer"] != settings.network.depth):
             continue
-        if settings.network.kind in ("oracle", *LASSO):
+        if record.told or record.lasso:
             continue
-        key = (settings.problem, settings.seed)
-        problem = problems.setdefault(key, build(*key))
-        parts = getattr(settings.problem, "parts", 1)
+        problem, parts = problem_of(curve), settings.problem.parts
         scores, active = (
             [of_users(a, parts) for a in pair]
             for pair in (estimates(curve, folder, problem), (problem.selection[0], problem.test[0]))
@@ -84,23 +92,21 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
     import jax
 
     from onsager_cli.networks.layers import estimate
-    from onsager_cli.theory import bounds, iterate
-    from onsager_cli.training.networks_on_disk import stored_network
+    from onsager_cli.theory import iterate
+    from onsager_cli.training.curve import how_to_iterate
+    from onsager_cli.training.networks_on_disk import network_of, stored_network
 
-    settings = curve.settings
-    depth = settings.network.depth or 1  # a network without layers counts as one
-    if settings.network.kind == "lmmse":
-        A, power = np.asarray(problem.A), np.asarray(problem.known_power)
-        return [
-            bounds.lmmse(A, np.asarray(y), float(problem.noise_variance), power)
-            for _, y in (problem.selection, problem.test)
-        ]
-    if settings.training.kind == "none":
-        net, params = iterate.layers(settings, problem)
+    settings, sets = curve.settings, (problem.selection, problem.test)
+    if settings.network.record.bound:
+        bound = implementation(settings.network.record)
+        return [bound(problem, *map(np.asarray, samples)) for samples in sets]
+    if settings.training.trains:
+        net, params = stored_network(settings, folder, settings.depth)
     else:
-        net, params = stored_network(settings, folder, depth)
-    run = jax.jit(partial(estimate, net, depth=depth, precision=settings.precision))
-    return [np.asarray(run(problem, params, y)) for _, y in (problem.selection, problem.test)]
+        net, learn = network_of(settings), how_to_iterate(settings)["learn"]
+        params = iterate.layers(net, problem, settings.depth, settings.precision, learn)
+    run = jax.jit(partial(estimate, net, depth=settings.depth, precision=settings.precision))
+    return [np.asarray(run(problem, params, y)) for _, y in sets]
 
 
 def operating_point(scores: np.ndarray, active: np.ndarray, threshold: float) -> dict[str, float]:
@@ -134,15 +140,20 @@ def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
     return [{"false_alarm": float(a), "miss": float(m)} for a, m in zip(alarms, misses, strict=True) if a > 0]
 
 
-def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Two panels: the NMSE over layers, from curves.csv in `folder`, and misses over false alarms."""
+def draw(
+    figure: FigureSpec,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Tables,
+    folder: Path,
+    formats: Sequence[str],
+) -> list[Path]:
+    """Two panels: the NMSE over layers, and misses over false alarms."""
     from onsager_cli.figures import curves
 
-    rows = read_table(folder / "curves.csv")
     return curves.draw(figure, rows, folder, formats, beside=partial(_draw_roc, tables))
 
 
-def _draw_roc(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> None:
+def _draw_roc(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> None:
     for slug, style in looks.items():
         points = [(row["false_alarm"], row["miss"]) for row in tables["roc"] if row["curve"] == slug]
         at = [(row["false_alarm"], row["miss"]) for row in tables["detection"] if row["curve"] == slug]

@@ -1,14 +1,10 @@
-"""Kinds of figures beside curves over layers, one file each, chosen by `figure.kind`.
+"""Kinds of figures, one file each, chosen by `figure.kind`; each declares a `FigureKind` and offers
 
-A kind has three functions and three flags:
+    tables(experiment, rows, problem_of)        what the figure shows, computed from stored curves: name → rows
+    draw(figure, rows, tables, folder, formats) the drawing, from tables alone (if the kind draws); the files
+    page(tables)                                its part of the README of a record, in Markdown
 
-    tables(experiment, folder_of)         what the figure shows, computed from stored curves: name → rows
-    draw(figure, tables, folder, formats) the drawing (if DRAWS), from the tables alone; the files
-    page(tables)                          the same for the README of a record, in Markdown
-    TRAINS, DRAWS                         whether its curves have to be trained, whether there is a drawing
-    OVER_LAYERS                           whether the drawing has the curves over layers, too, as other figures
-
-`folder_of` gives the store's folder of a curve. Only `tables` imports JAX.
+`rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
 import csv
@@ -16,37 +12,44 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.store.curves import CurveFolder
+from onsager_cli.kinds.records import FigureKind
+from onsager_cli.kinds.registry import find
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
-FolderOf = Callable[[Curve], CurveFolder]
+ProblemOf = Callable[[Curve], "Problem"]
 
 
 class Kind(Protocol):
-    """What each module of this package offers."""
+    """What the file of a kind offers."""
 
-    TRAINS: bool
-    DRAWS: bool
-    OVER_LAYERS: bool
-
-    def tables(self, experiment: Experiment, folder_of: FolderOf) -> Tables: ...
+    def tables(self, experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables: ...
     def draw(
-        self, figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]
+        self,
+        figure: FigureSpec,
+        rows: Sequence[Mapping[str, Any]],
+        tables: Tables,
+        folder: Path,
+        formats: Sequence[str],
     ) -> list[Path]: ...
     def page(self, tables: Tables) -> str: ...
 
 
-def kind_of(experiment: Experiment) -> Kind | None:
-    """The module for the experiment's kind of figure; None for curves over layers."""
-    name = experiment.figure.kind
-    return None if name == "curves" else import_module(f"onsager_cli.figures.{name}")  # type: ignore[return-value]
+def kind_of(experiment: Experiment) -> FigureKind:
+    """The record of the experiment's kind of figure."""
+    return find(FigureKind, experiment.figure.kind)
+
+
+def implementation_of(experiment: Experiment) -> Kind:
+    """The file of the experiment's kind of figure."""
+    return import_module(kind_of(experiment).module)  # type: ignore[return-value]
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -66,9 +69,3 @@ def show(value: Any, digits: int = 6) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
-    """A figure of so many axes, in inches, and the axes row by row. To be called within the style of `figures`."""
-    drawing = Figure(figsize=(width, height))
-    return drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)

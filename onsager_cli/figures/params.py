@@ -25,21 +25,32 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 import numpy as np
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.config.settings import Problem as ProblemSettings
-from onsager_cli.figures.kinds import FolderOf, Row, Tables, panels, show
+from onsager_cli.figures.curves import panels
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, FigureKind
 from onsager_cli.metrics import to_db
-from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import markdown
 
-TRAINS = DRAWS = True
-OVER_LAYERS = False
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
+
+KIND = FigureKind(
+    "params",
+    refuses=lambda settings: (
+        None
+        if (settings.network.kind, settings.shrinkage.family, settings.problem.kind, settings.trained)
+        == ("lvamp", "bg", "bernoulli_gaussian", True)
+        else "is for trained network=lvamp shrinkage=bg on Bernoulli-Gaussian signals"
+    ),
+)
+
 COST_DB = 1e-3
 FIXED = 0.1  # largest flat range of an identifiable parameter
 
@@ -66,39 +77,38 @@ class Prescribed:
     received: list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]  # r̃, mean σ̃², r, σ
 
 
-def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
     """`params`, from the deepest stored network of each curve; curves that are not stored are left out."""
-    from onsager_cli.run import tied_twin
-
-    learned = {str(curve.identity()): stored_layers(curve, folder_of(curve)) for curve in experiment.curves}
+    del rows
+    learned = {curve.key: stored_layers(curve) for curve in experiment.curves}
     prescribed: dict[Any, Prescribed] = {}
-    rows: list[Row] = []
+    found: list[Row] = []
     for curve in experiment.curves:
-        layers, settings, twin = learned[str(curve.identity())], curve.settings, tied_twin(curve)
+        layers, settings = learned[curve.key], curve.settings
         if not layers:
             continue
         key = (settings.problem, settings.seed)
         if key not in prescribed:
-            prescribed[key] = matched(curve)
-        found = compare(layers, prescribed[key], settings.network.tied)
-        if twin is not None:
-            found += against_tied(layers, learned.get(str(twin.identity()), []), prescribed[key])
+            prescribed[key] = matched(curve, problem_of(curve))
+        compared = compare(layers, prescribed[key], bool(settings.network.tied))
+        if curve.twin is not None:
+            compared += against_tied(layers, learned.get(curve.twin.key, []), prescribed[key])
         problem = settings.problem.name
-        rows += [
+        found += [
             {"problem": problem, "curve": curve.slug.removesuffix(f"_{problem}"), "tied": settings.network.tied, **row}
-            for row in found
+            for row in compared
         ]  # fmt: skip
-    return {"params": rows}
+    return {"params": found}
 
 
-def stored_layers(curve: Curve, folder: CurveFolder) -> list[Layer]:
+def stored_layers(curve: Curve) -> list[Layer]:
     """The layers of the deepest stored network; [] if there is none."""
     from onsager_cli.training.networks_on_disk import stored_network
 
-    depths = [row["layer"] for row in folder.points() if row["layer"]]
+    depths = [row["layer"] for row in curve.folder.points() if row["layer"]]
     if not depths:
         return []
-    net, leaves = stored_network(curve.settings, folder, min(max(depths), curve.settings.network.depth))
+    net, leaves = stored_network(curve.settings, curve.folder, min(max(depths), curve.settings.depth))
     return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
 
 
@@ -113,18 +123,15 @@ def normalized(p: Mapping[str, Any]) -> Layer:
     return Layer(p["U"] / length, np.exp(p["log_s"]) / length, p["V"], noise, p["theta"])
 
 
-def matched(curve: Curve) -> Prescribed:
+def matched(curve: Curve, problem: "Problem") -> Prescribed:
     """Matched VAMP for the problem of a curve, at its depth."""
+    from onsager_cli import shrinkage
     from onsager_cli.networks.layers import trace
     from onsager_cli.networks.lvamp import Lvamp, economy_svd
-    from onsager_cli.problems import build
-    from onsager_cli.shrinkage.families import family
 
-    settings, law = curve.settings, curve.settings.problem
-    assert isinstance(law, ProblemSettings)  # config lets no other kind of problem into this kind of figure
-    problem = build(law, settings.seed).behind
-    theta = (1.0, float(np.log((1 - law.gamma) / law.gamma)))
-    net, depth = Lvamp(family("bg"), theta, noise_start="known"), settings.network.depth
+    problem, theta, depth = problem.behind, curve.settings.problem.matched_theta, curve.settings.depth
+    assert theta is not None  # the kind refuses problems without one
+    net = Lvamp(shrinkage.build("bg"), theta, noise_start="known")
     seen = trace(net, problem, net.start(problem, depth), problem.test[1], depth)
     A, x, y = (np.asarray(a, np.float64) for a in (problem.A, *problem.test))
     received = [
@@ -268,21 +275,28 @@ PANELS = {
 }  # fmt: skip
 
 
-def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(
+    figure: FigureSpec,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Tables,
+    folder: Path,
+    formats: Sequence[str],
+) -> list[Path]:
     """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
-    from onsager_cli.figures import curves, looks
+    del rows
+    from onsager_cli.figures import curves
 
-    rows = tables["params"]
-    problems = list(dict.fromkeys(row["problem"] for row in rows))
-    colors = dict(zip(problems, (looks.BLUE, looks.VERMILLION, looks.GREEN, looks.PURPLE), strict=False))
+    found = tables["params"]
+    problems = list(dict.fromkeys(row["problem"] for row in found))
+    colors = dict(zip(problems, (BLUE, VERMILLION, GREEN, PURPLE), strict=False))
     shown = [
         key
-        for key in dict.fromkeys((row["problem"], row["curve"]) for row in rows)
+        for key in dict.fromkeys((row["problem"], row["curve"]) for row in found)
         if f"{key[1]}_{key[0]}" not in figure.hidden
     ]
-    labels = legend(rows, shown)
+    labels = legend(found, shown)
     depths = {
-        key: max(row["layer"] or 1 for row in rows if (row["problem"], row["curve"]) == key) for key in shown
+        key: max(row["layer"] or 1 for row in found if (row["problem"], row["curve"]) == key) for key in shown
     }
     with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
         drawing, axes = panels(2, 3, 7.2, 4.6)
@@ -297,11 +311,13 @@ def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str
                     which("{x:g}")
             for key in shown:
                 mine = [
-                    row for row in rows if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)
+                    row
+                    for row in found
+                    if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)
                 ]
-                _draw_quantity(ax, mine, colors.get(key[0], looks.GREY), depths[key], labels[key])
-            for wanted in {row["prescribed"] for row in rows if row["quantity"] == quantity} - {None}:
-                ax.axhline(wanted, color=looks.BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
+                _draw_quantity(ax, mine, colors.get(key[0], GREY), depths[key], labels[key])
+            for wanted in {row["prescribed"] for row in found if row["quantity"] == quantity} - {None}:
+                ax.axhline(wanted, color=BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
         for ax in axes[3:]:
             ax.set_xlabel("layer")
         handles, labels = axes[1].get_legend_handles_labels()

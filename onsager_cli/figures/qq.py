@@ -10,7 +10,7 @@ widths has heavy tails. So each sample's errors are scaled to a mean square of 1
 `excess_kurtosis_unscaled` is that of the plain pool.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,36 +20,43 @@ import numpy as np
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import FolderOf, Tables, panels, show
+from onsager_cli.figures.curves import panels
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.kinds.records import FigureKind
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import markdown
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
-TRAINS = DRAWS = True
-OVER_LAYERS = False
+KIND = FigureKind(
+    "qq",
+    refuses=lambda settings: (
+        f"looks into layers, and network.kind={settings.network.kind} has none"
+        if settings.network.depth is None
+        else "is for real numbers: write problem.embedding=real"
+        if settings.problem.embedding == "complex"
+        else None
+    ),
+)
+
 LEVEL_DB = -15.0
 POINTS = 301
 
 
-def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
+def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
     """`summary` and `qq`; a curve that is not stored, or never gets below LEVEL_DB, is left out."""
     from scipy.stats import kurtosis, probplot
 
-    from onsager_cli.problems import build
-
+    del rows
     found: Tables = {"summary": [], "qq": []}
-    problems: dict[Any, Problem] = {}
     for curve in experiment.curves:
-        folder, settings = folder_of(curve), curve.settings
+        folder = curve.folder
         below = [row for row in folder.points() if row["layer"] and row["nmse_db"] < LEVEL_DB]
         if not below:
             continue
         row = below[0]
-        key = (settings.problem, settings.seed)
-        problem = problems.setdefault(key, build(*key))
-        errors = shrinkage_errors(curve, folder, problem, row["layer"])
+        errors = shrinkage_errors(curve, folder, problem_of(curve), row["layer"])
         scaled = errors / np.sqrt(np.mean(errors**2, axis=0))
         found["summary"].append({
             "curve": curve.slug, **{name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db")},
@@ -70,22 +77,31 @@ def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: i
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
     from onsager_cli.networks.layers import trace
     from onsager_cli.theory import iterate
-    from onsager_cli.training.networks_on_disk import stored_network
+    from onsager_cli.training.curve import how_to_iterate
+    from onsager_cli.training.networks_on_disk import network_of, stored_network
 
-    x, y = problem.test
-    if curve.settings.training.kind == "none":
-        r, _ = iterate.shrinkage_input(curve.settings, problem, y, t)
+    (x, y), settings = problem.test, curve.settings
+    if settings.training.trains:
+        net, params = stored_network(settings, folder, t)
+        r, _ = trace(net, problem, params, y, t, settings.precision)[-1][1]
     else:
-        net, params = stored_network(curve.settings, folder, t)
-        r, _ = trace(net, problem, params, y, t, curve.settings.precision)[-1][1]
+        net, how = network_of(settings), how_to_iterate(settings)
+        r, _ = iterate.shrinkage_input(net, problem, y, t, settings.precision, **how)
     return np.asarray(r, np.float64) - np.asarray(x, np.float64)
 
 
-def draw(figure: FigureSpec, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(
+    figure: FigureSpec,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Tables,
+    folder: Path,
+    formats: Sequence[str],
+) -> list[Path]:
     """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere."""
     from onsager_cli.figures import curves
     from onsager_cli.figures.looks import BLACK, styles
 
+    del rows
     if not tables.get("summary"):
         raise UserError(f"{figure.name}: no curve gets below {LEVEL_DB:g} dB")
     looks = styles(tables["summary"])

@@ -7,7 +7,7 @@ from a mapping and turns every failure into a `UserError` that names the key, wh
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
@@ -20,8 +20,7 @@ T = TypeVar("T")
 def _field(check: Check, choices: Iterable[str] = (), null: bool = False) -> Any:
     """A dataclass field with a check; `choices` are the words that completion offers.
 
-    Its default is None, for keys that a kind does not have (an oracle has no depth); whether a key must be there
-    is decided by `build`.
+    Its default is None, so that fields of base classes may come first; `build` asks for every key.
     """
 
     def checked(value: Any) -> Any:
@@ -223,41 +222,36 @@ def texts() -> Any:
 
 def known_keys(cls: type) -> list[str]:
     """Names of the checked fields of a dataclass: the keys its config may have."""
-    return [item.name for item in dataclasses.fields(cls) if "check" in item.metadata]
+    return [item.name for item in dataclasses.fields(cls) if item.metadata]
 
 
-def build(
-    cls: type[T],
-    raw: object,
-    where: str,
-    required: Collection[str] | None = None,
-    extra: str | None = None,
-) -> T:
-    """Makes the dataclass `cls` from the mapping `raw` found at the config key `where`.
+def group(cls: type) -> Any:
+    """Field for a group of keys of its own, made into the dataclass `cls`."""
+    return dataclasses.field(default_factory=cls, metadata={"group": cls})
 
-    `required` are the keys that must be there, and the only ones that may (None: every checked field). With
-    `extra`, the other checked fields may be there too, and keys that are no field go to the field `extra`.
-    Raises UserError if `raw` is no mapping, lacks a key, has an unknown one, or a value fails its check.
+
+def build(cls: type[T], raw: object, where: str) -> T:
+    """Make the dataclass `cls` from the mapping `raw` found at the config key `where`.
+
+    Every checked field is a key that must be there. Raises UserError if `raw` is no mapping, lacks a key, has an
+    unknown one, or a value fails its check.
     """
     if not isinstance(raw, Mapping):
         raise UserError(f"{where} must be a group of keys, got {show(raw)}")
-    fields = known_keys(cls)
-    required = fields if required is None else required
-    known = required if extra is None else fields
-    prefix = f"{where}." if where else ""
-    values: dict[str, Any] = {} if extra is None else {extra: {}}
+    known, prefix = known_keys(cls), f"{where}." if where else ""
+    values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in known:
-            if extra is None:
-                raise UserError(f"unknown key '{prefix}{key}'{did_you_mean(key, known)}")
-            values[extra][key] = value
-            continue
-        check = cls.__dataclass_fields__[key].metadata["check"]  # type: ignore[attr-defined]
+            raise UserError(f"unknown key '{prefix}{key}'{did_you_mean(key, known)}")
+        metadata = cls.__dataclass_fields__[key].metadata  # type: ignore[attr-defined]
         try:
-            values[key] = check(value)
+            if "group" in metadata:
+                values[key] = build(metadata["group"], value, f"{prefix}{key}")
+            else:
+                values[key] = metadata["check"](value)
         except ValueError as error:
             raise UserError(f"{prefix}{key} {error}, got {show(value)}") from None
-    for key in required:
+    for key in known:
         if key not in values:
             raise UserError(f"the key {prefix}{key} is missing")
     return cls(**values)

@@ -1,19 +1,12 @@
 """Unfolded networks; each file holds one, with the classical algorithm that it is without training."""
 
-from importlib.metadata import entry_points
+import dataclasses
 
-from onsager_cli.config.settings import Network as NetworkSettings
-from onsager_cli.config.settings import Problem as ProblemSettings
-from onsager_cli.config.settings import Shrinkage as ShrinkageSettings
-from onsager_cli.config.settings_cellular import Cellular
+from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.kinds.registry import implementation
+from onsager_cli.kinds.settings import NetworkSettings, ShrinkageSettings
 from onsager_cli.networks.base import Network, Parameters
-from onsager_cli.networks.cnn import Cnn
-from onsager_cli.networks.fista import Fista
-from onsager_cli.networks.lamp import Lamp
-from onsager_cli.networks.lista import Lista
-from onsager_cli.networks.lvamp import Lvamp
-from onsager_cli.networks.lvamp_gh import LvampGH
-from onsager_cli.shrinkage.families import family
+from onsager_cli.shrinkage import build as build_family
 
 __all__ = ["Network", "Parameters", "build"]
 
@@ -21,51 +14,33 @@ __all__ = ["Network", "Parameters", "build"]
 def build(
     network: NetworkSettings,
     shrinkage: ShrinkageSettings,
+    problem: ProblemSettings | None = None,
     seed: int = 0,
-    problem: ProblemSettings | Cellular | None = None,
 ) -> Network:
-    """The network that a config describes; `seed` feeds a start that is drawn, `problem` has the groups of θ.
+    """The network that settings describe: an instance of the class that the record of its kind names.
 
-    A kind that is not built in comes from an installed package: the entry point `onsager.networks` names a
-    function of (network settings, Family, start values of θ) that returns a Network.
+    A field of that class gets the config key of its name, or what the record fixes; `seed` feeds a start that is
+    drawn, `problem` has the groups of coordinates that share a row of θ.
     """
-    eta = family(shrinkage.family)
-    theta, groups = _rows(network, shrinkage, problem)
-    if network.kind == "lamp":
-        return Lamp(eta, theta, network.tied, network.onsager, network.learn, groups=groups)
-    if network.kind == "lista":
-        return Lista(eta, theta, network.tied, groups=groups)
-    if network.kind == "ista":
-        return Lista(eta, theta)
-    if network.kind == "fista":
-        return Fista(eta, theta, momentum=network.momentum)
-    if network.kind == "lvamp":
-        return Lvamp(
-            eta, theta, network.tied, network.learn, network.init, seed, network.noise_start, groups=groups
-        )
-    if network.kind == "em_vamp":
-        learn = ("noise_variance", "theta")
-        return Lvamp(
-            eta, theta, tied=False, learn=learn, noise_start=network.noise_start or "energy", groups=groups
-        )
-    if network.kind == "lvamp_gh":
-        return LvampGH(eta, theta, network.tied, network.learn, network.init, seed, groups=groups)
-    if network.kind == "cnn":
-        return Cnn(
-            channels=network.channels, width=network.width, parts=getattr(problem, "parts", 1), seed=seed
-        )
-    (entry,) = entry_points(group="onsager.networks", name=network.kind)
-    return entry.load()(network, eta, theta)
+    record, theta, groups = network.record, shrinkage.theta, ()
+    if problem is not None and network.theta_per in ("group", "coordinate"):
+        theta, groups = _rows(network, shrinkage, problem)
+    values = {**{key: getattr(network, key) for key in record.keys}, **record.fixed, "seed": seed}
+    values["parts"] = 1 if problem is None else problem.parts
+    if record.uses_shrinkage or record.shrinkages:
+        values |= {"family": build_family(shrinkage.family), "theta": theta, "groups": groups}
+    made = implementation(record)
+    fields = {item.name for item in dataclasses.fields(made)}
+    return made(**{name: value for name, value in values.items() if name in fields})
 
 
 def _rows(
-    network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings | Cellular | None
-) -> tuple[tuple, tuple[int, ...]]:
+    network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings
+) -> tuple[tuple[tuple[float, ...], ...] | tuple[float, ...], tuple[int, ...]]:
     """The start of θ and the row of it that each coordinate takes, as `network.theta_per` says."""
-    if problem is None or network.theta_per not in ("group", "coordinate"):
-        return shrinkage.theta, ()
     of_group, N = problem.groups, problem.shape[1]
     if network.theta_per == "group":
         return shrinkage.theta, of_group
+    assert N is not None  # config refuses a row for each coordinate where nobody knows how many there are
     one_each = isinstance(shrinkage.theta[0], tuple)
     return tuple(shrinkage.theta[g] for g in of_group) if one_each else shrinkage.theta, tuple(range(N))

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.kinds.checks import by_depth, integer
+from onsager_cli.kinds.records import YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.problems import Problem
@@ -103,3 +105,18 @@ class Cnn(Network):
 
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         return ()
+
+
+KIND = NetworkKind(
+    "cnn",
+    of="Cnn",
+    keys={"channels": by_depth(low=1, whole=True), "width": integer(1, 10_000)},
+    uses_shrinkage=False,
+    untrained=None,
+    matrices=False,
+    looks={"cnn": {"": Look(YELLOW, "", "--", 0.9, label="CNN")}},
+    entries=lambda settings, M, N: (
+        settings.width
+        * sum(a * b for a, b in zip((2, *settings.channels), (*settings.channels, 2), strict=True))
+    ),
+)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, integer
+from onsager_cli.kinds.records import GREEN, Look, NetworkKind
 from onsager_cli.networks.base import Inputs, Parameters
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem
@@ -42,3 +44,19 @@ class Fista(Lista):
 
     def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
         return x_hat, state[0], state[2] + 1
+
+
+KIND = NetworkKind(
+    "fista",
+    of="Fista",
+    keys={
+        "depth": integer(1, 10_000),
+        "weight": choice("amp", "vamp"),
+        "momentum": choice("paper", "beck_teboulle"),
+    },
+    shrinkages=("soft", "threshold"),
+    shrinkage_in_name=False,
+    trains=False,
+    lasso=True,
+    looks={"fista": {"": Look(GREEN, "^", label="FISTA")}},
+)

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.records import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters, State
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
@@ -97,3 +99,39 @@ class Lamp(Network):
         U, V = problem.singular_vectors
         B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
         return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"]}
+
+
+KIND = NetworkKind(
+    "lamp",
+    of="Lamp",
+    keys={
+        "tied": flag(),
+        "depth": integer(1, 10_000),
+        "onsager": flag(),
+        "theta_per": choice("group", "coordinate", "all"),
+        "learn": words(),
+    },
+    learnable=("B", "theta"),
+    untrained="amp",
+    untrained_ignores=("learn",),
+    marks={"onsager": {False: "no_onsager"}},
+    looks={
+        "lamp": {
+            "soft": Look(ORANGE, "v", size=3.3, label="LAMP-$\\ell_1$"),
+            "exp": Look(PURPLE, "<", size=5.6, label="LAMP-exp"),
+            "pwlin": Look(GREEN, "^", size=4.2, label="LAMP-pwlin"),
+            "spline": Look(SKY, "D", size=3.6, label="LAMP-spline"),
+            "bg": Look(BLUE, "o", size=2.8, label="LAMP-BG"),
+        },
+        "amp": {
+            "soft": Look(GREY, "x", label="AMP-$\\ell_1$"),
+            "pwlin": Look(GREY, "1", size=5.0, label="AMP-pwlin"),
+            "bg": Look(SKY, "2", size=5.0, label="AMP-BG"),
+        },
+    },
+    diverges=True,
+    evolution="amp",
+    entries=lambda settings, M, N: N * M,
+    fixed_entries=lambda settings, M, N: N * M,
+    formula=lambda settings, k, T, M, N: (2 * T * N * M, (1 if settings.tied else T) * M * N),
+)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, flag, integer
+from onsager_cli.kinds.records import VERMILLION, Look, NetworkKind
 from onsager_cli.linalg import adjoint, full_product
 from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
@@ -79,3 +81,25 @@ class Lista(Network):
         diagonal = (steps["e"] + steps["d_0"][..., None])[..., None] * jnp.eye(len(V), dtype=V.dtype)
         D = steps["S"] + of_spectrum(steps["d"], V, V) + diagonal
         return {"B": B, "S": masks["S"] * (D - B @ problem.A), "theta": steps["theta"]}
+
+
+KIND = NetworkKind(
+    "lista",
+    of="Lista",
+    keys={"tied": flag(), "depth": integer(1, 10_000), "theta_per": choice("group", "coordinate", "all")},
+    shrinkages=("threshold",),
+    shrinkage_in_name=False,
+    untrained="ista",
+    looks={"lista": {"": Look(VERMILLION, "s", size=3.0, label="LISTA")}},
+    formula=lambda settings, k, T, M, N: (T * N * N, (1 if settings.tied else T) * N * N),
+)
+ISTA = NetworkKind(
+    "ista",
+    of="Lista",
+    keys={"depth": integer(1, 10_000), "weight": choice("amp", "vamp")},
+    shrinkages=("soft", "threshold"),
+    shrinkage_in_name=False,
+    trains=False,
+    lasso=True,
+    looks={"ista": {"": Look(VERMILLION, "s", label="ISTA")}},
+)

@@ -32,6 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.records import BLACK, BLUE, GREY, ORANGE, PURPLE, YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint, double, power, total
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed, begin
@@ -163,3 +165,37 @@ class Lvamp(Decoupled):
     def divergence(self, p: Parameters, state: State) -> Array:
         """ν̃ of the linear stage as it is before clipping, (1, L)."""
         return 1 - self.lmmse(p, state[1])[2]
+
+
+KIND = NetworkKind(
+    "lvamp",
+    of="Lvamp",
+    keys={
+        "tied": flag(),
+        "depth": integer(1, 10_000),
+        "theta_per": choice("group", "coordinate", "all"),
+        "init": choice("svd", "least_squares", "random"),
+        "noise_start": choice("energy", "known"),
+        "learn": words(),
+    },
+    learnable=("U", "s", "V", "noise_variance", "theta"),
+    untrained="vamp",
+    looks={
+        "lvamp": {
+            "soft": Look(YELLOW, "X", label="LVAMP-$\\ell_1$"),
+            "pwlin": Look(ORANGE, ">", size=5.0, label="LVAMP-pwlin"),
+            "bg": Look(PURPLE, "h", size=2.8, label="LVAMP-BG"),
+        },
+        "vamp": {
+            "soft": Look(BLUE, "o", label="VAMP-$\\ell_1$"),
+            "bg": Look(GREY, "+", ":", size=2.7, label="VAMP-BG"),
+        },
+        "matched_vamp": {"bg": Look(BLACK, "+", ":", size=2.7, label="matched VAMP")},
+    },
+    diverges=True,
+    evolution="vamp",
+    numerics=7,
+    entries=lambda settings, M, N: min(N, M) * (N + M),
+    formula=lambda settings, k, T, M, N: (2 * T * N * M, T * k),
+    form="svd",
+)

@@ -27,6 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.linalg import double, power
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
@@ -122,3 +124,22 @@ def _mean_variance(net: LvampGH, problem: Problem, params: Parameters, y: Array,
         first = net.first(problem, net.layer(params, 0), y, context)
         state, _ = jax.lax.fori_loop(0, depth, body, first)
         return jnp.mean(state[1])
+
+
+KIND = NetworkKind(
+    "lvamp_gh",
+    of="LvampGH",
+    keys={
+        "tied": flag(),
+        "depth": integer(1, 10_000),
+        "theta_per": choice("group", "coordinate", "all"),
+        "init": choice("svd", "least_squares", "random"),
+        "learn": words(),
+    },
+    learnable=("G", "H", "c", "noise_variance", "theta"),
+    family="lvamp",
+    twin=False,  # each G, H is made for what reaches its layer: one pair for all is no rival
+    layered=True,
+    formula=lambda settings, k, T, M, N: (T * N * N, (1 if settings.tied else T) * N * N),
+    form="gh",
+)

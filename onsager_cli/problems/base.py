@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,12 @@ from jax import Array
 from onsager_cli.errors import UserError
 from onsager_cli.linalg import power
 
-Samples = tuple[Array, Array]  # x (N, L), y (M, L)
+
+class Samples(NamedTuple):
+    """Samples as columns."""
+
+    x: Array  # (N, L)
+    y: Array  # (M, L)
 
 
 @struct.dataclass

@@ -24,10 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.config.settings_cellular import Cellular, Channel
+from onsager_cli.kinds.problems import Cellular, Channel
+from onsager_cli.kinds.records import ProblemKind
 from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
-from onsager_cli.problems.bernoulli_gaussian import MATRIX_KEY, SELECTION_KEY, TEST_KEY
+from onsager_cli.problems.linear import MATRIX_KEY, SELECTION_KEY, TEST_KEY
 
 # Corners 30°, 150° and 270° of the hexagon: any two of them span one of the three rhombi that it consists of.
 CORNERS = 2 / np.sqrt(3) * np.exp(1j * np.pi * np.array([1, 5, 9]) / 6)
@@ -274,3 +275,6 @@ def build(law: Cellular, seed: int) -> Problem:
         test=_sample(problem, key_test, law.test_samples),
         test_power=_known(draw, key_test, law.test_samples),
     )
+
+
+KIND = ProblemKind("cellular", of="build", settings=Cellular, numerics_of_hard=7)

@@ -12,8 +12,7 @@ from onsager_cli.claims import claim as claims
 from onsager_cli.claims import verify
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import draw as draw_curves
-from onsager_cli.figures.kinds import Tables, csv_bytes, kind_of
+from onsager_cli.figures.kinds import Tables, csv_bytes, implementation_of, kind_of
 from onsager_cli.record import provenance
 from onsager_cli.record.published import Comparison, comparisons
 from onsager_cli.store.files import atomic_write, writing
@@ -101,10 +100,9 @@ def draw(
     experiment: Any, rows: Sequence[Row], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """Draw the figure of any kind; the paths written."""
-    kind = kind_of(experiment)
-    if kind is None:
-        return draw_curves(experiment.figure, [*rows, *tables.get("state_evolution", [])], folder, formats)
-    return kind.draw(experiment.figure, tables, folder, formats) if kind.DRAWS else []
+    if not kind_of(experiment).draws:
+        return []
+    return implementation_of(experiment).draw(experiment.figure, rows, tables, folder, formats)
 
 
 def readme(
@@ -116,22 +114,16 @@ def readme(
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
     figure, kind = experiment.figure, kind_of(experiment)
     parts = [f"# {heading(figure.name, figure.title)}"]
-    if kind is None or kind.DRAWS:
+    if kind.draws:
         parts.append(f"![{_plain(figure.caption)}]({figure.name}.svg)")
-    over_layers = kind is None or kind.OVER_LAYERS
-    parts.append(_caption(figure, rows) if over_layers else figure.caption.strip())
-    if kind is not None and not kind.TRAINS:
-        return (
-            "\n\n".join(
-                [*parts, kind.page(tables or {}), "## How it was made", provenance.commands(experiment)]
-            )
-            + "\n"
-        )
+    parts.append(_caption(figure, rows) if kind.over_layers else figure.caption.strip())
+    page = implementation_of(experiment).page(tables or {})
+    if not kind.trains:
+        return "\n\n".join([*parts, page, "## How it was made", provenance.commands(experiment)]) + "\n"
     lacking = missing(experiment.curves, rows)
     if lacking:
         parts.append("**Incomplete.** Not trained yet: " + "; ".join(f"`{item}`" for item in lacking) + ".")
-    if kind is not None:
-        parts.append(kind.page(tables or {}))
+    parts.append(page)
     parts += [f"## {_MEANING[figure.metric]} by layer", _nmse_table(rows, figure.metric), _remarks(rows)]
     compared = [_comparison(found) for found in comparisons(rows)]
     if compared:

@@ -13,15 +13,14 @@ average derivative. Reference: Borgerding, Schniter, Rangan (2017), Section IV-A
 """
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.config.settings_shrinkage import POSITIVE
+from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.linalg import power
-from onsager_cli.shrinkage.family import FREE, KNEE_WIDTH, Family, average, circular, summed
+from onsager_cli.shrinkage.family import KNEE_WIDTH, average, circular, summed
 
 
 @jax.custom_jvp
@@ -148,29 +147,36 @@ def bernoulli_gaussian(r: Array, sigma: Array, theta: Sequence[Array] | Array) -
     return _bernoulli_gaussian(r, *_posterior(r, jnp.square(sigma), theta))
 
 
-FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (
-        Family("threshold", threshold, ("lambda",), (0.0,)),
-        Family("soft", soft, ("beta", "alpha"), (FREE, 0.0), slopes=(0,)),
-        Family(
-            "pwlin",
-            pwlin,
-            ("knee1", "knee2", "slope1", "slope2", "slope3"),
-            (0.0, 0.0, FREE, FREE, FREE),
-            ordered=True,
-            slopes=(2, 3, 4),
-        ),
-        Family("exp", exponential, ("width", "slope", "bump"), (POSITIVE, FREE, FREE), slopes=(1, 2)),
-        Family("spline", spline, ("width", "slope", "bump"), (POSITIVE, FREE, FREE), slopes=(1, 2)),
-        Family("bg", bernoulli_gaussian, ("phi", "log_odds_zero"), (POSITIVE, FREE)),
-    )
-}
-
-
-def family(name: str) -> Family:
-    """The family of this name, built in or offered by an installed package (entry point `onsager.shrinkages`)."""
-    if name in FAMILIES:
-        return FAMILIES[name]
-    (entry,) = entry_points(group="onsager.shrinkages", name=name)
-    return entry.load()
+THRESHOLD = ShrinkageKind(
+    "threshold", of="threshold", parameters=("lambda",), lower=(0.0,), absolute=True, label="threshold"
+)
+SOFT = ShrinkageKind(
+    "soft",
+    of="soft",
+    parameters=("beta", "alpha"),
+    lower=(FREE, 0.0),
+    slopes=(0,),
+    slug="l1",
+    label="$\\ell_1$",
+)
+PWLIN = ShrinkageKind(
+    "pwlin",
+    of="pwlin",
+    parameters=("knee1", "knee2", "slope1", "slope2", "slope3"),
+    lower=(0.0, 0.0, FREE, FREE, FREE),
+    ordered=True,
+    slopes=(2, 3, 4),
+)
+EXP = ShrinkageKind(
+    "exp",
+    of="exponential",
+    parameters=("width", "slope", "bump"),
+    lower=(POSITIVE, FREE, FREE),
+    slopes=(1, 2),
+)
+SPLINE = ShrinkageKind(
+    "spline", of="spline", parameters=("width", "slope", "bump"), lower=(POSITIVE, FREE, FREE), slopes=(1, 2)
+)
+BG = ShrinkageKind(
+    "bg", of="bernoulli_gaussian", parameters=("phi", "log_odds_zero"), lower=(POSITIVE, FREE), label="BG"
+)

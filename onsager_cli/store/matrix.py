@@ -54,7 +54,7 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
     return A
 
 
-def tell(A: np.ndarray, path: str) -> None:
+def warn(A: np.ndarray, path: str) -> None:
     """A Notice for what training can live with and its user should know: repeated measurements, another scale."""
     M, N = A.shape
     energy = float(np.sum(np.square(A, dtype=np.float64))) / N

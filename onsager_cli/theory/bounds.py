@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from onsager_cli.kinds.records import BLACK, GREY, Look, NetworkKind
 from onsager_cli.linalg import double
+from onsager_cli.problems.base import Problem
 
 
 def support_oracle(
@@ -34,3 +36,35 @@ def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float |
     A = double(A)
     weighted = np.broadcast_to(np.asarray(variance, np.float64), (A.shape[1], 1)) * A.conj().T
     return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))
+
+
+def of_support(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`support_oracle` for samples (x, y) of a problem's test set."""
+    known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
+    return support_oracle(np.asarray(problem.behind.A), x, y, float(problem.noise_variance), known)
+
+
+def of_power(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`lmmse` for measurements y of a problem; x is not used."""
+    del x
+    return lmmse(
+        np.asarray(problem.behind.A), y, float(problem.noise_variance), np.asarray(problem.known_power)
+    )
+
+
+ORACLE = NetworkKind(
+    "oracle",
+    of="of_support",
+    uses_shrinkage=False,
+    bound=True,
+    told=True,
+    looks={"oracle": {"": Look(BLACK, "", "-", 0.9, label="support oracle")}},
+    entries=lambda settings, M, N: 0,
+)
+LMMSE = NetworkKind(
+    "lmmse",
+    of="of_power",
+    uses_shrinkage=False,
+    bound=True,
+    looks={"lmmse": {"": Look(GREY, "", "-.", 0.9, label="LMMSE")}},
+)

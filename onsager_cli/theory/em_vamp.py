@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.kinds.checks import choice, integer
+from onsager_cli.kinds.records import BLACK, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power
 from onsager_cli.networks.base import Parameters
 from onsager_cli.networks.decoupling import State, begin
@@ -98,3 +100,21 @@ def _noise(p: Parameters, state: State, y: Array, z: Array) -> Array:
         return (jnp.sum(power(residual)) + outside + noise * jnp.sum(d)) / y.size
 
     return jax.lax.fori_loop(0, STEPS, step, jnp.exp(p["log_noise_variance"]))
+
+
+KIND = NetworkKind(
+    "em_vamp",
+    of="Lvamp",
+    keys={
+        "depth": integer(1, 10_000),
+        "theta_per": choice("group", "coordinate", "all"),
+        "noise_start": choice("energy", "known"),
+    },
+    fixed={"tied": False, "learn": ("noise_variance", "theta")},
+    shrinkages=("bg",),
+    uses_shrinkage=False,
+    trains=False,
+    layered=True,
+    fit="learn",
+    looks={"em_vamp": {"": Look(BLACK, "x", ":", size=2.7, label="EM-VAMP")}},
+)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli import shrinkage
 from onsager_cli.config.settings import LASSO, Settings
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import to_db
@@ -29,7 +30,6 @@ from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.problems import Problem
-from onsager_cli.shrinkage.families import family
 from onsager_cli.theory import em_vamp
 
 CHUNK = 50  # iterations between looks at whether a curve has settled; even, since AMP may settle into a cycle of two
@@ -189,7 +189,7 @@ def lasso(
         weights = jnp.full((1, y.shape[1]), net.theta[0], y.real.dtype)
     beta = 1 / (1.01 * jnp.linalg.norm(problem.A, 2) ** 2)
     p = {**net.textbook(problem), "theta": (beta * weights)[None]}
-    return dataclasses.replace(net, family=family("threshold")), p
+    return dataclasses.replace(net, family=shrinkage.build("threshold")), p
 
 
 def lasso_weight(problem: Problem, y: Array, alpha: float, of: str, precision: str = "highest") -> Array:
@@ -197,7 +197,7 @@ def lasso_weight(problem: Problem, y: Array, alpha: float, of: str, precision: s
 
     Where it has not converged, the median over the other samples. Raises UserError if that is more than half.
     """
-    soft, theta = family("soft"), (1.0, alpha)
+    soft, theta = shrinkage.build("soft"), (1.0, alpha)
     net = Lamp(soft, theta) if of == "amp" else Lvamp(soft, theta, noise_start="known")
     p = net.layer(net.start(problem, 1), 0)
     at = _begin(net, problem, p, y, precision)

@@ -23,7 +23,6 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
-from onsager_cli.config.settings import NoTraining, Problem, Settings
 from onsager_cli.metrics import to_db
 
 Denoiser = Callable[[np.ndarray, float], np.ndarray]
@@ -150,49 +149,3 @@ def vamp(
 
 def _clip(divergence: float, N: int) -> float:
     return float(np.clip(divergence, 0.5 / N, 1 - 0.5 / N))
-
-
-def textbook(settings: Settings) -> str | None:
-    """The algorithm that theory speaks of where these settings are drawn: amp or vamp with bg or l1, such as "amp_bg".
-
-    A trained network with BG shrinkage is drawn beside the algorithm that it was unfolded from, with the true prior.
-    None where there is no theory: other shrinkages, a spectrum that AMP is not made for, an A that is only estimated.
-    """
-    problem, network, shrinkage = settings.problem, settings.network, settings.shrinkage
-    name = {"bg": "bg", "soft": "l1"}.get(shrinkage.family)
-    if not isinstance(problem, Problem) or problem.kind != "bernoulli_gaussian":
-        return None
-    if problem.known_operator is False or name is None:
-        return None
-    trained = not isinstance(settings.training, NoTraining)
-    if shrinkage.family == "soft" and (trained or shrinkage.theta[0] != 1):
-        return None
-    if network.kind == "lvamp" and (trained or network.noise_start == "known"):
-        return f"vamp_{name}"
-    if network.kind == "lamp" and network.onsager and problem.kappa is None and problem.matrix is None:
-        return f"amp_{name}"
-    return None
-
-
-def predict(settings: Settings, A: np.ndarray, iterations: int | None = None) -> np.ndarray | None:
-    """NMSE in dB per iteration that theory predicts for `textbook(settings)`, with the matrix `A` (M, N).
-
-    `iterations` is the depth of the network where it is not given. None where there is no theory.
-    """
-    algorithm, problem, theta = textbook(settings), settings.problem, settings.shrinkage.theta
-    if algorithm is None:
-        return None
-    assert isinstance(problem, Problem)
-    M, N = A.shape
-    signal, iterations = Signal(problem.gamma), iterations or settings.network.depth
-    if settings.shrinkage.family == "soft":
-        eta = soft(theta[1])
-    elif isinstance(settings.training, NoTraining):
-        eta = conditional_mean(Signal(float(expit(-theta[1])), theta[0]))
-    else:
-        eta = conditional_mean(signal)
-    noise_variance = problem.gamma * N / M * 10 ** (-problem.snr_db / 10)
-    if algorithm.startswith("vamp"):
-        s = np.linalg.svd(np.asarray(A, np.float64), compute_uv=False)
-        return vamp(signal, eta, noise_variance, s[s > 1e-6 * s[0]], N, iterations)
-    return amp(signal, eta, noise_variance, N / M, iterations)

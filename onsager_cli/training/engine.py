@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.linalg import power
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.layers import loss_and_gradient, scratch, squared_errors
@@ -153,3 +154,17 @@ class Engine:
         """‖x̂_t - x‖² per layer and sample (layers, L), and ‖x‖² per sample (L,), over the reported coordinates."""
         with jax.default_matmul_precision(self.precision):
             return squared_errors(self.net, problem, params, x, y, depth), problem.squared_norm(x)
+
+
+def engine_of(net: Network, settings: Settings, chunk: int) -> Engine:
+    """The compiled programs that train `net` by these settings, `chunk` steps to a call."""
+    training, schedule = settings.training, settings.training.schedule
+    return Engine(
+        net,
+        training.batch_size,
+        chunk,
+        schedule.optimizers[-1],
+        schedule.coordinates,
+        settings.precision,
+        schedule.most_emphasis,
+    )

@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from onsager_cli.config.settings import Settings
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.store.curves import CurveFolder
@@ -22,7 +22,7 @@ def depth_name(depth: int) -> str:
 
 def network_of(settings: Settings) -> Network:
     """The network that the settings describe."""
-    return build_network(settings.network, settings.shrinkage, settings.seed, settings.problem)
+    return build_network(settings.network, settings.shrinkage, settings.problem, settings.seed)
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onsager_cli.config.settings import FastTraining, NoTraining, PaperTraining, Training
+from onsager_cli.kinds.records import TrainingKind
+from onsager_cli.kinds.trainings import FastTraining, NoTraining, PaperTraining
+from onsager_cli.kinds.trainings import TrainingSettings as Training
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,8 @@ def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterat
             closes=False,
         )
     yield whole
+
+
+NONE = TrainingKind("none", of="none", settings=NoTraining)
+FAST = TrainingKind("fast", of="fast", settings=FastTraining, by_network=True)
+PAPER = TrainingKind("paper", of="paper", settings=PaperTraining)

@@ -10,15 +10,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from onsager_cli.cli.progress import duration
-from onsager_cli.config.experiment import Curve
-from onsager_cli.config.settings import LASSO, FastTraining, NoTraining
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.environment import memory_free
 
 FLOAT = 4  # bytes
@@ -36,49 +34,40 @@ class Needs:
     flops: float
 
 
-def batch_of(curve: Curve) -> int:
-    """Samples per training step."""
-    training = curve.settings.training
-    if isinstance(training, NoTraining):
-        return 1
-    return training.descent.batch if isinstance(training, FastTraining) else training.batch
+def needs(slug: str, settings: Settings, work: float) -> Needs | None:
+    """What a curve takes, `work` being its layers times steps times samples still to do.
 
-
-def needs(curve: Curve, work: float) -> Needs:
-    """What a curve takes, `work` being its layers times steps times samples still to do."""
-    problem, network = curve.settings.problem, curve.settings.network
-    (M, N), L = problem.shape, max(problem.selection_samples, problem.test_samples)
-    depth, batch = network.depth or 1, batch_of(curve)
-    square = {"lamp": N * M, "lvamp": min(N, M) * (N + M), "oracle": 0}  # entries of the matrices of a layer
-    entries = square.get(network.kind, N * N + N * M)
+    None for a problem that does not say its size before it is built.
+    """
+    problem, network, record = settings.problem, settings.network, settings.network.record
+    M, N = problem.shape
+    if M is None or N is None or problem.selection_samples is None or problem.test_samples is None:
+        return None
+    depth, batch = settings.depth, settings.training.batch_size
+    entries = record.entries(network, M, N)  # of the matrices of a layer that learn
     parameters = entries * (depth if network.tied is False else 1)  # what is not trained is tied
-    flops = 6 * entries + (4 * M * N if network.kind == "lamp" else 0)  # per layer and sample, there and back
-    samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * L
+    flops = 6 * entries + 4 * record.fixed_entries(network, M, N)  # per layer and sample, there and back
+    largest = max(problem.selection_samples, problem.test_samples)
+    samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * largest
     if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
-        disk = 0 if network.kind in LASSO else FLOAT * parameters
+        disk = 0 if record.lasso else FLOAT * parameters
         flops = 2 * entries * depth * problem.test_samples
-        return Needs(curve.slug, FLOAT * (parameters + samples) + PROGRAM, disk, flops)
+        return Needs(slug, FLOAT * (parameters + samples) + PROGRAM, disk, flops)
     state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
-    stored = parameters * (
-        (depth if network.tied else (depth + 1) / 2) + 1 + 8
-    )  # depths, network, two checkpoints
+    depths = depth if network.tied else (depth + 1) / 2
+    stored = parameters * (depths + 1 + 8)  # depths, network, two checkpoints
     return Needs(
-        curve.slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY
-    )  # fmt: skip
+        slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY
+    )
 
 
-def _is_sized(problem: Any) -> bool:
-    """Whether the problem says how large it is, which one of somebody's own need not do."""
-    return None not in (*problem.shape, problem.selection_samples, problem.test_samples)
-
-
-def forecast(curves: Iterable[tuple[Curve, float]], output: Path) -> tuple[str, list[str]]:
-    """One line on what these curves (with the work of each) take and what there is, and warnings.
+def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[str]]:
+    """One line on what these curves take and what there is, and warnings.
 
     Raises UserError if the disk cannot hold them.
     """
-    found = [needs(curve, work) for curve, work in curves if _is_sized(curve.settings.problem)]
+    found = [item for item in curves if item is not None]
     if not found:
         return "", []
     largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
@@ -112,17 +101,16 @@ def product_rate(size: int = 512) -> float:
 
 
 @contextlib.contextmanager
-def out_of_memory_said(curve: Curve) -> Iterator[None]:
-    """Turns running out of memory inside into a UserError that names the curve and what to reduce."""
+def memory_errors(slug: str, settings: Settings) -> Iterator[None]:
+    """Turn running out of memory inside into a UserError that names the curve and what to reduce."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not isinstance(error, MemoryError) and not _exhausted(str(error)):
             raise
-        settings = curve.settings
         raise UserError(
-            f"{curve.slug}: out of memory; reduce the batch of training (here {batch_of(curve)}), "
-            f"network.depth={settings.network.depth or 1} or problem.selection_samples={settings.problem.selection_samples}"
+            f"{slug}: out of memory; reduce the batch of training (here {settings.training.batch_size}), "
+            f"network.depth={settings.depth} or problem.selection_samples={settings.problem.selection_samples}"
         ) from error
 
 

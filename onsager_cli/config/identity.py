@@ -1,0 +1,92 @@
+"""What decides the numbers of a curve: the identity by which the store finds it, and its tied twin."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onsager_cli.kinds.records import NUMERICS, NetworkKind, ProblemKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.store.files import checksum
+
+# Keys that came later, with what was meant before: there the identity stays what it was.
+OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0}
+
+
+def identity_of(settings: Settings) -> dict[str, Any]:
+    """Everything that decides the numbers, the code that computes them included, as plain JSON.
+
+    It leaves out the depth, since more layers continue the same training (unless all learn at once), names, and keys
+    that make no difference. A matrix of the user's own counts by its content, not by its path.
+    Raises UserError if that matrix cannot be read.
+    """
+    record = settings.network.record
+    parts = {
+        name: dataclasses.asdict(getattr(settings, name))
+        for name in ("problem", "network", "shrinkage", "training")
+    }
+    problem, network, training = parts["problem"], parts["network"], parts["training"]
+    joint = training.pop("joint", None)
+    for key in ("name", "depth", *(() if settings.training.trains else record.untrained_ignores)):
+        network.pop(key, None)
+    del problem["name"]
+    if settings.problem.known_operator:
+        problem.pop("known_operator", None)
+    if settings.problem.matrix is not None:
+        problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
+    parts |= {"network": _used(network), "training": _used(training)}
+    if joint:
+        parts["training"]["joint"] = settings.network.depth
+    if not record.uses_shrinkage:
+        del parts["shrinkage"]
+    whole = json.loads(
+        json.dumps({**parts, "seed": settings.seed, "precision": settings.precision})
+    )  # tuples as lists
+    return {**whole, "numerics": numerics(whole)}
+
+
+def _used(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of an identity without the keys that are not used, at any level."""
+    return {
+        key: _used(value) if isinstance(value, Mapping) else value
+        for key, value in part.items()
+        if value is not None and value != OLDER_MEANING.get(key)
+    }
+
+
+def numerics(identity: Mapping[str, Any]) -> int:
+    """Version of the numerics that a curve of this identity is made with now.
+
+    That of its network or, for one that is trained on hard samples, the version of such samples of its problem.
+    """
+    versions = [_version(NetworkKind, identity, "network", "numerics")]
+    training = identity.get("training") or {}
+    schedules = [training.get(name) or {} for name in ("descent", "tied_descent")]
+    emphases = [schedule.get("emphasis") for schedule in schedules if isinstance(schedule, Mapping)]
+    if any(isinstance(emphasis, Sequence) and set(emphasis) != {1} for emphasis in emphases):
+        versions.append(_version(ProblemKind, identity, "problem", "numerics_of_hard"))
+    return max(versions)
+
+
+def _version(group: Any, identity: Mapping[str, Any], part: str, attribute: str) -> int:
+    """A version out of a record; that of all networks for a kind that nobody offers any more."""
+    found = identity.get(part)
+    try:
+        return getattr(find(group, str(found["kind"] if isinstance(found, Mapping) else found)), attribute)
+    except (KeyError, ValueError):
+        return NUMERICS
+
+
+def tied_twin(settings: Settings) -> Settings | None:
+    """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
+    if settings.network.tied is not False or not settings.training.trains or not settings.network.record.twin:
+        return None
+    if getattr(settings.training, "joint", False):
+        return None
+    training = settings.training
+    if (tied_descent := getattr(training, "tied_descent", None)) is not None:
+        training = replace(training, descent=tied_descent, tied_descent=None)  # type: ignore[call-arg]
+    return replace(settings, network=replace(settings.network, tied=True), training=training)  # type: ignore[call-arg]

@@ -1,0 +1,186 @@
+"""Settings of problems (`problem.*`): what each key allows, and what the settings say without any array. No JAX.
+
+Units are in `conf/problem`. A package may build on `Linear` or on `ProblemSettings`.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.checks import choice, flag, group, integer, number, text
+from onsager_cli.text import one_of, show
+
+MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
+NEIGHBOURS = 6  # a hexagon has no more
+PUBLISHED_SIZE = {"N": 500, "M": 250, "gamma": 0.1, "snr_db": 40.0, "test_samples": 1000, "matrix": None}
+PUBLISHED_KAPPA = (None, 15.0, 100.0)
+
+
+@dataclass(frozen=True)
+class ProblemSettings:
+    """What every problem has. A kind that lacks one of the attributes below has None or the neutral value there."""
+
+    kind: str = text()
+    name: str = text()
+
+    record: ClassVar[Any] = None
+    selection_samples: ClassVar[int | None] = None
+    test_samples: ClassVar[int | None] = None
+    instance: ClassVar[str] = "seeded"
+    matrix: ClassVar[str | None] = None
+    known_operator: ClassVar[bool] = True
+    embedding: ClassVar[str | None] = None
+    parts: ClassVar[int] = 1  # coordinates of x that one coefficient has
+    together: ClassVar[int] = 1  # consecutive samples that depend on each other
+    everybody_active: ClassVar[bool] = False
+    hard_samples: ClassVar[bool] = True  # whether hard samples may be drawn more often (`emphasis`)
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """(M, N) of the matrix that networks see; None where the problem does not say before it is built."""
+        return None, None
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The group of exchangeable coordinates that each one belongs to; empty: all belong to one."""
+        return ()
+
+    @property
+    def matched_theta(self) -> tuple[float, ...] | None:
+        """θ of the shrinkage `matched_shrinkage` that is the posterior mean for this prior; None if nobody knows it."""
+        return None
+
+    @property
+    def matched_shrinkage(self) -> str | None:
+        """The shrinkage family that holds the posterior mean for this prior; None if there is none."""
+        return None
+
+    def check(self) -> None:
+        """Raises UserError for keys that contradict each other."""
+
+
+@dataclass(frozen=True)
+class Linear(ProblemSettings):
+    """y = A x + w for one matrix: sizes in entries, SNR in dB, the rest linear."""
+
+    N: int = integer(1, 1_000_000)
+    M: int = integer(1, 1_000_000)
+    gamma: float = number(above=0, below=1)
+    kappa: float | None = number(low=1, null=True)
+    snr_db: float = number(-100, 200)
+    instance: str = choice("seeded", "authors2017")  # type: ignore[misc]
+    matrix: str | None = text(null=True)  # type: ignore[misc]
+    known_operator: bool = flag()  # type: ignore[misc]
+    selection_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
+    test_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.M, self.N
+
+    def check(self) -> None:
+        """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
+        if self.kappa is not None and self.M > self.N:
+            raise UserError(
+                f"problem.M must be at most problem.N={self.N} where problem.kappa sets the spectrum, got {self.M}"
+            )
+        if self.instance == "authors2017":
+            self._check_published()
+        if self.matrix is not None:
+            self._check_matrix(self.matrix)
+
+    def _check_published(self) -> None:
+        for key, value in PUBLISHED_SIZE.items():
+            if getattr(self, key) != value:
+                raise UserError(
+                    f"problem.{key} is {'null' if value is None else value} in problem.instance=authors2017, "
+                    f"got {show(getattr(self, key))}: write problem.instance=seeded"
+                )
+        if self.kappa not in PUBLISHED_KAPPA:
+            raise UserError(
+                f"problem.kappa must be null, 15 or 100 in problem.instance=authors2017, got {self.kappa:g}: "
+                "write problem.instance=seeded"
+            )
+
+    def _check_matrix(self, matrix: str) -> None:
+        path = Path(matrix)
+        if path.suffix.lower() not in MATRIX_SUFFIXES:
+            raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
+        if not path.is_file():
+            raise UserError(f"problem.matrix: there is no file {show(matrix)}")
+        if self.kappa is not None:
+            raise UserError(
+                f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}"
+            )
+
+
+@dataclass(frozen=True)
+class BernoulliGaussian(Linear):
+    """x_n is N(0, 1) with probability `gamma`, else 0."""
+
+    matched_shrinkage: ClassVar[str] = "bg"  # type: ignore[assignment]
+
+    @property
+    def matched_theta(self) -> tuple[float, ...]:
+        return 1.0, math.log((1 - self.gamma) / self.gamma)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """From a user to the antennas (`problem.channel.*`)."""
+
+    paths: int = integer(1, 1000)
+    angle_spread: float = number(low=0, high=360)
+    path_loss_exponent: float = number(low=0, high=20)
+    k_factor: float = number(above=0)
+    fading: str = choice("shared_direct", "rician")
+    phase: str = choice("slope", "ula")
+
+
+@dataclass(frozen=True)
+class Cellular(ProblemSettings):
+    """Users of several cells, heard by one base station (Appendix B). Counts, dB, degrees."""
+
+    embedding: str = choice("real", "complex")  # type: ignore[misc]
+    cells: int = integer(1, 1 + NEIGHBOURS)
+    users: int = integer(1, 100_000)
+    antennas: int = integer(1, 4096)
+    pilots: int = integer(1, 100_000)
+    activity: float = number(above=0, high=1)
+    snr_db: float = number(-100, 200)
+    selection_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
+    test_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
+    channel: Channel = group(Channel)
+
+    @property
+    def parts(self) -> int:  # type: ignore[override]
+        """Coordinates per coefficient: its real and imaginary part, or the coefficient itself."""
+        return 2 if self.embedding == "real" else 1
+
+    @property
+    def together(self) -> int:  # type: ignore[override]
+        """The angles of one realization depend on each other."""
+        return self.antennas
+
+    @property
+    def everybody_active(self) -> bool:  # type: ignore[override]
+        """Whether there is nobody to detect."""
+        return self.activity == 1
+
+    @property
+    def hard_samples(self) -> bool:  # type: ignore[override]
+        """Where all users are active, no sample has more of them."""
+        return self.activity < 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.parts * self.pilots, self.parts * self.cells * self.users
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """0 for each coordinate of a user of the own cell, 1 for the others; empty if there is one cell."""
+        if self.cells == 1:
+            return ()
+        return (*[0] * self.users, *[1] * ((self.cells - 1) * self.users)) * self.parts

@@ -1,0 +1,167 @@
+"""One record for each kind of network, problem, shrinkage family, training and figure: what the program knows of it.
+
+A record stands at the head of the file that implements its kind, and is free of JAX. `registry` finds it there, or
+through an entry point of an installed package: built-in kinds and those of packages take the same road. `of` names the
+implementation in the file of the record.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NUMERICS = (
+    6  # raised with every change that moves a trained number of all networks: stored curves are trained anew
+)
+FREE = float("-inf")
+POSITIVE = 1e-3  # what training keeps a positive scale above, so that it can be divided by
+
+BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
+
+Keys = Mapping[str, Any]
+"""Name of a config key → its field (`checks`)."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a curve looks: colour, marker, line, sizes in points, text of the legend."""
+
+    color: str
+    marker: str = "o"
+    line: str | tuple[int, tuple[int, ...]] = "-"
+    width: float = 1.0
+    size: float = 3.6
+    open_marker: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What all records have. `module` is filled in by the registry."""
+
+    name: str = field(kw_only=False)
+    of: str = ""
+    keys: Keys = field(default_factory=dict, hash=False, compare=False)
+    module: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkKind(Kind):
+    """A network or an algorithm; `of` is its class, a Network, or the function of a bound.
+
+    Config keys that are fields of the class reach it; `fixed` has values for others.
+
+    Names and looks:
+        untrained: the name without training ("" for its own); None if it is nothing without training.
+        shrinkage_in_name: whether the shrinkage family is part of a curve's name.
+        marks: key → value → word that a curve's name gets where the key has this value.
+        family: the kind whose name it has in tables of costs and whose looks it shares.
+        looks: name of the network → shrinkage family ("" for any) → Look.
+
+    What it takes and does:
+        shrinkages: the families that it takes; none named: every family in units of σ.
+        uses_shrinkage: whether the family that a config names makes a difference.
+        learnable: what `network.learn` may name.
+        trains: whether there is anything to learn.
+        matrices: whether what it learns are matrices, which Muon can turn.
+        twin: whether an untied network is bootstrapped from a tied one (Algorithm 3).
+        bound: one estimate, without layers; `of` maps (problem, x, y) to x̂. `told`: it is told the support of x.
+        lasso: it solves the LASSO with a λ for each sample, so that it leaves no network.
+        layered: without training its layers differ, so there are as many as are asked for.
+        fit: a function (net, problem, y, depth, precision) that finds the parameters from the measurements.
+        diverges: single realizations may diverge; tables count them.
+        untrained_ignores: keys that make no difference without training.
+        evolution: the recursion of state evolution that describes it: "amp", "vamp" or none.
+
+    Cost, where M and N are the size of A:
+        entries: (settings, M, N) → entries of the matrices of a layer that learn.
+        fixed_entries: the same of matrices that do not learn.
+        formula: (settings, θ per layer, T, M, N) → (multiply-adds, parameters) of Table I; None if the paper has none.
+        form: its form in Table I.
+    """
+
+    untrained: str | None = ""
+    shrinkage_in_name: bool = True
+    marks: Mapping[str, Mapping[Any, str]] = field(default_factory=dict, hash=False, compare=False)
+    family: str = ""
+    looks: Mapping[str, Mapping[str, Look]] = field(default_factory=dict, hash=False, compare=False)
+    shrinkages: tuple[str, ...] = ()
+    uses_shrinkage: bool = True
+    learnable: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    trains: bool = True
+    matrices: bool = True
+    twin: bool = True
+    bound: bool = False
+    told: bool = False
+    lasso: bool = False
+    layered: bool = False
+    fit: str = ""
+    diverges: bool = False
+    untrained_ignores: tuple[str, ...] = ()
+    evolution: str = ""
+    numerics: int = NUMERICS
+    entries: Callable[[Any, int, int], int] = field(
+        default=lambda settings, M, N: N * N + N * M, compare=False
+    )
+    fixed_entries: Callable[[Any, int, int], int] = field(default=lambda settings, M, N: 0, compare=False)
+    formula: Callable[[Any, int, int, int, int], tuple[int, int]] | None = field(default=None, compare=False)
+    form: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemKind(Kind):
+    """A kind of problem; `of` is a function of the values of its keys and a seed that returns a Problem.
+
+    settings: the class of its settings. A kind on `Linear` gets A, too, and leaves drawing it to the program.
+    numerics_of_hard: the version of the numerics of networks that are trained on hard samples of it.
+    """
+
+    settings: type | None = None
+    numerics_of_hard: int = NUMERICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkageKind(Kind):
+    """A shrinkage family; `of` is η(r, σ, θ) → (x̂, ⟨η'⟩).
+
+    parameters, lower: names of the parameters of θ, and their lowest values when they learn: FREE, 0 or POSITIVE.
+    ordered: the first two parameters are abscissae θ1 <= θ2.
+    slopes: indices of all parameters in units of η / r, if the others are in units of r / σ.
+    absolute: its parameters are in units of x, not of σ. Only networks that name it take it.
+    slug, label: its names in curves and in legends.
+    """
+
+    parameters: tuple[str, ...]
+    lower: tuple[float, ...]
+    ordered: bool = False
+    slopes: tuple[int, ...] = ()
+    absolute: bool = False
+    slug: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingKind(Kind):
+    """A kind of training; `of` is a function (training, depth, tied, new leaves) that returns its stages.
+
+    settings: the class of its settings. by_network: its config has a group of keys for each kind of network.
+    """
+
+    settings: type
+    by_network: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind(Kind):
+    """A kind of figure beside curves over layers; its file has `tables`, `page` and, if it draws, `draw`.
+
+    trains, draws: whether its curves are trained, and whether there is a drawing.
+    over_layers: whether the drawing has the curves over layers, too.
+    refuses: settings of a curve → what is wrong with it in this figure, or None.
+    """
+
+    trains: bool = True
+    draws: bool = True
+    over_layers: bool = False
+    refuses: Callable[[Any], str | None] = field(default=lambda settings: None, compare=False)

@@ -1,0 +1,109 @@
+"""Finds the record of a kind: at the head of a file of this package, or by an entry point of an installed one.
+
+Most files that declare a kind import JAX. The registry evaluates the declaration alone, `NAME = NetworkKind(…)` at the
+top level, in the vocabulary of `kinds`; so nothing heavy is imported to list options or check a config. A declaration
+that needs more than that vocabulary is found by importing its file.
+"""
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from onsager_cli.kinds import checks, problems, records, trainings
+from onsager_cli.kinds.records import FigureKind, Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
+from onsager_cli.text import did_you_mean, one_of
+
+# Kind of record → entry-point group, and the folders of this package whose files declare such records.
+PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
+    NetworkKind: ("onsager.networks", ("networks", "theory")),
+    ProblemKind: ("onsager.problems", ("problems",)),
+    ShrinkageKind: ("onsager.shrinkages", ("shrinkage",)),
+    TrainingKind: ("onsager.trainings", ("training",)),
+    FigureKind: ("onsager.figures", ("figures",)),
+}
+K = TypeVar("K", bound=Kind)
+_VOCABULARY = {
+    name: value for module in (records, checks, problems, trainings) for name, value in vars(module).items()
+}
+
+
+def names(group: type[Kind]) -> list[str]:
+    """The names of all kinds in a group, sorted: built in, and offered by installed packages. Imports none of them."""
+    return sorted({*_built_in(group), *(entry.name for entry in entry_points(group=PLACES[group][0]))})
+
+
+def find(group: type[K], name: str) -> K:
+    """The record of this name. Raises ValueError, with what there is, if nobody offers it."""
+    built_in = _built_in(group)
+    if name in built_in:
+        return built_in[name]  # type: ignore[return-value]
+    entries = list(entry_points(group=PLACES[group][0], name=name))
+    if not entries:
+        known = names(group)
+        raise ValueError(f"must be {one_of(known)}{did_you_mean(name, known)}")
+    return _of_entry(group, name, entries[0].value)
+
+
+def every(group: type[K]) -> list[K]:
+    """The records of all built-in kinds in a group."""
+    return list(_built_in(group).values())  # type: ignore[arg-type]
+
+
+def implementation(kind: Kind, attribute: str = "") -> Any:
+    """What `of` (or another attribute) names in the file of the record; imports that file."""
+    return getattr(import_module(kind.module), attribute or kind.of)
+
+
+@cache
+def _built_in(group: type[Kind]) -> dict[str, Kind]:
+    package = Path(__file__).parents[1]
+    found = {}
+    for folder in PLACES[group][1]:
+        for path in sorted((package / folder).glob("*.py")):
+            module = f"{package.name}.{folder}.{path.stem}"
+            found |= {kind.name: kind for _, kind in _heads(group, module, path.read_text(encoding="utf-8"))}
+    return found
+
+
+@cache
+def _of_entry(group: type[Kind], name: str, value: str) -> Any:
+    module, _, attribute = value.partition(":")
+    spec = find_spec(module)
+    if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+        for found, kind in _heads(group, module, Path(spec.origin).read_text(encoding="utf-8")):
+            if found == attribute:
+                return kind
+    kind = getattr(import_module(module), attribute)
+    if not isinstance(kind, group):
+        raise ValueError(
+            f"{name} comes from a package whose entry point {value} is no {group.__name__}: docs say how to declare one"
+        )
+    return kind if kind.module else replace(kind, module=module)
+
+
+def _heads(group: type[Kind], module: str, source: str) -> Iterator[tuple[str, Kind]]:
+    """(name, record) of every declaration of this group in a file, as the formatter lays it out."""
+    declaration = rf"^(\w+) = ({group.__name__}\((?:.*\)$|\n(?s:.*?)^\)))"
+    for name, text in re.findall(declaration, source, re.MULTILINE):
+        kind = eval(text, dict(_VOCABULARY)) if _is_free(text) else getattr(import_module(module), name)
+        yield name, replace(kind, module=kind.module or module)
+
+
+def _is_free(text: str) -> bool:
+    """Whether a declaration names nothing beyond the vocabulary, in its lambdas either."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except SyntaxError:
+        return False
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return used <= {*bound, *_VOCABULARY, *vars(builtins)}

@@ -1,0 +1,155 @@
+"""Settings of one curve: the dataclasses that a config becomes, one class for each kind. No JAX."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.checks import build, finite_tuple, text
+from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.trainings import TrainingSettings
+from onsager_cli.text import did_you_mean, show
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The layers (`network.*`). A kind that lacks one of the keys below has None there: an oracle has no depth."""
+
+    kind: str = text()
+    name: str = text()
+
+    record: ClassVar[NetworkKind]
+    depth: ClassVar[int | None] = None
+    tied: ClassVar[bool | None] = None
+    theta_per: ClassVar[str | None] = None
+    init: ClassVar[str | None] = None
+    learn: ClassVar[tuple[str, ...] | None] = None
+    noise_start: ClassVar[str | None] = None
+    weight: ClassVar[str | None] = None
+
+
+@dataclass(frozen=True)
+class ShrinkageSettings:
+    """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates."""
+
+    family: str
+    theta: tuple[Any, ...]  # numbers, or a row of them per group
+
+    @property
+    def record(self) -> ShrinkageKind:
+        """The record of the family."""
+        return find(ShrinkageKind, self.family)
+
+    @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """The rows of θ, of which there may be one."""
+        return self.theta if isinstance(self.theta[0], tuple) else (self.theta,)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides one curve."""
+
+    problem: ProblemSettings
+    network: NetworkSettings
+    shrinkage: ShrinkageSettings
+    training: TrainingSettings
+    seed: int
+    precision: str
+
+    @property
+    def trained(self) -> bool:
+        """Whether the curve is a network that learns."""
+        return self.training.trains and not self.network.record.bound
+
+    @property
+    def depth(self) -> int:
+        """Number of layers; a network without layers counts as one."""
+        return self.network.depth or 1
+
+
+def record_of(group: type[Kind], raw: object, where: str, key: str = "kind") -> Any:
+    """The record that a raw group of the config names. Raises UserError if nobody offers it."""
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{where} must be a group of keys, got {show(raw)}")
+    if key not in raw:
+        raise UserError(f"the key {where}.{key} is missing")
+    try:
+        return find(group, raw[key] if isinstance(raw[key], str) else "")
+    except ValueError as error:
+        text, near, _ = str(error).partition(" (")
+        raise UserError(f"{where}.{key} {text}, got {show(raw[key])}{near}{_}") from None
+
+
+def make_network(raw: Any) -> NetworkSettings:
+    """Validate `network`. Raises UserError."""
+    kind: NetworkKind = record_of(NetworkKind, raw, "network")
+    return build(_class_of(kind, NetworkSettings), raw, "network")
+
+
+def make_problem(raw: Any) -> ProblemSettings:
+    """Validate `problem`. Raises UserError."""
+    kind: ProblemKind = record_of(ProblemKind, raw, "problem")
+    problem = build(_class_of(kind, kind.settings or ProblemSettings), raw, "problem")
+    problem.check()
+    return problem
+
+
+def make_shrinkage(raw: Any) -> ShrinkageSettings:
+    """Validate `shrinkage`: the family, the number of parameters and their ranges. Raises UserError."""
+    kind: ShrinkageKind = record_of(ShrinkageKind, raw, "shrinkage", "family")
+    for key in raw:
+        if key not in ("family", "theta"):
+            raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
+    if "theta" not in raw:
+        raise UserError("the key shrinkage.theta is missing")
+    theta = raw["theta"]
+    nested = isinstance(theta, list) and bool(theta) and all(isinstance(row, list) for row in theta)
+    try:
+        rows = tuple(_row(row, kind) for row in (theta if nested else [theta]))
+    except ValueError as error:
+        raise UserError(f"shrinkage.theta {error}, got {show(theta)}") from None
+    return ShrinkageSettings(kind.name, rows if nested else rows[0])
+
+
+def check_learnable(shrinkage: ShrinkageSettings) -> None:
+    """Raises UserError for a start that the first step of training would move to what it keeps values above."""
+    for row in shrinkage.rows:
+        for index, (value, low) in enumerate(zip(row, shrinkage.record.lower, strict=True)):
+            if low > 0 and value < low:
+                raise UserError(
+                    f"shrinkage.theta must be at least {low} at position {index + 1} for {shrinkage.family} that learns, "
+                    f"got {show(value)}: scale the signals up"
+                )
+
+
+def plain_training(raw: Any) -> tuple[TrainingKind, Any]:
+    """The record of a training, and its settings without the groups of keys for kinds of networks."""
+    kind: TrainingKind = record_of(TrainingKind, raw, "training")
+    shared = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
+    return kind, build(_class_of(kind, kind.settings), shared, "training")
+
+
+@cache
+def _class_of(kind: Any, base: type) -> type:
+    """The settings class of a kind: `base`, with the keys of the record as further fields."""
+    fields = [(key, Any, item) for key, item in kind.keys.items()]
+    return dataclasses.make_dataclass(
+        f"{kind.name}_settings", fields, bases=(base,), namespace={"record": kind}, frozen=True
+    )
+
+
+def _row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
+    theta = finite_tuple(raw, len(kind.parameters))
+    for index, (value, low) in enumerate(zip(theta, kind.lower, strict=True)):
+        if low > 0 and value <= 0:
+            raise ValueError(f"must be greater than 0 at position {index + 1} for {kind.name}")
+        if low == 0 and value < 0:
+            raise ValueError(f"must be at least 0 at position {index + 1} for {kind.name}")
+    if kind.ordered and theta[0] > theta[1]:
+        raise ValueError(f"must start with two knots in rising order for {kind.name}")
+    return theta
