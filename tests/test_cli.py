@@ -15,7 +15,7 @@ import onsager_cli
 from onsager_cli.cli.jobs import told_apart
 from onsager_cli.cli.main import VERBS, main
 from onsager_cli.config import catalog
-from onsager_cli.config.compose import as_typed
+from onsager_cli.config.overrides import as_typed
 from onsager_cli.errors import UserError
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from onsager_cli.config import catalog
 from onsager_cli.config import settings as schema
-from onsager_cli.config.compose import composer, parse
+from onsager_cli.config.compose import composer
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.names import slug_of
+from onsager_cli.config.overrides import parse
 from onsager_cli.config.settings import NoTraining, PaperTraining
 from onsager_cli.errors import UserError
 

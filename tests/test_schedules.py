@@ -3,8 +3,8 @@
 import pytest
 from conftest import slow
 
-from onsager_cli.config.compose import parse
 from onsager_cli.config.load import load_experiment
+from onsager_cli.config.overrides import parse
 from onsager_cli.config.schedules import check_command
 from onsager_cli.errors import UserError
 

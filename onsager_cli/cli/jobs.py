@@ -91,8 +91,8 @@ def tell(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]
 
 def experiment_of(overrides: Sequence[str]) -> "Experiment":
     """What a command other than a sweep asks for. Raises UserError, also for overrides that have no effect there."""
-    parsed = composition.parse(overrides)
-    composition.check_no_launcher(parsed)
+    parsed = overrides.parse(overrides)
+    overrides.check_no_launcher(parsed)
     experiment = load_experiment(overrides)
     check_command(parsed, [experiment])
     return experiment
@@ -116,10 +116,10 @@ def run_sweep(arguments: Sequence[str]) -> int:
         raise UserError(
             f"unknown option '{flags[0]}' of sweep: onsager train {' '.join(flags)} prints a config"
         )
-    parsed = composition.parse(overrides)
+    parsed = overrides.parse(overrides)
     jobs = []
     if not any(item.key_or_group == "hydra/sweeper" for item in parsed):
-        jobs = composition.sweep_jobs(parsed)
+        jobs = overrides.sweep_jobs(parsed)
     experiments = [load_experiment(job) for job in jobs]
     if jobs:
         check_command(parsed, experiments)
@@ -168,7 +168,7 @@ def _hydra_main(flags: Sequence[str], overrides: Sequence[str], task: Callable[[
 
     from onsager_cli.config.catalog import package_conf
 
-    own = [*flags, *map(composition.for_program, overrides), *composition.search_path_override(overrides)]
+    own = [*flags, *map(overrides.for_program, overrides), *composition.search_path_override(overrides)]
     main = hydra.main(**composition.version_base(), config_path=str(package_conf()), config_name="config")(
         task
     )
@@ -225,7 +225,7 @@ def _task(
 
         del config  # composed again, with curves and validation, from the overrides
         job = HydraConfig.get()
-        overrides = composition.as_typed(job.overrides.task, typed)
+        overrides = overrides.as_typed(job.overrides.task, typed)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
         here, total = os.getpid() == parent, len(suffixes)
         if not here:

@@ -19,6 +19,7 @@ SECTIONS = {
     "schedules": "training",
 }
 GROUPS = tuple(SECTIONS.values())
+LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
 def package_conf() -> Path:

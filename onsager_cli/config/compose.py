@@ -4,16 +4,16 @@ Hydra's own messages span several lines and name its internals, so the overrides
 them: syntax, options of a group, keys. What Hydra still refuses is shortened to its first line.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onsager_cli.config import catalog
+from onsager_cli.config.catalog import LARGEST_CONFIG
+from onsager_cli.config.overrides import fits, is_plain
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
-from onsager_cli.text import did_you_mean, one_of, show
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 EXTRAS = {
     "hydra/launcher/joblib": "sweep", "hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/submitit_local": "slurm",
 }  # fmt: skip
-PACKAGE = "# @package _global_"  # the line by which the keys of an experiment are those of the whole config
-LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
 def search_path_override(lines: Sequence[str]) -> list[str]:
@@ -36,120 +34,6 @@ def search_path_override(lines: Sequence[str]) -> list[str]:
         catalog.config_files(group)  # a name that is taken is an error even if no override mentions it
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']"]
-
-
-def with_plus(text: str) -> str:
-    """`experiment=fig10` as `+experiment=fig10`: Hydra wants the plus for what the primary config leaves out."""
-    return f"+{text}" if text.startswith("experiment=") else text
-
-
-def for_program(text: str) -> str:
-    """An override as Hydra's own program takes it, which knows the keys of the primary config but not of every curve.
-
-    With ++ before it, network.weight of Fig. 1(a) is no unknown key there; `as_typed` takes it away again.
-    """
-    (item,) = parse([text])
-    return f"++{text}" if _is_plain(item) else with_plus(text)
-
-
-def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
-    """Overrides of a job without the ++ of `for_program`; one that the user typed, in `typed`, stays."""
-    forced = {text.partition("=")[0] for text in typed}
-    return [text if text.partition("=")[0] in forced else text.removeprefix("++") for text in overrides]
-
-
-def parse(overrides: Sequence[str]) -> "list[Override]":
-    """Parses overrides with Hydra's grammar. Raises UserError for a syntax error or a key that is set twice."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    result: dict[str, Override] = {}
-    for text in overrides:
-        try:
-            override = parser.parse_override(with_plus(text))
-        except (HydraException, RecursionError, ValueError) as error:
-            rule = "write key=value, e.g. network.depth=8, and quote a value with special characters"
-            raise UserError(f"cannot read the override {show(text)}: {rule}") from error
-        if override.key_or_group in result:
-            raise UserError(f"{override.key_or_group} is set twice: {show(text)} is one too many")
-        result[override.key_or_group] = override
-    return list(result.values())
-
-
-def typed(overrides: "Sequence[Override]") -> tuple[str, ...]:
-    """The overrides as they were typed."""
-    return tuple(item.input_line or "" for item in overrides)
-
-
-def is_group(override: "Override") -> bool:
-    """True for an override that picks an option (`problem=kappa15`), false for one that sets a value."""
-    key = override.key_or_group
-    return key in catalog.GROUPS or "/" in key
-
-
-def check_options(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for an option that its group does not have, and for `+` or `~` on a group that is always set."""
-    for override in overrides:
-        group = override.key_or_group
-        if group not in catalog.GROUPS:
-            continue
-        if override.is_delete():
-            raise UserError(f"{group} cannot be removed: {override.input_line}")
-        if override.is_add() and group != "experiment":
-            raise UserError(f"{group} is always set: write {group}={override.get_value_element_as_str()}")
-        known = catalog.config_files(group)
-        name = override.value()
-        if not isinstance(name, str):
-            raise UserError(
-                f"{group} takes one option, whose name is no list, number, null, true or false, "
-                f"got {show(override.get_value_element_as_str())}"
-            )
-        if name in known:
-            if group == "experiment":
-                _check_package(name, known[name])
-            continue
-        near = did_you_mean(name, known)
-        raise UserError(f"unknown {group} '{show(name)[1:-1]}'{near}: known are {one_of(known)}")
-
-
-def _check_package(name: str, path: Path) -> None:
-    """Raises UserError for an experiment whose keys Hydra would put below the key `experiment`, where they set nothing."""
-    header = read_bytes(path, LARGEST_CONFIG).decode("utf-8", "replace").lstrip().partition("\n")[0]
-    if header.lstrip("#").split() != PACKAGE.lstrip("#").split():
-        raise UserError(
-            f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}"
-        )
-
-
-def check_kinds(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for a kind that is set by itself (`network.kind=lista`), with the keys of another one around it."""
-    for override in overrides:
-        group, _, key = override.key_or_group.partition(".")
-        option = str(override.value())
-        if key == "kind" and group in catalog.GROUPS and option in catalog.config_files(group):
-            raise UserError(
-                f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}"
-            )
-
-
-def check_no_sweep(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for a list of alternatives (`problem=gaussian,kappa15`): one curve or figure is asked for."""
-    for override in overrides:
-        if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line} names several values: use `onsager sweep`, "
-                f"or quote the value if the comma belongs to it"
-            )
-
-
-def check_no_launcher(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for a launcher or a sweeper, of which one experiment in this process makes no use."""
-    for override in overrides:
-        if override.key_or_group.replace("/", ".").startswith(("hydra.launcher", "hydra.sweeper")):
-            raise UserError(
-                f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one"
-            )
 
 
 def check_own_files() -> None:
@@ -237,15 +121,15 @@ class Composer:
 
         lines = [item.input_line or "" for item in groups]
         keys = self._composed(lines)[2]
-        fitting = [item for item in values if _fits(item, keys)]
-        special = [item.input_line or "" for item in fitting if not _is_plain(item)]
+        fitting = [item for item in values if fits(item, keys)]
+        special = [item.input_line or "" for item in fitting if not is_plain(item)]
         shared, experiment, _ = self._composed([*lines, *special])
         # Hydra, OmegaConf and PyYAML raise their own classes and bare ValueError, TypeError, AttributeError, …, all
         # for the same reason: the config or an override cannot be composed.
         try:
             config = copy.deepcopy(shared)
             for item in fitting:
-                if _is_plain(item):
+                if is_plain(item):
                     OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
             result = OmegaConf.to_container(config, resolve=True)
         except Exception as error:
@@ -303,18 +187,6 @@ def _complete_schedules(config: "DictConfig") -> None:
 _of_package = lru_cache(maxsize=100)(_compose)
 
 
-def _fits(item: "Override", keys: Container[str]) -> bool:
-    """True if a composed config has the key of a value override, or the override adds it; Hydra's keys always fit."""
-    key = item.key_or_group
-    return item.is_add() or item.is_force_add() or key in keys or key.split(".")[0] == "hydra"
-
-
-def _is_plain(item: "Override") -> bool:
-    """True for `key=value` on a key of ours: no addition, no removal, nothing of Hydra's."""
-    special = item.is_add() or item.is_force_add() or item.is_delete()
-    return not special and not is_group(item) and item.key_or_group.split(".")[0] != "hydra"
-
-
 def first_line(error: Exception) -> str:
     """The line of a composition error that says what is wrong, with the place for YAML errors."""
     mark = getattr(error, "problem_mark", None)
@@ -339,24 +211,3 @@ def flat_keys(config: Mapping[Any, Any], prefix: str = "") -> set[str]:
         if isinstance(value, Mapping):
             keys |= flat_keys(value, f"{prefix}{key}.")
     return keys
-
-
-def sweep_jobs(overrides: "Sequence[Override]") -> list[list[str]]:
-    """The override lists of the jobs of a sweep: the product of all alternatives, as Hydra's basic sweeper runs them.
-
-    A `glob(...)` is resolved by Hydra alone, so a sweep with one has no list: [] is returned.
-    """
-    import itertools
-
-    from hydra.core.override_parser.types import Glob
-
-    axes = []
-    for override in overrides:
-        if isinstance(override.value(), Glob):
-            return []
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            axes.append([override.input_line or ""])
-    return [list(job) for job in itertools.product(*axes)]

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onsager_cli.config import compose as composition
+from onsager_cli.config import overrides as grammar
+from onsager_cli.config.compose import Composed, Composer, composer
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
 from onsager_cli.config.names import MATCHED, chosen, safe, slug_of
@@ -33,19 +34,19 @@ MADE_BY_CURVE = (
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
     """Compose and validate what the overrides ask for. Raises UserError for every mistake in them."""
-    return load_parsed(composition.parse(overrides))
+    return load_parsed(grammar.parse(overrides))
 
 
 def load_parsed(parsed: "Sequence[Override]") -> Experiment:
     """The same for overrides that are parsed already."""
-    with composition.composer() as compose:
+    with composer() as compose:
         return _load(compose, parsed)
 
 
-def _load(compose: composition.Composer, parsed: "Sequence[Override]", panel: bool = False) -> Experiment:
+def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) -> Experiment:
     """The experiment of the overrides; UserError for one with panels where a `panel` is asked for."""
-    composition.check_no_sweep(parsed)
-    composition.check_options(parsed)
+    grammar.check_no_sweep(parsed)
+    grammar.check_options(parsed)
     loader = _Loader(compose, parsed)
     config = loader.base
     top = _top(config)
@@ -71,13 +72,13 @@ def _load(compose: composition.Composer, parsed: "Sequence[Override]", panel: bo
         check_kind(figure, curve.slug, curve.settings)
     curves = _on_every_matrix(curves, top.seeds or ())
     return Experiment(
-        figure.name, figure.title, curves, figure, Path(top.output), plot, single, composition.typed(parsed),
+        figure.name, figure.title, curves, figure, Path(top.output), plot, single, grammar.typed(parsed),
         partial=top.only is not None, effective=frozenset(loader.effective),
     )  # fmt: skip
 
 
 def _of_panels(
-    compose: composition.Composer,
+    compose: Composer,
     config: Mapping[str, Any],
     top: Top,
     plot: PlotSpec,
@@ -90,7 +91,7 @@ def _of_panels(
     if name is None:
         raise UserError(f"panels belong to an experiment, got {show(list(top.panels))}: add +experiment=…")
     others = [item for item in parsed if item.key_or_group not in ("experiment", "panels")]
-    asked = [composition.parse([f"+experiment={panel}"]) for panel in top.panels]
+    asked = [grammar.parse([f"+experiment={panel}"]) for panel in top.panels]
     parts = tuple(_load(compose, [*one, *others], panel=True) for one in asked)
     names = [part.name for part in parts]
     if twins := [one for one in names if names.count(one) > 1]:
@@ -99,7 +100,7 @@ def _of_panels(
         )
     figure = make_figure(config.get("figure"), name, [])
     return Experiment(
-        figure.name, figure.title, (), figure, Path(top.output), plot, False, composition.typed(parsed), parts
+        figure.name, figure.title, (), figure, Path(top.output), plot, False, grammar.typed(parsed), parts
     )
 
 
@@ -110,16 +111,16 @@ class _Loader:
     AMP) is left out for that curve; one that no curve has a use for is a mistake.
     """
 
-    def __init__(self, compose: composition.Composer, parsed: "Sequence[Override]") -> None:
+    def __init__(self, compose: Composer, parsed: "Sequence[Override]") -> None:
         self.compose = compose
-        self.groups = [item for item in parsed if composition.is_group(item)]
-        self.values = [item for item in parsed if not composition.is_group(item)]
+        self.groups = [item for item in parsed if grammar.is_group(item)]
+        self.values = [item for item in parsed if not grammar.is_group(item)]
         self.known: set[str] = set()
         self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in self.values}
         self.base = self._apply(self.groups, self.values).config
 
-    def _apply(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> composition.Composed:
+    def _apply(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> Composed:
         """The config of the groups, with those of the values that it has a place for."""
         composed = self.compose(groups, values)
         self.known |= composed.keys
@@ -151,7 +152,7 @@ class _Loader:
         if top.only is not None:
             raise UserError("only=… chooses curves of an experiment: add +experiment=…")
         self.check_all_keys_used()
-        composition.check_kinds(self.values)
+        grammar.check_kinds(self.values)
         settings = make_settings(self.base, top)
         self.effective |= effective(settings, self.base)
         return Curve(slug_of(settings), settings, Path(top.output))
@@ -162,9 +163,9 @@ class _Loader:
         if not isinstance(spec, str):
             raise UserError(f"curves.{slug} must be overrides in one line, got {show(spec)}")
         try:
-            own = composition.parse(spec.split())
-            composition.check_no_sweep(own)
-            composition.check_options(own)
+            own = grammar.parse(spec.split())
+            grammar.check_no_sweep(own)
+            grammar.check_options(own)
             self._check_made_by_curve(own)
             return self._made(slug, own)
         except UserError as error:
@@ -179,8 +180,8 @@ class _Loader:
 
     def _made(self, slug: str, own: "Sequence[Override]") -> Curve:
         """The curve of its own overrides and those of the command."""
-        own_groups = [item for item in own if composition.is_group(item)]
-        own_values = [item for item in own if not composition.is_group(item)]
+        own_groups = [item for item in own if grammar.is_group(item)]
+        own_values = [item for item in own if not grammar.is_group(item)]
         if any(map(_is_training, self.groups)):  # another schedule than the one these are keys of
             own_values = [item for item in own_values if not _is_training(item)]
         groups, values = _merge(own_groups, self.groups), _merge(own_values, self.values)
@@ -202,7 +203,7 @@ class _Loader:
                 "it is a trained network, and training=none does not apply: choose curves by only=[…], or leave "
                 "+experiment out"
             )
-        composition.check_kinds(values)
+        grammar.check_kinds(values)
         for item in own_values:
             if item.key_or_group not in composed.used:
                 raise _unknown_key(item.key_or_group, composed.keys)
