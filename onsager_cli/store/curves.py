@@ -44,11 +44,6 @@ from onsager_cli.store.files import (
 )
 from onsager_cli.store.tables import COLUMNS, read_table, table_bytes, write_table
 
-__all__ = [
-    "COLUMNS", "CurveFolder", "Store", "StoreWarning", "atomic_write", "canonical", "check_shapes",
-    "checked_name", "identity_hash", "read_arrays", "read_table", "temporary_files", "write_table",
-]  # fmt: skip
-
 Arrays = dict[str, np.ndarray]
 
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
@@ -136,8 +131,8 @@ class CurveFolder:
 
     def points(self) -> list[dict[str, Any]]:
         """Rows of points.csv, sorted by layer; [] if there are none. Raises UserError for a broken table."""
-        path = self.path / "points.csv"
-        return read_table(path) if path.is_file() else []
+        data = self._read("points.csv")
+        return [] if data is None else read_table(self.path / "points.csv", data)
 
     def add_point(self, row: Mapping[str, Any]) -> None:
         """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""
@@ -159,13 +154,13 @@ class CurveFolder:
 
     def load(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
         """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
-        path = self.path / f"{checked_name(name, 'the name of a saved state')}.npz"
-        if not path.exists():
+        file = f"{checked_name(name, 'the name of a saved state')}.npz"
+        if (data := self._read(file)) is None:
             return None
         try:
-            return unpack(read_bytes(path), sealed=True)
+            return unpack(data, sealed=True)
         except DamagedFileError as error:
-            warnings.warn(f"{path} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
+            warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
 
     def saved(self) -> list[str]:
@@ -187,12 +182,11 @@ class CurveFolder:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The note NAME.json; None if it is not there or unreadable (then with a StoreWarning)."""
-        path = self.path / f"{checked_name(name, 'the name of a note')}.json"
-        if not path.exists():
+        file = f"{checked_name(name, 'the name of a note')}.json"
+        if (data := self._read(file)) is None:
             return None
-        note = read_json(path)
-        if note is None:
-            warnings.warn(f"{path} is damaged and is not used", StoreWarning, stacklevel=2)
+        if (note := parse_json(data)) is None:
+            warnings.warn(f"{self.path / file} is damaged and is not used", StoreWarning, stacklevel=2)
         return note
 
     def write_config(self, text: str) -> None:
@@ -232,6 +226,45 @@ class CurveFolder:
         self.begin()
         atomic_write(self.path / name, data)
         return self.path / name
+
+    def _read(self, name: str) -> bytes | None:
+        path = self.path / name
+        return read_bytes(path) if path.exists() else None
+
+
+class MemoryFolder(CurveFolder):
+    """A curve that is kept in memory alone, with everything that a stored one has."""
+
+    def __init__(self, identity: Mapping[str, Any]):
+        super().__init__(Path("memory"), identity)
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def exists(self) -> bool:
+        return bool(self._files)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        yield True
+
+    def saved(self) -> list[str]:
+        return sorted(name.removesuffix(".npz") for name in self._files if name.endswith(".npz"))
+
+    def delete(self, name: str) -> None:
+        self._files.pop(f"{name}.npz", None)
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        del event  # whoever watches a training in memory has them
+
+    def begin(self) -> None:
+        pass
+
+    def _write(self, name: str, data: bytes) -> Path:
+        self._files[name] = data
+        return self.path / name
+
+    def _read(self, name: str) -> bytes | None:
+        return self._files.get(name)
 
 
 class Store:
@@ -288,8 +321,13 @@ class Store:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
+    return parse_json(read_bytes(path, _MAX_JSON))
+
+
+def parse_json(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in `data`; None if there is something else."""
     try:
-        value = json.loads(read_bytes(path, _MAX_JSON))
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
