@@ -16,7 +16,7 @@ from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
-from onsager_cli.problems.base import check_samples
+from onsager_cli.problems.base import Samples, check_samples
 from onsager_cli.shrinkage.families import family
 from onsager_cli.training.loop import TRAINING_KEY
 
@@ -231,7 +231,7 @@ class TestEmphasis:
 def problem_with(gamma: float, noise_variance: float) -> Problem:
     """A small problem that nobody builds sets for."""
     A = jnp.asarray(np.random.default_rng(0).normal(0, 20**-0.5, (20, 40)), jnp.float32)
-    empty = (jnp.zeros((40, 0)), jnp.zeros((20, 0)))
+    empty = Samples(jnp.zeros((40, 0)), jnp.zeros((20, 0)))
     return Problem(A, jnp.float32(noise_variance), empty, empty, bernoulli_gaussian.Draw(gamma))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
-from onsager_cli.problems import Problem
+from onsager_cli.problems import Problem, Samples
 from onsager_cli.shrinkage.families import FAMILIES
 
 THETAS = {
@@ -46,7 +46,7 @@ def no_draw(problem, key, batch):
 def problem_of(data, dtype=None) -> Problem:
     """A Problem around plain arrays, in the precision that JAX has now unless `dtype` says another."""
     dtype = dtype or jnp.zeros(0).dtype
-    samples = (jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
+    samples = Samples(jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
     return Problem(jnp.asarray(data.A, dtype), jnp.asarray(1.6e-5, dtype), samples, samples, no_draw)
 
 

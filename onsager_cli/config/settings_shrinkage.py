@@ -5,12 +5,12 @@ from typing import Any
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import finite_tuple, in_range
+from onsager_cli.kinds.limits import POSITIVE
 from onsager_cli.text import show
 
 # Family → bounds (low, high; None: unbounded) of each start value of θ, in the paper's order. A strict bound at
 # zero is written with the smallest float32 that is safe to divide by.
 _TINY = 1e-30
-POSITIVE = 1e-3  # what training keeps such a value above
 FAMILIES: dict[str, tuple[tuple[float | None, float | None], ...]] = {
     "bg": ((_TINY, None), (None, None)),
     "pwlin": ((0, None), (0, None), (None, None), (None, None), (None, None)),

@@ -84,8 +84,8 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
     import jax
 
     from onsager_cli.networks.layers import estimate
-    from onsager_cli.theory import bounds, iterate
-    from onsager_cli.training.networks_on_disk import stored_network
+    from onsager_cli.theory import bounds, em_vamp, iterate
+    from onsager_cli.training.networks_on_disk import network_of, stored_network
 
     settings = curve.settings
     depth = settings.network.depth or 1  # a network without layers counts as one
@@ -96,7 +96,8 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
             for _, y in (problem.selection, problem.test)
         ]
     if settings.training.kind == "none":
-        net, params = iterate.layers(settings, problem)
+        net, learn = network_of(settings), em_vamp.learn if settings.network.kind == "em_vamp" else None
+        params = iterate.layers(net, problem, depth, settings.precision, learn)
     else:
         net, params = stored_network(settings, folder, depth)
     run = jax.jit(partial(estimate, net, depth=depth, precision=settings.precision))

@@ -69,15 +69,19 @@ def tables(experiment: Experiment, folder_of: FolderOf) -> Tables:
 def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: int) -> np.ndarray:
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
     from onsager_cli.networks.layers import trace
-    from onsager_cli.theory import iterate
-    from onsager_cli.training.networks_on_disk import stored_network
+    from onsager_cli.theory import em_vamp, iterate
+    from onsager_cli.training.networks_on_disk import network_of, stored_network
 
-    x, y = problem.test
-    if curve.settings.training.kind == "none":
-        r, _ = iterate.shrinkage_input(curve.settings, problem, y, t)
+    (x, y), settings = problem.test, curve.settings
+    if settings.training.kind == "none":
+        kind = settings.network.kind
+        r, _ = iterate.shrinkage_input(
+            network_of(settings), problem, y, t, settings.precision, weight=settings.network.weight,
+            layered=kind in ("lvamp_gh", "em_vamp"), learn=em_vamp.learn if kind == "em_vamp" else None,
+        )  # fmt: skip
     else:
-        net, params = stored_network(curve.settings, folder, t)
-        r, _ = trace(net, problem, params, y, t, curve.settings.precision)[-1][1]
+        net, params = stored_network(settings, folder, t)
+        r, _ = trace(net, problem, params, y, t, settings.precision)[-1][1]
     return np.asarray(r, np.float64) - np.asarray(x, np.float64)
 
 

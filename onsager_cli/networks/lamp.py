@@ -1,4 +1,4 @@
-"""LAMP (eqs 30, 31), and AMP (eq 7) where nobody trains it.
+"""LAMP (eqs 30, 31); untrained, it is AMP (eq 7).
 
 | symbol | name                                        | equation |
 |--------|---------------------------------------------|----------|
@@ -7,19 +7,28 @@
 | σ      | ‖v‖ / √M per sample, (1, L)                 | (31a)    |
 | b      | Onsager coefficient, (N/M) ⟨η'⟩             | (31c)    |
 
-A is the problem's matrix, which is an estimate where `problem.known_operator` is false. LAMP-l1 is LAMP with the scaled soft threshold, θ = (β, α).
+A is the problem's matrix, an estimate where `problem.known_operator` is false. LAMP-l1 is LAMP with the scaled soft
+threshold, θ = (β, α).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from onsager_cli.linalg import adjoint, power, scaled, total
-from onsager_cli.networks.base import Inputs, Network, Parameters, State
+from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
-from onsager_cli.problems import Problem
+from onsager_cli.problems.base import Problem
+
+
+class LampState(NamedTuple):
+    """The estimate x̂ (N, L) and the corrected residual v (M, L)."""
+
+    x_hat: Array
+    v: Array
 
 
 def rms(v: Array) -> Array:
@@ -28,41 +37,47 @@ def rms(v: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Lamp(Network):
-    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III. `learn` is of B, theta."""
+class Lamp(Network[LampState, None]):
+    """Learned AMP. `onsager=False` drops the correction (ablation of Section III). `learn` names what learns: B, theta."""
 
     onsager: bool = True
     learn: tuple[str, ...] = ("B", "theta")
 
     matrices = ("B",)
-    spectral = frozenset({"b"})
-    rows = frozenset({"a"})
+    rate_names: ClassVar = {"theta": "theta", "b": "spectrum", "a": "rows"}
 
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": adjoint(problem.A)}
 
-    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
-        return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))
+    def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[LampState, Inputs]:
+        return LampState(jnp.zeros_like(p["B"] @ y), y), Inputs(p["B"] @ y, rms(y))
 
-    def linear(
-        self, problem: Problem, p: Parameters, state: tuple[Array, Array], y: Array, context: tuple
-    ) -> Inputs:
-        x_hat, v = state
-        return x_hat + p["B"] @ v, rms(v)
+    def linear(self, problem: Problem, p: Parameters, state: LampState, y: Array, context: None) -> Inputs:
+        return Inputs(state.x_hat + p["B"] @ state.v, rms(state.v))
 
-    def kept(self, state: State) -> Array:
+    def kept(self, state: LampState) -> LampState:
         """v alone: x̂ is added to r, and no derivative needs it."""
-        return state[1]
+        return state._replace(x_hat=None)
 
-    def restored(self, kept: Array, inputs: Inputs) -> State:
-        return jnp.full_like(inputs[0], jnp.nan), kept
+    def restored(self, kept: LampState, inputs: Inputs) -> LampState:
+        return kept._replace(x_hat=jnp.full_like(inputs.r, jnp.nan))
 
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
+    def correct(
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: LampState,
+        y: Array,
+        context: None,
+    ) -> LampState:
         v = y - problem.A @ x_hat
         if self.onsager:
             M, N = problem.A.shape
-            v = v + scaled(state[1], (N / M) * slope)
-        return x_hat, v
+            v = v + scaled(state.v, (N / M) * slope)
+        return LampState(x_hat, v)
 
     @property
     def new_leaves(self) -> str:
@@ -74,24 +89,24 @@ class Lamp(Network):
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
         masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
-        # Where B learns, {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C).
+        # Where B learns, {μB, θ_scale/μ} is the same network for every μ: fix β_0 (Section III-C).
         if self.family.scale is not None and "B" in self.learn:
             masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
             masks["theta"][0, ..., self.family.scale] = 0
         return masks
 
-    def to_descent(
-        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
+    def to_coordinates(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: Parameters
     ) -> Parameters:
-        """Gradient with respect to (B, a, b, θ): diag(a) B and V diag(b) Uᵀ are added to B; of a scale in θ, its logarithm."""
+        """The gradient in (B, a, b, θ): diag(a) B + V diag(b) Uᵀ adds to B; a scale in θ moves by its logarithm."""
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
-        gradient = super().to_descent(problem, params, gradient, masks)
+        gradient = super().to_coordinates(problem, params, gradient, masks)
         B, theta = gradient["B"], self.family.units(params["theta"]) * gradient["theta"]
         return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta}
 
-    def from_descent(
-        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
+    def from_coordinates(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: Parameters
     ) -> Parameters:
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors

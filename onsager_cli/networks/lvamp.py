@@ -1,4 +1,4 @@
-"""LVAMP (Section V) with the SVD parameters of its linear stage, and VAMP (Algorithm 1) where nobody trains it.
+"""LVAMP (Section V) with the SVD parameters of its linear stage; untrained, it is VAMP (Algorithm 1).
 
 | symbol  | name                                                          | equation       |
 |---------|---------------------------------------------------------------|----------------|
@@ -19,14 +19,13 @@ lines 6 and 7 become
 
 which holds for any V, orthonormal or learned. Variances and divergences are per sample, shape (1, L).
 
-From a random start the first layer learns the map r = W y, and any factors of W do for it: U and V come out far from
-singular vectors, s carries no spectrum, and deep layers, where ρ counts, cannot mend that any more. Hence the factors
-are changed to the SVD of W before the second layer begins, which for samples of the mean energy is the same network of
-one layer.
+From a random start the first layer learns the map r = W y, and all factors of W serve it equally. U and V end far from
+singular vectors, and s is no spectrum. Deep layers, where ρ matters, cannot repair that. Hence `grow` replaces the factors
+by the SVD of W before the second layer begins. For samples of the mean energy, the network of one layer stays the same.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,13 +33,13 @@ from jax import Array
 
 from onsager_cli.linalg import adjoint, double, power, total
 from onsager_cli.networks.base import Inputs, Parameters, single
-from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed, begin
-from onsager_cli.problems import Problem
+from onsager_cli.networks.decoupling import SMALLEST, Decoupled, PseudoPrior, allowed, begin
+from onsager_cli.problems.base import Problem
 
-MARGIN = 16  # by which the ρ that `canonical` chooses is smaller than 1 / max g_i², about the smallest s_i²
-RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are float32's rounding of zero
+MARGIN = 16  # factor by which the ρ of `canonical` is below 1 / max g_i², about the smallest s_i²
+RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are rounding errors of float32
 
-# What `learn` may name, and the leaf it means.
+# Name in `learn` → leaf.
 LEAVES = {"U": "U", "s": "log_s", "V": "V", "noise_variance": "log_noise_variance", "theta": "theta"}
 SYMBOLS = {"U": "U", "s": "s", "V": "V", "noise_variance": "σ_w²", "theta": "θ"}
 
@@ -60,11 +59,13 @@ def canonical(
     variance: float,
     samples: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float, float]:
-    """Other U, log s, V, log σ_w² with the first layer r / α, where r = ζ V diag(g) Uᴴ y is that of these; α; their σ.
+    """Replace U (M, R), log s (R,), V (N, R), log σ_w² by the SVD of the map from y to r = ζ V diag(g) Uᴴ y.
 
-    σ̃² is `variance`, and σ is told as a multiple of what it becomes. U (M, R) and V (N, R) become the singular vectors
-    of the map from y to r. Its singular values G fix s only together with ρ, ζ g_i = G_i; ρ is chosen a MARGIN below the
-    smallest s_i². α is what r has of x in the `samples` (x, y), so that r / α is unbiased; 1 without them.
+    `variance` is σ̃², linear. The new first layer gives r / α. α is the share of x in r over the `samples` (x, y), so
+    that r / α is unbiased; without samples, α = 1. The singular values G_i = ζ g_i fix s only together with ρ: ρ is
+    chosen a MARGIN below the smallest s_i².
+
+    Returns the new (U, log s, V, log σ_w²), α, and the old σ as a multiple of the new one.
     """
     N, R = V.shape
     s, rho = np.exp(log_s), np.exp(log_noise_variance) / variance
@@ -87,18 +88,17 @@ def canonical(
 
 @dataclass(frozen=True)
 class Lvamp(Decoupled):
-    """Learned VAMP. Where `noise_start` is energy, σ_w² begins at the mean of ‖y‖²/M (Section V-B), else at the truth."""
+    """Learned VAMP. σ_w² starts at the mean of ‖y‖²/M if `noise_start` is "energy" (Section V-B), else at the truth."""
 
     learn: tuple[str, ...] = tuple(LEAVES)
     noise_start: str = "energy"
 
     leaves = LEAVES
-    spectral = frozenset({"log_s"})
-    noise = frozenset({"log_noise_variance"})
+    rate_names: ClassVar = {"theta": "theta", "log_s": "spectrum", "log_noise_variance": "noise"}
 
     @property
     def matrices(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The leaves of the linear stage that learn; the others are constants, stored once."""
+        """The leaves of the linear stage that learn; the other leaves are constants, stored once."""
         return tuple(LEAVES[name] for name in LEAVES if name in self.learn and name != "theta")
 
     @property
@@ -107,9 +107,9 @@ class Lvamp(Decoupled):
         return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
-        """Layer t starts from layer t-1; from a random start, layer 1 first gets the singular vectors of its map.
+        """`params` with a copy of layer t-1 in layer t; from a random start, layer 0 first becomes `canonical`.
 
-        And its scale, where the shrinkage can make up for any: layers to come have to agree on what x is.
+        If the shrinkage can undo any scale of r, layer 0 is rescaled as well: later layers must agree on the scale of x.
         """
         if t == 1 and problem is not None and self.init == "random" and set(LEAVES) <= set(self.learn):
             p = {name: double(leaf) for name, leaf in self.layer(params, 0).items()}
@@ -133,26 +133,34 @@ class Lvamp(Decoupled):
         leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
         return {name: single(leaf, problem) for name, leaf in leaves.items()}
 
-    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
-        return () if "U" in self.layered else adjoint(params["U"]) @ y
+    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array | None:
+        return None if "U" in self.layered else adjoint(params["U"]) @ y
 
-    def project(self, p: Parameters, state: State) -> Array:
+    def project(self, p: Parameters, state: PseudoPrior) -> Array:
         """Vᵀr̃, (R, L)."""
-        return adjoint(p["V"]) @ state[0]
+        return adjoint(p["V"]) @ state.r_tilde
 
-    def linear(self, problem, p, state, y, context, projected: Array | None = None) -> Inputs:
+    def linear(
+        self,
+        problem: Problem,
+        p: Parameters,
+        state: PseudoPrior,
+        y: Array,
+        context: Array | None,
+        projected: Array | None = None,
+    ) -> Inputs:
         r_tilde, variance = state
         if projected is None:
             projected = self.project(p, state)
-        z = adjoint(p["U"]) @ y if "U" in self.layered else context
+        z = adjoint(p["U"]) @ y if context is None else context
         d, g, share = self.lmmse(p, variance)
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
         r = r_tilde + p["V"] @ (zeta * (g * z - d * projected))  # lines 4 to 6
-        return r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST))  # line 7
+        return Inputs(r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST)))  # line 7
 
     @staticmethod
     def lmmse(p: Parameters, variance: Array) -> tuple[Array, Array, Array]:
-        """d and g, (R, L), and 1 - ν̃, (1, L), of the LMMSE stage; never through 1/s, which may be zero."""
+        """d and g, (R, L), and 1 - ν̃, (1, L), of the LMMSE stage; without 1/s, since s may be zero."""
         s = jnp.exp(p["log_s"])[:, None]
         rho = jnp.exp(p["log_noise_variance"]) / variance
         g = s / (jnp.square(s) + rho)
@@ -160,6 +168,6 @@ class Lvamp(Decoupled):
         energy = total(power(p["V"]))  # ‖v_i‖², (1, R)
         return d, g, energy @ d / p["V"].shape[0]
 
-    def divergence(self, p: Parameters, state: State) -> Array:
-        """ν̃ of the linear stage as it is before clipping, (1, L)."""
-        return 1 - self.lmmse(p, state[1])[2]
+    def divergence(self, p: Parameters, state: PseudoPrior) -> Array:
+        """ν̃ of the linear stage before clipping, (1, L)."""
+        return 1 - self.lmmse(p, state.variance)[2]

@@ -18,11 +18,8 @@ from jax import Array
 from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
 
-SELECTION_KEY, TEST_KEY, MATRIX_KEY = (
-    1,
-    2,
-    3,
-)  # folded into the seed; training folds in its stages from 1000 on
+# Folded into the seed; training folds in its stages from 1000 on.
+SELECTION_KEY, TEST_KEY, MATRIX_KEY = 1, 2, 3
 
 
 def noise_variance(N: int, M: int, gamma: float, snr_db: float) -> float:
@@ -31,7 +28,7 @@ def noise_variance(N: int, M: int, gamma: float, snr_db: float) -> float:
 
 
 def with_condition_number(A: np.ndarray, kappa: float) -> np.ndarray:
-    """A with its singular vectors and a geometric spectrum, s_1/s_M = κ and ‖A‖_F² = N, in A's precision."""
+    """A (M, N) with the same singular vectors and a geometric spectrum, s_1/s_M = κ and ‖A‖_F² = N, in its precision."""
     N = A.shape[1]
     U, s, Vt = np.linalg.svd(A, full_matrices=False)
     spectrum = kappa ** (-np.arange(len(s)) / max(len(s) - 1, 1))
@@ -40,16 +37,16 @@ def with_condition_number(A: np.ndarray, kappa: float) -> np.ndarray:
 
 
 def gaussian_matrix(seed: int, M: int, N: int, kappa: float | None) -> np.ndarray:
-    """A of the given shape with entries N(0, 1/M) and, if asked for, condition number `kappa`; float32."""
+    """A (M, N) with entries N(0, 1/M), float32; with the condition number `kappa` if it is not None."""
     key = jax.random.fold_in(jax.random.key(seed), MATRIX_KEY)
     A = np.asarray(jax.random.normal(key, (M, N), jnp.float32)) / np.float32(np.sqrt(M))
     return A if kappa is None else with_condition_number(A, kappa)
 
 
 def authors2017(kappa: float | None) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """The published instance: A (250, 500) float32, and its 1000 test samples x, y.
+    """The published instance: A (250, 500) float32, and its 1000 test samples x (500, 1000), y (250, 1000).
 
-    Drawn in the published order from NumPy's legacy generator, seeded anew for each problem.
+    Drawn in the published order from NumPy's legacy generator, seeded again for each problem.
     """
     N, M, L, gamma = 500, 250, 1000, 0.1
     rng = np.random.RandomState(1)
@@ -74,11 +71,11 @@ class Draw:
     def emphasized(
         self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
     ) -> tuple[Array, Array, Array]:
-        """Samples drawn with the odds of γ times `emphasis`, and their likelihood ratios (batch,).
+        """Samples x (N, batch), y (M, batch) drawn with the odds of γ times `emphasis`, and likelihood ratios (batch,).
 
         p(x) / q(x) = (γ/γ')^K ((1-γ)/(1-γ'))^(N-K) for a sample with K active coefficients.
         """
-        del most  # costs nothing here
+        del most  # any activity costs the same here
         rest = 1 - self.gamma
         gamma = self.gamma * emphasis / (rest + self.gamma * emphasis)
         x, y = self._draw(problem, key, batch, gamma)
@@ -92,8 +89,8 @@ class Draw:
     def _draw(self, problem: Problem, key: Array, batch: int, gamma: Array | float) -> Samples:
         """Samples with activity `gamma`.
 
-        One random word serves both the activity and the value: below γ 2³² the coefficient is active, and given
-        that, the word is uniform again and becomes a Gaussian through the inverse error function.
+        One random word serves both activity and value: below γ 2³² the coefficient is active. Given that, the word is
+        uniform, and the inverse error function makes it Gaussian.
         """
         M, N = problem.A.shape
         key_x, key_w = jax.random.split(key)
@@ -103,10 +100,10 @@ class Draw:
         value = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(uniform, -1 + 2.0**-24, 1 - 2.0**-24))
         x = jnp.where(words < limit.astype(jnp.uint32), value, 0.0)
         w = jnp.sqrt(problem.noise_variance) * jax.random.normal(key_w, (M, batch))
-        return x, full_product(problem.A, x) + w
+        return Samples(x, full_product(problem.A, x) + w)
 
 
-# Compiled once for all problems of one size and law, so that a figure does not pay for it per curve.
+# Compiled once for all problems of one size and law.
 _sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
 
 
@@ -120,14 +117,14 @@ def build(
     test_samples: int,
     test: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Problem:
-    """The problem with its selection and test sets; `test` replaces the drawn test set."""
+    """The problem for A (M, N) with its selection and test sets; `test` (x, y) replaces the drawn test set."""
     M, N = A.shape
-    empty = (jnp.zeros((N, 0)), jnp.zeros((M, 0)))
+    empty = Samples(jnp.zeros((N, 0)), jnp.zeros((M, 0)))
     variance = jnp.float32(noise_variance(N, M, gamma, snr_db))
     problem = Problem(jnp.asarray(A), variance, empty, empty, Draw(gamma), mean_power=jnp.float32(gamma))
     key = jax.random.key(seed)
     selection = _sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
     x, y = test or _sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
     return replace(
-        problem, selection=selection, test=(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+        problem, selection=selection, test=Samples(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
     )

@@ -1,4 +1,4 @@
-"""Bounds that no network is expected to beat, in float64 NumPy."""
+"""Lower bounds for the error of a network, in float64 NumPy."""
 
 import numpy as np
 
@@ -12,11 +12,11 @@ def support_oracle(
     noise_variance: float,
     variance: float | np.ndarray = 1.0,
 ) -> np.ndarray:
-    """LMMSE estimate of x given its true support, the variances of its active entries and of the noise.
+    """LMMSE estimate x̂ (N, L) of x, given its true support and the variances of active entries and noise.
 
     Per sample with support S: x̂_S = (A_Sᴴ A_S + σ_w² Φ_S⁻¹)⁻¹ A_Sᴴ y, zero elsewhere, Φ the diagonal of the variances.
-    `A` (M, N), real or complex; `x` (N, L) whose support is used and nothing else; `y` (M, L); variances linear, φ one
-    number or (N, L). Returns x̂ (N, L). The bound of Figs. 10 to 15.
+    `A` (M, N) is real or complex, `y` (M, L). Only the support of `x` (N, L) is used. Variances are linear; φ is one
+    number or (N, L). The bound of Figs. 10 to 15.
     """
     A, y = double(A), double(y)
     gram, matched = A.conj().T @ A, A.conj().T @ y
@@ -30,7 +30,10 @@ def support_oracle(
 
 
 def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float | np.ndarray) -> np.ndarray:
-    """x̂ = Φ Aᴴ (A Φ Aᴴ + σ_w² I)⁻¹ y, the best linear estimate of x with E|x_n|² = φ_n, one number or (N, 1)."""
+    """The best linear estimate of x with E|x_n|² = φ_n: x̂ = Φ Aᴴ (A Φ Aᴴ + σ_w² I)⁻¹ y, (N, L).
+
+    `A` (M, N), `y` (M, L); variances are linear; φ (`variance`) is one number or (N, 1).
+    """
     A = double(A)
     weighted = np.broadcast_to(np.asarray(variance, np.float64), (A.shape[1], 1)) * A.conj().T
     return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))

@@ -16,14 +16,14 @@ from onsager_cli.errors import DivergedError
 from onsager_cli.metrics import nmse, to_db
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import Decoupled
-from onsager_cli.networks.guards import GUARDS, clipped_divergences, guard_counts, often
+from onsager_cli.networks.guards import GUARDS, clipped_divergences, frequent, guard_counts
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import check_samples, with_singular_vectors
 from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment
-from onsager_cli.theory import bounds, iterate
+from onsager_cli.theory import bounds, em_vamp, iterate
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.engine import Engine
@@ -162,21 +162,23 @@ class CurveTrainer:
 
     def _untrained(self, problem: Problem) -> None:
         started = time.monotonic()
-        errors, powers = iterate.run(self.settings, problem)
-        kept = [int(t) for t in iterate.worth_keeping(errors, powers)]
+        net, network, precision = self._network(), self.settings.network, self.settings.precision
+        layered = network.kind in ("lvamp_gh", "em_vamp")
+        learn = em_vamp.learn if network.kind == "em_vamp" else None
+        errors, powers = iterate.run(
+            net, problem, self.depth, precision, weight=network.weight, layered=layered, learn=learn
+        )
+        kept = [int(t) for t in iterate.kept_iterations(errors, powers)]
         seconds, counted = time.monotonic() - started, {}
-        if self.settings.network.kind in ("lamp", "lvamp"):
+        if network.kind in ("lamp", "lvamp"):
             counted["nonconverged"] = [iterate.not_converged(errors[t - 1], powers) for t in kept]
-        if self.settings.network.kind in iterate.LAYERED:
-            net, params = iterate.layers(self.settings, problem)
+        if layered:
+            params = iterate.layers(net, problem, self.depth, precision, learn)
         else:
-            net = self._network()
             params = net.start(problem, min(self.depth, iterate.DENSE))
         if isinstance(net, Decoupled):
-            layers = (
-                params if self.settings.network.kind in iterate.LAYERED else net.start(problem, len(errors))
-            )
-            counts = guard_counts(net, problem, layers, problem.test[1], len(errors), self.settings.precision)
+            layers = params if layered else net.start(problem, len(errors))
+            counts = guard_counts(net, problem, layers, problem.test[1], len(errors), precision)
             clipped = clipped_divergences(counts)
             counted["clipped"] = [int(clipped[t - 1]) for t in kept]
         rows = [
@@ -295,8 +297,8 @@ class CurveTrainer:
         """How often the network of a stage's end met its guards on the test set; said where that is not rare."""
         y = problem.test[1]
         counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
-        if frequent := often(counts, stage.depth, y.shape[1]):
-            self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(frequent)}"})
+        if met := frequent(counts, stage.depth, y.shape[1]):
+            self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(met)}"})
         bounded = engine.net.family.at_bound(np.asarray(params["theta"])[: stage.depth])
         return {**dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True)), "θ at its bound": bounded}
 
