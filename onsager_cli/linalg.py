@@ -1,7 +1,4 @@
-"""What is said differently over the complex numbers than over the reals, and sums over the coordinates of samples.
-
-For real arrays the two ways of saying it are the same.
-"""
+"""Real and complex arrays through one set of helpers, and cheap sums over the coordinates of samples."""
 
 import jax
 import jax.numpy as jnp
@@ -10,28 +7,28 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 
-def power(a: Array) -> Array:
-    """|a|², real; its gradient is finite at zero, which that of an absolute value is not."""
+def power(a: Array | np.ndarray) -> Array:
+    """|a|², real, of the shape of a. Unlike that of |a|, its gradient is finite at zero."""
     if jnp.iscomplexobj(a):
-        return jnp.square(a.real) + jnp.square(a.imag)
+        return jnp.square(jnp.real(a)) + jnp.square(jnp.imag(a))
     return jnp.square(a)
 
 
 def magnitude(a: Array) -> Array:
-    """|a| with a floor of 1e-15, so that it can be divided by and has a gradient at zero."""
+    """|a|, at least 1e-15, of the shape of a: safe to divide by, and with a gradient at zero."""
     return jnp.sqrt(jnp.maximum(power(a), 1e-30))
 
 
 def adjoint(A: Array) -> Array:
-    """Aᴴ, which is Aᵀ for a real A."""
+    """Aᴴ (N, M) of A (M, N); Aᵀ for a real A."""
     return A.conj().T
 
 
 def full_product(A: Array, x: Array) -> Array:
-    """A x in full float32, whatever the precision of networks and JAX's default, which is less on a GPU or TPU.
+    """A x in full float32, for any default precision of JAX (which is lower on a GPU or TPU).
 
-    For what is computed outside the compiled programs that set their precision: selection and test sets, in which the
-    default would be noise of some -65 dB, and what a network starts from.
+    For products outside the compiled programs that set their own precision: selection and test sets, and the start of a
+    network. There, the default would add noise of about -65 dB.
     """
     return jnp.matmul(A, x, precision="highest")
 
@@ -39,21 +36,21 @@ def full_product(A: Array, x: Array) -> Array:
 def total(a: Array) -> Array:
     """The sum over the coordinates of each sample, (N, L) to (1, L).
 
-    As a product with a row of ones, which on a CPU takes a third of the time of XLA's sum over the rows.
+    Written as a product with a row of ones: on a CPU three times faster than XLA's sum over the rows.
     """
     return full_product(jnp.ones((1, a.shape[0]), a.dtype), a)
 
 
 def computed_once(row: Array) -> Array:
-    """`row` (1, L) itself, but as a product, into which XLA puts nothing and which it puts into nothing.
+    """`row` (1, L) unchanged, written as a matrix product so that XLA does not fuse (and recompute) it.
 
-    What is computed per sample would else be computed again for each of its coordinates, in every loop over them.
+    XLA would otherwise compute what belongs to a sample again for each of its coordinates.
     """
     return total(jnp.concatenate([row, row])) / 2
 
 
 def sum_to(shape: tuple[int, ...], a: Array) -> Array:
-    """`a` (N, L) summed over the axes along which an array of `shape` is broadcast to it: the transpose of that."""
+    """The transpose of broadcasting from `shape` to the shape of `a` (N, L): the sum over the broadcast axes."""
     padded = (1,) * (a.ndim - len(shape)) + shape
     if padded[0] == 1:
         a = total(a)
@@ -62,7 +59,7 @@ def sum_to(shape: tuple[int, ...], a: Array) -> Array:
 
 @jax.custom_vjp
 def scaled(a: Array, factor: Array) -> Array:
-    """`factor` times a (N, L), for a real factor per sample (1, L) or for all (), with the cheaper sums of `total`."""
+    """`factor` times a (N, L), for a real factor (1, L) or (). The derivative uses the cheap sums of `total`."""
     return factor * a
 
 
@@ -75,5 +72,5 @@ scaled.defvjp(lambda a, factor: (factor * a, (a, factor)), _scaled_backward)
 
 
 def double(a: ArrayLike) -> np.ndarray:
-    """The array in double precision, real or complex."""
+    """The array in double precision, float64 or complex128, of the same shape."""
     return np.asarray(a, np.complex128 if np.iscomplexobj(a) else np.float64)

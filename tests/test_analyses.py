@@ -78,8 +78,8 @@ class TestErrorsAtTheShrinkage:
         problem = build(amp.problem, 0)
         x, y = problem.test
         for t in (1, 7, 101):
-            r, sigma = iterate.shrinkage_input(amp, problem, y, t)
-            net, p = iterate.iteration(amp, problem, y)
+            r, sigma = iterate.shrinkage_input(network_of(amp), problem, y, t, "highest")
+            net, p = iterate.iteration(network_of(amp), problem, y, "highest")
             x_hat, _ = net.family.eta(r, sigma, p["theta"])
             net_errors = iterate.iterate(net, problem, p, x, y, t)
             np.testing.assert_allclose(

@@ -9,6 +9,7 @@ from conftest import slow
 from test_lvamp import PWLIN, toy, vamp
 
 from onsager_cli.networks import lvamp
+from onsager_cli.networks.decoupling import PseudoPrior
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lvamp import canonical, economy_svd
 
@@ -33,7 +34,7 @@ class TestCanonical:
     def test_is_the_same_first_layer(self, learned):
         *leaves, variance = learned
         x, y = (np.random.default_rng(7).normal(size=(n, 5)) for n in (20, 12))
-        state = (jnp.zeros((20, 5)), jnp.full((1, 5), variance))
+        state = PseudoPrior(jnp.zeros((20, 5)), jnp.full((1, 5), variance))
 
         def inputs(leaves):
             names = ("U", "log_s", "V", "log_noise_variance")

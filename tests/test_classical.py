@@ -13,6 +13,7 @@ from sklearn.linear_model import Lasso
 from onsager_cli import run, shrinkage
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.networks.decoupling import PseudoPrior
 from onsager_cli.networks.fista import Fista
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors
@@ -21,6 +22,7 @@ from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems import build as build_problem
 from onsager_cli.theory import em_vamp, iterate
+from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -50,6 +52,16 @@ def fista(A, y, lam, iterations, beck_teboulle=False):
         x, before = np.sign(r) * np.maximum(np.abs(r) - lam * beta, 0), x
         estimates.append(x)
     return estimates
+
+
+def run_of(settings, problem):
+    """The untrained curve that the settings describe."""
+    kind, net = settings.network.kind, network_of(settings)
+    learn = em_vamp.learn if kind == "em_vamp" else None
+    return iterate.run(
+        net, problem, settings.network.depth, settings.precision, weight=settings.network.weight,
+        layered=kind == "lvamp_gh", learn=learn,
+    )  # fmt: skip
 
 
 class TestSteps:
@@ -84,7 +96,9 @@ class TestSteps:
 
     def test_fixed_lambda(self):
         problem = toy()
-        _, p = iterate.lasso(Lista(shrinkage.build("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
+        _, p = iterate.lasso(
+            Lista(shrinkage.build("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest"
+        )
         beta = 1 / (1.01 * np.linalg.norm(np.asarray(problem.A), 2) ** 2)
         np.testing.assert_allclose(p["theta"], np.full((1, 1, 12), 0.3 * beta), rtol=1e-5)
 
@@ -143,7 +157,7 @@ class TestEndAndTable:
         t = np.arange(1, 5001)
         decibels = -40.013 * t / 5000  # no whole dB is met exactly
         errors = np.repeat(10 ** (decibels / 10)[:, None], 3, axis=1)
-        kept = iterate.worth_keeping(errors, np.ones(3))
+        kept = iterate.kept_iterations(errors, np.ones(3))
         assert len(kept) < 600
         assert set(range(1, 51)) <= set(kept.tolist())
         assert kept[-1] == 5000
@@ -209,8 +223,8 @@ class TestConfig:
         problem = build_problem(curve.settings.problem, 0)
         x, y = problem.test
         loud = dataclasses.replace(problem, A=1e25 * problem.A, test=(x, 1e25 * y))
-        with pytest.raises(UserError, match="network=amp overflows"):
-            iterate.run(curve.settings, loud)
+        with pytest.raises(UserError, match="overflows in its first iteration"):
+            iterate.run(network_of(curve.settings), loud, 3, "highest")
 
     def test_samples_that_are_all_zero_are_not_trained_on(self, tmp_path):
         toy = ["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5", f"output={tmp_path}"]
@@ -244,7 +258,7 @@ class TestConfig:
         small = f"network.depth={iterations} problem.N=60 problem.M=36 problem.test_samples=20"
         (curve,) = load_experiment([*overrides.split(), *small.split()]).curves
         problem = build_problem(curve.settings.problem, 0)
-        errors, powers = iterate.run(curve.settings, problem)
+        errors, powers = run_of(curve.settings, problem)
         assert errors.shape == (iterations, 20)
         np.testing.assert_allclose(powers, np.sum(np.square(arrays(problem)[1]), axis=0))
         assert errors[-1].sum() < 0.5 * powers.sum()
@@ -285,7 +299,9 @@ class TestEmVamp:
         noise = 0.3
         U, s, V = economy_svd(A)
         p = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": np.log(noise)}
-        found = em_vamp._noise(p, (jnp.array(r_tilde), jnp.array(variance)), jnp.array(y), jnp.array(U.T @ y))
+        found = em_vamp._noise(
+            p, PseudoPrior(jnp.array(r_tilde), jnp.array(variance)), jnp.array(y), jnp.array(U.T @ y)
+        )
         total = 0.0
         for i in range(8):
             C = np.linalg.inv(A.T @ A / noise + np.eye(30) / variance[0, i])
@@ -312,7 +328,7 @@ class TestFig1:
         problem = build_problem(settings.problem, 0)
         few = slice(200 if count > 1000 else None)
         problem = dataclasses.replace(problem, test=tuple(a[:, few] for a in problem.test))
-        errors, powers = iterate.run(settings, problem)
+        errors, powers = run_of(settings, problem)
         decibels = 10 * np.log10(np.mean(errors / powers, axis=1))
         assert abs(1 + int(np.argmax(decibels < -35)) - count) <= within
 

@@ -10,7 +10,7 @@ from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.networks.cnn import Cnn, convolve
 from onsager_cli.networks.layers import estimate
-from onsager_cli.problems import Problem
+from onsager_cli.problems import Problem, Samples
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -41,7 +41,7 @@ def test_real_embedding_and_complex_arrays_are_one_network():
     found = []
     for matrix, measured, parts in ((A, y, 1), (stacked, np.concatenate([y.real, y.imag]), 2)):
         dtype = jnp.complex64 if parts == 1 else jnp.float32
-        samples = (jnp.zeros((matrix.shape[1], 1), dtype), jnp.zeros((matrix.shape[0], 1), dtype))
+        samples = Samples(jnp.zeros((matrix.shape[1], 1), dtype), jnp.zeros((matrix.shape[0], 1), dtype))
         problem = Problem(jnp.asarray(matrix, dtype), jnp.float32(1), samples, samples, no_draw)
         net = Cnn(channels=(4,), width=3, parts=parts)
         rng = np.random.default_rng(2)  # the same kernels for both

@@ -14,12 +14,14 @@ from scipy.integrate import trapezoid
 from onsager_cli import shrinkage
 from onsager_cli.linalg import computed_once, scaled, total
 from onsager_cli.networks.base import Network
+from onsager_cli.networks.decoupling import PseudoPrior
+from onsager_cli.networks.gradient import loss_and_gradient, scratch
 from onsager_cli.networks.lamp import Lamp
-from onsager_cli.networks.layers import loss_and_gradient, scratch, squared_errors
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.networks.lvamp_gh import LvampGH
-from onsager_cli.problems import Problem
+from onsager_cli.problems import Problem, Samples
 from onsager_cli.problems.operator import at_start
 from onsager_cli.training.networks_on_disk import flatten, unflatten
 
@@ -46,7 +48,7 @@ def data():
 
 
 def problem_of(A, x, y) -> Problem:
-    samples = (jnp.asarray(x), jnp.asarray(y))
+    samples = Samples(jnp.asarray(x), jnp.asarray(y))
     return Problem(jnp.asarray(A), jnp.asarray(1e-4), samples, samples, lambda *_: samples)
 
 
@@ -203,7 +205,7 @@ class TestNetworks:
         p = net.layer(start, 0)
         r_tilde = normal(np.random.default_rng(4), N, L)
         variance = np.mean(np.sum(np.abs(y) ** 2, axis=0)) / N
-        state = jnp.asarray(r_tilde), jnp.full((1, L), variance)
+        state = PseudoPrior(jnp.asarray(r_tilde), jnp.full((1, L), variance))
         r, sigma = net.linear(problem, p, state, jnp.asarray(y), net.prepare(problem, start, jnp.asarray(y)))
         rho = float(np.exp(p["log_noise_variance"])) / variance
         inverse = np.linalg.inv(A.conj().T @ A + rho * np.eye(N))

@@ -190,8 +190,7 @@ class TestExperiments:
         )
         for command, kind, batch in ([], "paper", 9), (["training=fast", "training.lamp.batch=7"], "fast", 7):
             a, b = (
-                curve.identity["training"]
-                for curve in load_experiment(["+experiment=mine", *command]).curves
+                curve.identity["training"] for curve in load_experiment(["+experiment=mine", *command]).curves
             )
             assert (a["kind"], a.get("descent", a)["batch"]) == (kind, batch)
             assert b == {"kind": "none"}

@@ -11,8 +11,11 @@ from conftest import slow
 from onsager_cli.config import settings as schema
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
+from onsager_cli.networks.base import Inputs
+from onsager_cli.networks.decoupling import PseudoPrior
+from onsager_cli.networks.gradient import loss_and_gradient, scratch
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
-from onsager_cli.networks.layers import loss_and_gradient, scratch, squared_errors
+from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
 from onsager_cli.problems import bernoulli_gaussian as bg
@@ -108,7 +111,7 @@ class TestLinearStage:
         p = net.layer(net.start(problem, 1), 0)
         y, r_tilde = rng.normal(size=(M, L)), rng.normal(size=(N, L))
         variance = 10 ** rng.uniform(-4, 1, (1, L))
-        state = (jnp.asarray(r_tilde), jnp.asarray(variance))
+        state = PseudoPrior(jnp.asarray(r_tilde), jnp.asarray(variance))
         r, sigma = net.linear(problem, p, state, jnp.asarray(y), net.prepare(problem, p, jnp.asarray(y)))
         for i in range(L):
             rho = noise / variance[0, i]
@@ -131,7 +134,7 @@ class TestLinearStage:
         outside = r_tilde - V @ (V.T @ r_tilde)
         assert np.linalg.norm(outside) > 1
         np.testing.assert_allclose(dense, printed + outside, rtol=1e-8)
-        state = jnp.asarray(r_tilde), jnp.full((1, 1), 0.1)
+        state = PseudoPrior(jnp.asarray(r_tilde), jnp.full((1, 1), 0.1))
         nu = float(net.divergence(p, state)[0, 0])
         np.testing.assert_allclose(nu, 24 / 60 + np.sum(rho / (s**2 + rho)) / 60, rtol=1e-5)
 
@@ -150,7 +153,7 @@ class TestLinearStage:
 
         def r_of(r_tilde):
             context = net.prepare(problem, p, y)
-            return net.linear(problem, p, (r_tilde[:, None], variance), y, context)[0][:, 0]
+            return net.linear(problem, p, PseudoPrior(r_tilde[:, None], variance), y, context).r[:, 0]
 
         jacobian = jax.jit(jax.jacobian(r_of))(jnp.asarray(rng.normal(size=N)))
         assert abs(float(jnp.trace(jacobian))) < 1e-10
@@ -163,7 +166,10 @@ class TestLinearStage:
 
         def next_r(r):  # column i: where coordinate i has moved
             x_hat, slope = net.family.eta(r, sigma, theta)
-            return net.correct(problem, {}, x_hat, slope, (r, sigma), (), jnp.zeros((36, 30)), ())[0]
+            state = PseudoPrior(r, sigma)  # not used
+            return net.correct(
+                problem, {}, x_hat, slope, Inputs(r, sigma), state, jnp.zeros((36, 30)), None
+            ).r_tilde
 
         ends = [next_r(jnp.asarray(r + move * np.eye(30))) for move in (-step, step)]
         assert abs(float(jnp.trace(ends[1] - ends[0]))) / (2 * step) < 1e-9
@@ -182,8 +188,8 @@ class TestLinearStage:
         x = rng.normal(size=(200, L))
         y = A @ x + np.sqrt(noise) * rng.normal(size=(120, L))
         r_tilde = x + np.sqrt(variance) * rng.normal(size=(200, L))
-        state = jnp.asarray(r_tilde, jnp.float32), jnp.full((1, L), variance, jnp.float32)
-        r, sigma = net.linear(problem, p, state, jnp.asarray(y, jnp.float32), ())
+        state = PseudoPrior(jnp.asarray(r_tilde, jnp.float32), jnp.full((1, L), variance, jnp.float32))
+        r, sigma = net.linear(problem, p, state, jnp.asarray(y, jnp.float32), None)
         np.testing.assert_allclose(
             np.mean((np.asarray(r) - x) ** 2), np.mean(np.asarray(sigma) ** 2), rtol=0.01
         )

@@ -24,8 +24,8 @@ from toy_networks import (
     step_size,
 )
 
+from onsager_cli.networks.gradient import loss_and_gradient, scratch
 from onsager_cli.networks.lamp import Lamp, rms
-from onsager_cli.networks.layers import loss_and_gradient, scratch
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems.base import with_singular_vectors
@@ -202,8 +202,8 @@ class TestGradient:
 
         class Damped(Lamp):
             def linear(self, problem, p, state, y, context):
-                r, sigma = super().linear(problem, p, state, y, context)
-                return r - 0.01 * state[0] ** 2, sigma
+                inputs = super().linear(problem, p, state, y, context)
+                return inputs._replace(r=inputs.r - 0.01 * state.x_hat**2)
 
         problem, lamp = problem_of(toy), NETWORKS["lamp_tied_bg"]
         net = Damped(**{f.name: getattr(lamp, f.name) for f in fields(lamp)})
@@ -237,16 +237,16 @@ class TestCoordinates:
 
     @pytest.mark.parametrize("name", ["lamp_tied_bg", "lista_untied", *slow("lamp_untied_bg", "lista_tied")])
     def test_the_gradient_there_is_that_of_autodiff(self, x64, toy, name):
-        """`to_descent` is the transpose of `from_descent`."""
+        """`to_coordinates` is the transpose of `from_coordinates`."""
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         ones = {leaf: jnp.ones(()) for leaf in params}
-        coordinates = net.to_descent(problem, params, params, ones)
+        coordinates = net.to_coordinates(problem, params, params, ones)
         rng = np.random.default_rng(0)
         direction = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in coordinates.items()}
         gradient = {leaf: jnp.asarray(rng.normal(size=a.shape)) for leaf, a in params.items()}
-        there = net.to_descent(problem, params, gradient, ones)
-        here = net.from_descent(problem, params, direction, ones)
+        there = net.to_coordinates(problem, params, gradient, ones)
+        here = net.from_coordinates(problem, params, direction, ones)
         inner = sum(float(jnp.vdot(here[leaf], gradient[leaf])) for leaf in gradient)
         expected = sum(float(jnp.vdot(direction[leaf], there[leaf])) for leaf in there)
         assert inner == pytest.approx(expected, rel=1e-10)
@@ -257,7 +257,9 @@ class TestCoordinates:
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         masks = jax.tree.map(jnp.float64, net.learnable(params, ROOM - 1, ROOM - 1, shared=False))
-        steps = net.from_descent(problem, params, net.to_descent(problem, params, params, masks), masks)
+        steps = net.from_coordinates(
+            problem, params, net.to_coordinates(problem, params, params, masks), masks
+        )
         for leaf, step in steps.items():
             still = step[:-1] if leaf in net.layered else step
             np.testing.assert_allclose(still, np.zeros_like(still), atol=1e-12)
@@ -268,12 +270,14 @@ class TestCoordinates:
         net, problem = NETWORKS["lamp_tied_bg"], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         ones = {leaf: jnp.ones(()) for leaf in params}
-        zero = jax.tree.map(jnp.zeros_like, net.to_descent(problem, params, params, ones))
-        rows = net.from_descent(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
+        zero = jax.tree.map(jnp.zeros_like, net.to_coordinates(problem, params, params, ones))
+        rows = net.from_coordinates(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
         expected = np.zeros_like(params["B"])
         expected[3] = 1e-6 * params["B"][3]
         np.testing.assert_allclose(rows["B"], expected, rtol=1e-12)
-        scale = net.from_descent(problem, params, zero | {"theta": jnp.full_like(zero["theta"], 1e-6)}, ones)
+        scale = net.from_coordinates(
+            problem, params, zero | {"theta": jnp.full_like(zero["theta"], 1e-6)}, ones
+        )
         factor = np.stack(
             [params["theta"][:, 0], np.ones(ROOM)], axis=1
         )  # φ by its logarithm, the odds as they are
@@ -284,13 +288,13 @@ class TestCoordinates:
         net, problem = NETWORKS["lista_tied"], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         ones = {leaf: jnp.ones(()) for leaf in params}
-        zero = jax.tree.map(jnp.zeros_like, net.to_descent(problem, params, params, ones))
+        zero = jax.tree.map(jnp.zeros_like, net.to_coordinates(problem, params, params, ones))
         row = np.zeros_like(params["B"])
         row[3] = 1e-6 * params["B"][3]
-        steps = net.from_descent(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
+        steps = net.from_coordinates(problem, params, zero | {"a": zero["a"].at[3].set(1e-6)}, ones)
         np.testing.assert_allclose(steps["B"], row, rtol=1e-12)
         np.testing.assert_allclose(steps["S"], -row @ problem.A, rtol=1e-12, atol=1e-20)
-        steps = net.from_descent(problem, params, zero | {"e": zero["e"].at[3].set(1e-6)}, ones)
+        steps = net.from_coordinates(problem, params, zero | {"e": zero["e"].at[3].set(1e-6)}, ones)
         assert not np.any(steps["B"])
         np.testing.assert_array_equal(steps["S"], np.diag(1e-6 * (np.arange(len(params["B"])) == 3)))
 

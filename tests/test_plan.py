@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from toy_training import full_size, settings, stages_of
 
 from onsager_cli.config.settings import PaperTraining
+from onsager_cli.networks.base import RATES
 from onsager_cli.training.networks_on_disk import network_of
 
 
@@ -43,7 +44,7 @@ class TestPlan:
         stages = stages_of(curve, 3)
         tenfold = [10.0**-k for k in range(5)]
         expected = [(1, False, 1e-3), (2, True, 1e-3), (2, False, 1e-4), (3, True, 1e-3), (3, False, 1e-4)]
-        found = [(s.depth, s.new_only, s.rate, s.patience, s.check_every) for s in stages]
+        found = [(s.depth, s.new_only, s.rates["matrices"], s.patience, s.check_every) for s in stages]
         assert found == [
             (depth, new_only, pytest.approx(rate * tenth), patience, 10)
             for depth, new_only, rate in expected
@@ -52,7 +53,9 @@ class TestPlan:
         assert isinstance(curve.training, PaperTraining)
         assert curve.training.batch == 1000
         assert not any(stage.cosine for stage in stages)
-        np.testing.assert_array_equal(stages[0].rates(30, 4), np.full((4, 5), 1e-3, np.float32))
+        rates = stages[0].rates_at(30, 4)
+        assert set(rates) == set(RATES)
+        np.testing.assert_array_equal(list(rates.values()), np.full((5, 4), 1e-3, np.float32))
 
     @pytest.mark.parametrize(
         ("tied", "begins"), [(True, ["grow", "grow", "keep"]), (False, ["grow", "grow", "bootstrap"])]
@@ -96,7 +99,7 @@ class TestPlan:
     def test_knees_have_a_highest_rate(self):
         rates = {
             (family, rate): [
-                s.theta_rate
+                s.rates["theta"]
                 for s in stages_of(full_size(f"shrinkage={family}", f"training.knee_rate={rate}"), 2)
             ]
             for family in ("bg", "pwlin")
@@ -112,18 +115,22 @@ class TestPlan:
 
     def test_sigma_w_has_a_rate_of_its_own_where_one_is_named(self):
         lvamp, lamp = (stages_of(full_size(f"network={name}"), 2)[1] for name in ("lvamp", "lamp"))
-        assert (lvamp.spectral_rate, lvamp.noise_rate) == (3e-7, 0.1)
-        assert lamp.noise_rate == lamp.spectral_rate
+        assert (lvamp.rates["spectrum"], lvamp.rates["noise"]) == (3e-7, 0.1)
+        assert lamp.rates["noise"] == lamp.rates["spectrum"]
         net = network_of(full_size("network=lvamp"))
-        indices = {name: net.rate_index(name) for name in ("U", "log_s", "V", "log_noise_variance", "theta")}
-        assert indices == {"U": 0, "log_s": 2, "V": 0, "log_noise_variance": 3, "theta": 1}
+        names = {name: net.rate_of(name) for name in ("U", "log_s", "V", "log_noise_variance", "theta")}
+        assert names == {
+            "U": "matrices", "log_s": "spectrum", "V": "matrices", "log_noise_variance": "noise", "theta": "theta",
+        }  # fmt: skip
 
     def test_rows_have_a_rate_of_their_own_where_one_is_named(self):
         lvamp, lamp = (stages_of(full_size(f"network={name}"), 2)[1] for name in ("lvamp", "lamp"))
-        assert lvamp.row_rate == lvamp.rate
-        assert lamp.row_rate == 3e-3
+        assert lvamp.rates["rows"] == lvamp.rates["matrices"]
+        assert lamp.rates["rows"] == 3e-3
         net = network_of(full_size("network=lista"))
-        assert {name: net.rate_index(name) for name in "Bbade"} == {"B": 0, "b": 2, "a": 4, "d": 2, "e": 4}
+        assert {name: net.rate_of(name) for name in "Bbade"} == {
+            "B": "matrices", "b": "spectrum", "a": "rows", "d": "spectrum", "e": "rows",
+        }  # fmt: skip
 
     def test_joint(self):
         """One stage over all layers, in as many steps as the layers take one after the other."""
@@ -131,7 +138,7 @@ class TestPlan:
         (only,) = joint
         assert (only.steps, only.depth, only.begin) == (sum(stage.steps for stage in layerwise), 5, "keep")
         first = layerwise[0]  # everything begins
-        assert (only.rate, only.theta_rate, only.optimizer) == (first.rate, first.theta_rate, first.optimizer)
+        assert (only.rates, only.optimizer) == (first.rates, first.optimizer)
         assert only.closes
         assert not only.new_only
 
@@ -142,19 +149,18 @@ class TestPlan:
         """From the full rate to nearly none, on average half of it, however the steps are cut into calls."""
         stage = stages_of(full_size("training=fast", "training.warmup=0"), 1)[0]
         assert stage.cosine
-        rates, theta_rates, spectral_rates, noise_rates, row_rates = stage.rates(0, stage.steps).T
-        np.testing.assert_allclose(theta_rates, rates * (stage.theta_rate / stage.rate), rtol=1e-6)
-        np.testing.assert_allclose(spectral_rates, rates * (stage.spectral_rate / stage.rate), rtol=1e-6)
-        np.testing.assert_allclose(noise_rates, rates * (stage.noise_rate / stage.rate), rtol=1e-6)
-        np.testing.assert_allclose(row_rates, rates * (stage.row_rate / stage.rate), rtol=1e-6)
-        assert rates[0] == np.float32(stage.rate)
-        assert 0 < rates[-1] < 0.01 * stage.rate
+        found, rate = stage.rates_at(0, stage.steps), stage.rates["matrices"]
+        rates = found["matrices"]
+        assert set(found) == set(RATES)
+        for name, of_name in found.items():
+            np.testing.assert_allclose(of_name, rates * (stage.rates[name] / rate), rtol=1e-6)
+        assert rates[0] == np.float32(rate)
+        assert 0 < rates[-1] < 0.01 * rate
         assert np.all(np.diff(rates) < 0)
-        assert rates.mean() == pytest.approx(stage.rate / 2, rel=0.01)
+        assert rates.mean() == pytest.approx(rate / 2, rel=0.01)
         cut = stage.steps // 3
-        np.testing.assert_array_equal(
-            rates, np.concatenate([stage.rates(0, cut), stage.rates(cut, stage.steps - cut)])[:, 0]
-        )
+        calls = [stage.rates_at(0, cut)["matrices"], stage.rates_at(cut, stage.steps - cut)["matrices"]]
+        np.testing.assert_array_equal(rates, np.concatenate(calls))
 
     def test_warmup(self):
         """Up to the rate in as many steps as it says, of short stages in the first half; then the cosine."""
@@ -163,9 +169,10 @@ class TestPlan:
             (warm,), (cold,) = (
                 stages_of(full_size(changed, f"training.warmup={warmup}"), 1) for warmup in (15, 0)
             )
-            ratio = warm.rates(0, steps) / cold.rates(0, steps)
+            whole, without = warm.rates_at(0, steps), cold.rates_at(0, steps)
+            calls = [warm.rates_at(first, min(7, steps - first)) for first in range(0, steps, 7)]
             expected = np.minimum(np.arange(1, steps + 1) / rising, 1)
-            np.testing.assert_allclose(ratio, np.tile(expected[:, None], 5), rtol=1e-6)
-            calls = [warm.rates(first, min(7, steps - first)) for first in range(0, steps, 7)]
-            np.testing.assert_array_equal(np.concatenate(calls), warm.rates(0, steps))
+            for name in RATES:
+                np.testing.assert_allclose(whole[name] / without[name], expected, rtol=1e-6)
+                np.testing.assert_array_equal(np.concatenate([call[name] for call in calls]), whole[name])
         assert all(stage.warmup == 0 for stage in stages_of(full_size("training=paper"), 3))

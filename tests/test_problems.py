@@ -17,7 +17,7 @@ from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.lista import Lista
 from onsager_cli.problems import Problem, bernoulli_gaussian, build
-from onsager_cli.problems.base import check_samples
+from onsager_cli.problems.base import Samples, check_samples
 from onsager_cli.training.loop import TRAINING_KEY
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -231,7 +231,7 @@ class TestEmphasis:
 def problem_with(gamma: float, noise_variance: float) -> Problem:
     """A small problem that nobody builds sets for."""
     A = jnp.asarray(np.random.default_rng(0).normal(0, 20**-0.5, (20, 40)), jnp.float32)
-    empty = (jnp.zeros((40, 0)), jnp.zeros((20, 0)))
+    empty = Samples(jnp.zeros((40, 0)), jnp.zeros((20, 0)))
     return Problem(A, jnp.float32(noise_variance), empty, empty, bernoulli_gaussian.Draw(gamma))
 
 
@@ -301,7 +301,9 @@ def test_data_do_not_lose_digits_where_products_do(overrides):
     with jax.default_matmul_precision("default"):
         start = str(
             jax.make_jaxpr(
-                lambda A: Lista(shrinkage.build("threshold"), (0.1,)).textbook(dataclasses.replace(problem, A=A))
+                lambda A: Lista(shrinkage.build("threshold"), (0.1,)).textbook(
+                    dataclasses.replace(problem, A=A)
+                )
             )(problem.A)
         )
     assert start.count("dot_general[") == start.count(full) > 0

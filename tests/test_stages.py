@@ -10,6 +10,7 @@ from conftest import slow
 from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 
 from onsager_cli.errors import DivergedError
+from onsager_cli.networks.base import RATES
 from onsager_cli.training import loop as train_module
 from onsager_cli.training.loop import Progress, run_plan
 from onsager_cli.training.plan import plan
@@ -218,9 +219,7 @@ class TestBootstrap:
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
         stages = [
-            dataclasses.replace(
-                s, rate=0.0, theta_rate=0.0, spectral_rate=0.0, noise_rate=0.0, row_rate=0.0, steps=1
-            )
+            dataclasses.replace(s, rates=dict.fromkeys(RATES, 0.0), steps=1)
             for s in plan(training, 2, False, "B, θ")
         ]
         events = []

@@ -11,7 +11,7 @@ from onsager_cli import shrinkage
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
-from onsager_cli.problems import Problem
+from onsager_cli.problems import Problem, Samples
 
 THETAS = {
     "soft": (1.0, 1.4), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9), "spline": (2.5, 0.9, -1.3),
@@ -46,7 +46,7 @@ def no_draw(problem, key, batch):
 def problem_of(data, dtype=None) -> Problem:
     """A Problem around plain arrays, in the precision that JAX has now unless `dtype` says another."""
     dtype = dtype or jnp.zeros(0).dtype
-    samples = (jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
+    samples = Samples(jnp.asarray(data.x, dtype), jnp.asarray(data.y, dtype))
     return Problem(jnp.asarray(data.A, dtype), jnp.asarray(1.6e-5, dtype), samples, samples, no_draw)
 
 

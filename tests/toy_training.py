@@ -8,6 +8,7 @@ import numpy as np
 from conftest import toy_overrides
 
 from onsager_cli.config.load import load_experiment
+from onsager_cli.networks.base import RATES
 from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
@@ -73,11 +74,7 @@ def stage(depth: int = 2, new_only: bool = False, rate: float = 1e-3, steps: int
         depth,
         new_only,
         "keep",
-        rate,
-        rate,
-        rate,
-        rate,
-        rate,
+        dict.fromkeys(RATES, rate),
         steps,
         check_every=10,
         **more,

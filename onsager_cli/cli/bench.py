@@ -133,6 +133,7 @@ def step_timing(
     import numpy as np
 
     from onsager_cli.config.load import load_experiment
+    from onsager_cli.networks.base import RATES
     from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
     from onsager_cli.training.curve import engine_of
@@ -154,7 +155,8 @@ def step_timing(
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
-    rates, key = np.full((chunk, 5), 1e-6, np.float32), jax.random.key(0)
+    rates = {name: np.full(chunk, 1e-6, np.float32) for name in RATES}
+    key = jax.random.key(0)
     carry = [params, *engine.begin(problem, params)]
     M, N = problem.A.shape
 

@@ -64,8 +64,8 @@ def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
     from onsager_cli.networks.layers import trace
 
     def estimate(params, y):
-        r, sigma = trace(net, problem, params, y, depth)[-1][1]
-        return net.family.eta(r, sigma, net.spread(net.layer(params, depth - 1)["theta"]))[0]
+        _, inputs = trace(net, problem, params, y, depth)[-1]
+        return net.shrink(net.layer(params, depth - 1), inputs)[0]
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], 1), problem.A.dtype)
     closed = jax.make_jaxpr(estimate)(params, y)

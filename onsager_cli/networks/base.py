@@ -1,25 +1,45 @@
-"""What every network has in common: where its parameters live and the three maps of a layer.
+"""What all networks have in common: the layout of their parameters, and the maps of a layer.
 
-Parameters are a flat dictionary of arrays. A leaf that each layer has for itself (θ always, B if untied) carries
-a leading axis of layers; a tied leaf does not. Growing a network fills the next row, freezing is a mask of the
-same shape, and both are numbers to the compiled program. On disk the rows become `layers.3.theta` and so on.
+Parameters are a flat dictionary of arrays. A leaf that every layer has for itself (θ always, B if untied) has a leading
+axis of layers; a tied leaf does not. To grow a network is to fill the next row; to freeze a leaf is to mask it. Both are
+numbers to the compiled program. On disk the rows become `layers.3.theta` and so on.
+
+| name     | meaning                                                            |
+|----------|--------------------------------------------------------------------|
+| params   | parameters of all layers                                           |
+| p        | parameters of one layer, without the axis of layers                |
+| state    | what a layer hands to the next one, a named tuple per network      |
+| context  | what all layers share, such as B y in LISTA; None if nothing       |
+| y        | measurements, one sample per column, (M, L)                        |
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.problems import Problem
+from onsager_cli.problems.base import Problem
 from onsager_cli.shrinkage.family import Family
 
 Parameters = dict[str, Array]
-Inputs = tuple[Array, Any]  # r, σ: what the shrinkage of a layer receives
-State = Any
+Theta = tuple[float, ...] | tuple[tuple[float, ...], ...]  # one row of θ, or a row per group of coordinates
+RATES = ("matrices", "theta", "spectrum", "noise", "rows")  # names of the learning rates of a stage
+
+
+class Inputs(NamedTuple):
+    """What the shrinkage of a layer receives: r (N, L), and σ (1, L) or None where η does not use σ."""
+
+    r: Array
+    sigma: Any
+
+
+State = TypeVar("State")  # a named tuple of arrays
+Context = TypeVar("Context", bound=Array | None)
 
 
 def single(leaf: np.ndarray | Array | float, problem: Problem) -> Array:
@@ -35,25 +55,21 @@ def _repeated(leaf: Array, t: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Network(ABC):
+class Network(ABC, Generic[State, Context]):
     """An unfolded network; without training it is the classical algorithm that it was unfolded from.
 
-    `matrices` names the leaves that `tied` shares between the layers. `groups` says which row of θ each
-    coordinate takes; without it, all take the one there is. `theta` has as many rows, or one.
+    `matrices` names the leaves that `tied` shares between the layers. `groups` names the row of θ that each coordinate
+    takes; without groups, all coordinates take the same row. `theta` has as many rows as there are groups, or one.
     """
 
     family: Family
-    theta: tuple[Any, ...]  # numbers, or a row of them per group
+    theta: Theta
     tied: bool = True
     groups: tuple[int, ...] = field(default=(), kw_only=True)
 
     matrices = ()
-    # Coordinates that are no matrices learn by Adam, at the rate of θ; those of a spectrum, of a noise variance and of
-    # rows at their own.
-    vectors = frozenset({"theta"})
-    spectral = frozenset()
-    noise = frozenset()
-    rows = frozenset()
+    # Coordinate of the optimizer → its learning rate; those not named here learn at the rate of the matrices.
+    rate_names: ClassVar[Mapping[str, str]] = {"theta": "theta"}
 
     @property
     def layered(self) -> frozenset[str]:
@@ -61,16 +77,16 @@ class Network(ABC):
         return frozenset({"theta"} | (set() if self.tied else set(self.matrices)))
 
     def layer(self, params: Parameters, t: Array | int) -> Parameters:
-        """The parameters of layer t (0-based)."""
+        """The parameters of layer t (0-based), without the axis of layers."""
         return {name: leaf[t] if name in self.layered else leaf for name, leaf in params.items()}
 
     @staticmethod
     def depth_of(params: Parameters) -> int:
-        """How many layers these parameters have room for."""
+        """Number of layers that these parameters have room for."""
         return params["theta"].shape[0]
 
     def spread(self, theta: Array) -> Array:
-        """θ of one layer as parameters that broadcast against r (N, L)."""
+        """θ of one layer, (k,) or (groups, k), as k parameters that broadcast against r (N, L)."""
         return theta[np.array(self.groups)].T[..., None] if self.groups else theta
 
     def start(self, problem: Problem, depth: int) -> Parameters:
@@ -86,18 +102,21 @@ class Network(ABC):
         }
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
-        """Layer t starts from layer t-1 (Algorithms 2 and 3), or from what `problem` says of a layer there."""
+        """`params` with a start for layer t (0-based): a copy of layer t-1 (Algorithms 2 and 3).
+
+        A network may compute the start from `problem` instead.
+        """
         if t == 0:
             return params
         return {n: _repeated(a, t) if n in self.layered else a for n, a in params.items()}
 
     @property
     def new_leaves(self) -> str:
-        """What a new layer brings, as the names of stages say it: "θ", "B, θ"."""
+        """The leaves that a new layer adds, as the names of stages show them: "θ", "B, θ"."""
         return ", ".join(["θ"] if self.tied else [*self.matrices, "θ"])
 
     def count(self, params: Parameters, depth: int) -> int:
-        """Number of real parameters of the network of this depth; a complex one counts as two."""
+        """Number of real parameters of the network of this depth; a complex parameter counts as two."""
         sizes = {
             name: leaf.size // len(leaf) * depth if name in self.layered else leaf.size
             for name, leaf in params.items()
@@ -105,11 +124,11 @@ class Network(ABC):
         return int(sum(size * (1 + jnp.iscomplexobj(params[name])) for name, size in sizes.items()))
 
     def head(self, params: Parameters, layers: int) -> Parameters:
-        """The parameters of the first `layers` layers, and those that all share."""
+        """The parameters of the first `layers` layers, and the leaves that all layers share."""
         return {name: leaf[:layers] if name in self.layered else leaf for name, leaf in params.items()}
 
     def fill(self, params: Parameters, stored: Parameters) -> Parameters:
-        """`params` with its first layers replaced by those stored, which may be fewer or more."""
+        """`params` with its first layers replaced by the stored ones, which may be fewer or more."""
 
         def leaf(name: str, room: Array) -> Array:
             if name not in self.layered:
@@ -122,7 +141,7 @@ class Network(ABC):
         return {name: leaf(name, room) for name, room in params.items()}
 
     def untie(self, tied: Parameters, like: Parameters) -> Parameters:
-        """The parameters of a tied network in the layout of `like`, every layer with its own copy."""
+        """The parameters of a tied network in the layout of `like`, with a copy of the tied leaves in every layer."""
         spread = {
             name: jnp.broadcast_to(leaf, like[name].shape) if name in self.matrices else leaf
             for name, leaf in tied.items()
@@ -130,7 +149,10 @@ class Network(ABC):
         return self.fill(like, spread)
 
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
-        """Masks, 1 where a stage learns: layers `first` to `last` (0-based, inclusive) and the shared leaves."""
+        """Masks that broadcast against the leaves, float32: 1 where a stage learns, else 0.
+
+        A stage learns layers `first` to `last` (0-based, inclusive), and the shared leaves if `shared`.
+        """
         masks = {}
         for name, leaf in params.items():
             if name in self.layered:
@@ -140,58 +162,54 @@ class Network(ABC):
                 masks[name] = np.float32(shared)
         return masks
 
-    def to_descent(
-        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
+    def to_coordinates(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: Parameters
     ) -> Parameters:
-        """The gradient at `params`, zero where `masks` is, in the coordinates in which the optimizer works.
+        """The gradient at `params` in the coordinates of the optimizer, zero where `masks` is.
 
-        Here those of the parameters. A network may add coordinates of its own (`spectral`, `rows`).
+        Here these are the parameters themselves. A network may add coordinates (`rate_names`).
         """
         del problem, params
         return {name: masks[name] * leaf for name, leaf in gradient.items()}
 
-    def from_descent(
-        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
+    def from_coordinates(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: Parameters
     ) -> Parameters:
-        """Steps in those coordinates as steps of the parameters: the transpose of `to_descent`, where each has its rate."""
+        """Steps in the coordinates of the optimizer as steps of the parameters: the transpose of `to_coordinates`."""
         del problem, params, masks
         return steps
 
-    def rate_index(self, coordinate: str) -> int:
-        """Which rate a coordinate learns at: 0 of the matrices, 1 of θ, 2 of a spectrum, 3 of a noise variance, 4 of rows."""
-        groups = (self.vectors, self.spectral, self.noise, self.rows)
-        return next((index for index, group in enumerate(groups, 1) if coordinate in group), 0)
+    def rate_of(self, coordinate: str) -> str:
+        """Name of the learning rate of a coordinate, one of RATES."""
+        return self.rate_names.get(coordinate, "matrices")
+
+    # -- the maps of a layer
 
     @abstractmethod
     def textbook(self, problem: Problem) -> Parameters:
         """The leaves of one layer (without θ) as the classical algorithm sets them."""
 
-    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Any:
-        """What all layers share and the parameters decide, such as B y in LISTA."""
+    def prepare(self, problem: Problem, params: Parameters, y: Array) -> Context:
+        """What all layers share and the parameters decide, such as B y in LISTA; here nothing."""
         del problem, params, y
-        return ()
+        return cast(Context, None)
 
     @abstractmethod
-    def first(self, problem: Problem, p: Parameters, y: Array, context: Any) -> tuple[State, Inputs]:
-        """State before layer 0, and the shrinkage input of layer 0."""
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Context) -> tuple[State, Inputs]:
+        """The state before layer 0, and the inputs of the shrinkage of layer 0."""
 
     @abstractmethod
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
-        """The linear stage of a layer. A network that projects takes `projected` as one more, optional argument."""
+    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Context) -> Inputs:
+        """The linear stage of a layer. A network with `project` takes `projected` as a further, optional argument."""
 
-    def project(self, p: Parameters, state: State) -> Any:
-        """A product that the linear stage begins with and that its derivative needs, so that training keeps it; here none."""
+    def project(self, p: Parameters, state: State) -> Array | None:
+        """A product that the linear stage begins with and that training keeps for the derivative; here None."""
         del p, state
         return None
 
-    def kept(self, state: State) -> Any:
-        """What the derivatives of a layer need of its state, so that training keeps it; here all of it."""
-        return state
-
-    def restored(self, kept: Any, inputs: Inputs) -> State:
-        """The state of which `kept` was kept, before the layer with these inputs; NaN where it was not."""
-        del inputs
-        return kept
+    def shrink(self, p: Parameters, inputs: Inputs) -> tuple[Array, Array]:
+        """x̂ (N, L) and ⟨η'⟩ (1, L) of the family's shrinkage."""
+        return self.family.eta(*inputs, self.spread(p["theta"]))
 
     @abstractmethod
     def correct(
@@ -203,6 +221,15 @@ class Network(ABC):
         inputs: Inputs,
         state: State,
         y: Array,
-        context: Any,
+        context: Context,
     ) -> State:
-        """What is done to the estimate before the next layer: nothing, Onsager correction, decoupling."""
+        """The state after the shrinkage: the estimate itself, Onsager correction, or decoupling."""
+
+    def kept(self, state: State) -> State:
+        """The parts of the state that derivatives of a layer need, so that training keeps them; None for the others."""
+        return state
+
+    def restored(self, kept: State, inputs: Inputs) -> State:
+        """The state from which `kept` was taken, before the layer with these inputs; parts that were not kept are NaN."""
+        del inputs
+        return kept

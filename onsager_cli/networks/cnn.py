@@ -5,14 +5,14 @@
 | Aᴴ y   | its input, users along the axis of the convolutions; real and imaginary part are channels |
 | W, b   | kernels (width, channels in, channels out) and offsets of a layer |
 
-Convolutions with ReLU between them and none after the last, trained end to end. Neighbours in x have nothing to do with
-each other in the 5G problems, so that there is nothing for a convolution to find (Section VII-C). It is one estimate:
-as a Network, it is a single layer whose linear stage is all of it and whose shrinkage is the identity.
+Convolutions with ReLU between them and none after the last, trained end to end. Neighbours in x are unrelated in the 5G
+problems, so that a convolution finds nothing (Section VII-C). As a Network, the CNN is a single layer: its linear stage
+holds all convolutions, and its shrinkage is the identity.
 """
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,91 +21,9 @@ from jax import Array
 from onsager_cli.kinds.checks import by_depth, integer
 from onsager_cli.kinds.records import YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint
-from onsager_cli.networks.base import Inputs, Network, Parameters, State
-from onsager_cli.problems import Problem
+from onsager_cli.networks.base import Inputs, Network, Parameters, Theta
+from onsager_cli.problems.base import Problem
 from onsager_cli.shrinkage.family import Family
-
-START_KEY = 6  # folded into the seed for the kernels
-AT_ONCE = 64  # samples
-
-
-def identity(r: Array, *_: Any) -> tuple[Array, Array]:
-    """η(r) = r."""
-    return r, jnp.ones_like(r[:1])
-
-
-def convolve(h: Array, kernel: Array) -> Array:
-    """h (users, channels in) with a kernel (width, channels in, channels out), as long as h, zero beyond its ends.
-
-    A matrix product: XLA's own convolution is an order of magnitude slower on CPUs inside a loop. Half a kernel of
-    users is computed at once, from the three such blocks that it depends on: the matrix, whose columns are the kernel
-    shifted, has about 3/2 of the multiplications that are needed, but the windows repeat h three times, not `width` times.
-    """
-    width, into, out = kernel.shape
-    users, block = h.shape[0], max(width // 2, 1)
-    blocks = -(-users // block)
-    padded = jnp.pad(h, ((width // 2, (blocks + 2) * block - users - width // 2), (0, 0)))
-    padded = padded.reshape(blocks + 2, block * into)
-    windows = jnp.concatenate([padded[k : k + blocks] for k in range(3)], axis=1)
-    shifts = [jnp.pad(kernel, ((k, 3 * block - width - k), (0, 0), (0, 0))) for k in range(block)]
-    matrix = jnp.stack(shifts, axis=2).reshape(3 * block * into, block * out)
-    return (windows @ matrix).reshape(blocks * block, out)[:users]
-
-
-@dataclass(frozen=True)
-class Cnn(Network):
-    """`channels` of the hidden layers, `width` of the kernels; `parts` is 2 where x stacks real and imaginary parts."""
-
-    family: Family = field(default=Family("identity", identity, (), ()))
-    theta: tuple[float, ...] = ()
-    channels: tuple[int, ...] = (64, 32)
-    width: int = 11
-    parts: int = 1
-    seed: int = field(default=0, compare=False)
-
-    @property
-    def new_leaves(self) -> str:
-        return "kernels"
-
-    def textbook(self, problem: Problem) -> Parameters:
-        """He's start, kernels of variance 2 / (width · channels in), and a last one of zeros, so that x̂ = 0."""
-        ends = 2 if jnp.iscomplexobj(problem.A) else self.parts
-        sizes = (ends, *self.channels, ends)
-        key = jax.random.fold_in(jax.random.key(self.seed), START_KEY)
-        leaves = {}
-        for layer, (into, out) in enumerate(pairwise(sizes)):
-            draw = jax.random.normal(jax.random.fold_in(key, layer), (self.width, into, out), jnp.float32)
-            kernel = jnp.sqrt(2 / (self.width * into)) * draw * (layer < len(self.channels))
-            leaves[f"kernel_{layer}"] = kernel.astype(problem.noise_variance.dtype)
-            leaves[f"bias_{layer}"] = jnp.zeros(out, problem.noise_variance.dtype)
-        return leaves
-
-    def first(self, problem: Problem, p: Parameters, y: Array, context: Any) -> tuple[State, Inputs]:
-        proxy = adjoint(problem.A) @ y
-        if jnp.iscomplexobj(proxy):
-            proxy = jnp.concatenate([proxy.real, proxy.imag])
-        ends = p["kernel_0"].shape[1]
-        samples = jnp.moveaxis(proxy.reshape(ends, -1, proxy.shape[1]), (0, 1, 2), (2, 1, 0))
-        # Few samples at a time: the hidden layers are many times as large as their input.
-        out = jax.lax.map(lambda sample: self._layers(p, sample), samples, batch_size=AT_ONCE)
-        x_hat = jnp.moveaxis(out, (2, 1, 0), (0, 1, 2)).reshape(-1, y.shape[1])
-        if jnp.iscomplexobj(y):
-            x_hat = jax.lax.complex(*jnp.split(x_hat, 2))
-        return (), (x_hat, None)
-
-    def _layers(self, p: Parameters, h: Array) -> Array:
-        """All convolutions, of one sample (users, channels)."""
-        for layer in range(len(self.channels) + 1):
-            h = convolve(jax.nn.relu(h) if layer else h, p[f"kernel_{layer}"]) + p[f"bias_{layer}"]
-        return h
-
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
-        # There is no second layer; the programs that run networks of any depth need its shape.
-        return jnp.zeros((problem.A.shape[1], y.shape[1]), y.dtype), None
-
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        return ()
-
 
 KIND = NetworkKind(
     "cnn",
@@ -120,3 +38,98 @@ KIND = NetworkKind(
         * sum(a * b for a, b in zip((2, *settings.channels), (*settings.channels, 2), strict=True))
     ),
 )
+
+START_KEY = 6  # folded into the seed for the kernels
+AT_ONCE = 64  # samples
+
+
+class CnnState(NamedTuple):
+    """Empty: there is no second layer to hand anything to."""
+
+
+def identity(r: Array, *_: object) -> tuple[Array, Array]:
+    """η(r) = r, with ⟨η'⟩ = 1 per sample."""
+    return r, jnp.ones_like(r[:1])
+
+
+def convolve(h: Array, kernel: Array) -> Array:
+    """Convolve h (users, channels in) with a kernel (width, channels in, channels out); h is zero beyond its ends.
+
+    Returns (users, channels out). Written as a matrix product: XLA's own convolution is ten times slower on CPUs inside a
+    loop. A block of half a kernel of users depends on three blocks of h. The matrix has the shifted kernel as columns.
+    That takes 3/2 of the multiplications, but repeats h three times instead of `width` times.
+    """
+    width, into, out = kernel.shape
+    users, block = h.shape[0], max(width // 2, 1)
+    blocks = -(-users // block)
+    padded = jnp.pad(h, ((width // 2, (blocks + 2) * block - users - width // 2), (0, 0)))
+    padded = padded.reshape(blocks + 2, block * into)
+    windows = jnp.concatenate([padded[k : k + blocks] for k in range(3)], axis=1)
+    shifts = [jnp.pad(kernel, ((k, 3 * block - width - k), (0, 0), (0, 0))) for k in range(block)]
+    matrix = jnp.stack(shifts, axis=2).reshape(3 * block * into, block * out)
+    return (windows @ matrix).reshape(blocks * block, out)[:users]
+
+
+@dataclass(frozen=True)
+class Cnn(Network[CnnState, None]):
+    """`channels` of the hidden layers, `width` of the kernels; `parts` is 2 where x stacks real and imaginary parts."""
+
+    family: Family = field(default=Family("identity", identity, (), ()))
+    theta: Theta = ()
+    channels: tuple[int, ...] = (64, 32)
+    width: int = 11
+    parts: int = 1
+    seed: int = field(default=0, compare=False)
+
+    @property
+    def new_leaves(self) -> str:
+        return "kernels"
+
+    def textbook(self, problem: Problem) -> Parameters:
+        """He's start: kernels of variance 2 / (width · channels in), and a last kernel of zeros, so that x̂ = 0."""
+        ends = 2 if jnp.iscomplexobj(problem.A) else self.parts
+        sizes = (ends, *self.channels, ends)
+        key = jax.random.fold_in(jax.random.key(self.seed), START_KEY)
+        leaves = {}
+        for layer, (into, out) in enumerate(pairwise(sizes)):
+            draw = jax.random.normal(jax.random.fold_in(key, layer), (self.width, into, out), jnp.float32)
+            kernel = jnp.sqrt(2 / (self.width * into)) * draw * (layer < len(self.channels))
+            leaves[f"kernel_{layer}"] = kernel.astype(problem.noise_variance.dtype)
+            leaves[f"bias_{layer}"] = jnp.zeros(out, problem.noise_variance.dtype)
+        return leaves
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[CnnState, Inputs]:
+        proxy = adjoint(problem.A) @ y
+        if jnp.iscomplexobj(proxy):
+            proxy = jnp.concatenate([proxy.real, proxy.imag])
+        ends = p["kernel_0"].shape[1]
+        samples = jnp.moveaxis(proxy.reshape(ends, -1, proxy.shape[1]), (0, 1, 2), (2, 1, 0))
+        # Few samples at a time: the hidden layers are many times as large as their input.
+        out = jax.lax.map(lambda sample: self._convolutions(p, sample), samples, batch_size=AT_ONCE)
+        x_hat = jnp.moveaxis(out, (2, 1, 0), (0, 1, 2)).reshape(-1, y.shape[1])
+        if jnp.iscomplexobj(y):
+            x_hat = jax.lax.complex(*jnp.split(x_hat, 2))
+        return CnnState(), Inputs(x_hat, None)
+
+    def _convolutions(self, p: Parameters, h: Array) -> Array:
+        """All convolutions, of one sample (users, channels)."""
+        for layer in range(len(self.channels) + 1):
+            h = convolve(jax.nn.relu(h) if layer else h, p[f"kernel_{layer}"]) + p[f"bias_{layer}"]
+        return h
+
+    def linear(self, problem: Problem, p: Parameters, state: CnnState, y: Array, context: None) -> Inputs:
+        # Never used: there is no second layer, but programs for any depth need the shape.
+        return Inputs(jnp.zeros((problem.A.shape[1], y.shape[1]), y.dtype), None)
+
+    def correct(
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: CnnState,
+        y: Array,
+        context: None,
+    ) -> CnnState:
+        return state

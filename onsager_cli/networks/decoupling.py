@@ -8,13 +8,13 @@
 
     r⁺ = (x̂ - ν r) / (1 - ν),    σ⁺² = σ² ν / (1 - ν)
 
-A finite sample may have a divergence of 0 or of 1 and more. It is kept half a coordinate away from both;
-`guards.guard_counts` says how often.
+A finite sample may have a divergence of 0 or less, or of 1 and more. Clipping keeps it half a coordinate away from both;
+`guards.guard_counts` counts how often.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,45 +23,50 @@ from jax import Array
 
 from onsager_cli.linalg import power, scaled, total
 from onsager_cli.networks.base import Inputs, Network, Parameters
-from onsager_cli.problems import Problem
+from onsager_cli.problems.base import Problem
 from onsager_cli.problems.operator import at_start
 
-State = tuple[Array, Array]  # r̃ (N, L), σ̃² (1, L)
-
-START_KEY = 4  # folded into the seed for what a start draws; others have numbers of their own: problems 1 to 3 and 5, the CNN 6
+START_KEY = 4  # folded into the seed for a start that is drawn; problems fold in 1 to 3 and 5, the CNN 6
 SMALLEST = 1e-20  # floor of a variance: a sample y = 0 must not divide by zero
 
 
+class PseudoPrior(NamedTuple):
+    """What the linear stage receives: r̃ (N, L) and the variance σ̃² of its error (1, L), linear."""
+
+    r_tilde: Array
+    variance: Array
+
+
 def allowed(divergence: Array, N: int) -> Array:
-    """The divergence clipped to (ε, 1 - ε), ε = 0.5/N."""
+    """The divergence clipped to [ε, 1 - ε], ε = 0.5/N."""
     return jnp.clip(divergence, 0.5 / N, 1 - 0.5 / N)
 
 
 def is_clipped(divergence: Array, N: int) -> Array:
-    """Where `allowed` changes something; a divergence that is not a number counts."""
+    """Where `allowed` changes the divergence, bool of its shape; NaN counts as clipped."""
     return ~((divergence >= 0.5 / N) & (divergence <= 1 - 0.5 / N))
 
 
-def decouple(x_hat: Array, divergence: Array, r: Array, variance: Array) -> State:
-    """r⁺ (N, L) and σ⁺² (1, L)."""
+def decouple(x_hat: Array, divergence: Array, r: Array, variance: Array) -> PseudoPrior:
+    """r⁺ (N, L) and σ⁺² (1, L) from x̂ (N, L), ν (1, L) before clipping, r (N, L) and σ² (1, L)."""
     nu = allowed(divergence, r.shape[0])
     decoupled = scaled(x_hat, 1 / (1 - nu)) - scaled(r, nu / (1 - nu))
-    return decoupled, jnp.maximum(variance * nu / (1 - nu), SMALLEST)
+    return PseudoPrior(decoupled, jnp.maximum(variance * nu / (1 - nu), SMALLEST))
 
 
-def begin(y: Array, N: int) -> State:
-    """r̃ = 0 and σ̃² = ‖y‖²/N per sample."""
+def begin(y: Array, N: int) -> PseudoPrior:
+    """r̃ = 0 and σ̃² = ‖y‖²/N per sample of y (M, L)."""
     energy = total(power(y))
-    return jnp.zeros((N, y.shape[1]), y.dtype), jnp.maximum(energy / N, SMALLEST)
+    return PseudoPrior(jnp.zeros((N, y.shape[1]), y.dtype), jnp.maximum(energy / N, SMALLEST))
 
 
 @dataclass(frozen=True)
-class Decoupled(Network):
-    """A network of two estimators in turn, each decoupled from the other.
+class Decoupled(Network[PseudoPrior, Array | None]):
+    """A network that alternates between two estimators, each decoupled from the other.
 
-    `learn` names what learns (`leaves` says which leaf that is), the rest stays at its start. `init` says which
-    matrix the start is made from: svd, the problem's A; least_squares, its estimate; random, an independent one.
-    Networks that differ in these two alone are equal, and share compiled programs; `seed` feeds the start alone.
+    `learn` names what learns (`leaves` maps the names to leaves); the rest stays at its start. `init` names the matrix
+    of the start: svd, the problem's A; least_squares, its estimate; random, an independent matrix. `seed` feeds the
+    start. Networks that differ in `init` and `seed` alone are equal, and share compiled programs.
     """
 
     learn: tuple[str, ...] = ()
@@ -71,8 +76,8 @@ class Decoupled(Network):
     leaves: ClassVar[dict[str, str]] = {}
 
     @abstractmethod
-    def divergence(self, p: Parameters, state: State) -> Array:
-        """ν̃ of the linear stage as it is before clipping; (1, L), or () if all samples have the same."""
+    def divergence(self, p: Parameters, state: PseudoPrior) -> Array:
+        """ν̃ of the linear stage before clipping; (1, L), or () if all samples have the same."""
 
     def operator(self, problem: Problem) -> np.ndarray:
         """The matrix (M, N) that `init` names, in double precision."""
@@ -87,10 +92,21 @@ class Decoupled(Network):
         learned = {self.leaves[name] for name in self.learn}
         return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
 
-    def first(self, problem: Problem, p: Parameters, y: Array, context: Any) -> tuple[State, Inputs]:
+    def first(
+        self, problem: Problem, p: Parameters, y: Array, context: Array | None
+    ) -> tuple[PseudoPrior, Inputs]:
         state = begin(y, problem.A.shape[1])
         return state, self.linear(problem, p, state, y, context)
 
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        r, sigma = inputs
-        return decouple(x_hat, slope, r, jnp.square(sigma))
+    def correct(
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: PseudoPrior,
+        y: Array,
+        context: Array | None,
+    ) -> PseudoPrior:
+        return decouple(x_hat, slope, inputs.r, jnp.square(inputs.sigma))

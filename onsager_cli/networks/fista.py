@@ -1,4 +1,4 @@
-"""FISTA (eq 6): ISTA, which is LISTA that nobody trained, with momentum. It has no trained form.
+"""FISTA (eq 6): ISTA with momentum. It has no trained form.
 
 | symbol | name                                                        | equation |
 |--------|-------------------------------------------------------------|----------|
@@ -11,6 +11,7 @@ the extrapolated point x̂ + c (x̂ - x̂_before).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -18,33 +19,8 @@ from jax import Array
 from onsager_cli.kinds.checks import choice, integer
 from onsager_cli.kinds.records import GREEN, Look, NetworkKind
 from onsager_cli.networks.base import Inputs, Parameters
-from onsager_cli.networks.lista import Lista
-from onsager_cli.problems import Problem
-
-State = tuple[Array, Array, Array]  # x̂, the one before it, and how many estimates there are
-
-
-@dataclass(frozen=True)
-class Fista(Lista):
-    """Fast ISTA; `momentum` is paper (eq 6) or beck_teboulle."""
-
-    momentum: str = "paper"
-
-    def first(self, problem: Problem, p: Parameters, y: Array, context: Array) -> tuple[State, Inputs]:
-        x_hat, inputs = super().first(problem, p, y, context)
-        return (x_hat, x_hat, jnp.zeros((), x_hat.dtype)), inputs
-
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Array) -> Inputs:
-        x_hat, before, made = state
-        t = made + 1
-        push = jnp.maximum(t - 2, 0) / (t + 1) * (x_hat - before)
-        if self.momentum == "beck_teboulle":
-            return p["S"] @ (x_hat + push) + context, None
-        return p["S"] @ x_hat + context + push, None
-
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        return x_hat, state[0], state[2] + 1
-
+from onsager_cli.networks.lista import Thresholding
+from onsager_cli.problems.base import Problem
 
 KIND = NetworkKind(
     "fista",
@@ -60,3 +36,43 @@ KIND = NetworkKind(
     lasso=True,
     looks={"fista": {"": Look(GREEN, "^", label="FISTA")}},
 )
+
+
+class FistaState(NamedTuple):
+    """The estimate x̂ (N, L), the one before it (N, L), and the number of estimates made, ()."""
+
+    x_hat: Array
+    before: Array
+    count: Array
+
+
+@dataclass(frozen=True)
+class Fista(Thresholding[FistaState]):
+    """Fast ISTA; `momentum` is "paper" (eq 6) or "beck_teboulle"."""
+
+    momentum: str = "paper"
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Array) -> tuple[FistaState, Inputs]:
+        nothing = jnp.zeros_like(context)
+        return FistaState(nothing, nothing, jnp.zeros((), nothing.dtype)), Inputs(context, None)
+
+    def linear(self, problem: Problem, p: Parameters, state: FistaState, y: Array, context: Array) -> Inputs:
+        x_hat, before, count = state
+        t = count + 1
+        push = jnp.maximum(t - 2, 0) / (t + 1) * (x_hat - before)
+        if self.momentum == "beck_teboulle":
+            return Inputs(p["S"] @ (x_hat + push) + context, None)
+        return Inputs(p["S"] @ x_hat + context + push, None)
+
+    def correct(
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: FistaState,
+        y: Array,
+        context: Array,
+    ) -> FistaState:
+        return FistaState(x_hat, state.x_hat, state.count + 1)

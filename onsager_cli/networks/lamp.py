@@ -1,4 +1,4 @@
-"""LAMP (eqs 30, 31), and AMP (eq 7) where nobody trains it.
+"""LAMP (eqs 30, 31); untrained, it is AMP (eq 7).
 
 | symbol | name                                        | equation |
 |--------|---------------------------------------------|----------|
@@ -7,10 +7,12 @@
 | σ      | ‖v‖ / √M per sample, (1, L)                 | (31a)    |
 | b      | Onsager coefficient, (N/M) ⟨η'⟩             | (31c)    |
 
-A is the problem's matrix, which is an estimate where `problem.known_operator` is false. LAMP-l1 is LAMP with the scaled soft threshold, θ = (β, α).
+A is the problem's matrix, an estimate where `problem.known_operator` is false. LAMP-l1 is LAMP with the scaled soft
+threshold, θ = (β, α).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,87 +21,9 @@ from jax import Array
 from onsager_cli.kinds.checks import choice, flag, integer, words
 from onsager_cli.kinds.records import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power, scaled, total
-from onsager_cli.networks.base import Inputs, Network, Parameters, State
+from onsager_cli.networks.base import Inputs, Network, Parameters
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
-from onsager_cli.problems import Problem
-
-
-def rms(v: Array) -> Array:
-    """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
-    return jnp.sqrt(jnp.maximum(total(power(v)) / v.shape[0], 1e-16))
-
-
-@dataclass(frozen=True)
-class Lamp(Network):
-    """Learned AMP. `onsager=False` drops the correction: the ablation behind Section III. `learn` is of B, theta."""
-
-    onsager: bool = True
-    learn: tuple[str, ...] = ("B", "theta")
-
-    matrices = ("B",)
-    spectral = frozenset({"b"})
-    rows = frozenset({"a"})
-
-    def textbook(self, problem: Problem) -> Parameters:
-        return {"B": adjoint(problem.A)}
-
-    def first(self, problem: Problem, p: Parameters, y: Array, context: tuple) -> tuple[State, Inputs]:
-        return (jnp.zeros_like(p["B"] @ y), y), (p["B"] @ y, rms(y))
-
-    def linear(
-        self, problem: Problem, p: Parameters, state: tuple[Array, Array], y: Array, context: tuple
-    ) -> Inputs:
-        x_hat, v = state
-        return x_hat + p["B"] @ v, rms(v)
-
-    def kept(self, state: State) -> Array:
-        """v alone: x̂ is added to r, and no derivative needs it."""
-        return state[1]
-
-    def restored(self, kept: Array, inputs: Inputs) -> State:
-        return jnp.full_like(inputs[0], jnp.nan), kept
-
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        v = y - problem.A @ x_hat
-        if self.onsager:
-            M, N = problem.A.shape
-            v = v + scaled(state[1], (N / M) * slope)
-        return x_hat, v
-
-    @property
-    def new_leaves(self) -> str:
-        return super().new_leaves if "B" in self.learn else "θ"
-
-    def count(self, params: Parameters, depth: int) -> int:
-        return super().count({name: params[name] for name in self.learn}, depth)
-
-    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
-        masks = super().learnable(params, first, last, shared)
-        masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
-        # Where B learns, {μB, θ_scale/μ} is one network for every μ: fix β_0 (Section III-C).
-        if self.family.scale is not None and "B" in self.learn:
-            masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
-            masks["theta"][0, ..., self.family.scale] = 0
-        return masks
-
-    def to_descent(
-        self, problem: Problem, params: Parameters, gradient: Parameters, masks: dict[str, Array]
-    ) -> Parameters:
-        """Gradient with respect to (B, a, b, θ): diag(a) B and V diag(b) Uᵀ are added to B; of a scale in θ, its logarithm."""
-        assert problem.singular_vectors is not None
-        U, V = problem.singular_vectors
-        gradient = super().to_descent(problem, params, gradient, masks)
-        B, theta = gradient["B"], self.family.units(params["theta"]) * gradient["theta"]
-        return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta}
-
-    def from_descent(
-        self, problem: Problem, params: Parameters, steps: Parameters, masks: dict[str, Array]
-    ) -> Parameters:
-        assert problem.singular_vectors is not None
-        U, V = problem.singular_vectors
-        B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
-        return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"]}
-
+from onsager_cli.problems.base import Problem
 
 KIND = NetworkKind(
     "lamp",
@@ -135,3 +59,93 @@ KIND = NetworkKind(
     fixed_entries=lambda settings, M, N: N * M,
     formula=lambda settings, k, T, M, N: (2 * T * N * M, (1 if settings.tied else T) * M * N),
 )
+
+
+class LampState(NamedTuple):
+    """The estimate x̂ (N, L) and the corrected residual v (M, L)."""
+
+    x_hat: Array
+    v: Array
+
+
+def rms(v: Array) -> Array:
+    """‖v‖ / √M per sample, (1, L), with a floor of 1e-8 that keeps gradients finite at v = 0 (σ⁻⁴ in float32)."""
+    return jnp.sqrt(jnp.maximum(total(power(v)) / v.shape[0], 1e-16))
+
+
+@dataclass(frozen=True)
+class Lamp(Network[LampState, None]):
+    """Learned AMP. `onsager=False` drops the correction (ablation of Section III). `learn` names what learns: B, theta."""
+
+    onsager: bool = True
+    learn: tuple[str, ...] = ("B", "theta")
+
+    matrices = ("B",)
+    rate_names: ClassVar = {"theta": "theta", "b": "spectrum", "a": "rows"}
+
+    def textbook(self, problem: Problem) -> Parameters:
+        return {"B": adjoint(problem.A)}
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[LampState, Inputs]:
+        return LampState(jnp.zeros_like(p["B"] @ y), y), Inputs(p["B"] @ y, rms(y))
+
+    def linear(self, problem: Problem, p: Parameters, state: LampState, y: Array, context: None) -> Inputs:
+        return Inputs(state.x_hat + p["B"] @ state.v, rms(state.v))
+
+    def kept(self, state: LampState) -> LampState:
+        """v alone: x̂ is added to r, and no derivative needs it."""
+        return state._replace(x_hat=None)
+
+    def restored(self, kept: LampState, inputs: Inputs) -> LampState:
+        return kept._replace(x_hat=jnp.full_like(inputs.r, jnp.nan))
+
+    def correct(
+        self,
+        problem: Problem,
+        p: Parameters,
+        x_hat: Array,
+        slope: Array,
+        inputs: Inputs,
+        state: LampState,
+        y: Array,
+        context: None,
+    ) -> LampState:
+        v = y - problem.A @ x_hat
+        if self.onsager:
+            M, N = problem.A.shape
+            v = v + scaled(state.v, (N / M) * slope)
+        return LampState(x_hat, v)
+
+    @property
+    def new_leaves(self) -> str:
+        return super().new_leaves if "B" in self.learn else "θ"
+
+    def count(self, params: Parameters, depth: int) -> int:
+        return super().count({name: params[name] for name in self.learn}, depth)
+
+    def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
+        masks = super().learnable(params, first, last, shared)
+        masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
+        # Where B learns, {μB, θ_scale/μ} is the same network for every μ: fix β_0 (Section III-C).
+        if self.family.scale is not None and "B" in self.learn:
+            masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
+            masks["theta"][0, ..., self.family.scale] = 0
+        return masks
+
+    def to_coordinates(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: Parameters
+    ) -> Parameters:
+        """The gradient in (B, a, b, θ): diag(a) B + V diag(b) Uᵀ adds to B; a scale in θ moves by its logarithm."""
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        gradient = super().to_coordinates(problem, params, gradient, masks)
+        B, theta = gradient["B"], self.family.units(params["theta"]) * gradient["theta"]
+        return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta}
+
+    def from_coordinates(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: Parameters
+    ) -> Parameters:
+        assert problem.singular_vectors is not None
+        U, V = problem.singular_vectors
+        B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
+        return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"]}

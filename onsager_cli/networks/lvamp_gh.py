@@ -14,13 +14,13 @@
 Line 7 of Algorithm 1, σ̃² ν̃ / (1 - ν̃), holds only where G is the LMMSE estimator for the σ̃² of that very sample.
 The σ² above is exact for every G = I - H A, as long as r̃ - x is white.
 
-Where nobody trains it, a layer is the LMMSE estimator for the mean of the σ̃² that reaches it:
-H = s Aᵀ (s A Aᵀ + σ_w² I)⁻¹, G = I - H A, s = mean σ̃². A new layer starts there, not from the one before it.
+An untrained layer is the LMMSE estimator for the mean of the σ̃² that reaches it: H = s Aᵀ (s A Aᵀ + σ_w² I)⁻¹,
+G = I - H A, s = mean σ̃². A new layer starts there, not from a copy of the layer before it.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,100 +31,9 @@ from onsager_cli.kinds.checks import choice, flag, integer, words
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.linalg import double, power
 from onsager_cli.networks.base import Inputs, Parameters, single
-from onsager_cli.networks.decoupling import SMALLEST, Decoupled, State, allowed
-from onsager_cli.problems import Problem
-
-# What `learn` may name, and the leaf it means.
-LEAVES = {"G": "G", "H": "H", "c": "log_c", "noise_variance": "log_noise_variance", "theta": "theta"}
-
-
-@dataclass(frozen=True)
-class LvampGH(Decoupled):
-    """Learned VAMP with free G and H."""
-
-    learn: tuple[str, ...] = tuple(LEAVES)
-
-    leaves = LEAVES
-    matrices = ("G", "H")
-    vectors = frozenset(
-        {"theta", "log_c", "log_noise_variance"}
-    )  # leaves that are no matrices, for optimizers
-
-    @property
-    def layered(self) -> frozenset[str]:
-        return super().layered | {"log_c"}
-
-    @property
-    def new_leaves(self) -> str:
-        """What a new layer learns, in the paper's symbols."""
-        names = [("θ" if n == "theta" else n) for n in LEAVES if n in self.learn and n != "noise_variance"]
-        return ", ".join(n for n in names if not (self.tied and n in self.matrices))
-
-    def textbook(self, problem: Problem) -> Parameters:
-        A, (x, y) = self.operator(problem), (double(a) for a in problem.selection)
-        noise = np.mean(np.abs(y - A @ x) ** 2)  # what A leaves unexplained, its own errors included
-        G, H = lmmse(A, float(np.mean(np.sum(np.abs(y) ** 2, axis=0)) / A.shape[1]), float(noise))
-        leaves = {"G": G, "H": H, "log_c": 0.0, "log_noise_variance": np.log(noise)}
-        return {name: single(leaf, problem) for name, leaf in leaves.items()}
-
-    def start(self, problem: Problem, depth: int) -> Parameters:
-        """The untrained network: every layer in turn is the LMMSE estimator for what reaches it."""
-        params = super().start(problem, depth)
-        for t in range(1, depth):
-            params = self.grow(params, t, problem)
-        return params
-
-    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
-        """Layer t takes θ from layer t-1 and is otherwise as nobody trained it, for the layers before it."""
-        grown = super().grow(params, t)
-        if t == 0 or self.tied or problem is None:
-            return grown
-        reaching = float(_mean_variance(self, problem, params, problem.selection[1], t))
-        G, H = lmmse(self.operator(problem), reaching, float(jnp.exp(params["log_noise_variance"])))
-        new = {"G": G, "H": H, "log_c": 0.0}
-        return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
-
-    def linear(self, problem: Problem, p: Parameters, state: State, y: Array, context: Any) -> Inputs:
-        r_tilde, variance = state
-        N = r_tilde.shape[0]
-        nu = allowed(self.divergence(p, state), N)
-        r = (p["G"] @ r_tilde + p["H"] @ y - nu * r_tilde) / (1 - nu)
-        kept = jnp.maximum(jnp.sum(power(p["G"])) / N - jnp.square(nu), 0)
-        noise = jnp.exp(p["log_noise_variance"]) * jnp.sum(power(p["H"])) / N
-        sigma2 = jnp.exp(p["log_c"]) * (kept * variance + noise) / jnp.square(1 - nu)
-        return r, jnp.sqrt(jnp.maximum(sigma2, SMALLEST))
-
-    def divergence(self, p: Parameters, state: State) -> Array:
-        """ν̃ of the linear stage as it is before clipping, ()."""
-        return jnp.trace(p["G"]).real / p["G"].shape[0]
-
-
-def lmmse(A: np.ndarray, variance: float, noise_variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """G (N, N) and H (N, M) of the LMMSE estimate x̃ = G r̃ + H y for r̃ - x of this variance, linear; float64."""
-    M, N = A.shape
-    system = variance * (A @ A.conj().T) + noise_variance * np.eye(M)
-    H = np.linalg.solve(system, variance * A).conj().T
-    return np.eye(N) - H @ A, H
-
-
-@partial(jax.jit, static_argnums=0)
-def _mean_variance(net: LvampGH, problem: Problem, params: Parameters, y: Array, depth: Array | int) -> Array:
-    """Mean over the samples of the σ̃² that reaches layer `depth` (0-based, at least 1)."""
-    with jax.default_matmul_precision("highest"):
-        context = net.prepare(problem, params, y)
-
-        def body(t, carry):
-            state, inputs = carry
-            p = net.layer(params, t)
-            r, sigma = inputs
-            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
-            state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-            return state, net.linear(problem, net.layer(params, t + 1), state, y, context)
-
-        first = net.first(problem, net.layer(params, 0), y, context)
-        state, _ = jax.lax.fori_loop(0, depth, body, first)
-        return jnp.mean(state[1])
-
+from onsager_cli.networks.decoupling import SMALLEST, Decoupled, PseudoPrior, allowed
+from onsager_cli.networks.layers import Layers
+from onsager_cli.problems.base import Problem
 
 KIND = NetworkKind(
     "lvamp_gh",
@@ -143,3 +52,83 @@ KIND = NetworkKind(
     formula=lambda settings, k, T, M, N: (T * N * N, (1 if settings.tied else T) * N * N),
     form="gh",
 )
+
+# Name in `learn` → leaf.
+LEAVES = {"G": "G", "H": "H", "c": "log_c", "noise_variance": "log_noise_variance", "theta": "theta"}
+
+
+@dataclass(frozen=True)
+class LvampGH(Decoupled):
+    """Learned VAMP with free G and H."""
+
+    learn: tuple[str, ...] = tuple(LEAVES)
+
+    leaves = LEAVES
+    matrices = ("G", "H")
+    rate_names: ClassVar = {"theta": "theta", "log_c": "theta", "log_noise_variance": "theta"}
+
+    @property
+    def layered(self) -> frozenset[str]:
+        return super().layered | {"log_c"}
+
+    @property
+    def new_leaves(self) -> str:
+        """What a new layer learns, in the paper's symbols."""
+        names = [("θ" if n == "theta" else n) for n in LEAVES if n in self.learn and n != "noise_variance"]
+        return ", ".join(n for n in names if not (self.tied and n in self.matrices))
+
+    def textbook(self, problem: Problem) -> Parameters:
+        A, (x, y) = self.operator(problem), (double(a) for a in problem.selection)
+        noise = np.mean(np.abs(y - A @ x) ** 2)  # what A does not explain, including errors of an estimated A
+        G, H = lmmse(A, float(np.mean(np.sum(np.abs(y) ** 2, axis=0)) / A.shape[1]), float(noise))
+        leaves = {"G": G, "H": H, "log_c": 0.0, "log_noise_variance": np.log(noise)}
+        return {name: single(leaf, problem) for name, leaf in leaves.items()}
+
+    def start(self, problem: Problem, depth: int) -> Parameters:
+        """The untrained network: every layer is the LMMSE estimator for the mean σ̃² that reaches it."""
+        params = super().start(problem, depth)
+        for t in range(1, depth):
+            params = self.grow(params, t, problem)
+        return params
+
+    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
+        """`params` with θ of layer t-1 in layer t, and G, H, c of layer t as in the untrained network."""
+        grown = super().grow(params, t)
+        if t == 0 or self.tied or problem is None:
+            return grown
+        reaching = float(_mean_variance(self, problem, params, problem.selection[1], t))
+        G, H = lmmse(self.operator(problem), reaching, float(jnp.exp(params["log_noise_variance"])))
+        new = {"G": G, "H": H, "log_c": 0.0}
+        return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
+
+    def linear(
+        self, problem: Problem, p: Parameters, state: PseudoPrior, y: Array, context: Array | None
+    ) -> Inputs:
+        r_tilde, variance = state
+        N = r_tilde.shape[0]
+        nu = allowed(self.divergence(p, state), N)
+        r = (p["G"] @ r_tilde + p["H"] @ y - nu * r_tilde) / (1 - nu)
+        kept = jnp.maximum(jnp.sum(power(p["G"])) / N - jnp.square(nu), 0)
+        noise = jnp.exp(p["log_noise_variance"]) * jnp.sum(power(p["H"])) / N
+        sigma2 = jnp.exp(p["log_c"]) * (kept * variance + noise) / jnp.square(1 - nu)
+        return Inputs(r, jnp.sqrt(jnp.maximum(sigma2, SMALLEST)))
+
+    def divergence(self, p: Parameters, state: PseudoPrior) -> Array:
+        """ν̃ of the linear stage before clipping, ()."""
+        return jnp.trace(p["G"]).real / p["G"].shape[0]
+
+
+def lmmse(A: np.ndarray, variance: float, noise_variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """G (N, N) and H (N, M) of the LMMSE estimate x̃ = G r̃ + H y for r̃ - x of this variance, linear; float64."""
+    M, N = A.shape
+    system = variance * (A @ A.conj().T) + noise_variance * np.eye(M)
+    H = np.linalg.solve(system, variance * A).conj().T
+    return np.eye(N) - H @ A, H
+
+
+@partial(jax.jit, static_argnums=0)
+def _mean_variance(net: LvampGH, problem: Problem, params: Parameters, y: Array, t: Array | int) -> Array:
+    """Mean over the samples of the σ̃² that reaches layer t (0-based, at least 1), ()."""
+    with jax.default_matmul_precision("highest"):
+        state, _ = Layers(net, problem, params, y).reach(t)
+        return jnp.mean(state.variance)

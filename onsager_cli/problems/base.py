@@ -1,8 +1,8 @@
-"""What a network, a bound or a trainer may ask of a problem."""
+"""A problem y = A x + w: what networks, bounds and trainers ask of it."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,80 +14,81 @@ from onsager_cli.linalg import power
 
 
 class Samples(NamedTuple):
-    """Samples as columns."""
+    """Signals x (N, L) and their measurements y (M, L), one sample per column."""
 
-    x: Array  # (N, L)
-    y: Array  # (M, L)
+    x: Array
+    y: Array
 
 
 @struct.dataclass
 class Problem:
-    """One matrix A and the law of (x, w). A pytree, so it enters compiled programs as an argument.
+    """One matrix A and the law of (x, w). A pytree, so that it enters compiled programs as an argument.
 
-    `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides
-    (stopping, restoring, bootstrapping; where a new layer starts, if that takes samples), `test` is reported and decides
-    nothing; training samples are neither.
+    `draw(problem, key, batch)` returns fresh samples and runs inside a compiled training step. `selection` decides when to
+    stop, restore or bootstrap, and where a new layer starts. `test` is reported and decides nothing. Training samples
+    belong to neither.
 
-    A is what networks are told. Where that is an estimate, `source` is the matrix behind the samples; `draw` finds
-    it as its problem's A, and need not know.
+    A is the matrix that networks know. If it is an estimate, `source` is the matrix behind the samples. `draw` finds the
+    latter as the A of its problem.
     """
 
     A: Array  # (M, N), float32 or complex64
     noise_variance: Array  # σ_w², linear, per entry of w
     selection: Samples
     test: Samples
-    draw: Callable[["Problem", Array, int], Samples] = struct.field(pytree_node=False)
+    draw: Callable[["Problem", Array, int], tuple[Array, Array]] = struct.field(pytree_node=False)
     source: Array | None = None
-    mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if nobody says
-    reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: it counts all
-    test_power: Array | None = None  # E|x_n|² of the test samples given what an oracle knows, (N, L); None: 1
+    mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if unknown
+    reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: all count
+    test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L); None: 1
     singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A, for spectral coordinates
 
     @property
     def behind(self) -> "Problem":
-        """The problem as nature knows it: with the true A."""
+        """The problem with the true A, from which samples come."""
         return self if self.source is None else replace(self, A=self.source, source=None)
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
-        return self.draw(self.behind, key, batch)
+        return Samples(*self.draw(self.behind, key, batch))
 
     @property
     def known_power(self) -> Array:
-        """`mean_power`. Raises UserError if the problem does not tell it."""
+        """`mean_power`, linear. Raises UserError if it is unknown."""
         if self.mean_power is None:
-            raise UserError("this network needs E|x|², which this kind of problem does not tell")
+            raise UserError("this network needs E|x|², and this kind of problem does not define it")
         return self.mean_power
 
-    def squared_norm(self, x: Any) -> Array:
-        """‖x‖² per sample over the coordinates that are reported, (L,)."""
+    def squared_norm(self, x: Array | np.ndarray) -> Array:
+        """‖x‖² of each sample of x (N, L) over the coordinates that are reported, (L,)."""
         square = power(x)
         return jnp.sum(square if self.reported is None else self.reported * square, axis=0)
 
     def emphasized(
         self, key: Array, batch: int, emphasis: Array | float, most: float | None
     ) -> tuple[Array, Array, Array]:
-        """Samples among which the hard ones are more frequent, and the weights (batch,) that make up for it.
+        """Samples with more hard ones among them, x (N, batch) and y (M, batch), and weights (batch,) that compensate.
 
-        For an error that is mostly that of few samples, a gradient from these has less noise. `emphasis` is the odds
-        of an active coefficient or user over the true odds, and `most` the highest that may come. Weights are 1
-        where that is None, and for a law of samples that does not offer any emphasis (a method `emphasized` of `draw`).
+        If few samples have most of the error, the gradient from these samples has less noise. `emphasis` is the odds of an
+        active coefficient or user over the true odds, and `most` the highest emphasis of the training. All weights are 1
+        if `most` is None, or if `draw` has no method `emphasized`.
         """
         offered = getattr(self.draw, "emphasized", None)
         if offered is None or most is None:
-            return *self.sample(key, batch), jnp.ones(batch, self.noise_variance.dtype)
+            x, y = self.sample(key, batch)
+            return x, y, jnp.ones(batch, self.noise_variance.dtype)
         return offered(self.behind, key, batch, emphasis, most)
 
 
 def with_singular_vectors(problem: Problem) -> Problem:
-    """The problem with the singular vectors of the A that networks are told, computed in double precision."""
+    """The problem with the singular vectors of the A that networks know, computed in double precision."""
     A = np.asarray(problem.A)
     U, _, Vh = np.linalg.svd(A.astype(np.result_type(A, np.float64)), full_matrices=False)
     return replace(problem, singular_vectors=(jnp.asarray(U, A.dtype), jnp.asarray(Vh.conj().T, A.dtype)))
 
 
 def check_samples(problem: Problem) -> None:
-    """Raises UserError if a set has nothing to estimate, so that there is no NMSE."""
+    """Raises UserError if all signals of the selection or test set are zero, so that there is no NMSE."""
     for name in ("selection", "test"):
         x = np.asarray(getattr(problem, name)[0])
         counted = 1 if problem.reported is None else np.asarray(problem.reported)

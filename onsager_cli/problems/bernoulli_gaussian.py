@@ -12,6 +12,8 @@ from onsager_cli.kinds.records import ProblemKind
 from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
 
+KIND = ProblemKind("bernoulli_gaussian", of="law", settings=BernoulliGaussian)
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -31,11 +33,11 @@ class Draw:
     def emphasized(
         self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
     ) -> tuple[Array, Array, Array]:
-        """Samples drawn with the odds of γ times `emphasis`, and their likelihood ratios (batch,).
+        """Samples x (N, batch), y (M, batch) drawn with the odds of γ times `emphasis`, and likelihood ratios (batch,).
 
         p(x) / q(x) = (γ/γ')^K ((1-γ)/(1-γ'))^(N-K) for a sample with K active coefficients.
         """
-        del most  # costs nothing here
+        del most  # any activity costs the same here
         rest = 1 - self.gamma
         gamma = self.gamma * emphasis / (rest + self.gamma * emphasis)
         x, y = self._draw(problem, key, batch, gamma)
@@ -49,8 +51,8 @@ class Draw:
     def _draw(self, problem: Problem, key: Array, batch: int, gamma: Array | float) -> Samples:
         """Samples with activity `gamma`.
 
-        One random word serves both the activity and the value: below γ 2³² the coefficient is active, and given
-        that, the word is uniform again and becomes a Gaussian through the inverse error function.
+        One random word serves both activity and value: below γ 2³² the coefficient is active. Given that, the word is
+        uniform, and the inverse error function makes it Gaussian.
         """
         M, N = problem.A.shape
         key_x, key_w = jax.random.split(key)
@@ -60,12 +62,9 @@ class Draw:
         value = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(uniform, -1 + 2.0**-24, 1 - 2.0**-24))
         x = jnp.where(words < limit.astype(jnp.uint32), value, 0.0)
         w = jnp.sqrt(problem.noise_variance) * jax.random.normal(key_w, (M, batch))
-        return x, full_product(problem.A, x) + w
+        return Samples(x, full_product(problem.A, x) + w)
 
 
 def law(settings: BernoulliGaussian) -> Draw:
     """The law that settings describe."""
     return Draw(settings.gamma)
-
-
-KIND = ProblemKind("bernoulli_gaussian", of="law", settings=BernoulliGaussian)

@@ -10,14 +10,14 @@
 | z_q    | δ g Σ_p h_p exp(jψ_p q), what antenna q receives                       | (49)     |
 | x_l    | (1/Nr) Σ_q z_q exp(-2πjlq/Nr), the same per angle: one sample per l    | (50)     |
 
-The base station is at 0 of its own hexagon |Re(z e^{-jkπ/3})| <= 1, its six neighbours' users are at 2 + z. All is
-drawn anew for each realization, which gives Nr samples; A is drawn once. In the real embedding, x is [Re x; Im x] and
-A is [Re A, -Im A; Im A, Re A].
+The base station is at 0 of its own hexagon |Re(z e^{-jkπ/3})| <= 1; users of its six neighbours are at 2 + z. Every
+realization draws users and channels again and gives Nr samples; A is drawn once. In the real embedding, x is [Re x; Im x]
+and A is [Re A, -Im A; Im A, Re A].
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def pilots(seed: int, M: int, N: int) -> np.ndarray:
     return np.asarray((signs[0] + 1j * signs[1]) / np.sqrt(np.float32(2 * M)))
 
 
-# -- what is known in closed form, or by quadrature, in float64
+# -- moments in closed form or by quadrature, in float64
 
 
 def mean_gain(exponent: float, neighbour: bool) -> float:
@@ -61,7 +61,7 @@ def mean_fading(channel: Channel, antennas: int) -> float:
     """E |Σ_p h_p exp(jψ_p q)|², averaged over the antennas, linear."""
     if channel.fading == "rician":
         return 1.0
-    # Two paths that share their direct component add up as far as their angles agree.
+    # Two paths that share their direct component add up to the extent that their angles agree.
     P = channel.paths
     return float(P + P / channel.k_factor + P * (P - 1) * np.mean(_coherence(channel, antennas)))
 
@@ -98,10 +98,10 @@ def hexagon(key: Array, count: int) -> Array:
 
 
 def active_positions(key: Array, total: int, activity: Array | float, most: float) -> Array:
-    """Which of `total` independent channels are active, as rising positions; those beyond the end mean none.
+    """Positions of the active ones among `total` independent channels, rising; positions beyond the end mean none.
 
-    The gaps between active ones are geometric, so that the cost is that of the active ones alone. There is room for
-    ten standard deviations more than their mean number at `most`, the highest activity that may come.
+    Gaps between active channels are geometric, so that only active channels cost time. Returns room for ten standard
+    deviations more than their mean number at `most`, the highest activity of the training.
     """
     if most == 1:
         return jnp.arange(total)
@@ -113,8 +113,12 @@ def active_positions(key: Array, total: int, activity: Array | float, most: floa
     return jnp.minimum(jnp.cumsum(jnp.minimum(gaps, total).astype(jnp.int32)) - 1, total)
 
 
-def with_odds(activity: float, emphasis: Any) -> Any:
-    """The activity of which the odds are `emphasis` times those of `activity`."""
+@overload
+def with_odds(activity: float, emphasis: float) -> float: ...
+@overload
+def with_odds(activity: float, emphasis: Array | float) -> Array | float: ...
+def with_odds(activity: float, emphasis: Array | float) -> Array | float:
+    """The activity whose odds are `emphasis` times the odds of `activity`."""
     return activity * emphasis / (1 - activity + activity * emphasis)
 
 
@@ -140,8 +144,8 @@ def by_angle(key: Array, channel: Channel, antennas: int, count: int) -> Array:
     slope = theta if channel.phase == "slope" else np.pi * jnp.sin(theta)
     cos, sin = jnp.cos(slope), jnp.sin(slope)
 
-    def next_antenna(h, _):
-        # A turn by ψ_p costs less than a sine and a cosine per antenna.
+    def next_antenna(h: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        # A rotation by ψ_p costs less than a sine and a cosine per antenna.
         re, im = h
         return (re * cos - im * sin, re * sin + im * cos), (re.sum(0), im.sum(0))
 
@@ -160,20 +164,22 @@ class Draw:
     def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
         """Fresh samples, x (N, batch) and y (M, batch)."""
         x, y, _ = self._measured(problem, key, batch)
-        return x, y
+        return Samples(x, y)
 
     def emphasized(
         self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
     ) -> tuple[Array, Array, Array]:
-        """Samples of which half are drawn with the odds of an active user times `emphasis`, and their weights (batch,).
+        """Samples x (N, batch), y (M, batch), half with the odds of an active user times `emphasis`, and weights (batch,).
 
-        For a sample of law p, in the half of law q, 1 / (1/2 + q/2p), at most 2: the balance heuristic of Veach and
-        Guibas (1995). With K active of U users, q/p = (a'/a)^K ((1-a')/(1-a))^(U-K). Weights of 1 where all are active.
+        With law p and law q of the emphasized half, a weight is 1 / (1/2 + q/2p), at most 2: the balance heuristic of
+        Veach and Guibas (1995). With K active of U users, q/p = (a'/a)^K ((1-a')/(1-a))^(U-K). If all users are always
+        active, all weights are 1.
         """
         a, users = self.law.activity, self.law.cells * self.law.users
         hard = 0 if a == 1 else batch // 2
         if not hard:
-            return *self(problem, key, batch), jnp.ones(batch)
+            x, y = self(problem, key, batch)
+            return x, y, jnp.ones(batch)
         key, key_hard = jax.random.split(key)
         more = with_odds(a, emphasis)
         halves = (
@@ -193,10 +199,10 @@ class Draw:
         activity: Array | float | None = None,
         most: float | None = None,
     ) -> tuple[Array, Array, Array]:
-        """x (N, batch), y (M, batch) and how many users are active in each, (batch,)."""
+        """x (N, batch), y (M, batch) and the number of active users in each sample, (batch,)."""
         key_x, key_w = jax.random.split(key)
         x, known = self.signals(key_x, batch, activity, most)
-        # The same words for both embeddings: real and complex networks see the same measurements.
+        # The same random words for both embeddings: real and complex networks see the same measurements.
         w = jax.random.normal(key_w, (2 * self.law.pilots, batch), jnp.float32)
         w = jnp.sqrt(problem.noise_variance * (self.law.parts / 2)) * w
         if self.law.embedding == "complex":
@@ -206,9 +212,9 @@ class Draw:
     def signals(
         self, key: Array, batch: int, activity: Array | float | None = None, most: float | None = None
     ) -> tuple[Array, Array]:
-        """x (N, batch), and E|x_n|² given who is active and where, (N, batch), which an oracle knows.
+        """x (N, batch), and E|x_n|² for an oracle that knows who is active and where, (N, batch).
 
-        With another `activity` than that of the law, at most `most`, if there is one.
+        `activity`, at most `most`, replaces the activity of the law.
         """
         law = self.law
         activity, most = law.activity if activity is None else activity, most or law.activity
@@ -230,7 +236,7 @@ class Draw:
         return x.reshape(-1, batch), known.reshape(-1, batch)
 
     def _placed(self, values: Array, position: Array, total: int) -> Array:
-        """Values (parts, Nr, count) of the active channels at their places, (parts, users, realizations · Nr)."""
+        """Values (parts, Nr, count) of the active channels at their positions, (parts, users, realizations · Nr)."""
         parts, Nr, _ = values.shape
         if self.law.activity < 1:
             values = jnp.zeros((parts, Nr, total), values.dtype).at[..., position].set(values, mode="drop")
@@ -238,7 +244,7 @@ class Draw:
 
 
 def embed(A: np.ndarray) -> np.ndarray:
-    """The real embedding [Re A, -Im A; Im A, Re A]."""
+    """The real embedding [Re A, -Im A; Im A, Re A], (2M, 2N), of A (M, N)."""
     real, imaginary = np.real(A), np.imag(A)
     return np.block([[real, -imaginary], [imaginary, real]])
 
@@ -262,7 +268,7 @@ def build(law: Cellular, seed: int) -> Problem:
     power = np.tile(mean_power(law) / law.parts, (law.parts, 1))
     noise_variance = np.sum(power) / M * 10 ** (-law.snr_db / 10)  # columns of A have unit norm
     reported = None if law.cells == 1 else jnp.asarray(np.array(law.groups) == 0, jnp.float32)[:, None]
-    empty = (jnp.zeros((N, 0)), jnp.zeros((M, 0)))
+    empty = Samples(jnp.zeros((N, 0)), jnp.zeros((M, 0)))
     draw = Draw(law)
     problem = Problem(
         jnp.asarray(A), jnp.float32(noise_variance), empty, empty, draw, mean_power=jnp.float32(power), reported=reported

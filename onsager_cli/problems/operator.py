@@ -1,4 +1,4 @@
-"""The matrix that a network starts from: the true one, its least-squares estimate (Section III-C), or any.
+"""The matrix that a network starts from: the true A, its least-squares estimate (Section III-C), or a random one.
 
 | symbol | name                                     |
 |--------|------------------------------------------|
@@ -16,7 +16,7 @@ from jax import Array
 from onsager_cli.linalg import adjoint, double
 from onsager_cli.problems.base import Problem
 
-PAIRS = 20_000  # from a single batch of 1000 the NMSE floor is 3 to 5 dB higher
+PAIRS = 20_000  # a single batch of 1000 gives an NMSE floor 3 to 5 dB higher
 
 
 @partial(jax.jit, static_argnums=2)
@@ -27,23 +27,24 @@ def _moments(problem: Problem, key: Array, batch: int) -> tuple[Array, Array]:
 
 
 def least_squares(problem: Problem, key: Array, pairs: int = PAIRS, batch: int = 1000) -> np.ndarray:
-    """Â (M, N) in double precision from at least `pairs` fresh training pairs, whose moments are accumulated in batches."""
+    """Â (M, N) in double precision from at least `pairs` fresh training pairs, drawn `batch` at a time with `key`."""
     M, N = problem.A.shape
     pairs = max(pairs, 4 * N)  # fewer than N would leave X Xᵀ singular
     kind = np.result_type(np.float64, problem.A.dtype)
     cross, gram = np.zeros((M, N), kind), np.zeros((N, N), kind)
     for number in range(-(-pairs // batch)):
-        of_batch = _moments(problem, jax.random.fold_in(key, number), batch)
-        cross += np.asarray(of_batch[0], kind)
-        gram += np.asarray(of_batch[1], kind)
+        y_x, x_x = _moments(problem, jax.random.fold_in(key, number), batch)
+        cross += np.asarray(y_x, kind)
+        gram += np.asarray(x_x, kind)
     return np.linalg.solve(gram.T, cross.T).T
 
 
 def at_start(problem: Problem, init: str, key: Array) -> np.ndarray:
-    """The matrix (M, N) of a start `init`, in double precision.
+    """The matrix (M, N) that a network with this `init` starts from, in double precision.
 
-    svd: the problem's A. least_squares: its estimate from fresh pairs drawn with `key`. random: i.i.d. N(0, 1/M),
-    drawn with `key` and independent of A (footnote 13); complex where A is.
+    svd            the problem's A
+    least_squares  its estimate from fresh pairs, drawn with `key`
+    random         i.i.d. N(0, 1/M), drawn with `key`, independent of A (footnote 13); complex if A is
     """
     if init == "least_squares":
         return least_squares(problem, key)

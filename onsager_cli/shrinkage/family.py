@@ -1,4 +1,4 @@
-"""What a shrinkage family is, and how a function of single coordinates becomes one.
+"""Shrinkage families: functions η(r; σ, θ) with their average derivatives, made from functions of one coordinate.
 
 | symbol | name                                   | equation      |
 |--------|----------------------------------------|---------------|
@@ -6,12 +6,15 @@
 | σ      | standard deviation of that error       | (31a)         |
 | θ      | parameters of a family, the paper's order | (32)-(36), (40) |
 | ⟨η'⟩   | average of ∂η/∂r over the coordinates of one sample | (31b) |
+
+Samples are columns: r has shape (N, L), σ (1, L), linear units. One parameter of θ is a scalar or an array that
+broadcasts against r. r may be complex; σ² is then E|error|². Every family returns `(x_hat, slope)`: x̂ (N, L), and the
+exact average derivative (1, L). Reference: Borgerding, Schniter, Rangan (2017), Section IV-A.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,25 +23,27 @@ from jax import Array
 
 from onsager_cli.linalg import computed_once, magnitude, sum_to, total
 
-Eta = Callable[[Array, Array, Sequence[Array] | Array], tuple[Array, Array]]
+Theta = Sequence[Array] | Array
+Eta = Callable[[Array, Array, Theta], tuple[Array, Array]]  # (r, σ, θ) → (η, ⟨η'⟩)
+Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) → (η, η') or (η, ⟨η'⟩)
 
-
-Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) -> (η, η') or (η, ⟨η'⟩)
+FREE = float("-inf")  # lower bound of a parameter without one
+KNEE_WIDTH = 0.25  # half the width, in σ, of the ramp by which the derivative of ⟨η'⟩ replaces a jump of η'
 
 
 def average(derivative: Array) -> Array:
-    """⟨η'⟩ of eq (31b): the mean over the N coordinates, per sample; shape (1, L)."""
+    """⟨η'⟩ of eq (31b): the mean of a derivative (N, L) over the coordinates, (1, L)."""
     return total(derivative) / derivative.shape[0]
 
 
 def circular(eta: Eta) -> Eta:
-    """The family for complex r as well: it shrinks |r| and keeps the phase.
+    """Extend a family to complex r: it shrinks |r| and keeps the phase.
 
     With g = η(|r|), the estimate is (g/|r|) r and its derivative, in Wirtinger's sense, ∂η/∂r = (g' + g/|r|) / 2.
     """
 
     @wraps(eta)
-    def extended(r: Array, sigma: Array, theta: Sequence[Array] | Array) -> tuple[Array, Array]:
+    def extended(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
         if not jnp.iscomplexobj(r):
             return eta(r, sigma, theta)
         size = magnitude(r)
@@ -50,12 +55,12 @@ def circular(eta: Eta) -> Eta:
 
 
 def summed(fixed: int = 0) -> Callable[[Core], Core]:
-    """Makes η and ⟨η'⟩, with a cheap derivative, of the `core(r, *coefficients)` -> (η, η') of single coordinates.
+    """Make η and ⟨η'⟩, with a cheap derivative, from `core(r, *coefficients)` → (η, η') of single coordinates.
 
-    `core` works coordinate by coordinate; coefficients broadcast against r, and the last `fixed` have no derivative.
-    Autodiff would sum over the coordinates once for every use of a coefficient, and pass over r as often. Here forward
-    mode says how η and η' of a coordinate move with r and with each coefficient, and each takes one pass and one sum.
-    What comes out has a reverse mode alone: `jax.jvp` of it raises TypeError.
+    `core` works coordinate by coordinate. Coefficients broadcast against r (N, L); the last `fixed` have no derivative.
+    Autodiff would sum over the coordinates once for every use of a coefficient. Here, forward mode differentiates η and η'
+    of a coordinate in r and in each coefficient: one pass and one sum for each. The result supports reverse mode alone:
+    `jax.jvp` of it raises TypeError.
     """
 
     def decorate(core: Core) -> Core:
@@ -64,17 +69,21 @@ def summed(fixed: int = 0) -> Callable[[Core], Core]:
             x_hat, derivative = core(r, *coefficients)
             return x_hat, average(derivative)
 
-        def forward(r: Array, *coefficients: Array):
+        def forward(
+            r: Array, *coefficients: Array
+        ) -> tuple[tuple[Array, Array], tuple[Array, tuple[Array, ...]]]:
             return eta(r, *coefficients), (r, coefficients)
 
-        def backward(kept: Any, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+        def backward(
+            kept: tuple[Array, tuple[Array, ...]], cotangents: tuple[Array, Array]
+        ) -> tuple[Array, ...]:
             r, coefficients = kept
             to_x_hat, to_slope = cotangents
             to_derivative = computed_once(to_slope) / r.shape[0]
             arguments = (r, *coefficients)
 
             def moved_by(i: int) -> Array:
-                def alone(argument: Array):
+                def alone(argument: Array) -> tuple[Array, Array]:
                     return core(*arguments[:i], argument, *arguments[i + 1 :])
 
                 _, (of_x_hat, of_derivative) = jax.jvp(alone, (arguments[i],), (jnp.ones_like(arguments[i]),))
@@ -87,7 +96,7 @@ def summed(fixed: int = 0) -> Callable[[Core], Core]:
 
         @wraps(core)
         def extended(r: Array, *coefficients: Array) -> tuple[Array, Array]:
-            if jnp.iscomplexobj(r):  # left to autodiff, which has its own way with complex numbers
+            if jnp.iscomplexobj(r):  # left to autodiff
                 x_hat, derivative = core(r, *coefficients)
                 return x_hat, average(derivative)
             return eta(r, *(jnp.asarray(c, r.dtype) for c in coefficients))
@@ -97,17 +106,12 @@ def summed(fixed: int = 0) -> Callable[[Core], Core]:
     return decorate
 
 
-KNEE_WIDTH = (
-    0.25  # half the width, in σ, over which a jump of η' is taken to happen where ⟨η'⟩ is differentiated
-)
-
-
 @dataclass(frozen=True)
 class Family:
     """A shrinkage family: η, the names of its parameters and the box that keeps them meaningful.
 
     `slopes` are the indices of all parameters in units of η / r, if the others are in units of r / σ: such a family
-    makes up for any scale of r.
+    can undo any scale of r.
     """
 
     name: str
@@ -119,17 +123,17 @@ class Family:
 
     @property
     def scale(self) -> int | None:
-        """Index of the one slope, if there is one only, which then merely scales η.
+        """Index of the slope if there is exactly one, so that it only scales η; else None.
 
-        In the first layer of LAMP it cannot be told apart from the scale of B (Section III-C) and stays fixed.
+        In the first layer of LAMP, the scale of B has the same effect (Section III-C), so that this slope stays fixed.
         """
         return self.slopes[0] if len(self.slopes) == 1 else None
 
     def units(self, theta: Array) -> Array:
-        """θ where a parameter is a positive scale, 1 where not: what a step of its logarithm is worth, (..., k).
+        """θ for positive scales, 1 for the other parameters, (..., k): the derivative of a scale by its logarithm.
 
-        A scale may have far to go. In the first layer of a deeper network φ of Bernoulli-Gaussian shrinkage does best
-        at infinity.
+        A scale may have to change much. In the first layer of a deeper network, the best φ of Bernoulli-Gaussian
+        shrinkage is infinite.
         """
         is_scale = jnp.asarray([low > 0 for low in self.lower])
         return jnp.where(is_scale, theta, jnp.ones_like(theta))
@@ -142,7 +146,7 @@ class Family:
         return theta
 
     def at_bound(self, theta: np.ndarray | Array) -> int:
-        """How many parameters `project` keeps from going on: scales and thresholds at their least, knees that meet."""
+        """Number of parameters of θ (..., k) that `project` stops: scales and thresholds at their bounds, knees that meet."""
         theta = np.asarray(theta)
         low = np.asarray(self.lower, theta.dtype)
         count = np.sum(theta <= low * (1 + 1e-6))
@@ -151,9 +155,6 @@ class Family:
         return int(count)
 
     def rescaled(self, theta: Array, r: float, sigma: float) -> Array:
-        """The θ with which η(r; σ) is what it was for `r` times r and `sigma` times σ; for a family with `slopes`."""
+        """The θ (..., k) with which η(r; σ) equals the old η for `r` times r and `sigma` times σ; needs `slopes`."""
         slopes = jnp.isin(jnp.arange(theta.shape[-1]), jnp.asarray(self.slopes))
         return theta * jnp.where(slopes, r, sigma / r)
-
-
-FREE = float("-inf")

@@ -31,7 +31,7 @@ import numpy as np
 
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import locks
-from onsager_cli.store.arrays import DamagedFileError, check_shapes, pack, read_arrays, unpack
+from onsager_cli.store.arrays import DamagedFileError, pack, unpack
 from onsager_cli.store.files import (
     append_line,
     atomic_write,
@@ -39,10 +39,9 @@ from onsager_cli.store.files import (
     make_folder,
     read_bytes,
     remove_leftovers,
-    temporary_files,
     writing,
 )
-from onsager_cli.store.tables import COLUMNS, read_table, table_bytes, write_table
+from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
 
@@ -160,7 +159,9 @@ class CurveFolder:
         try:
             return unpack(data, sealed=True)
         except DamagedFileError as error:
-            warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
+            warnings.warn(
+                f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2
+            )
             return None
 
     def saved(self) -> list[str]:

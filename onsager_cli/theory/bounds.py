@@ -1,56 +1,10 @@
-"""Bounds that no network is expected to beat, in float64 NumPy."""
+"""Lower bounds for the error of a network, in float64 NumPy."""
 
 import numpy as np
 
 from onsager_cli.kinds.records import BLACK, GREY, Look, NetworkKind
 from onsager_cli.linalg import double
 from onsager_cli.problems.base import Problem
-
-
-def support_oracle(
-    A: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    noise_variance: float,
-    variance: float | np.ndarray = 1.0,
-) -> np.ndarray:
-    """LMMSE estimate of x given its true support, the variances of its active entries and of the noise.
-
-    Per sample with support S: x̂_S = (A_Sᴴ A_S + σ_w² Φ_S⁻¹)⁻¹ A_Sᴴ y, zero elsewhere, Φ the diagonal of the variances.
-    `A` (M, N), real or complex; `x` (N, L) whose support is used and nothing else; `y` (M, L); variances linear, φ one
-    number or (N, L). Returns x̂ (N, L). The bound of Figs. 10 to 15.
-    """
-    A, y = double(A), double(y)
-    gram, matched = A.conj().T @ A, A.conj().T @ y
-    variance = np.broadcast_to(np.asarray(variance, np.float64), x.shape)
-    x_hat = np.zeros(x.shape, A.dtype)
-    for sample in range(x.shape[1]):
-        support = np.flatnonzero(x[:, sample])
-        system = gram[np.ix_(support, support)] + np.diag(noise_variance / variance[support, sample])
-        x_hat[support, sample] = np.linalg.solve(system, matched[support, sample])
-    return x_hat
-
-
-def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float | np.ndarray) -> np.ndarray:
-    """x̂ = Φ Aᴴ (A Φ Aᴴ + σ_w² I)⁻¹ y, the best linear estimate of x with E|x_n|² = φ_n, one number or (N, 1)."""
-    A = double(A)
-    weighted = np.broadcast_to(np.asarray(variance, np.float64), (A.shape[1], 1)) * A.conj().T
-    return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))
-
-
-def of_support(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """`support_oracle` for samples (x, y) of a problem's test set."""
-    known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
-    return support_oracle(np.asarray(problem.behind.A), x, y, float(problem.noise_variance), known)
-
-
-def of_power(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """`lmmse` for measurements y of a problem; x is not used."""
-    del x
-    return lmmse(
-        np.asarray(problem.behind.A), y, float(problem.noise_variance), np.asarray(problem.known_power)
-    )
-
 
 ORACLE = NetworkKind(
     "oracle",
@@ -68,3 +22,51 @@ LMMSE = NetworkKind(
     bound=True,
     looks={"lmmse": {"": Look(GREY, "", "-.", 0.9, label="LMMSE")}},
 )
+
+
+def support_oracle(
+    A: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    noise_variance: float,
+    variance: float | np.ndarray = 1.0,
+) -> np.ndarray:
+    """LMMSE estimate x̂ (N, L) of x, given its true support and the variances of active entries and noise.
+
+    Per sample with support S: x̂_S = (A_Sᴴ A_S + σ_w² Φ_S⁻¹)⁻¹ A_Sᴴ y, zero elsewhere, Φ the diagonal of the variances.
+    `A` (M, N) is real or complex, `y` (M, L). Only the support of `x` (N, L) is used. Variances are linear; φ is one
+    number or (N, L). The bound of Figs. 10 to 15.
+    """
+    A, y = double(A), double(y)
+    gram, matched = A.conj().T @ A, A.conj().T @ y
+    variance = np.broadcast_to(np.asarray(variance, np.float64), x.shape)
+    x_hat = np.zeros(x.shape, A.dtype)
+    for sample in range(x.shape[1]):
+        support = np.flatnonzero(x[:, sample])
+        system = gram[np.ix_(support, support)] + np.diag(noise_variance / variance[support, sample])
+        x_hat[support, sample] = np.linalg.solve(system, matched[support, sample])
+    return x_hat
+
+
+def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float | np.ndarray) -> np.ndarray:
+    """The best linear estimate of x with E|x_n|² = φ_n: x̂ = Φ Aᴴ (A Φ Aᴴ + σ_w² I)⁻¹ y, (N, L).
+
+    `A` (M, N), `y` (M, L); variances are linear; φ (`variance`) is one number or (N, 1).
+    """
+    A = double(A)
+    weighted = np.broadcast_to(np.asarray(variance, np.float64), (A.shape[1], 1)) * A.conj().T
+    return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))
+
+
+def of_support(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`support_oracle` for samples (x, y) of a problem's test set."""
+    known = 1.0 if problem.test_power is None else np.asarray(problem.test_power)
+    return support_oracle(np.asarray(problem.behind.A), x, y, float(problem.noise_variance), known)
+
+
+def of_power(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`lmmse` for measurements y of a problem; x is not used."""
+    del x
+    return lmmse(
+        np.asarray(problem.behind.A), y, float(problem.noise_variance), np.asarray(problem.known_power)
+    )

@@ -1,4 +1,4 @@
-"""EM for the parameters of a Bernoulli-Gaussian prior, from what VAMP's shrinkage receives.
+"""EM for the parameters of a Bernoulli-Gaussian prior, from the shrinkage input of VAMP.
 
 | symbol | name                                                        |
 |--------|-------------------------------------------------------------|
@@ -19,16 +19,16 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.linalg import power
-from onsager_cli.shrinkage.families import activity
+from onsager_cli.shrinkage.bernoulli_gaussian import activity
 
-RAREST = 1e-6  # γ stays between this and 1 less this: at 0 and 1 the log odds are infinite
+RAREST = 1e-6  # γ stays in [RAREST, 1 - RAREST]: at 0 and 1 the log odds are infinite
 
 
 def em_update(r: Array, variance: Array, theta: Array, groups: Sequence[int] = ()) -> Array:
-    """θ after one EM step, pooled over the coordinates of a group and over all samples.
+    """θ (G, 2) after one EM step, pooled over the coordinates of a group and over all samples.
 
-    `r` (N, L) real or complex; `variance` (1, L) linear; `theta` (G, 2); `groups` names each coordinate's row of θ,
-    and empty puts all into one. Complex coefficients are circular, φ = E|x|² of the active ones.
+    `r` (N, L) real or complex; `variance` (1, L) linear; `theta` (G, 2). `groups` names the row of θ of each coordinate;
+    if it is empty, all coordinates form one group. Complex coefficients are circular, φ = E|x|² of the active ones.
 
         γ⁺ = mean π,    φ⁺ = Σ π (|μ|² + τ) / Σ π
     """

@@ -1,4 +1,4 @@
-"""ISTA, FISTA, AMP and VAMP for thousands of iterations: a network's own step, its parameters left alone (Fig. 1).
+"""ISTA, FISTA, AMP and VAMP for thousands of iterations: the layer of an untrained network, repeated (Fig. 1).
 
 | symbol | name                                                                  | equation |
 |--------|-----------------------------------------------------------------------|----------|
@@ -8,11 +8,12 @@
 | b      | Onsager coefficient there                                             | (8)      |
 | β      | step size of ISTA and FISTA, 1/(1.01 ‖A‖²)                            | (4)      |
 
-AMP-l1's fixed point solves the LASSO with λ = α τ (1 - b), VAMP-l1's the one with λ = α σ_w² / σ, each realization
-with a λ of its own.
+AMP-l1's fixed point solves the LASSO with λ = α τ (1 - b), and VAMP-l1's the LASSO with λ = α σ_w² / σ. Each realization
+has its own λ.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -21,28 +22,26 @@ import numpy as np
 from jax import Array
 
 from onsager_cli import shrinkage
-from onsager_cli.config.settings import LASSO, Settings
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import to_db
-from onsager_cli.networks import build
-from onsager_cli.networks.base import Inputs, Network, Parameters, State
+from onsager_cli.networks.base import Context, Inputs, Network, Parameters, State
 from onsager_cli.networks.lamp import Lamp
-from onsager_cli.networks.layers import squared_errors, trace
+from onsager_cli.networks.layers import Layers, squared_errors, trace
 from onsager_cli.networks.lvamp import Lvamp
-from onsager_cli.problems import Problem
-from onsager_cli.theory import em_vamp
+from onsager_cli.problems.base import Problem
 
-CHUNK = 50  # iterations between looks at whether a curve has settled; even, since AMP may settle into a cycle of two
+CHUNK = 50  # iterations between checks whether a curve has settled; even, since AMP may settle into a cycle of two
 SETTLED_DB = 1e-3  # a curve that moves less than this within a chunk has settled
 FIXED_POINT = 200  # iterations to the fixed point of AMP and VAMP
 FAILED = 10.0  # a realization that ends with this many times the median's error has not converged
-LAYERED = ("lvamp_gh", "em_vamp")  # kinds whose layers differ: there are as many as are asked for
 DENSE = 50  # up to here every iteration is kept, later 1 in 100
+
+Learn = Callable[[Network, Problem, Array, int, str], Parameters]  # (net, problem, y, depth, precision)
 
 
 @partial(jax.jit, static_argnums=(0, 6, 7))
 def _advance(
-    net: Network,
+    net: Network[State, Context],
     problem: Problem,
     p: Parameters,
     x: Array,
@@ -53,22 +52,21 @@ def _advance(
 ) -> tuple[tuple[State, Inputs], Array]:
     """`count` iterations; the state after them and ‖x̂ - x‖² of each, (count, L)."""
     with jax.default_matmul_precision(precision):
-        context = net.prepare(problem, p, y)
+        layers = Layers(net, problem, p, y, repeated=True)
 
-        def step(at, _):
-            state, inputs = at
-            r, sigma = inputs
-            x_hat, slope = net.family.eta(r, sigma, net.spread(p["theta"]))
-            state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-            return (state, net.linear(problem, p, state, y, context)), problem.squared_norm(x_hat - x)
+        def step(at: tuple[State, Inputs], _: None) -> tuple[tuple[State, Inputs], Array]:
+            x_hat, _slope = layers.shrink(0, at[1])
+            return layers.advance(0, *at), problem.squared_norm(x_hat - x)
 
         return jax.lax.scan(step, at, length=count)
 
 
 @partial(jax.jit, static_argnums=(0, 4))
-def _begin(net: Network, problem: Problem, p: Parameters, y: Array, precision: str) -> tuple[State, Inputs]:
+def _begin(
+    net: Network[State, Context], problem: Problem, p: Parameters, y: Array, precision: str
+) -> tuple[State, Inputs]:
     with jax.default_matmul_precision(precision):
-        return net.first(problem, p, y, net.prepare(problem, p, y))
+        return Layers(net, problem, p, y, repeated=True).first()
 
 
 def iterate(
@@ -76,8 +74,8 @@ def iterate(
 ) -> np.ndarray:
     """‖x̂_t - x‖² of every sample after iterations 1, 2, ..., (iterations, L), float64.
 
-    `p` are the parameters of one layer. Ends after `limit` iterations, earlier where the curve has settled, and
-    before the first iteration whose errors are not all finite.
+    `p` are the parameters of one layer; x is (N, L) and y (M, L). Ends after `limit` iterations, or once the curve has
+    settled, or before the first iteration with an error that is not finite.
     """
     at, errors = _begin(net, problem, p, y, precision), np.zeros((0, x.shape[1]))
     while len(errors) < limit:
@@ -96,11 +94,11 @@ def _settled(before: np.ndarray, after: np.ndarray) -> bool:
     return bool(np.all(np.abs(levels[1] - levels[0]) < SETTLED_DB))
 
 
-def worth_keeping(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
-    """Numbers (from 1) of the iterations that a table keeps: all at first, then every hundredth part.
+def kept_iterations(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """Numbers (from 1) of the iterations that a table keeps: all up to DENSE, then one per percent, and the last.
 
-    And, in both meanings of the NMSE, the first iteration below each whole dB, so that "the first t below -35 dB" is
-    exact in the table.
+    The table also keeps the first iteration below each whole dB, in both meanings of the NMSE, so that "the first t
+    below -35 dB" is exact. `errors` ‖x̂_t - x‖² (iterations, L) and `powers` ‖x‖² (L,), linear.
     """
     t = np.arange(1, len(errors) + 1)
     keep = (
@@ -116,86 +114,116 @@ def worth_keeping(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
 
 
 def not_converged(errors: np.ndarray, powers: np.ndarray) -> int:
-    """How many realizations are above 0 dB, or at FAILED times the median's NMSE, by ‖x̂ - x‖² and ‖x‖² (L,); x = 0 aside."""
+    """Number of realizations with an NMSE above 0 dB, or above FAILED times the median NMSE; x = 0 is left out.
+
+    `errors` ‖x̂ - x‖² and `powers` ‖x‖², (L,), linear.
+    """
     present = powers > 0
     ratios = errors[present] / powers[present]
     return int(np.sum(ratios > min(1.0, FAILED * np.median(ratios))))
 
 
-def run(settings: Settings, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """An untrained curve on the problem's test set: ‖x̂_t - x‖² (iterations, L) and ‖x‖² (L,), float64.
+def run(
+    net: Network,
+    problem: Problem,
+    depth: int,
+    precision: str,
+    *,
+    weight: str | None = None,
+    layered: bool = False,
+    learn: Learn | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An untrained curve on the problem's test set: ‖x̂_t - x‖² (iterations, L) and ‖x‖² (L,), float64, linear.
 
-    To `network.depth` iterations, or fewer where `iterate` ends. Raises UserError where ISTA's or FISTA's λ does not
-    exist (`lasso_weight`), and where not even the first iteration is finite.
+    Takes `depth` iterations, or fewer where `iterate` ends. `weight` ("amp", "vamp") chooses the λ of ISTA and FISTA
+    (`lasso`); with `layered` or `learn`, every layer has its own parameters (`layers`).
+
+    Raises UserError if λ does not exist (`lasso_weight`), or if the errors of the first iteration are not finite.
     """
-    (x, y), precision, network = problem.test, settings.precision, settings.network
+    x, y = problem.test
     powers = np.asarray(problem.squared_norm(x), np.float64)
-    if network.kind in LAYERED:
-        net, params = layers(settings, problem)
+    if layered or learn is not None:
+        params = layers(net, problem, depth, precision, learn)
         with jax.default_matmul_precision(precision):
-            errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, network.depth)
+            errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, depth)
         return np.asarray(errors, np.float64), powers
-    net, p = iteration(settings, problem, y)
-    errors = iterate(net, problem, p, x, y, network.depth, precision)
+    net, p = iteration(net, problem, y, precision, weight)
+    errors = iterate(net, problem, p, x, y, depth, precision)
     if not len(errors):
         raise UserError(
-            f"network={network.name} overflows in its first iteration: scale the matrix, so that its columns have norms near 1"
+            "the network overflows in its first iteration: scale the matrix, so that its columns have norms near 1"
         )
     return errors, powers
 
 
-def layers(settings: Settings, problem: Problem) -> tuple[Network, Parameters]:
-    """An untrained network of `network.depth` layers; EM-VAMP takes its own from the test set's measurements."""
-    depth = settings.network.depth
-    net = build(settings.network, settings.shrinkage, settings.seed, settings.problem)
-    if settings.network.kind == "em_vamp" and isinstance(net, Lvamp):
-        return net, em_vamp.learn(net, problem, problem.test[1], depth, settings.precision)
-    with jax.default_matmul_precision(settings.precision):
-        return net, net.start(problem, depth)
+def layers(
+    net: Network, problem: Problem, depth: int, precision: str, learn: Learn | None = None
+) -> Parameters:
+    """Parameters of the untrained network of `depth` layers; `learn` computes them from the test set's measurements."""
+    if learn is not None:
+        return learn(net, problem, problem.test[1], depth, precision)
+    with jax.default_matmul_precision(precision):
+        return net.start(problem, depth)
 
 
-def iteration(settings: Settings, problem: Problem, y: Array) -> tuple[Network, Parameters]:
-    """The network and the parameters that an algorithm has in each of its iterations on the measurements `y`."""
-    network = settings.network
-    net = build(network, settings.shrinkage, settings.seed, settings.problem)
-    if network.kind in LASSO:
-        return lasso(net, problem, y, network.weight, settings.precision)
+def iteration(
+    net: Network, problem: Problem, y: Array, precision: str, weight: str | None = None
+) -> tuple[Network, Parameters]:
+    """The network and the parameters of one layer of an algorithm on the measurements y (M, L).
+
+    With `weight`, the algorithm is ISTA or FISTA with that λ (`lasso`).
+    """
+    if weight is not None:
+        return lasso(net, problem, y, weight, precision)
     return net, net.layer(net.start(problem, 1), 0)
 
 
-def shrinkage_input(settings: Settings, problem: Problem, y: Array, t: int) -> Inputs:
-    """(r, σ) that the shrinkage of iteration `t` (from 1) receives."""
-    if settings.network.kind in LAYERED:
-        net, params = layers(settings, problem)
-        return trace(net, problem, params, y, t, settings.precision)[-1][1]
-    net, p = iteration(settings, problem, y)
-    at, nowhere = _begin(net, problem, p, y, settings.precision), jnp.zeros_like(problem.A.T @ y)
+def shrinkage_input(
+    net: Network,
+    problem: Problem,
+    y: Array,
+    t: int,
+    precision: str,
+    *,
+    weight: str | None = None,
+    layered: bool = False,
+    learn: Learn | None = None,
+) -> Inputs:
+    """The inputs r (N, L) and σ (1, L) of the shrinkage in iteration `t` (from 1), for measurements y (M, L).
+
+    The keywords are those of `run`.
+    """
+    if layered or learn is not None:
+        return trace(net, problem, layers(net, problem, t, precision, learn), y, t, precision)[-1][1]
+    net, p = iteration(net, problem, y, precision, weight)
+    at, nowhere = _begin(net, problem, p, y, precision), jnp.zeros_like(problem.A.T @ y)
     for count in [CHUNK] * ((t - 1) // CHUNK) + [(t - 1) % CHUNK]:
-        at, _ = _advance(net, problem, p, nowhere, y, at, count, settings.precision)
+        at, _ = _advance(net, problem, p, nowhere, y, at, count, precision)
     return at[1]
 
 
 def lasso(
     net: Network, problem: Problem, y: Array, weight: str, precision: str
 ) -> tuple[Network, Parameters]:
-    """ISTA or FISTA on the measurements `y`, thresholding at λβ, and the parameters of one iteration.
+    """ISTA or FISTA on the measurements y (M, L), with the threshold λβ, and the parameters of one iteration.
 
-    With the soft family of θ = (1, α), λ is that of AMP-l1's or VAMP-l1's fixed point (`weight`: amp, vamp), per
-    sample; with the threshold family, θ is λ.
+    With the soft family, θ = (1, α), λ is that of the fixed point of AMP-l1 or VAMP-l1 (`weight`: "amp", "vamp"), per
+    sample. With the threshold family, θ is λ.
     """
+    theta = np.asarray(net.theta, np.float64)
     if net.family.name == "soft":
-        weights = lasso_weight(problem, y, net.theta[1], weight, precision)
+        weights = lasso_weight(problem, y, float(theta[1]), weight, precision)
     else:
-        weights = jnp.full((1, y.shape[1]), net.theta[0], y.real.dtype)
+        weights = jnp.full((1, y.shape[1]), theta[0], y.real.dtype)
     beta = 1 / (1.01 * jnp.linalg.norm(problem.A, 2) ** 2)
     p = {**net.textbook(problem), "theta": (beta * weights)[None]}
     return dataclasses.replace(net, family=shrinkage.build("threshold")), p
 
 
 def lasso_weight(problem: Problem, y: Array, alpha: float, of: str, precision: str = "highest") -> Array:
-    """λ of the LASSO that AMP-l1 or VAMP-l1 (`of`: amp, vamp) solves with threshold α, per sample, (1, L).
+    """λ of the LASSO that AMP-l1 or VAMP-l1 (`of`: "amp", "vamp") solves with threshold α, per sample, (1, L).
 
-    Where it has not converged, the median over the other samples. Raises UserError if that is more than half.
+    A sample for which it has not converged gets the median of the others. Raises UserError if more than half have not.
     """
     soft, theta = shrinkage.build("soft"), (1.0, alpha)
     net = Lamp(soft, theta) if of == "amp" else Lvamp(soft, theta, noise_start="known")

@@ -1,9 +1,8 @@
-"""Run the stages of a plan over one network: the loop around the compiled steps."""
+"""Run the stages of a plan on one network: the loop around the compiled steps."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from jax import Array
 from onsager_cli.errors import DivergedError
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Network, Parameters
-from onsager_cli.problems import Problem
+from onsager_cli.problems.base import Problem
 from onsager_cli.training.checkpoint import Checkpoint, Progress, StageState
 from onsager_cli.training.engine import Engine
 from onsager_cli.training.plan import Stage
@@ -23,11 +22,11 @@ MAX_RESCUES = 5
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
-Report = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, object]], None]
 
 
 def copied(params: Parameters) -> Parameters:
-    """Fresh buffers, since the compiled steps consume (donate) theirs."""
+    """A copy of the parameters, since the compiled steps consume (donate) their buffers."""
     return jax.tree.map(jnp.array, params)
 
 
@@ -40,14 +39,14 @@ def selection_db(engine: Engine, problem: Problem, params: Parameters, depth: in
 
 @jax.jit
 def _sums(errors: Array, powers: Array, row: int) -> tuple[Array, Array]:
-    """In one program: every operation outside of one is a program of its own, and takes a tenth of a second to compile."""
+    """Both sums in one program: outside, every operation takes a tenth of a second to compile."""
     return jnp.sum(errors[row]), jnp.sum(powers)
 
 
 def room(net: Network, params: Parameters, depth: int) -> int:
-    """How many layers a stage carries: an optimizer pays for matrices of layers that are still to come.
+    """Number of layers of the parameters in a stage of `depth` layers: an optimizer pays for layers still to come.
 
-    Every number of layers is a program of its own to compile, so it goes up by ROOM; a tied network needs but one.
+    Every number of layers compiles a new program, so that the number goes up by ROOM. A tied network has all layers.
     """
     layers = net.depth_of(params)
     return layers if net.tied else min(layers, -(-depth // ROOM) * ROOM)
@@ -64,13 +63,12 @@ def fit(
     checkpoint: Checkpoint | None = None,
     start_db: float | None = None,
 ) -> tuple[Parameters, float]:
-    """Runs one stage; returns the best weights and their NMSE (dB) on the selection set.
+    """Run one stage; return the best weights and their NMSE (dB) on the selection set.
 
-    `start_db` is that NMSE of `params`, where it is known.
-
-    A loss that is not finite, or an NMSE DIVERGED_DB above the start, brings back the best weights and halves the
-    learning rate for the rest of the stage. A gradient that is not finite makes the weights so, and with them the
-    NMSE. Raises DivergedError after MAX_RESCUES of them. A stage that was stopped goes on from its `checkpoint`.
+    `start_db` is the NMSE of `params` there, if the caller knows it. If the loss or the NMSE is not finite, or the NMSE
+    is DIVERGED_DB above the start, the stage returns to the best weights and halves the learning rate. (A gradient that
+    is not finite makes the weights and the NMSE not finite.) Raises DivergedError after MAX_RESCUES halvings. A stage
+    that was stopped resumes from its `checkpoint`.
     """
     engine = replace(engine, optimizer=stage.optimizer)
     net, last, whole = engine.net, stage.depth - 1, params
@@ -85,9 +83,9 @@ def fit(
     if checkpoint is not None:
         s = checkpoint.restore(s, stage.depth)
     while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
-        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # where the next look comes
+        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # the next check
         count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
-        rates = np.float32(s.scale) * stage.rates(s.step, engine.chunk)
+        rates = {name: np.float32(s.scale) * a for name, a in stage.rates_at(s.step, engine.chunk).items()}
         s.params, s.optimizer, buffers, losses = engine.steps(
             problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates,
             stage.emphasis, count,
@@ -114,10 +112,10 @@ def fit(
 
 
 def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
-    """Back to the best weights with half the learning rate; DivergedError if that was done MAX_RESCUES times."""
+    """Return to the best weights and halve the learning rate. Raises DivergedError after MAX_RESCUES halvings."""
     if s.rescues == MAX_RESCUES:
         raise DivergedError(
-            f"{stage.name}: still diverging at a learning rate of {stage.rate * s.scale:g}, after {MAX_RESCUES} halvings",
+            f"{stage.name}: still diverging at a learning rate of {stage.rates['matrices'] * s.scale:g}, after {MAX_RESCUES} halvings",
             s.best_params,
             stage.depth,
         )
@@ -144,10 +142,10 @@ def run_plan(
     progress: Progress,
     checkpoint_of: Callable[[int], Checkpoint | None] = lambda _: None,
 ) -> Iterator[tuple[int, Stage, Parameters, float]]:
-    """Runs the stages from number `done` on; yields (number, stage, parameters, selection dB) after each.
+    """Run the stages from number `done` on; yield (number, stage, parameters, NMSE on the selection set in dB) after each.
 
-    `tied_network(depth)` gives the tied parameters that an untied network may take over (Algorithm 3), and
-    `checkpoint_of(number)` where the state inside a stage is kept.
+    `tied_network(depth)` returns the tied parameters that an untied network may take over (Algorithm 3), or None.
+    `checkpoint_of(number)` returns the place of the state inside a stage, or None.
     """
     net, now_db = engine.net, None
     for number in range(done, len(stages)):
@@ -160,7 +158,7 @@ def run_plan(
             )
         report({
             "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
-            "depth": stage.depth, "rate": stage.rate, "work": stage.work * engine.batch,
+            "depth": stage.depth, "rate": stage.rates["matrices"], "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
         params, now_db = fit(
@@ -182,9 +180,9 @@ def _better(
     stage: Stage,
     report: Report,
 ) -> tuple[Parameters, float]:
-    """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set.
+    """Algorithm 3, lines 8-10: the tied network of this depth, untied, if it is better on the selection set; else `own`.
 
-    The second is the NMSE (dB) there of the one that is kept; `own_db` that of `own`, where it is known.
+    Also returns its NMSE (dB) there. `own_db` is the NMSE of `own`, if the caller knows it.
     """
     if own_db is None:
         own_db = selection_db(engine, problem, own, stage.depth)

@@ -1,40 +1,47 @@
-"""Training plans: which stages, in which order. A plan is data; fit.py runs any stage of any plan.
+"""Training plans: which stages, in which order. A plan is data; `loop.fit` runs any stage of any plan.
 
-A plan for T layers begins with the plan for T-1 layers, so a deeper network goes on where a shallower one ended;
-but a joint one, which is there to show why, has a single stage.
+A plan for T layers begins with the plan for T-1 layers, so that training of a deeper network resumes where that of a
+shallower one ended. A joint plan has a single stage instead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from onsager_cli.kinds.records import TrainingKind
-from onsager_cli.kinds.trainings import FastTraining, NoTraining, PaperTraining
-from onsager_cli.kinds.trainings import TrainingSettings as Training
+from onsager_cli.kinds.registry import find, implementation
+from onsager_cli.kinds.trainings import FastTraining, NoTraining, PaperTraining, TrainingSettings
+from onsager_cli.networks.base import RATES
+
+NONE = TrainingKind("none", of="none", settings=NoTraining)
+FAST = TrainingKind("fast", of="fast", settings=FastTraining, by_network=True)
+PAPER = TrainingKind("paper", of="paper", settings=PaperTraining)
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Stage:
     """One run of the optimizer over a fixed set of leaves.
 
-    `begin` says what happens to the parameters before the first step: `grow` starts the new layer from the one
-    before it, `bootstrap` takes over the tied network of the same depth if that is better on the selection set
-    (Algorithm 3), `keep` leaves them. With `bootstrap_after` the two are compared once the stage is over. A stage ends
-    after `steps`, or, if `patience` is not None, once that many checks in a row (one every `check_every` steps) have
-    brought no better NMSE. The best weights are kept.
+    `begin` names what happens to the parameters before the first step:
+
+        keep       nothing
+        grow       the new layer starts from the layer before it
+        bootstrap  the tied network of the same depth takes over if it is better on the selection set (Algorithm 3)
+
+    With `bootstrap_after`, this comparison takes place after the stage. A stage ends after `steps`. With `patience`, it
+    also ends once so many checks in a row (one every `check_every` steps) have found no better NMSE. The stage returns
+    its best weights.
     """
 
     name: str
     depth: int  # layers of the network
-    new_only: bool  # only the leaves of the last layer learn, the rest is frozen
+    new_only: bool  # only the leaves of the last layer learn, the others are frozen
     begin: str
-    rate: float  # of the matrices
-    theta_rate: float
-    spectral_rate: float
-    noise_rate: float
-    row_rate: float
+    rates: Mapping[str, float]  # learning rates by name, one for each of RATES
     steps: int
     check_every: int
     optimizer: str = "adam"  # of the matrices
@@ -47,14 +54,14 @@ class Stage:
 
     @property
     def work(self) -> float:
-        """The cost that the ETA uses, in layers times steps; drawing data and the optimizer count as two layers."""
+        """The cost for the ETA, in layers times steps; drawing data and the optimizer count as two layers."""
         return float((self.depth + 2) * self.steps)
 
-    def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps `first` to `first + count - 1`: matrices, θ, spectra, σ_w², rows, shape (count, 5).
+    def rates_at(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """Learning rates of steps `first` to `first + count - 1` by name, (count,) each, float32.
 
-        Adam begins with steps of full length in every coordinate, for it has seen one gradient, which is noise for the
-        most part. With `warmup` they rise linearly to the rate, over at most half of the stage.
+        The first steps of Adam have full length in every coordinate, and follow a single gradient, which is mostly noise.
+        With `warmup`, the rates rise linearly, over at most half of the stage.
         """
         steps = np.arange(first, first + count)
         shape = (
@@ -62,34 +69,45 @@ class Stage:
         )
         if self.warmup:
             shape = shape * np.minimum((steps + 1) / min(self.warmup, max(self.steps // 2, 1)), 1)
-        rates = (self.rate, self.theta_rate, self.spectral_rate, self.noise_rate, self.row_rate)
-        return np.outer(shape, rates).astype(np.float32)
+        return {name: (shape * rate).astype(np.float32) for name, rate in self.rates.items()}
 
 
-def plan(training: Training, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
-    """The stages for a network of `depth` layers; `new_leaves` names what a new layer learns, such as "θ"."""
-    if isinstance(training, NoTraining):
-        return []
-    if isinstance(training, PaperTraining):
-        return [stage for t in range(1, depth + 1) for stage in _paper(training, t, tied, new_leaves)]
-    stages = [stage for t in range(1, depth + 1) for stage in _fast(training, t, tied, new_leaves)]
+def none(training: object, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
+    """No stages: the network stays untrained."""
+    del training, depth, tied, new_leaves
+    return []
+
+
+def paper(training: PaperTraining, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
+    """Algorithm 2 (tied) or 3 (untied) for `depth` layers: each new layer alone, then all, each with its refinements."""
+    return [stage for t in range(1, depth + 1) for stage in _paper_layer(training, t, tied, new_leaves)]
+
+
+def fast(training: FastTraining, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
+    """One cosine decay over all leaves for each of `depth` layers; an untied network learns its new layer first.
+
+    With `joint`, all layers learn at once from scratch, at the rates and with the optimizer of a first layer.
+    """
+    stages = [stage for t in range(1, depth + 1) for stage in _fast_layer(training, t, tied, new_leaves)]
     if training.joint:
         steps = sum(stage.steps for stage in stages)
-        # From scratch, so at the rates and by the optimizer of a first layer.
-        return [
-            replace(stages[0], name=f"layers 1-{depth}: all at once", depth=depth, begin="keep", steps=steps)
-        ]
+        name = f"layers 1-{depth}: all at once"
+        return [replace(stages[0], name=name, depth=depth, begin="keep", steps=steps)]
     return stages
 
 
-def _layers(t: int) -> str:
+def plan(training: TrainingSettings, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
+    """The stages for a network of `depth` layers; `new_leaves` names what a new layer learns, such as "θ"."""
+    return implementation(find(TrainingKind, training.kind))(training, depth, tied, new_leaves)
+
+
+def _all_layers(t: int) -> str:
     return "layer 1: all" if t == 1 else f"layers 1-{t}: all"
 
 
-def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
-    """Algorithm 2 (tied) and 3 (untied): the new layer alone, then all, each with its refinements."""
+def _paper_layer(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
     phases = [(f"layer {t}: {new_leaves}", True, training.rate_new)] if t > 1 else []
-    phases += [(_layers(t), False, training.rate_new if t == 1 else training.rate_all)]
+    phases += [(_all_layers(t), False, training.rate_new if t == 1 else training.rate_all)]
     for name, new_only, rate in phases:
         for refinement in range(training.refinements + 1):
             first = refinement == 0
@@ -99,11 +117,7 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
                 depth=t,
                 new_only=new_only,
                 begin=begin,
-                rate=rate * training.refinement_factor**refinement,
-                theta_rate=rate * training.refinement_factor**refinement,
-                spectral_rate=rate * training.refinement_factor**refinement,
-                noise_rate=rate * training.refinement_factor**refinement,
-                row_rate=rate * training.refinement_factor**refinement,
+                rates=dict.fromkeys(RATES, rate * training.refinement_factor**refinement),
                 steps=training.max_steps,
                 check_every=training.check_every,
                 patience=round(training.patience * training.patience_growth**refinement),
@@ -111,56 +125,37 @@ def _paper(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iter
             )
 
 
-def _fast(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
-    """One cosine decay over all leaves for each depth; an untied network learns its new layer first."""
+def _fast_layer(training: FastTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
     descent = training.descent
 
-    def at(values: tuple) -> Any:
+    def at(values: Sequence[Value]) -> Value:
         return values[min(t, len(values)) - 1]
 
-    steps, rate, theta_rate = at(descent.steps), at(descent.rates), at(descent.theta_rates)
-    spectral_rate = theta_rate / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
-    noise_rate = spectral_rate if descent.noise_rates is None else at(descent.noise_rates)
-    row_rate = rate if descent.row_rates is None else at(descent.row_rates)
-    emphasis = at(descent.emphasis)
-    optimizer = at(descent.optimizers)
+    rates = {"matrices": at(descent.rates), "theta": at(descent.theta_rates)}
+    rates["spectrum"] = rates["theta"] / 3 if descent.spectral_rates is None else at(descent.spectral_rates)
+    rates["noise"] = rates["spectrum"] if descent.noise_rates is None else at(descent.noise_rates)
+    rates["rows"] = rates["matrices"] if descent.row_rates is None else at(descent.row_rates)
     after = descent.bootstrap == "after" and not tied and t > 1
     alone = not tied and t > 1 and training.steps_new > 0
     at_once = "grow" if tied or after else "grow or bootstrap"
-    begin = ("keep" if after else "bootstrap") if alone else at_once
     whole = Stage(
-        name=_layers(t),
+        name=_all_layers(t),
         depth=t,
         new_only=False,
-        begin=begin,
-        rate=rate,
-        theta_rate=theta_rate,
-        spectral_rate=spectral_rate,
-        noise_rate=noise_rate,
-        row_rate=row_rate,
-        steps=steps,
+        begin=("keep" if after else "bootstrap") if alone else at_once,
+        rates=rates,
+        steps=at(descent.steps),
         check_every=training.check_every,
-        optimizer=optimizer,
-        emphasis=emphasis,
+        optimizer=at(descent.optimizers),
+        emphasis=at(descent.emphasis),
         cosine=True,
         warmup=training.warmup,
         bootstrap_after=after,
         closes=True,
     )
     if alone:
-        name = f"layer {t}: {new_leaves}"
         yield replace(
-            whole,
-            name=name,
-            new_only=True,
-            begin="grow",
-            steps=training.steps_new,
-            bootstrap_after=False,
-            closes=False,
-        )
+            whole, name=f"layer {t}: {new_leaves}", new_only=True, begin="grow", steps=training.steps_new,
+            bootstrap_after=False, closes=False,
+        )  # fmt: skip
     yield whole
-
-
-NONE = TrainingKind("none", of="none", settings=NoTraining)
-FAST = TrainingKind("fast", of="fast", settings=FastTraining, by_network=True)
-PAPER = TrainingKind("paper", of="paper", settings=PaperTraining)

@@ -1,0 +1,87 @@
+"""Piecewise linear shrinkage: plain and scaled soft threshold, and five segments. Notation: `family`."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from onsager_cli.kinds.records import FREE, ShrinkageKind
+from onsager_cli.shrinkage.family import KNEE_WIDTH, Theta, average, circular, summed
+
+THRESHOLD = ShrinkageKind(
+    "threshold", of="threshold", parameters=("lambda",), lower=(0.0,), absolute=True, label="threshold"
+)
+SOFT = ShrinkageKind(
+    "soft",
+    of="soft",
+    parameters=("beta", "alpha"),
+    lower=(FREE, 0.0),
+    slopes=(0,),
+    slug="l1",
+    label="$\\ell_1$",
+)
+PWLIN = ShrinkageKind(
+    "pwlin",
+    of="pwlin",
+    parameters=("knee1", "knee2", "slope1", "slope2", "slope3"),
+    lower=(0.0, 0.0, FREE, FREE, FREE),
+    ordered=True,
+    slopes=(2, 3, 4),
+)
+
+
+@jax.custom_jvp
+def above(x: Array, width: Array) -> Array:
+    """1 where x > 0, else 0, with the derivative that a ramp over ±width has.
+
+    ⟨η'⟩ of a piecewise linear η counts the coordinates on each segment. Autodiff treats the count as a constant, although
+    it changes with θ, σ and r. Averaged over many coordinates, it changes like the ramp.
+    """
+    del width
+    return (x > 0).astype(x.dtype)
+
+
+@above.defjvp
+def _above_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    x, width = primals
+    ramp = jnp.where(jnp.abs(x) < width, 0.5 / width, 0)
+    return above(x, width), ramp * tangents[0]
+
+
+def excess(r: Array, knee: Array) -> Array:
+    """sgn(r) max(|r| - knee, 0); not a number where |r| and the knee are infinite."""
+    return jnp.where(jnp.abs(r) - knee <= 0, 0, r - jnp.sign(r) * knee)
+
+
+@circular
+def threshold(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """Soft threshold at an absolute level, eq (5): sgn(r) max(|r| - λ, 0), θ = (λ,). σ is not used."""
+    del sigma
+    above_it = jnp.abs(r) - theta[0]
+    return jnp.sign(r) * jnp.maximum(above_it, 0), average((above_it > 0).astype(r.dtype))
+
+
+@summed(fixed=1)
+def _soft(r: Array, beta: Array, knee: Array, width: Array) -> tuple[Array, Array]:
+    return beta * excess(r, knee), beta * above(jnp.abs(r) - knee, width)
+
+
+@circular
+def soft(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """Scaled soft threshold, eq (32): θ1 sgn(r) max(|r| - θ2 σ, 0). In LAMP-l1, θ = (β, α)."""
+    return _soft(r, theta[0], theta[1] * sigma, KNEE_WIDTH * sigma)
+
+
+@summed(fixed=1)
+def _pwlin(
+    r: Array, knee1: Array, knee2: Array, slope1: Array, slope2: Array, slope3: Array, width: Array
+) -> tuple[Array, Array]:
+    change1, change2 = slope2 - slope1, slope3 - slope2
+    x_hat = slope1 * r + change1 * excess(r, knee1) + change2 * excess(r, knee2)
+    size = jnp.abs(r)
+    return x_hat, slope1 + change1 * above(size - knee1, width) + change2 * above(size - knee2, width)
+
+
+@circular
+def pwlin(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """Piecewise linear with five segments, eq (33): knees at ±θ1 σ, ±θ2 σ, slopes θ3, θ4, θ5 outwards."""
+    return _pwlin(r, theta[0] * sigma, theta[1] * sigma, theta[2], theta[3], theta[4], KNEE_WIDTH * sigma)
