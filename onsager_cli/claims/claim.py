@@ -1,17 +1,6 @@
-"""The paper's statements, or one's own, as data: EXPERIMENT/claims.yaml files, judged from recorded tables.
+"""The paper's statements, or your own, as data: `claims.yaml` files, and the verdict on each statement.
 
-A claims file is a list of
-
-    - id: 10-lista                     stable, unique over all files
-      statement: Untied LAMP is …      what is claimed
-      source: Fig. 10                  where
-      paper: 16 dB                     the number there
-      criterion: {…}                   a check or a list of them, in the vocabulary of `criteria`
-      metric: nmse_mean_ratio_db       which NMSE curves mean (default nmse_db, the ratio of sums)
-      known_failure: …                 why it fails on honest numbers; a declared failure is not counted as one
-
-A claim holds if all its checks do, and fails if one that could be run does not. It is not run if a number is not
-recorded. Curves are judged on the published matrix, or the first that there is; on further ones one by one.
+`vocabulary.md`, which `onsager verify --vocabulary` prints, describes the files and says when a claim holds.
 """
 
 import math

@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record
 from onsager_cli.text import one_of
-
-# Beyond this iteration a table of an untrained curve is thinned out (classical.DENSE), but keeps the first iteration
-# below every whole dB.
-THINNED = 50
+from onsager_cli.thinning import DENSE
 
 
 class Range(NamedTuple):
@@ -135,7 +132,7 @@ class Measure:
             value = of[t].low
             # A curve that has diverged to NaN is above every level.
             if not value <= self.level if self.upwards else value <= self.level:
-                exact = t > THINNED and self.level == round(self.level)
+                exact = t > DENSE and self.level == round(self.level)  # see `thinning`
                 return {None: Range(t if exact else before + 1, t)}
             before = t
         return {None: Range(before + 1, math.inf)}

@@ -5,8 +5,6 @@ A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curve
 the table nor the experiment's config has, is one: it raises UserError.
 """
 
-import csv
-import io
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import yaml
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
-from onsager_cli.store.tables import Row, read_table
+from onsager_cli.store.tables import Row, read_csv, read_table
 from onsager_cli.text import did_you_mean, one_of, show
 
 # A matrix and the draw of everything else: (instance, seed).
@@ -140,18 +138,8 @@ class Record:
             path = self.folder / name
             if not path.is_file():
                 raise NotRecordedError(f"{path} is not there")
-            try:
-                lines = csv.reader(io.StringIO(read_bytes(path, 2**28).decode("utf-8-sig")), strict=True)
-                header = next(lines, [])
-                rows = []
-                for fields in filter(None, lines):
-                    if len(fields) != len(header):
-                        raise UserError(
-                            f"{path}, line {lines.line_num}: {len(fields)} fields, the header has {len(header)}"
-                        )
-                    rows.append((lines.line_num, dict(zip(header, fields, strict=True))))
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise UserError(f"{path} is not a CSV table in UTF-8: {error}") from error
+            header, lines = read_csv(path)
+            rows = [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
             self._tables[name] = header, rows
         return self._tables[name]
 

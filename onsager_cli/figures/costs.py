@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.config.settings import BOUNDS
-from onsager_cli.figures.kinds import FolderOf, Tables, show
-from onsager_cli.store.tables import markdown, read_table
+from onsager_cli.figures.kinds import FolderOf, Tables
+from onsager_cli.store.tables import read_table
+from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,13 +72,13 @@ def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Style]") -> N
 def page(tables: Tables) -> str:
     """The last point of each curve, with what it costs."""
     last = {row["curve"]: row for row in tables["costs"]}
-    text = markdown(
+    text = markdown_table(
         ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
         [
             [
                 slug,
-                show(row["layer"]),
-                show(row["nmse_db"], 4),
+                cell(row["layer"]),
+                cell(row["nmse_db"], 4),
                 f"{row['parameters']:,}",
                 f"{row['multiply_adds']:,}",
             ]

@@ -31,13 +31,13 @@ from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.problems import Problem
 from onsager_cli.shrinkage.families import family
 from onsager_cli.theory import em_vamp
+from onsager_cli.thinning import DENSE
 
 CHUNK = 50  # iterations between looks at whether a curve has settled; even, since AMP may settle into a cycle of two
 SETTLED_DB = 1e-3  # a curve that moves less than this within a chunk has settled
 FIXED_POINT = 200  # iterations to the fixed point of AMP and VAMP
 FAILED = 10.0  # a realization that ends with this many times the median's error has not converged
 LAYERED = ("lvamp_gh", "em_vamp")  # kinds whose layers differ: there are as many as are asked for
-DENSE = 50  # up to here every iteration is kept, later 1 in 100
 
 
 @partial(jax.jit, static_argnums=(0, 6, 7))
