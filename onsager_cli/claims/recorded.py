@@ -73,11 +73,12 @@ class Record:
         for name in (column, *where):
             if name not in header:
                 raise UserError(f"{self.folder / table}: no column '{name}'{did_you_mean(name, header)}")
-        fitting = [
-            (line, row)
-            for line, row in rows
-            if all(_equal(row[name], wanted) for name, wanted in where.items())
-        ]
+        # Judged once per text: a table of many rows holds few different ones in a column.
+        texts = {
+            name: {text for text in {row[name] for _, row in rows} if _equal(text, wanted)}
+            for name, wanted in where.items()
+        }
+        fitting = [item for item in rows if all(item[1][name] in fit for name, fit in texts.items())]
         if not fitting:
             wanted = ", ".join(f"{name}={show(value)}" for name, value in where.items())
             raise NotRecordedError(f"{table}: no row with {wanted}" if where else f"{table}: no row")

@@ -339,5 +339,14 @@ def page(tables: Tables) -> str:
             key[0], f"`{key[1]}`", key[2], f"{len(fixed)} of {len(mine)}",
             *(cell(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
         ])  # fmt: skip
-    header = "problem,curve,quantity,identifiable,worst layer,learned,prescribed,relative error".split(",")
+    header = [
+        "problem",
+        "curve",
+        "quantity",
+        "identifiable",
+        "worst layer",
+        "learned",
+        "prescribed",
+        "relative error",
+    ]
     return render("params.md.j2", table=markdown_table(header, body), cost_db=COST_DB, fixed=FIXED)

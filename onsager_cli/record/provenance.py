@@ -18,7 +18,9 @@ Notes = Mapping[tuple[str, int], Mapping[str, Any]]
 def command(experiment: Any) -> str:
     """The overrides that make the same record."""
     # Where files go and how Hydra logs decide no number, and a path tells about the author, not the figure.
-    return shlex.join(item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra")))
+    return shlex.join(
+        item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))
+    )
 
 
 def settings(experiment: Any, made: Notes) -> str:
@@ -29,7 +31,9 @@ def settings(experiment: Any, made: Notes) -> str:
     notes = [(key[1], made[key]) for key in keys if key in made]
     left_out = ("kind", "instance", "matrix", "selection_samples")
     schedules = ((f"`{slug}`", f"kind {_fields(of.training, _DESCENTS)}") for slug, of in trained)
-    versions = ((seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes)
+    versions = (
+        (seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes
+    )
     lines = {
         "seed": _unique(str(of.seed) for _, of in named),
         "problem": _unique(_fields(of.problem, left_out) for _, of in named),

@@ -143,7 +143,7 @@ def _parser() -> Any:
     # Imported here: only the report needs it.
     from markdown_it import MarkdownIt
 
-    made = MarkdownIt("commonmark", {"html": False}).enable("table")
+    made: Any = MarkdownIt("commonmark", {"html": False}).enable("table")
     made.validateLink = lambda _: True  # `_web_links` decides
     made.renderer.rules |= {
         "image": lambda tokens, index, *_: escape(tokens[index].content),
