@@ -1,8 +1,8 @@
 """Numbers out of recorded tables: curves by name, and cells of any other table. No JAX and no NumPy here.
 
 A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curves.csv and, for some, other tables
-(fig5/summary.csv). A number that is not recorded yet is no mistake: it raises `NotRecordedError`. A curve that neither
-the table nor the experiment's config has, is one: it raises UserError.
+(fig5/summary.csv). A number that is not recorded yet raises `NotRecordedError`. A curve that neither the table nor the
+config of the experiment has is a mistake, and raises UserError.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -56,7 +56,7 @@ class Record:
         return values
 
     def realizations(self, experiment: str, slug: str) -> list[Realization]:
-        """Those that a curve is recorded on, the published matrix first, then by seed. Raises as `curve` does."""
+        """The realizations of a curve: the published matrix first, then by seed. Raises as `curve` does."""
         return list(self._curve(experiment, slug))
 
     def known(self, experiment: str) -> list[str]:
@@ -73,7 +73,7 @@ class Record:
         for name in (column, *where):
             if name not in header:
                 raise UserError(f"{self.folder / table}: no column '{name}'{did_you_mean(name, header)}")
-        # Judged once per text: a table of many rows holds few different ones in a column.
+        # Compare each text once: a column holds few different ones.
         texts = {
             name: {text for text in {row[name] for _, row in rows} if _equal(text, wanted)}
             for name, wanted in where.items()
@@ -99,7 +99,7 @@ class Record:
             return found
         path, known = self.folder / experiment / "curves.csv", self.known(experiment)
         near = did_you_mean(slug, known)
-        # Before anything is recorded, a name like no other may be of a curve that is still to be written.
+        # Before anything is recorded, the config of the curve may not be written yet.
         if known and slug not in known and (near or path.is_file()):
             raise UserError(f"{experiment} has no curve '{slug}'{near}: {one_of(known)}")
         if not path.is_file():
@@ -146,7 +146,7 @@ class Record:
 
 
 def load_yaml(path: Path) -> Any:
-    """The content of a YAML file; UserError naming file and line if it is none."""
+    """The content of a YAML file. Raises UserError, with the file and the line, if it is not YAML."""
     try:
         return yaml.load(read_bytes(path, 2**24), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -31,7 +31,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the verdicts; 1 if a claim fails that is not declared a known failure, else 0."""
+    """Print the verdicts; the exit code is 1 if a claim fails that is not declared a known failure, else 0."""
     options = parser().parse_args(list(arguments))
     if options.vocabulary:
         print(VOCABULARY.read_text(encoding="utf-8"), end="")
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
-    """The verdicts on the tables in `folder`, by its claims files and, for other experiments, the published ones.
+    """The verdicts on the tables in `folder`.
 
-    Raises UserError if the folder is not there, for a malformed claims file, a name that nothing has, and a broken
-    table.
+    The claims are those of its own claims files, and the published ones for the other experiments. Raises UserError
+    for a missing folder, a malformed claims file, an unknown name, and a damaged table.
     """
     if not folder.is_dir():
         where = " here: run it in a checkout, or name a record" if folder == FOLDER else ""
@@ -58,12 +58,12 @@ def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
 
 
 def undeclared(verdict: Verdict) -> bool:
-    """Whether it is a failure that nobody has explained."""
+    """Whether the claim fails and is not declared a known failure."""
     return verdict.word == FAILS and verdict.claim.known_failure is None
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """How many hold, fail (and are declared known failures), and are not run."""
+    """How many claims hold, fail, and are not run, and how many of the failures are declared known."""
     number = {word: sum(verdict.word == word for verdict in verdicts) for word in (HOLDS, FAILS, NOT_RUN)}
     return {**number, "known failures": number[FAILS] - sum(map(undeclared, verdicts))}
 

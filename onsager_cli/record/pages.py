@@ -12,7 +12,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import draw as draw_curves
 from onsager_cli.figures.kinds import Tables, kind_of
 from onsager_cli.record import provenance
-from onsager_cli.record.gallery import write_index as write_index
+from onsager_cli.record.gallery import write_index as write_index  # `run.record` takes it from here
 from onsager_cli.record.published import Comparison, comparisons
 from onsager_cli.store.files import atomic_write, writing
 from onsager_cli.store.seeds import averaged, realizations

@@ -17,7 +17,7 @@ Notes = Mapping[tuple[str, int], Mapping[str, Any]]
 
 def command(experiment: Any) -> str:
     """The overrides that make the same record."""
-    # Where files go and how Hydra logs decide no number, and a path tells about the author, not the figure.
+    # The output folder and the logs of Hydra change no number, and a path may name its author.
     return shlex.join(
         item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))
     )
@@ -75,7 +75,7 @@ def _machine(note: Mapping[str, Any]) -> str:
 
 
 def _shared(machine: Mapping[str, Any]) -> str:
-    """How many of the cores a curve had, where several were trained at a time."""
+    """How many of the cores each curve had, if several were trained at a time."""
     return f" ({machine['threads']} for each curve, several at a time)" if "threads" in machine else ""
 
 
@@ -105,7 +105,7 @@ def _unique(texts: Iterable[str]) -> str:
 
 
 def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
-    """Each text once; where they differ between seeds, with the seeds that it is true of."""
+    """Each text once, followed by the seeds that it belongs to if seeds differ."""
     found = _owners(texts)
     seeds = [seed for of in found.values() for seed in of]
     if len(found) < 2 or len(set(seeds)) < 2:
@@ -117,7 +117,7 @@ def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
 
 
 def _by_curve(texts: Iterable[tuple[str, str]]) -> str:
-    """Each text once; where they differ between curves, after those that it is true of."""
+    """Each text once, preceded by the curves that it belongs to if curves differ."""
     found = _owners(texts)
     if len(found) < 2:
         return "; ".join(found)
@@ -125,7 +125,7 @@ def _by_curve(texts: Iterable[tuple[str, str]]) -> str:
 
 
 def _owners(texts: Iterable[tuple[Any, str]]) -> dict[str, list[Any]]:
-    """Text → what it is true of, each once; empty texts are left out."""
+    """Text → the curves or seeds that it belongs to, each once; empty texts are left out."""
     found: dict[str, dict[Any, None]] = {}
     for owner, text in texts:
         if text:
