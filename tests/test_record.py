@@ -314,7 +314,7 @@ def test_a_caption_says_what_is_shaded_wherever_curves_over_layers_are_drawn(row
 def test_tables_figures_and_record_need_no_jax():
     code = (
         "import sys, onsager_cli.store.curves, onsager_cli.figures.curves, onsager_cli.record.pages\n"
-        "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot'} & set(sys.modules)))"
+        "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot', 'jinja2', 'markdown_it'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
