@@ -1,9 +1,14 @@
-"""Words for people: lists, near names, values, sizes, times, in one spelling everywhere."""
+"""Words for people: lists, near names, values, times, sizes, tables and pages, each with one spelling everywhere."""
 
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+TEMPLATES = Path(__file__).parent / "record" / "templates"
 
 
 def one_of(names: Iterable[str]) -> str:
@@ -30,6 +35,95 @@ def show(value: object, limit: int = 60) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def cell(value: Any, digits: int = 6) -> str:
+    """A value in a table: a float with `digits` significant digits, true or false, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
 def natural(name: str) -> list[str | int]:
     """Sort key that puts fig9 before fig10, and fig1a before fig5."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def duration(seconds: float) -> str:
+    """A time in a text: 4.2 → "4.2 s", 200 → "3 min 20 s", 3725 → "1 h 2 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def clock(seconds: float) -> str:
+    """A time in a display that counts: 45 → "45 s", 185 → "3:05 min", 7380 → "2:03 h"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def size_binary(count: float) -> str:
+    """Bytes of memory: "3.4 GiB" or "12 MiB", at least 1 MiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 2 else f"{max(1, round(count / 2**20))} MiB"
+
+
+def size_decimal(count: float) -> str:
+    """Bytes of files: "1.2 GB", "34 kB", "5 B"."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def markdown_table(
+    header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None
+) -> str:
+    """A table in Markdown.
+
+    `right` names the columns whose cells stand at the right, as numbers do. By default, those are all columns but the
+    first one, or none if the header is empty.
+    """
+    if right is None:
+        right = header[1:] if header[0] else ()
+    lines = [header, ["---:" if name in right else "---" for name in header], *body]
+    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of `record/templates`. Values are escaped in HTML, and only there.
+
+    In Markdown, runs of blank lines become one, and there is no newline at the end. Raises jinja2.UndefinedError if
+    the template needs a value that is not given.
+    """
+    text = _templates().get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() if template.endswith(".md.j2") else text
+
+
+def _alt(text: str) -> str:
+    """The words for a picture, without what ends them in Markdown."""
+    return " ".join(text.replace("[", "(").replace("]", ")").split())
+
+
+@cache
+def _templates() -> Any:
+    # Imported here: most commands write no page.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: (name or "").endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"alt": _alt, "duration": duration}
+    return made

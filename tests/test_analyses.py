@@ -12,10 +12,11 @@ from conftest import slow
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.figures import complexity, params, qq
-from onsager_cli.figures.kinds import csv_bytes, show
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.problems import build
+from onsager_cli.store.tables import csv_bytes
+from onsager_cli.text import cell
 from onsager_cli.theory import iterate
 from onsager_cli.training.networks_on_disk import network_of
 
@@ -35,7 +36,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 def test_tables_as_text():
     assert csv_bytes([{"a": 1.0 / 3, "b": None}, {"a": True, "b": "x"}]) == b"a,b\n0.333333,\ntrue,x\n"
-    assert show(1234567.0, 3) == "1.23e+06"
+    assert cell(1234567.0, 3) == "1.23e+06"
 
 
 class TestComplexity:

@@ -88,7 +88,10 @@ def test_the_wheel_carries_the_config_tree(wheel):
     conf = catalog.package_conf()
     for path in conf.rglob("*.yaml"):
         assert f"onsager_cli/conf/{path.relative_to(conf).as_posix()}" in names
-    assert {"onsager_cli/figures/paper.mplstyle", "onsager_cli/record/report.css"} <= names
+    texts = ("figures/paper.mplstyle", "record/report.css", "claims/vocabulary.md")
+    templates = ("record", "gallery", "claims", "params")
+    texts += ("record/templates/report.html.j2", *(f"record/templates/{name}.md.j2" for name in templates))
+    assert {f"onsager_cli/{path}" for path in texts} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs", "experiments"))]
 
 

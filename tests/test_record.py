@@ -5,18 +5,22 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from onsager_cli.cli import bench
 from onsager_cli.cli.jobs import _at_once
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.record.pages import duration, heading, missing, readme, record, write_index
+from onsager_cli.record.gallery import write_index
+from onsager_cli.record.pages import heading, missing, readme, record
 from onsager_cli.record.provenance import _machine
 from onsager_cli.record.published import REFERENCES, comparisons
 from onsager_cli.store.environment import changes, environment, share_cores
 from onsager_cli.store.tables import COLUMNS, read_table
+from onsager_cli.text import duration
 
 LISTA = [-6.4, -11.5, -14.7, -17.4, -20.1, -22.3, -24.0, -25.5]
 NOTE = {
@@ -183,6 +187,7 @@ def test_results_are_held_against_published_numbers_with_their_sign(rows):
         {"tied": False},
         {"network": "lamp"},
         {"nmse_db": None},
+        {"curve": "lista_tied_estimated"},
     ],
 )
 def test_nothing_is_compared_with_what_it_is_not(change):
@@ -195,11 +200,43 @@ def test_every_reference_is_found_by_a_curve_of_its_kind():
     for reference in REFERENCES:
         values = list(reference.values) if reference.first else reference.values[0]
         table = rows_of(
-            "c", reference.network, reference.shrinkage, reference.tied, values, problem=reference.problem
-        )
+            reference.curve, reference.network, reference.shrinkage, reference.tied, values, problem=reference.problem
+        )  # fmt: skip
         (match,) = [item for item in comparisons(table) if item.source == reference.source]
         assert match.there == reference.values
         assert set(match.differences) == {0.0}
+
+
+def test_a_variant_of_a_network_is_not_compared_with_the_network():
+    """In the columns of a table, a variant is the network that it is a variant of; the name tells them apart."""
+    table = [
+        row
+        for name in ("lamp_tied_bg", "lamp_tied_bg_no_onsager", "lamp_joint_bg", "lamp_tied_bg_estimated")
+        for row in rows_of(name, "lamp", "bg", True, LISTA)
+    ]
+    assert [found.curve for found in comparisons(table)] == ["lamp_tied_bg"]
+    text = readme(experiment(), table, {})
+    assert "`lamp_tied_bg` against: " in text
+    assert text.count(" against: ") == 1
+
+
+def test_the_names_of_references_are_names_of_curves():
+    """A curve that is renamed would lose its comparison silently."""
+    names = {reference.curve for reference in REFERENCES}
+    single = {
+        load_experiment(words.split()).curves[0].slug
+        for words in (
+            "network=lista", "network=lamp shrinkage=bg", "network=vamp shrinkage=bg", "network=oracle",
+        )
+    }  # fmt: skip
+    assert names == single
+
+
+def test_published_numbers_are_typed_in_once():
+    assert {"lista": REFERENCES[0].values, "lamp-bg": REFERENCES[1].values} == bench.PUBLISHED
+    package = Path(bench.__file__).parents[1]
+    typed = [path.name for path in package.rglob("*.py") if "-34.373" in path.read_text()]
+    assert typed == ["published.py"]
 
 
 def test_what_is_missing_is_named(rows):
@@ -277,7 +314,7 @@ def test_a_caption_says_what_is_shaded_wherever_curves_over_layers_are_drawn(row
 def test_tables_figures_and_record_need_no_jax():
     code = (
         "import sys, onsager_cli.store.curves, onsager_cli.figures.curves, onsager_cli.record.pages\n"
-        "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot'} & set(sys.modules)))"
+        "print(sorted({'jax', 'flax', 'optax', 'matplotlib.pyplot', 'jinja2', 'markdown_it'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -314,6 +351,20 @@ def test_the_gallery_lists_every_record_in_order(tmp_path, rows):
     for target in re.findall(r"\]\(([^)]*)\)", text):
         assert (tmp_path / target).is_file()
     assert text == write_index(tmp_path).read_text()
+
+
+def test_a_page_needs_no_docstrings():
+    """python -OO drops them."""
+    code = (
+        "from onsager_cli.figures import params\n"
+        "row = {'problem': 'p', 'curve': 'c', 'quantity': 'phi', 'identifiable': False, 'relative_error': 1.0}\n"
+        "print(params.page({'params': [row]}))"
+    )
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert "| linear_map_db " in done.stdout
+    assert "costs 0.001 dB in its layer" in done.stdout
+    assert "called identifiable where that is at most 0.1." in done.stdout
+    assert "| p | `c` | phi | 0 of 1 |" in done.stdout
 
 
 def test_small_wordings():

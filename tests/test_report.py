@@ -15,8 +15,7 @@ from onsager_cli.claims.claim import load
 from onsager_cli.claims.verify import verify
 from onsager_cli.cli.main import main
 from onsager_cli.errors import UserError
-from onsager_cli.record.markdown import blocks, to_html
-from onsager_cli.record.report import inline_svg, page
+from onsager_cli.record.report import inline_svg, page, to_html
 from onsager_cli.store.tables import write_table
 
 ROOT = Path(__file__).parents[1]
@@ -143,15 +142,26 @@ def test_a_drawing_keeps_to_itself(tmp_path):
 
 def test_markdown_of_a_record():
     text = (
-        "# T\n\n![c](t.svg)\n\nOne **bold**\nline, `a|b` [x](y.md) [w](https://w.org).\n\n- a\n- b\n  c\n\n"
-        "```sh\nrun <x>\n\n# no heading\n```\n\n|  |  |\n| --- | ---: |\n| a\\|b | 1 |"
+        "# T\n\n![c](t.svg)\n\nOne **bold**\nline, `a|b` [x](y.md) [w](https://w.org) ![alt](a.svg).\n\n- a\n- b\n  c\n\n"
+        "```sh\nrun <x>\n\n# no heading\n```\n\n|  |  |\n| --- | ---: |\n| a\\|b | 1 |\n\n"
+        "## More `code`\n\n| n | <m> |\n| --- | ---: |\n| 1 | [y](../y) |\n\n## End"
     )
-    assert [block.kind for block in blocks(text)] == ["h1", "text", "list", "code", "table"]
-    assert to_html(blocks(text)) == (
-        '<h1>T</h1>\n<p>One <b>bold</b> line, <code>a|b</code> x <a href="https://w.org">w</a>.</p>\n'
-        "<ul><li>a</li><li>b c</li></ul>\n<pre><code>run &lt;x&gt;\n\n# no heading</code></pre>\n"
-        '<div class="wide"><table>\n<tbody>\n<tr><td>a|b</td><td>1</td></tr>\n</tbody>\n</table></div>'
+    title, beginning, sections = to_html(text)
+    assert title == "T"
+    assert beginning == (
+        '<p>One <strong>bold</strong>\nline, <code>a|b</code> x <a href="https://w.org">w</a> alt.</p>\n'
+        "<ul>\n<li>a</li>\n<li>b\nc</li>\n</ul>\n"
+        '<pre><code class="language-sh">run &lt;x&gt;\n\n# no heading\n</code></pre>\n'
+        '<div class="wide"><table>\n<tbody>\n<tr>\n<td>a|b</td>\n<td>1</td>\n</tr>\n</tbody>\n</table></div>\n'
     )
+    assert sections == [
+        (
+            "More `code`",
+            '<div class="wide"><table>\n<thead>\n<tr>\n<th>n</th>\n<th>&lt;m&gt;</th>\n</tr>\n</thead>\n'
+            "<tbody>\n<tr>\n<td>1</td>\n<td>y</td>\n</tr>\n</tbody>\n</table></div>\n",
+        ),
+        ("End", ""),
+    ]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")

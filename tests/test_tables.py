@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.tables import COLUMNS, read_table, trainings, write_table
+from onsager_cli.store.tables import (
+    COLUMNS,
+    all_trainings,
+    csv_bytes,
+    read_csv,
+    read_table,
+    trainings,
+    write_table,
+)
 
 ROW = {
     "curve": "lamp_tied_bg",
@@ -106,6 +114,20 @@ def test_rows_of_the_wrong_shape_are_not_written(tmp_path, change, error):
     assert not (tmp_path / "t.csv").exists()
 
 
+def test_any_table_is_read_as_text_with_its_lines(tmp_path):
+    (tmp_path / "t.csv").write_bytes(
+        csv_bytes([{"a": 'x,"\ny', "b": 1 / 3}, {"b": None}, {"a": True, "b": 2}])
+    )
+    assert read_csv(tmp_path / "t.csv") == (
+        ["a", "b"], [(3, ['x,"\ny', "0.333333"]), (4, ["", ""]), (5, ["true", "2"])],
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"unknown columns \['c'\]; known are a, b"):
+        csv_bytes([{"a": 1, "b": 2}, {"c": 3}])
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n\n1\n")
+    with pytest.raises(UserError, match="line 4: 1 fields, the header has 2"):
+        read_csv(tmp_path / "t.csv")
+
+
 def test_a_network_is_one_training_per_matrix_whatever_it_is_called():
     def curve(name: str, depth: int, **more: Any) -> list[dict[str, Any]]:
         return [
@@ -117,4 +139,5 @@ def test_a_network_is_one_training_per_matrix_whatever_it_is_called():
     shallow, deep = trainings([*curve("a", 3), *oracle]), trainings(curve("b", 5))
     assert list(shallow) == list(deep)
     assert (*shallow.values(), *deep.values()) == (30.0, 50.0)
+    assert list(all_trainings([deep, shallow]).values()) == [50.0]
     assert len(trainings([*curve("a", 3), *curve("a", 3, seed=1), *curve("c", 3, nmse_db=-1.0)])) == 3

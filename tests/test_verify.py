@@ -1,6 +1,7 @@
 """`onsager verify`: what it prints, its exit codes, its haste, and mistakes in claims files."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import synthetic
 import yaml
 
 from onsager_cli.claims.claim import judge, load
+from onsager_cli.claims.criteria import LIMITS, TAKES, VERBS
 from onsager_cli.claims.recorded import Record
 from onsager_cli.claims.verify import as_markdown
 from onsager_cli.cli.completion import candidates
 from onsager_cli.cli.main import main
-from onsager_cli.record.pages import write_index
+from onsager_cli.record.gallery import write_index
 from onsager_cli.store.tables import write_table
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +71,7 @@ def test_verdicts_and_exit_codes(value, reason, verdict, code, note, capsys):
 
 
 def test_the_record_of_this_repository_is_judged_without_heavy_imports():
-    heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf")
+    heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf", "jinja2", "markdown_it")
     result = subprocess.run(
         [sys.executable, "-c",
          "import sys; from onsager_cli.cli.main import main; code = main(['verify']); "
@@ -159,6 +161,9 @@ def test_the_vocabulary_is_told(capsys):
     assert main(["verify", "--vocabulary"]) == 0
     assert "known_failure" in (text := capsys.readouterr().out)
     assert "| `difference` |" in text
+    assert set(re.findall(r"`(\w+)`", text)) >= {*VERBS, *LIMITS, *TAKES} - {"between", "about"}
+    bare = [sys.executable, "-OO", "-m", "onsager_cli", "verify", "--vocabulary"]  # without docstrings
+    assert subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=True).stdout == text
 
 
 def test_completion_offers_claims_and_options():

@@ -1,17 +1,6 @@
-"""The paper's statements, or one's own, as data: EXPERIMENT/claims.yaml files, judged from recorded tables.
+"""The paper's statements, or your own, as data: `claims.yaml` files, and the verdict on each statement.
 
-A claims file is a list of
-
-    - id: 10-lista                     stable, unique over all files
-      statement: Untied LAMP is …      what is claimed
-      source: Fig. 10                  where
-      paper: 16 dB                     the number there
-      criterion: {…}                   a check or a list of them, in the vocabulary of `criteria`
-      metric: nmse_mean_ratio_db       which NMSE curves mean (default nmse_db, the ratio of sums)
-      known_failure: …                 why it fails on honest numbers; a declared failure is not counted as one
-
-A claim holds if all its checks do, and fails if one that could be run does not. It is not run if a number is not
-recorded. Curves are judged on the published matrix, or the first that there is; on further ones one by one.
+`vocabulary.md`, which `onsager verify --vocabulary` prints, describes the files and says when a claim holds.
 """
 
 import math
@@ -53,7 +42,7 @@ class Claim:
         return list(dict.fromkeys((experiment or self.experiment, slug) for experiment, _, slug in names))
 
     def experiments(self) -> set[str]:
-        """Those that it lies in or reads a table of."""
+        """The experiments that hold the claim or a table that its checks read."""
         tables = (table.split("/")[0] for check in self.checks for table in check.measure.tables())
         return {self.experiment, *tables, *(experiment for experiment, _ in self.curves())}
 
@@ -76,7 +65,7 @@ class Verdict:
 
     @property
     def decisive(self) -> Outcome | None:
-        """Of the outcomes, one that fails before one that holds, then the one with the smallest margin."""
+        """The outcome with the smallest margin, of those that fail if any does."""
         found = [outcome for outcome in self.outcomes if outcome is not None]
         return min(found, key=lambda outcome: (outcome.holds, outcome.margin), default=None)
 
@@ -102,7 +91,7 @@ class Verdict:
 
     @property
     def note(self) -> str:
-        """What a reader has to know beside the verdict: what is missing, why it fails, or on how many seeds."""
+        """What is missing, why the claim fails, or on how many matrices it holds; empty if there is nothing to add."""
         parts = []
         if self.word == NOT_RUN:
             more = f" and {len(self.missing) - 3} more" if len(self.missing) > 3 else ""
@@ -160,7 +149,10 @@ def load(folders: Iterable[Path]) -> list[Claim]:
 
 
 def select(claims: Sequence[Claim], names: Iterable[str]) -> list[Claim]:
-    """The claims with these ids, and those that lie in or read these experiments; all if there are no names."""
+    """The claims with these ids, and those that lie in or read these experiments; all if there are no names.
+
+    Raises UserError for a name that no claim and no experiment has.
+    """
     wanted = set(names)
     experiments = {name for claim in claims for name in claim.experiments()}
     for name in sorted(wanted):

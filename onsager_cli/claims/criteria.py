@@ -1,28 +1,6 @@
-"""The vocabulary of claims: what is measured on recorded curves and tables, and the limits it is held against.
+"""The vocabulary of claims: mappings of a claims file, parsed into measures and limits.
 
-A check is a mapping with one verb, what of its values counts, and limits. A curve is named by its slug
-(`lamp_tied_bg`), one of another experiment by `fig8/lamp_tied_bg`; instead of a curve there may be another mapping.
-
-| verb         | of            | value at each layer (all in dB, if they are of curves)                         |
-|--------------|---------------|--------------------------------------------------------------------------------|
-| `value`      | A             | A                                                                              |
-| `difference` | [A, B]        | A - B: positive where B has the lower NMSE                                     |
-| `gap`        | [A, B]        | |A - B|                                                                        |
-| `lowest`     | [A, B, …]     | the lowest; `highest` likewise                                                 |
-| `spread`     | [A, B, …]     | highest - lowest                                                               |
-| `order`      | [A, B, …]     | the smallest of B - A, C - B, …: positive where each is lower than the next    |
-| `step`       | A             | |A_t - A_{t-1}|: how far A moves                                               |
-| `limit`      | A             | A at its last layer                                                            |
-| `first`      | A             | first layer where A `reaches` (is at or below) or `exceeds` (is above) a level |
-| `ratio`      | [A, B]        | A / B                                                                          |
-| `column`     | name          | that column of a `table` of the record, in the rows that fit `where`           |
-
-Which values count: `layers` is 10, 2..20, 4.. (to the last one that all have) or `last`; `when` keeps the layers where
-another measure is within limits of its own. `take` says what of them: `every` (the default: each must be within the
-limits, the worst is reported), `max`, `min`, `mean` or `median`. Within another mapping, `take` makes one number.
-
-Limits: `at_least`, `at_most`, `more_than`, `less_than`, `between: [low, high]`, `about: 25 ± 2`, `about: 4402 ± 10 %`.
-`for: {s: [bg, pwlin]}` repeats a check with "{s}" replaced, once for every combination.
+`vocabulary.md`, which `onsager verify --vocabulary` prints, describes the vocabulary.
 """
 
 import itertools

@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record
 from onsager_cli.text import one_of
-
-# Beyond this iteration a table of an untrained curve is thinned out (classical.DENSE), but keeps the first iteration
-# below every whole dB.
-THINNED = 50
+from onsager_cli.kinds.thinning import DENSE
 
 
 class Range(NamedTuple):
@@ -38,7 +35,7 @@ Series = dict[Any, Range]
 
 @dataclass(frozen=True)
 class Limits:
-    """lower <= value <= upper; those of the two that are in `excluded` are outside."""
+    """lower <= value <= upper; a limit that is in `excluded` is itself outside."""
 
     lower: float = -math.inf
     upper: float = math.inf
@@ -126,7 +123,10 @@ class Measure:
         }
 
     def _first(self, of: Series) -> Series:
-        """The first layer at which a curve is across the level; a range if the table has a gap just before it."""
+        """The first layer at which a curve crosses the level.
+
+        After a gap in the table it is a range, unless the rule of `thinning` makes it exact.
+        """
         layers = sorted(key for key in of if isinstance(key, int))
         if not layers:
             raise NotRecordedError("a level has no first layer")
@@ -135,7 +135,7 @@ class Measure:
             value = of[t].low
             # A curve that has diverged to NaN is above every level.
             if not value <= self.level if self.upwards else value <= self.level:
-                exact = t > THINNED and self.level == round(self.level)
+                exact = t > DENSE and self.level == round(self.level)
                 return {None: Range(t if exact else before + 1, t)}
             before = t
         return {None: Range(before + 1, math.inf)}
@@ -194,7 +194,7 @@ def _absolute(value: Range) -> Range:
 
 
 def _ratio(values: Sequence[Range]) -> Range:
-    """Of positive numbers; NaN, which no limit holds for, if the divisor is not positive."""
+    """The ratio of positive numbers. NaN, which is outside all limits, if the divisor is not positive."""
     a, b = values
     return Range(a.low / b.high, a.high / b.low) if b.low > 0 else Range.of(math.nan)
 
@@ -262,7 +262,10 @@ class Check:
     source: Mapping[str, Any]
 
     def run(self, data: Data) -> Outcome:
-        """Raises NotRecordedError if a number is not recorded, UserError for an unknown curve or column."""
+        """Measure, and compare with the limits.
+
+        Raises NotRecordedError if a number is not recorded, UserError for an unknown curve or column.
+        """
         series = self.measure.series(data)
         at = min(series, key=lambda key: self.limits.margin(series[key]))
         value = series[at]

@@ -1,12 +1,10 @@
 """Numbers out of recorded tables: curves by name, and cells of any other table. No JAX and no NumPy here.
 
 A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curves.csv and, for some, other tables
-(fig5/summary.csv). A number that is not recorded yet is no mistake: it raises `NotRecordedError`. A curve that neither
-the table nor the experiment's config has, is one: it raises UserError.
+(fig5/summary.csv). A number that is not recorded yet raises `NotRecordedError`. A curve that neither the table nor the
+config of the experiment has is a mistake, and raises UserError.
 """
 
-import csv
-import io
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import yaml
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
-from onsager_cli.store.tables import Row, read_table
+from onsager_cli.store.tables import Row, read_csv, read_table
 from onsager_cli.text import did_you_mean, one_of, show
 
 # A matrix and the draw of everything else: (instance, seed).
@@ -58,7 +56,7 @@ class Record:
         return values
 
     def realizations(self, experiment: str, slug: str) -> list[Realization]:
-        """Those that a curve is recorded on, the published matrix first, then by seed. Raises as `curve` does."""
+        """The realizations of a curve: the published matrix first, then by seed. Raises as `curve` does."""
         return list(self._curve(experiment, slug))
 
     def known(self, experiment: str) -> list[str]:
@@ -75,11 +73,12 @@ class Record:
         for name in (column, *where):
             if name not in header:
                 raise UserError(f"{self.folder / table}: no column '{name}'{did_you_mean(name, header)}")
-        fitting = [
-            (line, row)
-            for line, row in rows
-            if all(_equal(row[name], wanted) for name, wanted in where.items())
-        ]
+        # Compare each text once: a column holds few different ones.
+        texts = {
+            name: {text for text in {row[name] for _, row in rows} if _equal(text, wanted)}
+            for name, wanted in where.items()
+        }
+        fitting = [item for item in rows if all(item[1][name] in fit for name, fit in texts.items())]
         if not fitting:
             wanted = ", ".join(f"{name}={show(value)}" for name, value in where.items())
             raise NotRecordedError(f"{table}: no row with {wanted}" if where else f"{table}: no row")
@@ -100,7 +99,7 @@ class Record:
             return found
         path, known = self.folder / experiment / "curves.csv", self.known(experiment)
         near = did_you_mean(slug, known)
-        # Before anything is recorded, a name like no other may be of a curve that is still to be written.
+        # Before anything is recorded, the config of the curve may not be written yet.
         if known and slug not in known and (near or path.is_file()):
             raise UserError(f"{experiment} has no curve '{slug}'{near}: {one_of(known)}")
         if not path.is_file():
@@ -140,24 +139,14 @@ class Record:
             path = self.folder / name
             if not path.is_file():
                 raise NotRecordedError(f"{path} is not there")
-            try:
-                lines = csv.reader(io.StringIO(read_bytes(path, 2**28).decode("utf-8-sig")), strict=True)
-                header = next(lines, [])
-                rows = []
-                for fields in filter(None, lines):
-                    if len(fields) != len(header):
-                        raise UserError(
-                            f"{path}, line {lines.line_num}: {len(fields)} fields, the header has {len(header)}"
-                        )
-                    rows.append((lines.line_num, dict(zip(header, fields, strict=True))))
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise UserError(f"{path} is not a CSV table in UTF-8: {error}") from error
+            header, lines = read_csv(path)
+            rows = [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
             self._tables[name] = header, rows
         return self._tables[name]
 
 
 def load_yaml(path: Path) -> Any:
-    """The content of a YAML file; UserError naming file and line if it is none."""
+    """The content of a YAML file. Raises UserError, with the file and the line, if it is not YAML."""
     try:
         return yaml.load(read_bytes(path, 2**24), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,18 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.claims import claim as claims
-from onsager_cli.claims import criteria
 from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
 from onsager_cli.claims.recorded import Record
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
+from onsager_cli.text import markdown_table, render
 
 FOLDER = Path("experiments")
-LEGEND = """Measured is what the recorded tables give, one number for each of the claim's checks, where it is closest to
-its limit or furthest beyond ("closest of 4", "worst of 4": of so many curves or layers). The margin is how far the
-claim is from failing, in the unit of what is measured; below zero it fails. A failure is known if the record says why.
-`onsager verify --vocabulary` says what a claim may ask for."""
+VOCABULARY = Path(__file__).with_name("vocabulary.md")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
 
 
@@ -35,10 +31,10 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the verdicts; 1 if a claim fails that is not declared a known failure, else 0."""
+    """Print the verdicts; the exit code is 1 if a claim fails that is not declared a known failure, else 0."""
     options = parser().parse_args(list(arguments))
     if options.vocabulary:
-        print(f"{claims.__doc__}\n{criteria.__doc__}".strip())
+        print(VOCABULARY.read_text(encoding="utf-8"), end="")
         return 0
     verdicts = verify(options.folder, options.names)
     if options.json:
@@ -49,10 +45,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
-    """The verdicts on the tables in `folder`, by its claims files and, for other experiments, the published ones.
+    """The verdicts on the tables in `folder`.
 
-    Raises UserError if the folder is not there, for a malformed claims file, a name that nothing has, and a broken
-    table.
+    The claims are those of its own claims files, and the published ones for the other experiments. Raises UserError
+    for a missing folder, a malformed claims file, an unknown name, and a damaged table.
     """
     if not folder.is_dir():
         where = " here: run it in a checkout, or name a record" if folder == FOLDER else ""
@@ -62,12 +58,12 @@ def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
 
 
 def undeclared(verdict: Verdict) -> bool:
-    """Whether it is a failure that nobody has explained."""
+    """Whether the claim fails and is not declared a known failure."""
     return verdict.word == FAILS and verdict.claim.known_failure is None
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """How many hold, fail (and are declared known failures), and are not run."""
+    """How many claims hold, fail, and are not run, and how many of the failures are declared known."""
     number = {word: sum(verdict.word == word for verdict in verdicts) for word in (HOLDS, FAILS, NOT_RUN)}
     return {**number, "known failures": number[FAILS] - sum(map(undeclared, verdicts))}
 
@@ -99,23 +95,15 @@ def as_text(verdicts: Sequence[Verdict]) -> str:
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> str:
-    """A page: the table, with the notes in it, and how to read it."""
-    lines = [
-        "# Claims",
-        "",
-        f"{summary(verdicts)}.",
-        "",
-        LEGEND,
-        "",
-        "| claim | source | statement | paper | measured | margin | verdict |",
-    ]
-    lines.append("| --- | --- | --- | --- | --- | ---: | --- |")
+    """A page in Markdown: how to read the verdicts, and a table of them with their notes."""
+    body = []
     for verdict in verdicts:
         name, word, measured, margin, paper, statement = _cells(verdict)
         note = f" ({verdict.note})" if verdict.note else ""
-        cells = (name, verdict.claim.source, statement, paper, measured, margin, f"**{word}**{note}")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        body.append((name, verdict.claim.source, statement, paper, measured, margin, f"**{word}**{note}"))
+    header = ("claim", "source", "statement", "paper", "measured", "margin", "verdict")
+    table = markdown_table(header, body, right=("margin",))
+    return render("claims.md.j2", summary=summary(verdicts), table=table)
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
+from onsager_cli.record import published
 from onsager_cli.text import one_of
 
 NETWORKS = {
@@ -25,11 +26,8 @@ NETWORKS = {
     "lamp-soft": ["network=lamp", "shrinkage=soft"],
     "lista": ["network=lista"],
 }
-# NMSE (dB) of a third-party run of the published code on the 2017 i.i.d. instance, layers 1 to 6.
-PUBLISHED = {
-    "lista": (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269),
-    "lamp-bg": (-6.580, -12.150, -17.511, -23.022, -28.883, -34.373),
-}
+# NMSE (dB) of the published code on the 2017 i.i.d. instance, layers 1 to 6.
+PUBLISHED = {"lista": published.LISTA.values, "lamp-bg": published.LAMP.values}
 # Options of the timing and that of --quality, with what is meant where they are not given.
 TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0}
 QUALITY = {"seed": 0}

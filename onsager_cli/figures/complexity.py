@@ -21,7 +21,7 @@ from typing import Any
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.figures.kinds import ProblemOf, Row, Tables
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import markdown_table
 
 KIND = FigureKind(
     "complexity",
@@ -111,6 +111,6 @@ def page(tables: Tables) -> str:
     ]  # fmt: skip
     header = ["network", "form", "N", "M", "T", "multiply-adds", "/ formula", "parameters", "/ formula"]
     return (
-        f"{markdown(header, body)}\n\nThe formulas assume M ≪ N; where M = N/2, what they leave out shows: "
+        f"{markdown_table(header, body)}\n\nThe formulas assume M ≪ N; where M = N/2, what they leave out shows: "
         "B y in LISTA, H y in the (G, H) form. The counts and formulas are in [table1.csv](table1.csv)."
     )

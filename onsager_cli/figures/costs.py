@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,13 +82,13 @@ def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> No
 def page(tables: Tables) -> str:
     """The last point of each curve, with what it costs."""
     last = {row["curve"]: row for row in tables["costs"]}
-    text = markdown(
+    text = markdown_table(
         ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
         [
             [
                 slug,
-                show(row["layer"]),
-                show(row["nmse_db"], 4),
+                cell(row["layer"]),
+                cell(row["nmse_db"], 4),
                 f"{row['parameters']:,}",
                 f"{row['multiply_adds']:,}",
             ]

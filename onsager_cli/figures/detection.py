@@ -20,11 +20,11 @@ import numpy as np
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.store.curves import CurveFolder
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,9 +170,9 @@ def _draw_roc(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> None
 def page(tables: Tables) -> str:
     """The operating points as a table."""
     keys = ("curve", "layer", "auc", "false_alarm", "miss", "support_error", "exact_support")
-    text = markdown(
+    text = markdown_table(
         ["curve", "layer", "AUC", "false alarms", "misses", "support error", "exact support"],
-        [[show(row[key], 4) for key in keys] for row in tables["detection"]],
+        [[cell(row[key], 4) for key in keys] for row in tables["detection"]],
     )
     return (
         f"## Who is active\n\nAt the threshold of a false-alarm rate of {FALSE_ALARM:g} on the selection set.\n\n{text}\n\n"

@@ -7,9 +7,7 @@
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,20 +50,3 @@ def implementation_of(experiment: Experiment) -> Kind:
     return import_module(kind_of(experiment).module)  # type: ignore[return-value]
 
 
-def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows with the same keys as UTF-8 CSV: numbers with 6 significant digits, None as an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: show(value) for key, value in row.items()})
-    return text.getvalue().encode()
-
-
-def show(value: Any, digits: int = 6) -> str:
-    """A value as text: true, false, numbers with so many significant digits, nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)

@@ -1,24 +1,6 @@
 """Section VI-D: what LVAMP-BG has learned, beside what matched VAMP prescribes, layer by layer.
 
-| quantity                 | what is compared                                               | unit   |
-|--------------------------|----------------------------------------------------------------|--------|
-| phi, log_odds_zero       | θ_t of the shrinkage, eq (40)                                  | linear |
-| noise_variance           | σ_w² of the linear stage, for columns of U of length 1         | linear |
-| linear_map_db            | ‖L - L⋆‖_F² / ‖L⋆‖_F², L = (R - I, Y) in r = R r̃ + Y y          | dB     |
-| linear_output_db         | E‖r - r⋆‖² / E‖r⋆ - x‖² for the same r̃ and y                    | dB     |
-| shrinkage_curve_db       | E‖η(r) - η⋆(r)‖² / E‖η⋆(r) - x‖² for the same r                 | dB     |
-| matrix_db                | ‖U diag(s) Vᵀ - A‖_F² / ‖A‖_F², for columns of U of length 1    | dB     |
-| subspace_db              | the part of V's span outside A's row space, as a share         | dB     |
-| tied_vs_untied_…         | θ_t, σ_w² and L of an untied network against the tied one      | ratio  |
-
-The star is matched VAMP; r̃, σ̃², r and σ are those that it has on the test set. Of a tied network, σ_w² and the
-matrices are one row without a layer.
-
-A parameter can be compared where the loss fixes it. (b U, b s, b² σ_w²) is one linear stage for every b ≠ 0, so U's
-columns are scaled to length 1 first, and the signs and the order of (u_i, s_i, v_i) leave L alone. Some parameters
-matter in some layers only: σ_w² where σ̃² has come down to it, φ where σ is not far below √φ. `flat_range` is the
-relative change of a parameter that costs 0.001 dB in its layer (for θ, with the other component at its best), and a
-parameter is called identifiable where that is at most 0.1.
+Its part of a record page (record/templates/params.md.j2) says what is compared, and when a parameter is identifiable.
 """
 
 import re
@@ -33,10 +15,10 @@ import numpy as np
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.figures.curves import panels
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables
 from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, FigureKind
 from onsager_cli.metrics import to_db
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import cell, markdown_table, render
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -51,7 +33,7 @@ KIND = FigureKind(
     ),
 )
 
-COST_DB = 1e-3
+COST_DB = 1e-3  # what a change by the flat range costs
 FIXED = 0.1  # largest flat range of an identifiable parameter
 
 
@@ -371,7 +353,7 @@ def page(tables: Tables) -> str:
         worst = max(fixed, key=lambda row: row["relative_error"], default=None)
         body.append([
             key[0], f"`{key[1]}`", key[2], f"{len(fixed)} of {len(mine)}",
-            *(show(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
+            *(cell(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
         ])  # fmt: skip
     header = [
         "problem",
@@ -383,5 +365,4 @@ def page(tables: Tables) -> str:
         "prescribed",
         "relative error",
     ]
-    explained = (__doc__ or "").split("\n\n")
-    return f"## Learned against prescribed\n\n{explained[1]}\n\n{explained[2]}\n\n{explained[3].strip()}\n\n{markdown(header, body)}\n\nEvery row: [params.csv](params.csv)."
+    return render("params.md.j2", table=markdown_table(header, body), cost_db=COST_DB, fixed=FIXED)

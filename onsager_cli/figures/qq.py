@@ -21,10 +21,10 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables, show
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.store.curves import CurveFolder
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -130,9 +130,9 @@ def page(tables: Tables) -> str:
     """The summary as a table."""
     rows = tables["summary"]
     keys = ("curve", "layer", "nmse_db", "excess_kurtosis", "excess_kurtosis_unscaled", "rms_error")
-    text = markdown(
+    text = markdown_table(
         ["curve", "t", "NMSE (dB)", "excess kurtosis", "unscaled", "rms of r - x"],
-        [[show(row[key], 4) for key in keys] for row in rows],
+        [[cell(row[key], 4) for key in keys] for row in rows],
     )
     return (
         f"## The first t below {LEVEL_DB:g} dB\n\n{text}\n\n"

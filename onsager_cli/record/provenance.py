@@ -1,13 +1,13 @@
-"""How a record was made, for its page: commands, problem, schedule, versions, machine. No JAX."""
+"""How a record was made, for its page: command, problem, schedule, versions, machine. No JAX."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from onsager_cli.store.tables import markdown
+from onsager_cli.text import markdown_table
 
-# How one kind of network descends; the second is that of the tied one that an untied network is compared with.
+# The keys of a training that hold the rates of a network, and of the tied network that it is compared with.
 _DESCENTS = ("descent", "tied_descent")
 
 
@@ -15,77 +15,49 @@ _DESCENTS = ("descent", "tied_descent")
 Notes = Mapping[tuple[str, int], Mapping[str, Any]]
 
 
-def told(experiment: Any, made: Notes) -> str:
-    """All of it in Markdown."""
-    parts = [commands(experiment), _settings(experiment, made), _descents(experiment)]
-    return "\n\n".join(part for part in parts if part)
+def command(experiment: Any) -> str:
+    """The overrides that make the same record."""
+    # The output folder and the logs of Hydra change no number, and a path may name its author.
+    return shlex.join(
+        item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))
+    )
 
 
-def commands(experiment: Any) -> str:
-    """What to type for the same record."""
-    # Where files go and how Hydra logs decide no number, and a path tells about the author, not the figure.
-    kept = [item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))]
-    words = shlex.join(kept)
-    return f"```sh\nonsager train {words}\nonsager record {words}\n```".replace(" \n", "\n")
-
-
-def _settings(experiment: Any, made: Notes) -> str:
-    settings = [curve.settings for curve in experiment.curves]
+def settings(experiment: Any, made: Notes) -> str:
+    """A table of what the curves have in common and where they differ, the versions and the machine included."""
     named = [(curve.slug, curve.settings) for curve in experiment.curves]
     trained = [item for item in named if item[1].training.kind != "none"] or named
-    keys = [(curve.slug, curve.settings.seed) for curve in experiment.curves]
+    keys = [(slug, of.seed) for slug, of in named]
     notes = [(key[1], made[key]) for key in keys if key in made]
-    lines = [
-        ("seed", _unique(str(item.seed) for item in settings)),
-        (
-            "problem",
-            _unique(
-                _fields(item.problem, ("kind", "instance", "matrix", "selection_samples"))
-                for item in settings
-            ),
-        ),
-        ("instance", _unique(item.problem.instance for item in settings)),
-        (
-            "schedule",
-            _by_curve((f"`{slug}`", f"kind {_fields(item.training, _DESCENTS)}") for slug, item in trained),
-        ),
-        ("precision", _unique(item.precision for item in settings)),
-        (
-            "versions",
-            _by_seed(
-                (seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items()))
-                for seed, note in notes
-            ),
-        ),
-        ("machine", _by_seed((seed, _machine(note)) for seed, note in notes)),
-    ]
-    return markdown(["", ""], [[name, text] for name, text in lines if text])
-
-
-def _descents(experiment: Any) -> str:
-    """The rates, steps and batches of each curve that was trained, curves that share them together."""
-    owners: dict[str, list[str]] = {}
-    rivals: dict[str, list[str]] = {}
-    for slug, settings in {curve.slug: curve.settings for curve in experiment.curves}.items():
-        training = asdict(settings.training)
-        own, tied = (training.get(name) for name in _DESCENTS)
-        if own:
-            owners.setdefault(_told(own)[1:-1], []).append(f"`{slug}`")
-        if tied:
-            rivals.setdefault(_told(tied)[1:-1], []).append(f"`{slug}`")
-    if not owners:
-        return ""
-    lines = [f"- {', '.join(slugs)}: {text}." for text, slugs in owners.items()]
-    lines += [
-        f"- The tied network that {', '.join(slugs)} {'is' if len(slugs) == 1 else 'are'} compared with: {text}."
-        for text, slugs in rivals.items()
-        if text not in owners
-    ]
-    told = (
-        "These numbers made the record; an option of the program may have others by now. Lists go by depth; the last value "
-        "repeats."
+    left_out = ("kind", "instance", "matrix", "selection_samples")
+    schedules = ((f"`{slug}`", f"kind {_fields(of.training, _DESCENTS)}") for slug, of in trained)
+    versions = (
+        (seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes
     )
-    return "\n".join([told, "", *lines])
+    lines = {
+        "seed": _unique(str(of.seed) for _, of in named),
+        "problem": _unique(_fields(of.problem, left_out) for _, of in named),
+        "instance": _unique(of.problem.instance for _, of in named),
+        "schedule": _by_curve(schedules),
+        "precision": _unique(of.precision for _, of in named),
+        "versions": _by_seed(versions),
+        "machine": _by_seed((seed, _machine(note)) for seed, note in notes),
+    }
+    return markdown_table(["", ""], [[name, text] for name, text in lines.items() if text])
+
+
+def descents(experiment: Any) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Rates, steps and batches → the slugs of the curves that were trained with them.
+
+    First those of the curves themselves, then those of the tied networks that untied curves are compared with.
+    """
+    found: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
+    for slug, of in {curve.slug: curve.settings for curve in experiment.curves}.items():
+        training = asdict(of.training)
+        for slugs, name in zip(found, _DESCENTS, strict=True):
+            if training.get(name):
+                slugs.setdefault(_phrase(training[name])[1:-1], []).append(slug)
+    return found
 
 
 def _machine(note: Mapping[str, Any]) -> str:
@@ -103,7 +75,7 @@ def _machine(note: Mapping[str, Any]) -> str:
 
 
 def _shared(machine: Mapping[str, Any]) -> str:
-    """How many of the cores a curve had, where several were trained at a time."""
+    """How many of the cores each curve had, if several were trained at a time."""
     return f" ({machine['threads']} for each curve, several at a time)" if "threads" in machine else ""
 
 
@@ -116,15 +88,15 @@ def _fields(settings: Any, without: Sequence[str]) -> str:
     }
     name = values.pop("name", None) or values.pop("kind", "")
     values.pop("kind", None)
-    return f"{name} {_told(values)}" if values else str(name)
+    return f"{name} {_phrase(values)}" if values else str(name)
 
 
-def _told(value: Any) -> str:
+def _phrase(value: Any) -> str:
     """A value for people: (key value, key value) for a group, numbers of a list with spaces between them."""
     if isinstance(value, Mapping):
-        return f"({', '.join(f'{key} {_told(item)}' for key, item in value.items() if item is not None)})"
+        return f"({', '.join(f'{key} {_phrase(item)}' for key, item in value.items() if item is not None)})"
     if isinstance(value, tuple):
-        return " ".join(map(_told, value))
+        return " ".join(map(_phrase, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -133,7 +105,7 @@ def _unique(texts: Iterable[str]) -> str:
 
 
 def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
-    """Each text once; where they differ between seeds, with the seeds that it is true of."""
+    """Each text once, followed by the seeds that it belongs to if seeds differ."""
     found = _owners(texts)
     seeds = [seed for of in found.values() for seed in of]
     if len(found) < 2 or len(set(seeds)) < 2:
@@ -145,7 +117,7 @@ def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
 
 
 def _by_curve(texts: Iterable[tuple[str, str]]) -> str:
-    """Each text once; where they differ between curves, after those that it is true of."""
+    """Each text once, preceded by the curves that it belongs to if curves differ."""
     found = _owners(texts)
     if len(found) < 2:
         return "; ".join(found)
@@ -153,7 +125,7 @@ def _by_curve(texts: Iterable[tuple[str, str]]) -> str:
 
 
 def _owners(texts: Iterable[tuple[Any, str]]) -> dict[str, list[Any]]:
-    """Text → what it is true of, each once; empty texts are left out."""
+    """Text → the curves or seeds that it belongs to, each once; empty texts are left out."""
     found: dict[str, dict[Any, None]] = {}
     for owner, text in texts:
         if text:

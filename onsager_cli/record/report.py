@@ -1,14 +1,15 @@
 """`onsager report`: the whole record on one HTML page that needs nothing else: figures, claims, how each was made.
 
-Everything comes from the record (tables, drawings, READMEs) and from `verify`. No script, no request, no date: the
-same record gives the same page.
+Everything comes from the record (tables, drawings, READMEs) and from `verify`. The page has no script, makes no
+request and holds no date, so the same record gives the same page.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
-from string import Template
+from typing import Any
 
 from onsager_cli import __version__
 from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
@@ -16,10 +17,9 @@ from onsager_cli.claims.verify import FOLDER, summary, undeclared, verify
 from onsager_cli.cli.options import Parser
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import UserError
-from onsager_cli.record.markdown import Block, blocks, to_html
 from onsager_cli.store.files import atomic_write, read_bytes
-from onsager_cli.store.tables import Row, read_table, trainings
-from onsager_cli.text import natural
+from onsager_cli.store.tables import all_trainings, read_table, trainings
+from onsager_cli.text import natural, render
 
 OUTPUT = Path("outputs/report.html")
 
@@ -33,7 +33,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the page and prints its path."""
+    """Write the page and print its path."""
     options = parser().parse_args(list(arguments))
     atomic_write(options.output, page(options.folder, verify(options.folder)).encode())
     print(options.output)
@@ -52,151 +52,109 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
     if not names:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")
     tables = {name: read_table(path) for name in names if (path := folder / name / "curves.csv").is_file()}
-    stylesheet = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    return _PAGE.substitute(
+    trained = {name: found for name, rows in tables.items() if (found := trainings(rows))}
+    return render(
+        "report.html.j2",
         version=__version__,
-        style=stylesheet,
-        counts=_counts(verdicts),
-        contents=" ".join(f'<a href="#{name}">{escape(name)}</a>' for name in names),
-        claims=_claims(verdicts, names),
-        experiments="\n".join(_experiment(folder / name, tables.get(name, []), verdicts) for name in names),
-        cost=_costs(tables),
+        style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
+        summary=summary(verdicts),
+        verdicts=[(verdict, _kind(verdict)) for verdict in verdicts],
+        kinds=sorted(map(_kind, verdicts), key=_KINDS.index),
+        experiments=[{**_section(folder / name), "points": len(tables.get(name, ()))} for name in names],
+        costs={**trained, "together, each once": all_trainings(trained.values())},
     )
 
 
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>onsager: the record</title>
-<style>
-$style</style>
-</head>
-<body>
-<header>
-<h1>onsager: the record</h1>
-<p>Borgerding, Schniter and Rangan, <i>AMP-Inspired Deep Networks for Sparse Linear Inverse Problems</i> (2017),
-computed again: every statement of the paper judged from recorded tables, every figure with how it was made.</p>
-$counts
-<nav><a href="#claims">claims</a> $contents <a href="#cost">cost</a></nav>
-</header>
-<main>
-<section id="claims">
-<h2>Claims</h2>
-$claims
-</section>
-$experiments
-<section id="cost">
-<h2>What it took</h2>
-$cost
-</section>
-</main>
-<footer>onsager $version. Made by <code>onsager report</code> from the tables in the record.</footer>
-</body>
-</html>
-""")
-
-
-def _counts(verdicts: Sequence[Verdict]) -> str:
-    bar = "".join(f'<i class="{_kind(verdict)}"></i>' for verdict in sorted(verdicts, key=_kind_order))
-    return (
-        f'<p class="counts">{escape(summary(verdicts))}.</p>\n<div class="bar" aria-hidden="true">{bar}</div>'
-    )
-
-
+# Classes of the stylesheet.
 _KINDS = ("holds", "known", "fails", "not-run")
 
 
 def _kind(verdict: Verdict) -> str:
-    """The class of a verdict in the stylesheet."""
+    """The class of a verdict."""
     if verdict.word == HOLDS:
         return "holds"
     return ("fails" if undeclared(verdict) else "known") if verdict.word == FAILS else "not-run"
 
 
-def _kind_order(verdict: Verdict) -> int:
-    return _KINDS.index(_kind(verdict))
-
-
-def _claims(verdicts: Iterable[Verdict], sections: Sequence[str]) -> str:
-    header = ("claim", "statement", "paper", "measured", "margin", "verdict")
-    head = "".join(f"<th>{name}</th>" for name in header)
-    body = "".join(_claim(verdict, verdict.claim.experiment in sections) for verdict in verdicts)
-    return f'<table class="claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>'
-
-
-def _claim(verdict: Verdict, linked: bool) -> str:
-    """One row; its id links to the section of its experiment, if there is one."""
-    claim, name = verdict.claim, escape(verdict.claim.id)
-    note = f"<small>{escape(verdict.note)}</small>" if verdict.note else ""
-    word = "fails, known" if _kind(verdict) == "known" else verdict.word
-    cells = {
-        "claim": f'<a href="#{escape(claim.experiment)}">{name}</a>' if linked else name,
-        "statement": f"{escape(claim.statement)} <small>{escape(claim.source)}</small>{note}",
-        "paper": escape(claim.paper),
-        "measured": escape(verdict.measured),
-        "margin": escape(verdict.margin),
-        "verdict": f'<b class="{_kind(verdict)}">{word}</b>',
-    }
-    row = "".join(f'<td data-name="{key}">{text}</td>' for key, text in cells.items())
-    return f'<tr id="claim-{name}">{row}</tr>\n'
-
-
-def _experiment(folder: Path, rows: Sequence[Row], verdicts: Iterable[Verdict]) -> str:
-    """One section: the drawings, the README (its sections folded away), and the claims about it."""
-    name = folder.name
-    readme = folder / "README.md"
-    found = blocks(read_bytes(readme, 2**24).decode("utf-8", "replace")) if readme.is_file() else []
-    title = next((block.text for block in found if block.kind == "h1"), name)
+def _section(folder: Path) -> dict[str, Any]:
+    """What the page shows of one experiment: its drawings, and its README in sections."""
+    name, readme = folder.name, folder / "README.md"
+    text = read_bytes(readme, 2**24).decode("utf-8", "replace") if readme.is_file() else ""
+    title, beginning, sections = to_html(text)
+    title = title or name
     drawings = sorted(folder.glob("*.svg"), key=lambda path: (path.stem != name, natural(path.stem)))
-    figures = [f"<figure>{inline_svg(path, f'{name}-{path.stem}', title)}</figure>" for path in drawings]
-    about = [verdict for verdict in verdicts if name in verdict.claim.experiments()]
-    links = " ".join(
-        f'<a class="{_kind(v)}" href="#claim-{escape(v.claim.id)}">{escape(v.claim.id)}</a>' for v in about
-    )
-    table = f'<p class="file">Table: {escape(name)}/curves.csv, {len(rows)} points.</p>' if rows else ""
-    return "\n".join([
-        f'<section id="{escape(name)}">', f"<h2>{escape(title)}</h2>", *figures,
-        f'<p class="links">{links}</p>' if links else "", _folded(found), table, "</section>",
-    ])  # fmt: skip
+    figures = [inline_svg(path, f"{name}-{path.stem}", title) for path in drawings]
+    return {"name": name, "title": title, "figures": figures, "beginning": beginning, "sections": sections}
 
 
-def _folded(found: Sequence[Block]) -> str:
-    """What a README says: its beginning as it is, each section behind its heading."""
-    parts, section, heading = [], [], None
-    for block in [*(block for block in found if block.kind != "h1"), Block("h2", "")]:
-        if block.kind != "h2":
-            section.append(block)
-            continue
-        text = to_html(section)
-        if heading is None:
-            parts.append(text)
+def to_html(text: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """A Markdown page as its title, the HTML of its beginning, and (heading, HTML) of each section.
+
+    Pictures that stand alone are left out, since the drawings are on the page. Links lead to the web only: files are
+    not beside the page. Tables stand in boxes that scroll.
+    """
+    title, parts = "", [("", [])]
+    tokens = iter(_tokens(text))
+    for token in tokens:
+        if token.type == "heading_open" and token.tag in ("h1", "h2"):
+            heading = next(tokens).content
+            next(tokens)  # heading_close
+            if token.tag == "h2":
+                parts.append((heading, []))
+            title = title or (heading if token.tag == "h1" else "")
         else:
-            parts.append(f"<details><summary>{escape(heading)}</summary>\n{text}\n</details>")
-        section, heading = [], block.text
-    return "\n".join(part for part in parts if part)
+            parts[-1][1].append(token)
+    parser = _parser()
+    (_, beginning), *sections = [(name, parser.renderer.render(of, parser.options, {})) for name, of in parts]
+    return title, beginning, sections
 
 
-def _costs(tables: Mapping[str, Sequence[Row]]) -> str:
-    """Networks and seconds of training of every experiment that trains any."""
-    found = {name: trainings(rows) for name, rows in tables.items()}
-    together: dict[tuple, float] = {}
-    for seconds in found.values():
-        for key, value in seconds.items():
-            together[key] = max(value, together.get(key, 0.0))
-    found = {name: seconds for name, seconds in found.items() if seconds}
-    body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{len(seconds)}</td><td>{sum(seconds.values()) / 60:.1f}</td></tr>\n"
-        for name, seconds in {**found, "together, each once": together}.items()
-    )
-    head = "<tr><th>experiment</th><th>trained networks</th><th>minutes of training</th></tr>"
-    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}</tbody>\n</table>"
+def _tokens(text: str) -> list[Any]:
+    """The tokens of a Markdown page without what the report leaves out (see `to_html`)."""
+    kept: list[Any] = []
+    for token in _parser().parse(text):
+        if token.type in ("th_open", "td_open"):
+            token.attrs = {}  # the stylesheet aligns cells
+        if token.type == "inline":
+            token.children = _web_links(token.children)
+        kept.append(token)
+        if token.type == "paragraph_close" and [child.type for child in kept[-2].children] == ["image"]:
+            del kept[-3:]
+        elif token.type == "thead_close":
+            start = max(index for index, of in enumerate(kept) if of.type == "thead_open")
+            if not any(of.content for of in kept[start:]):
+                del kept[start:]
+    return kept
+
+
+def _web_links(children: Sequence[Any]) -> list[Any]:
+    """The tokens of a line, without links to elsewhere than the web."""
+    kept, web = [], True
+    for token in children:
+        if token.type == "link_open":
+            web = token.attrs["href"].startswith(("https://", "http://"))
+        if web or token.type not in ("link_open", "link_close"):
+            kept.append(token)
+    return kept
+
+
+@cache
+def _parser() -> Any:
+    # Imported here: only the report needs it.
+    from markdown_it import MarkdownIt
+
+    made: Any = MarkdownIt("commonmark", {"html": False}).enable("table")
+    made.validateLink = lambda _: True  # `_web_links` decides
+    made.renderer.rules |= {
+        "image": lambda tokens, index, *_: escape(tokens[index].content),
+        "table_open": lambda *_: '<div class="wide"><table>\n',
+        "table_close": lambda *_: "</table></div>\n",
+    }
+    return made
 
 
 def inline_svg(path: Path, prefix: str, label: str) -> str:
-    """A matplotlib drawing as an element of a page: ids of its own, no metadata, scaled by the page."""
+    """A Matplotlib drawing as an element of a page that scales it: its ids begin with `prefix`, and it has no metadata."""
     text = read_bytes(path, 2**26).decode("utf-8", "replace")
     start = text.find("<svg")
     if start < 0:

@@ -1,4 +1,4 @@
-"""Error bars: what the same curves on several matrices (`seeds`) say together, from their tables. No JAX.
+"""Error bars of curves on several matrices (`seeds`), from their tables. No JAX.
 
 The mean over matrices is that of the NMSE in dB, its standard error the standard deviation over √n.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from onsager_cli.store.tables import NMSE
 
 Row = dict[str, Any]
-# A matrix, with the draw of everything else, has an instance and a seed.
+# Instance and seed name a matrix and the draw of everything else.
 _REALIZATION = ("instance", "seed")
 
 
@@ -21,9 +21,9 @@ def realizations(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def averaged(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """One row per point: of a curve on several matrices the mean, with the standard error over them.
+    """One row per point: for a curve on several matrices the mean, with the standard error over them.
 
-    Points that one of a curve's matrices lacks are left out. An averaged row has `matrices`, their number.
+    A point that one of the matrices lacks is left out. An averaged row has `matrices`, the number of matrices.
     """
     curves: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:

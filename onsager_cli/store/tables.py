@@ -1,7 +1,8 @@
-"""Result tables: tidy CSV, one row per point, typed columns checked on writing and reading.
+"""Tables as CSV files. Figures, claims and the published record read nothing else.
 
-Figures, claims and the published record read nothing but these tables. NMSEs are in dB. `steps` and
-`seconds` count the training from the start of the curve to this point: the last point has the curve's cost.
+`read_csv` and `csv_bytes` read and write any table. `read_table` and `table_bytes` are for curves: one row per point,
+with typed columns. NMSEs are in dB. `steps` and `seconds` count the training from the start of the curve to this
+point, so the last point has the cost of the curve. A table of an untrained curve is thinned out (`thinning`).
 """
 
 import csv
@@ -12,6 +13,7 @@ from typing import Any
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
+from onsager_cli.text import cell
 
 Row = dict[str, Any]
 
@@ -84,21 +86,57 @@ def _format(column: str, value: Any) -> str:
     return value
 
 
+def csv_bytes(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    text: Callable[[str, Any], str] = lambda _, value: cell(value),
+) -> bytes:
+    """Rows as UTF-8 CSV.
+
+    Args:
+        rows: column → value. A missing column is written as None.
+        columns: the header; by default the keys of the first row.
+        text: (column, value) → what the file holds; by default 6 significant digits, and nothing for None.
+
+    Raises ValueError for a row with another column, and whatever `text` raises.
+    """
+    rows = list(rows)
+    columns = list(rows[0]) if columns is None else columns
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        if unknown := set(row) - set(columns):
+            raise ValueError(f"unknown columns {sorted(unknown)}; known are {', '.join(columns)}")
+        writer.writerow([text(column, row.get(column)) for column in columns])
+    return file.getvalue().encode()
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header of a CSV file, and (line number, fields) of every row, as text.
+
+    Raises UserError, with the file and the line, for bytes that are no UTF-8 CSV and for a row that is longer or
+    shorter than the header.
+    """
+    try:
+        lines = csv.reader(io.StringIO(read_bytes(path, 2**28).decode("utf-8-sig"), newline=""), strict=True)
+        header = next(lines, [])
+        rows = [(lines.line_num, fields) for fields in lines if fields]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a CSV table in UTF-8: {error}") from error
+    for line, fields in rows:
+        if len(fields) != len(header):
+            raise UserError(f"{path}, line {line}: {len(fields)} fields, the header has {len(header)}")
+    return header, rows
+
+
 def table_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """The table as UTF-8 CSV. A missing column or None is an empty field.
+    """A table of curves as UTF-8 CSV. A missing column or None is an empty field.
 
     dB values have 4 decimals, other numbers 6 significant digits. Raises ValueError for an unknown column and
     TypeError for a value of the wrong type.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        unknown = set(row) - set(COLUMNS)
-        if unknown:
-            raise ValueError(f"unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}")
-        writer.writerow([_format(column, row.get(column)) for column in COLUMNS])
-    return text.getvalue().encode()
+    return csv_bytes(rows, COLUMNS, _format)
 
 
 def write_table(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -107,34 +145,28 @@ def write_table(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_table(path: Path | str) -> list[Row]:
-    """Rows with typed values; empty fields are None, `tied` is True, False or None.
+    """The rows of a table of curves, with typed values. Empty fields are None; `tied` is True, False or None.
 
-    Columns that this version does not know are kept as text. Raises UserError naming the file and, where
-    there is one, the line and the column: a missing or doubled column, a value that does not parse, a ragged
-    row, two rows for one point.
+    Columns that this version does not know stay text. Raises UserError, with the file and, where there is one, the
+    line and the column: for a missing or doubled column, a value that does not parse, a row that is longer or shorter
+    than the header, and two rows for one point.
     """
     path = Path(path)
-    try:
-        lines = csv.reader(io.StringIO(read_bytes(path, 2**28).decode("utf-8-sig"), newline=""), strict=True)
-        header = next(lines, [])
-        _check_header(path, header)
-        rows: list[Row] = []
-        seen: dict[tuple[Any, ...], int] = {}
-        for fields in lines:
-            if not fields:
-                continue
-            row = _parse(f"{path}, line {lines.line_num}", header, fields)
-            key = tuple(row[column] for column in _KEY)
-            if key in seen:
-                raise UserError(
-                    f"{path}, line {lines.line_num}: the same point as line {seen[key]} "
-                    f"(curve {row['curve']}, layer {row['layer']})"
-                )
-            seen[key] = lines.line_num
-            rows.append(row)
-        return rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV table in UTF-8: {error}") from error
+    header, lines = read_csv(path)
+    _check_header(path, header)
+    rows: list[Row] = []
+    seen: dict[tuple[Any, ...], int] = {}
+    for line, fields in lines:
+        row = _parse(f"{path}, line {line}", header, fields)
+        key = tuple(row[column] for column in _KEY)
+        if key in seen:
+            raise UserError(
+                f"{path}, line {line}: the same point as line {seen[key]} "
+                f"(curve {row['curve']}, layer {row['layer']})"
+            )
+        seen[key] = line
+        rows.append(row)
+    return rows
 
 
 def _check_header(path: Path, header: list[str]) -> None:
@@ -147,8 +179,6 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _parse(where: str, header: list[str], fields: list[str]) -> Row:
-    if len(fields) != len(header):
-        raise UserError(f"{where}: {len(fields)} fields, the header has {len(header)}")
     row: Row = dict.fromkeys(COLUMNS)
     for column, text in zip(header, fields, strict=True):
         if text == "":
@@ -160,20 +190,10 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
     return row
 
 
-def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, numbers to the right; without a header it has two columns of text."""
-    lines = [
-        list(header),
-        ["---", *["---:"] * (len(header) - 1)] if header[0] else ["---"] * len(header),
-        *body,
-    ]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
-    """The networks that were trained for these points, each with its seconds: those of its deepest point.
+    """The trained networks behind these points → the seconds of training, up to the deepest point of each.
 
-    The keys are the same in every table that has a network's first point, under whatever name and to whatever depth.
+    A network has the same key in every table that holds its first point, whatever its name and depth there.
     """
     found: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -187,4 +207,13 @@ def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
                 for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds")
             )
             seconds[key] = max(row["seconds"] or 0.0 for row in points)
+    return seconds
+
+
+def all_trainings(experiments: Iterable[Mapping[tuple, float]]) -> dict[tuple, float]:
+    """The trained networks of several experiments (`trainings`), each once, with the seconds of the deepest one."""
+    seconds: dict[tuple, float] = {}
+    for found in experiments:
+        for key, value in found.items():
+            seconds[key] = max(value, seconds.get(key, 0.0))
     return seconds

@@ -23,6 +23,7 @@ from jax import Array
 
 from onsager_cli import shrinkage
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.thinning import DENSE
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Context, Inputs, Network, Parameters, State
 from onsager_cli.networks.lamp import Lamp
@@ -34,7 +35,6 @@ CHUNK = 50  # iterations between checks whether a curve has settled; even, since
 SETTLED_DB = 1e-3  # a curve that moves less than this within a chunk has settled
 FIXED_POINT = 200  # iterations to the fixed point of AMP and VAMP
 FAILED = 10.0  # a realization that ends with this many times the median's error has not converged
-DENSE = 50  # up to here every iteration is kept, later 1 in 100
 
 Learn = Callable[[Network, Problem, Array, int, str], Parameters]  # (net, problem, y, depth, precision)
 
