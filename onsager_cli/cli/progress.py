@@ -128,7 +128,7 @@ class Progress:
         running = Running(slug, f"{event['index']}/{event['of']}", float(event["work"]))
         self.running[slug] = running
         if event.get("resumed_from"):
-            self._say(f"{running.name}: goes on after {event['resumed_from']}")
+            self._say(f"{running.name}: resumes after {event['resumed_from']}")
 
     def _on_stage(self, event: Mapping[str, Any]) -> None:
         running = self._of(event)
@@ -164,7 +164,7 @@ class Progress:
         self._end_stage(running)
         del self.running[running.slug]
         self.finished += running.work
-        end = "was there" if event.get("shared") else f"done after {duration(event['seconds'])}"
+        end = "already trained" if event.get("shared") else f"done after {duration(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
         self._say(f"{running.name}: {end}{point}")
 
@@ -172,7 +172,7 @@ class Progress:
         if event["taken"]:
             gain = f"{event['tied_db']:.2f} instead of {event['own_db']:.2f} dB"
             self._say(
-                f"{self._of(event).name}: {event['stage']}: takes over the tied network, {gain}",
+                f"{self._of(event).name}: {event['stage']}: replaced by the tied network, {gain}",
                 log_only=True,
             )
 
