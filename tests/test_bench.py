@@ -150,7 +150,7 @@ def test_quality_is_that_of_the_schedule_asked_for(capsys):
 
 
 def test_complex_arrays_are_refused_before_anything_is_measured():
-    with pytest.raises(UserError, match=r"problem\.embedding: .* must be real"):
+    with pytest.raises(UserError, match=r"problem\.embedding: must be real"):
         bench.step_timing(
             "lamp-bg",
             [*bench.NETWORKS["lamp-bg"], "problem=random_access", "problem.embedding=complex"],

@@ -146,9 +146,10 @@ class TestTrain:
         assert "weight: vamp" in capsys.readouterr().out
 
     def test_words_may_stand_between_options(self, engine, capsys):
-        assert main("train seed=1 --cfg job network.depth=2 --resolve problem.N=40".split()) == 0
+        command = "train seed=1 --cfg job network.depth=2 --resolve problem.snr_db=30"
+        assert main(command.split()) == 0
         out = capsys.readouterr().out
-        assert all(text in out for text in ("seed: 1\n", "depth: 2\n", "N: 40\n"))
+        assert all(text in out for text in ("seed: 1\n", "depth: 2\n", "snr_db: 30\n"))
 
     def test_record_tells_what_it_wrote(self, engine, capsys):
         engine.record = lambda experiment: ([Path("experiments/fig8/README.md")], [])
