@@ -58,7 +58,7 @@ def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
 class TestLightVerbs:
     @pytest.mark.parametrize(
         "arguments",
-        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
+        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["clean", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
          *slow([], ["--help"], ["--version"], ["completion", "bash"])],
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):

@@ -187,11 +187,8 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     from onsager_cli.config.load import load_experiment
     from onsager_cli.problems import build
 
-    settings = (
-        load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-        .curves[0]
-        .settings
-    )
+    experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
+    settings = experiment.curves[0].settings
     problem = build(settings.problem, settings.seed)
 
     @jax.jit
@@ -232,9 +229,7 @@ def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[dict[st
 
 
 def add_options(parser: Parser) -> None:
-    """Add the description and the options of `onsager bench`."""
-    parser.description = """\
-Prints milliseconds per step by network, depth and batch, and compares them with the rate of plain matrix products."""
+    """Add the options of `onsager bench`."""
     parser.add_argument(
         "--network", nargs="+", metavar="NAME", choices=NETWORKS, help=f"{one_of(NETWORKS)} (default: all)"
     )
@@ -242,16 +237,13 @@ Prints milliseconds per step by network, depth and batch, and compares them with
     parser.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
     parser.add_argument("--seconds", type=float, help="seconds per measurement (default 5)")
     parser.add_argument(
-        "--override",
-        nargs="+",
-        metavar="KEY=VALUE",
+        "--override", nargs="+", metavar="KEY=VALUE",
         help="overrides, such as problem.N=2000; with --quality, training=thorough",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--quality",
-        action="store_true",
+        "--quality", action="store_true",
         help="instead train lista and lamp-bg with six layers and compare with the published NMSE",
-    )
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, help="seed of the training of --quality (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON, with versions and machine")
 

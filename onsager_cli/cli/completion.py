@@ -20,11 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add_options(parser: Parser) -> None:
-    """Add the description and the options of `onsager completion`."""
-    parser.description = """\
-bash:  onsager completion bash > ~/.local/share/bash-completion/completions/onsager
-zsh:   onsager completion zsh > a file named _onsager in a folder of $fpath
-fish:  onsager completion fish > ~/.config/fish/completions/onsager.fish"""
+    """Add the options of `onsager completion`."""
     parser.add_argument("shell", nargs="?", choices=SHELLS, help="the shell to print the script for")
     parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)  # for the scripts
 
@@ -67,7 +63,7 @@ def _next(given: list[str], current: str) -> Iterable[str]:
         return parser.option_words()
     if words and (values := parser.choices_of(words[-1])):
         return values
-    if parser.takes_overrides():
+    if VERBS[verb].overrides:
         return _overrides(words, current)
     if verb == "list":
         return ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
@@ -90,8 +86,6 @@ def _claims() -> list[str]:
 
 def _overrides(given: list[str], current: str) -> list[str]:
     """The overrides that may follow the overrides `given`; `current` is the one that the user has begun."""
-    from onsager_cli.config.load import NAMED_BY_SLUG
-
     key, equals, value = current.partition("=")
     chosen = {key.lstrip("+"): value for key, _, value in (item.partition("=") for item in given)}
     experiment = _option("experiment", chosen.get("experiment", ""))
@@ -106,6 +100,8 @@ def _overrides(given: list[str], current: str) -> list[str]:
     groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
     keys = [*groups, *_keys(chosen, experiment)]
     if experiment:  # its curves set these
+        from onsager_cli.config.load import NAMED_BY_SLUG
+
         keys = [key for key in keys if key not in NAMED_BY_SLUG]
     if current.startswith("experiment"):  # the plus may be left out
         keys.append("experiment")

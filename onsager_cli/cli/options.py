@@ -7,23 +7,13 @@ from typing import Any, NoReturn
 from onsager_cli.errors import UserError
 from onsager_cli.text import did_you_mean, one_of
 
-OVERRIDES = """\
-Overrides choose options (problem=kappa15) and set values (network.depth=8). `onsager list` names the options.
-The files in conf/ describe every key with its unit. onsager also reads ./conf of the working directory.
-"""
-
 
 class Parser(argparse.ArgumentParser):
     """The parser of `onsager` or of one verb; every mistake is a UserError of one line."""
 
     def __init__(self, prog: str, add_help: bool = False, **settings: Any) -> None:
-        super().__init__(
-            prog,
-            add_help=add_help,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **settings,
-        )
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, add_help=add_help, allow_abbrev=False, formatter_class=layout, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a UserError that begins with the verb."""
@@ -37,15 +27,15 @@ class Parser(argparse.ArgumentParser):
         options, rest = super().parse_known_args(args, namespace or argparse.Namespace())
         if unknown := [word for word in rest if word.startswith("-")]:
             hint = did_you_mean(unknown[0], self.option_words())
-            if self.takes_overrides():
+            if "overrides" in options:
                 hint += ": overrides are key=value; `onsager train --cfg job` prints the config"
             self.error(f"unknown option '{unknown[0]}'{hint}")
         # argparse fills a positional with nargs="*" once; words behind a later option are left over.
         many = next((a.dest for a in self._actions if not a.option_strings and a.nargs == "*"), None)
-        if rest and many is None:
-            self.error(f"unexpected word '{rest[0]}'")
         if many is not None:
             setattr(options, many, [*(getattr(options, many) or ()), *rest])
+        elif rest:
+            self.error(f"unexpected word '{rest[0]}'")
         return options, []
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -54,20 +44,9 @@ class Parser(argparse.ArgumentParser):
             known = list(map(str, action.choices))
             self.error(f"{name} must be {one_of(known)}, got {value!r}{did_you_mean(value, known)}")
 
-    def add_overrides(self) -> None:
-        """Let the verb take any number of overrides."""
-        self.add_argument(
-            "overrides", nargs="*", metavar="OVERRIDE", help="key=value, such as problem=kappa15"
-        )
-        self.epilog = OVERRIDES
-
     def borrow(self, other: argparse.ArgumentParser) -> None:
-        """Add all options of another parser, which has no --help, as `parents=[other]` does."""
+        """Add all options of another parser, which has no --help."""
         self._add_container_actions(other)
-
-    def takes_overrides(self) -> bool:
-        """Whether `add_overrides` was called."""
-        return any(action.dest == "overrides" for action in self._actions)
 
     def option_words(self) -> list[str]:
         """The long options in the order of the help text."""

@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onsager_cli.cli.options import Parser
+from onsager_cli.config import compose
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
-
-
-def add_options(parser: Parser) -> None:
-    """Add the description and the options of `onsager plot`."""
-    parser.description = """\
-Takes the overrides of `onsager train` and trains nothing. Writes the figure (pdf, svg, png) and its table
-(curves.csv)."""
-    parser.add_overrides()
 
 
 def main(options: Namespace) -> int:
@@ -28,12 +20,11 @@ def main(options: Namespace) -> int:
 
 def experiment_of(overrides: Sequence[str]) -> "Experiment":
     """The experiment of a command that is no sweep. Raises UserError, also for overrides without effect."""
-    from onsager_cli.config.compose import check_no_launcher, parse
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
-    parsed = parse(overrides)
-    check_no_launcher(parsed)
+    parsed = compose.parse(overrides)
+    compose.check_no_launcher(parsed)
     experiment = load_experiment(overrides)
     check_command(parsed, [experiment])
     return experiment

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onsager_cli.cli.options import Parser
+from onsager_cli.cli.signals import Stop
+from onsager_cli.cli.train import hydra_main, prepare_output, train
+from onsager_cli.config import compose
 from onsager_cli.store.environment import cores, share_cores
 
 if TYPE_CHECKING:
@@ -17,20 +19,8 @@ if TYPE_CHECKING:
 LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
 
-def add_options(parser: Parser) -> None:
-    """Add the description and the options of `onsager sweep`."""
-    parser.description = """\
-An override KEY=A,B names alternatives. onsager trains all combinations, one after the other.
-On a process pool: hydra/launcher=joblib (pip install 'onsager[sweep]').
-On a Slurm cluster: hydra/launcher=submitit_slurm (pip install 'onsager[slurm]')."""
-    parser.add_overrides()
-
-
 def main(options: Namespace) -> int:
     """Run all jobs of a sweep. Every job is validated before the first one starts."""
-    from onsager_cli.cli.signals import Stop
-    from onsager_cli.cli.train import hydra_main, prepare_output
-    from onsager_cli.config import compose
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
@@ -89,8 +79,6 @@ def _task(
     def task(config: "DictConfig") -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        from onsager_cli.cli.train import train
-        from onsager_cli.config import compose
         from onsager_cli.config.load import load_experiment
 
         del config  # load_experiment composes the config again, with curves and validation

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import draw, experiment_of
+from onsager_cli.cli.progress import Progress
+from onsager_cli.cli.signals import Stop
+from onsager_cli.config import compose
+from onsager_cli.config.catalog import package_conf
 from onsager_cli.errors import DivergedError, UserError, notices_to
+from onsager_cli.store.files import remove_leftovers, temporary_name, writing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,18 +23,11 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the description and the options of `onsager train`."""
-    parser.description = """\
-Trains the curves of +experiment=NAME, or one curve if no experiment is named, and draws the figure. onsager does not
-train a stored curve again. A stopped training resumes; at most a minute of work is lost."""
-    parser.add_overrides()
+    """Add the options of `onsager train`."""
     parser.add_argument(
-        "--cfg",
-        "-c",
-        metavar="WHAT",
-        choices=("job", "hydra", "all"),
+        "--cfg", "-c", metavar="WHAT", choices=("job", "hydra", "all"),
         help="print the composed config and stop (job: onsager's keys, hydra: Hydra's, all: both)",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--resolve", action="store_true", help="with --cfg: replace interpolations by their values"
     )
@@ -55,8 +53,6 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     """
     prepare_output(experiment.output)
     from onsager_cli import run
-    from onsager_cli.cli.progress import Progress
-    from onsager_cli.cli.signals import Stop
 
     diverged: DivergedError | None = None
     with Stop() as stop:
@@ -83,8 +79,6 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
 
 def prepare_output(folder: Path) -> None:
     """Make the output folder. Raises UserError if that fails or the folder is not writable."""
-    from onsager_cli.store.files import remove_leftovers, temporary_name, writing
-
     probe = temporary_name(folder / "writable")
     try:
         with writing(folder):
@@ -101,9 +95,6 @@ def hydra_main(flags: Sequence[str], overrides: Sequence[str], task: "Callable[[
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
-
-    from onsager_cli.config import compose
-    from onsager_cli.config.catalog import package_conf
 
     words = [*flags, *map(compose.for_program, overrides), *compose.search_path_override(overrides)]
     decorate = hydra.main(**compose.version_base(), config_path=str(package_conf()), config_name="config")

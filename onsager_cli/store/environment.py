@@ -9,12 +9,7 @@ from typing import Any
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
-_NUMERICAL = (
-    "jax",
-    "jaxlib",
-    "optax",
-    "numpy",
-)  # packages that compute: another version may round differently
+_NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
 def environment() -> dict[str, Any]:
