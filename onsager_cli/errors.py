@@ -1,4 +1,4 @@
-"""What means "the user can mend this", what means "training gave up", and the warning that means "you should know"."""
+"""Two errors and a warning: the user made a mistake, training diverged, the user should know."""
 
 import contextlib
 import warnings
@@ -7,17 +7,17 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake in a config, a file or a command; its message is one line.
+    """A mistake in a config, a file or a command. The message is one line.
 
-    The message names the key or file, the value found and what is allowed. The command line prints it
-    without a traceback and exits with code 2.
+    The message names the key or file, the value, and what is allowed. The command prints it without a traceback and
+    exits with code 2.
     """
 
 
 class DivergedError(Exception):
-    """A stage of training kept diverging although its learning rate was halved again and again.
+    """A training stage kept diverging although its learning rate was halved several times.
 
-    `best` are the best weights it had, for `depth` layers.
+    `best` are the best parameters before that, of a network with `depth` layers.
     """
 
     def __init__(self, message: str, best: Any, depth: int):
@@ -25,26 +25,26 @@ class DivergedError(Exception):
         self.best, self.depth = best, depth
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """From one process of a pool to another goes what it says, not the weights."""
+        """Pickle without the parameters: processes of a pool exchange only the message and the depth."""
         return DivergedError, (str(self), None, self.depth)
 
 
 class Notice(UserWarning):
-    """Something that does not stop the command and that its user should know; its message is one line."""
+    """A warning for the user that does not stop the command. The message is one line."""
 
 
 @contextlib.contextmanager
-def notices_to(say: Callable[[str], None]) -> Iterator[None]:
-    """Sends the text of every warning inside to `say`, each text once, instead of Python's two lines on stderr."""
-    said = set()
+def notices_to(show: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, call `show` with the text of every warning, once per text; Python prints none of them."""
+    shown = set()
 
-    def show(message: Warning | str, *_: object, **__: object) -> None:
+    def showwarning(message: Warning | str, *_: object, **__: object) -> None:
         text = " ".join(str(message).split())
-        if text not in said:
-            said.add(text)
-            say(text)
+        if text not in shown:
+            shown.add(text)
+            show(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
-        warnings.showwarning = show
+        warnings.showwarning = showwarning
         yield

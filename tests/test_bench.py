@@ -10,6 +10,7 @@ import pytest
 from conftest import slow
 
 from onsager_cli.cli import bench
+from onsager_cli.cli.main import dispatch
 from onsager_cli.errors import UserError
 from onsager_cli.training import curve
 from onsager_cli.training.curve import engine_of
@@ -21,7 +22,7 @@ TOY = ["--seconds", "0.01", "--batch", str(L), "--override", f"problem.N={N}", f
 
 
 def test_the_table_as_json(capsys):
-    assert bench.main(["--network", "lamp-bg", "--depth", "1", "3", "--json", *TOY]) == 0
+    assert dispatch(["bench", "--network", "lamp-bg", "--depth", "1", "3", "--json", *TOY]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [(row["network"], row["depth"], row["batch"]) for row in report["steps"]] == [
         ("lamp-bg", 1, L),
@@ -134,14 +135,14 @@ def test_none_of_the_products_that_are_timed_can_be_left_out():
 )
 def test_mistakes(asked):
     with pytest.raises(UserError, match=f"^bench: .*{asked[0]}"):
-        bench.main(asked)
+        dispatch(["bench", *asked])
 
 
 @pytest.mark.slow
 def test_quality_is_that_of_the_schedule_asked_for(capsys):
     """Of networks that were hardly trained, beside the published numbers."""
     asked = ["training.lamp.steps=[3]", "training.lamp.batch=10"]
-    assert bench.main(["--quality", "--network", "lamp-bg", "--override", *asked, "--json"]) == 0
+    assert dispatch(["bench", "--quality", "--network", "lamp-bg", "--override", *asked, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["quality"]
     assert [row["published_db"] for row in rows] == list(bench.PUBLISHED["lamp-bg"])
     assert [row["steps"] for row in rows] == [3, 6, 9, 12, 15, 18]
@@ -149,7 +150,7 @@ def test_quality_is_that_of_the_schedule_asked_for(capsys):
 
 
 def test_complex_arrays_are_refused_before_anything_is_measured():
-    with pytest.raises(UserError, match=r"problem\.embedding: .* must be real"):
+    with pytest.raises(UserError, match=r"problem\.embedding: must be real"):
         bench.step_timing(
             "lamp-bg",
             [*bench.NETWORKS["lamp-bg"], "problem=random_access", "problem.embedding=complex"],

@@ -12,13 +12,14 @@ import pytest
 from conftest import slow
 
 import onsager_cli
-from onsager_cli.cli.jobs import told_apart
-from onsager_cli.cli.main import VERBS, main
+from onsager_cli.cli.main import main
+from onsager_cli.cli.sweep import figure_suffixes
+from onsager_cli.cli.verbs import VERBS
 from onsager_cli.config import catalog
 from onsager_cli.config.overrides import as_typed
 from onsager_cli.errors import UserError
 
-HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy")
+HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy", "numpy")
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
 class TestLightVerbs:
     @pytest.mark.parametrize(
         "arguments",
-        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
+        [["train", "--help"], ["bench", "--help"], ["verify", "--help"], ["clean", "--help"], ["list"], ["completion", "--words", "onsager train +experiment="],
          *slow([], ["--help"], ["--version"], ["completion", "bash"])],
     )  # fmt: skip
     def test_import_nothing_heavy(self, arguments):
@@ -144,6 +145,12 @@ class TestTrain:
         assert main(["train", "+experiment=fig1a", "network.weight=vamp", "--cfg", "job"]) == 0
         assert "weight: vamp" in capsys.readouterr().out
 
+    def test_words_may_stand_between_options(self, engine, capsys):
+        command = "train seed=1 --cfg job network.depth=2 --resolve problem.snr_db=30"
+        assert main(command.split()) == 0
+        out = capsys.readouterr().out
+        assert all(text in out for text in ("seed: 1\n", "depth: 2\n", "snr_db: 30\n"))
+
     def test_record_tells_what_it_wrote(self, engine, capsys):
         engine.record = lambda experiment: ([Path("experiments/fig8/README.md")], [])
         assert main(["record", "+experiment=fig8"]) == 0
@@ -158,7 +165,7 @@ class TestExitCodes:
             (
                 KeyboardInterrupt(),
                 130,
-                "onsager: stopped; the same command goes on: onsager train 'plot.formats=[png]'\n",
+                "onsager: stopped; run the same command again to resume: onsager train 'plot.formats=[png]'\n",
             ),
             (
                 RuntimeError("two\nlines"),
@@ -200,7 +207,7 @@ class TestExitCodes:
             process.send_signal(number)
             out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (code, "cleaned up\n")
-        assert err == "onsager: stopped; the same command goes on: onsager train\n"
+        assert err == "onsager: stopped; run the same command again to resume: onsager train\n"
 
 
 class TestSweep:
@@ -226,7 +233,11 @@ class TestSweep:
 
     def test_nor_where_values_are_alike_as_names_of_files(self):
         jobs = [["problem.matrix=a/1.npy"], ["problem.matrix=a_1.npy"], ["problem.matrix=b.npy"]]
-        assert told_apart(jobs, [(Path("figures"), "mine")] * 3) == ["-matrix=a_1.npy", "-2", "-matrix=b.npy"]
+        assert figure_suffixes(jobs, [(Path("figures"), "mine")] * 3) == [
+            "-matrix=a_1.npy",
+            "-2",
+            "-matrix=b.npy",
+        ]
 
     @pytest.mark.slow
     def test_nor_with_two_networks_long_values_or_panels(self, engine):

@@ -13,7 +13,8 @@ import pytest
 from conftest import slow
 
 from onsager_cli.cli import completion
-from onsager_cli.cli.main import VERBS, verb_help
+from onsager_cli.cli.main import main
+from onsager_cli.cli.verbs import VERBS
 from onsager_cli.config import catalog
 
 
@@ -96,18 +97,24 @@ def test_curves_of_an_experiment():
     assert words("onsager plot only=") == []
 
 
-@pytest.mark.parametrize("verb", completion.OPTIONS)
-def test_options_are_those_of_the_help(verb):
-    offered = words(f"onsager {verb} --")
-    told = re.findall(r"--[a-z]+", verb_help(verb))
-    assert offered == ["--help", *completion.OPTIONS[verb]]
-    assert set(told) - {"--help"} == set(completion.OPTIONS[verb])
+@pytest.mark.parametrize("verb", VERBS)
+def test_options_are_those_of_the_help(verb, capsys):
+    main([verb, "--help"])
+    shown = re.findall(r"^  (?:-h, )?(--[a-z]+)", capsys.readouterr().out, re.MULTILINE)
+    assert words(f"onsager {verb} --") == shown
+    assert shown[0] == "--help"
+
+
+def test_values_of_options():
+    assert words("onsager train --cfg ") == ["job", "hydra", "all"]
+    assert words("onsager bench --network lamp-") == ["lamp-bg", "lamp-soft"]
+    assert words("onsager report --") == ["--help", "--folder", "--output"]
 
 
 def test_the_other_verbs():
     assert words("onsager list sh") == ["shrinkages"]
     assert words("onsager list runs ") == ["output="]
-    assert words("onsager completion ") == list(completion.SCRIPTS)
+    assert words("onsager completion ") == list(completion.SHELLS)
 
 
 def test_own_conf():
@@ -144,7 +151,7 @@ def command(tmp_path, monkeypatch):
 )
 def test_in_bash(command, line, replies):
     script = (
-        f"{completion.SCRIPTS['bash']}\ncompopt() {{ :; }}\nCOMP_LINE='{line}'\nCOMP_POINT=${{#COMP_LINE}}\n"
+        f"{completion.script('bash')}\ncompopt() {{ :; }}\nCOMP_LINE='{line}'\nCOMP_POINT=${{#COMP_LINE}}\n"
         '_onsager\nfor reply in "${COMPREPLY[@]}"; do echo "$reply"; done'
     )
     out = subprocess.check_output(["bash", "-c", script], text=True)
@@ -153,7 +160,7 @@ def test_in_bash(command, line, replies):
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
 def test_in_fish(command):
-    script = f"{completion.SCRIPTS['fish']}\ncomplete -C 'onsager train +experiment=fig8'"
+    script = f"{completion.script('fish')}\ncomplete -C 'onsager train +experiment=fig8'"
     out = subprocess.check_output(["fish", "--no-config", "-c", script], text=True)
     assert out.split() == ["+experiment=fig8"]
 

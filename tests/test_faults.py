@@ -23,7 +23,7 @@ FORKS = """
 import json, os, signal, sys, time
 import hydra, matplotlib.pyplot
 from onsager_cli import run
-from onsager_cli.cli import jobs, main
+from onsager_cli.cli import main, progress, signals, train
 from onsager_cli.config import load
 from onsager_cli.figures import curves
 from onsager_cli.record import pages
@@ -108,7 +108,7 @@ def test_thirty_kills(onsager, tmp_path):
         code, said = onsager(random.uniform(0, seconds), number, "train", *figure, f"output={output}")
         assert "Traceback" not in said
         assert "damaged" not in said
-        inside += "goes on after step" in said
+        inside += "resumes after step" in said
         if code == 0:
             assert stored(output) == whole
             assert table(output) == drawn
@@ -120,6 +120,6 @@ def test_thirty_kills(onsager, tmp_path):
         assert code in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM), said
         if code == 128 + signal.SIGTERM:
             assert said.splitlines()[-1].startswith(
-                "onsager: stopped; the same command goes on: onsager train"
+                "onsager: stopped; run the same command again to resume: onsager train"
             )
         kills += 1

@@ -194,7 +194,7 @@ class TestOtherVersions:
         for part in (
             "jax 0.8.0 (here",
             "abacus (here cpu)",
-            "a matrix that was computed with other roundings",
+            "a matrix that differs by rounding",
         ):
             assert part in said["message"]
         made = folder.read_json("made")

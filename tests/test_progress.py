@@ -178,7 +178,7 @@ class TestLog:
         training.done()
         assert training.lines == [
             "fig10: 1 curve",
-            "lamp_tied_bg (1/2): goes on after layers 1-4: all",
+            "lamp_tied_bg (1/2): resumes after layers 1-4: all",
             "lamp_tied_bg (1/2): layer 5: -20.13 dB on the test set, 300 steps, 1:01 min",
             "lamp_tied_bg (1/2): done after 1:15 min, layer 5: -20.13 dB",
         ]
@@ -196,7 +196,7 @@ class TestLog:
         training.done(shared=True)
         training.curve(work=0)
         training.done(shared=True)
-        assert training.lines == ["lamp_tied_bg: was there", "lamp_tied_bg (1/2): was there"]
+        assert training.lines == ["lamp_tied_bg: already trained", "lamp_tied_bg (1/2): already trained"]
 
     def test_warnings(self):
         training = Training()
@@ -216,7 +216,7 @@ class TestLog:
         training.progress({**event, "taken": False})
         training.progress({**event, "taken": True})
         (line,) = training.lines
-        assert line.endswith("layers 1-4: all: takes over the tied network, -24.00 instead of -23.10 dB")
+        assert line.endswith("layers 1-4: all: replaced by the tied network, -24.00 instead of -23.10 dB")
 
     def test_kinds_of_events_that_nobody_knows_pass(self):
         training = Training()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from onsager_cli.cli import bench
-from onsager_cli.cli.jobs import _at_once
+from onsager_cli.cli.sweep import parallel_jobs
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.record.gallery import write_index
@@ -413,8 +413,8 @@ def test_processes_side_by_side_share_the_cores(monkeypatch):
     assert os.environ["NPROC"] == "3"
 
 
-def test_how_many_jobs_run_at_once(monkeypatch):
-    monkeypatch.setattr("onsager_cli.cli.jobs.cores", lambda: 8)
+def test_how_many_jobs_runparallel_jobs(monkeypatch):
+    monkeypatch.setattr("onsager_cli.cli.sweep.cores", lambda: 8)
     asked = [
         ({}, 5),
         ({"n_jobs": 3}, 0),
@@ -423,4 +423,4 @@ def test_how_many_jobs_run_at_once(monkeypatch):
         ({"n_jobs": -2}, 0),
         ({"n_jobs": None}, 4),
     ]
-    assert [_at_once(launcher, jobs) for launcher, jobs in asked] == [1, 3, 8, 5, 7, 1]
+    assert [parallel_jobs(launcher, jobs) for launcher, jobs in asked] == [1, 3, 8, 5, 7, 1]

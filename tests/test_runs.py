@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from onsager_cli.cli import runs
+from onsager_cli.cli import clean
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
 from onsager_cli.run import NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR, identity
@@ -124,7 +124,7 @@ class TestClean:
         assert [line.split("  ")[0] for line in out[:-1]] == [
             str(path.relative_to(outputs.parent)) for path in (stale.path, left, torn)
         ]
-        assert out[-1].startswith("removed 3 of them")
+        assert out[-1].startswith("removed 3 items, ")
         assert not any(path.exists() for path in (stale.path, left, torn))
         assert all(path.exists() for path in (whole.path, busy.path, damaged.path, ours, abroad, notes))
         day_old = abroad.stat().st_mtime - FOREIGN_SECONDS - 1
@@ -138,10 +138,10 @@ class TestClean:
     @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("yes", True), ("", False), ("n", False)])
     def test_asks(self, outputs, capsys, monkeypatch, answer, gone):
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", lambda question: print(question) or answer)
         assert main(["clean"]) == 0
-        assert "remove 1 of them" in capsys.readouterr().out
+        assert "remove 1 item, " in capsys.readouterr().out
         assert stale.path.exists() is not gone
 
     def test_looks_again_after_the_answer(self, outputs, capsys, monkeypatch):
@@ -157,10 +157,11 @@ class TestClean:
                 path.write_bytes(content)
             return "y"
 
-        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", answer)
         assert main(["clean"]) == 0
-        assert capsys.readouterr().out.splitlines()[-1] == "removed 0 of them, 0 B; 2 are in use again"
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "removed 0 items, 0 B; not removed because in use again: 2"
         assert {path: path.read_bytes() for path in sound} == sound
 
     def test_ctrl_d_is_no_answer(self, outputs, capsys, monkeypatch):
@@ -168,7 +169,7 @@ class TestClean:
             raise EOFError
 
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", closed)
         assert main(["clean"]) == 0
         assert capsys.readouterr().out.endswith("\nnothing was removed\n")
@@ -176,7 +177,7 @@ class TestClean:
 
     def test_does_not_ask_a_pipe(self, outputs, capsys, monkeypatch):
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(runs.sys.stdin, "isatty", lambda: False, raising=False)
+        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: False, raising=False)
         assert main(["clean"]) == 2
         assert capsys.readouterr().err == "onsager: clean asks before it removes: write onsager clean --yes\n"
         assert stale.path.exists()

@@ -1,10 +1,10 @@
-"""`onsager bench`: what a training step costs on this machine, beside what its matrix products alone cost.
+"""`onsager bench`: the time of a training step on this machine, compared with the time of its matrix products alone.
 
     roofline fraction = matrix FLOPs of the step / (rate of this machine's matrix products × time of the step)
 
-The rate is measured in the same run, on the shapes of the network's own products, each as often as in the step: for
-LAMP N x M and M x N, for LISTA mostly N x N. A step draws a fresh batch, runs forward and backward through all layers
-with every variable learning, and updates with the optimizer of `training=fast`.
+The same run measures the rate on the shapes of the network's own products, each as often as in the step: N x M and
+M x N for LAMP, mostly N x N for LISTA. A step draws a new batch, runs forward and backward through all layers with all
+parameters learning, and updates them with the optimizer of `training=fast`.
 """
 
 import json
@@ -14,12 +14,15 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.record import published
 from onsager_cli.text import one_of
+
+if TYPE_CHECKING:
+    from jax import Array
 
 NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
@@ -28,11 +31,11 @@ NETWORKS = {
 }
 # NMSE (dB) of the published code on the 2017 i.i.d. instance, layers 1 to 6.
 PUBLISHED = {"lista": published.LISTA.values, "lamp-bg": published.LAMP.values}
-# Options of the timing and that of --quality, with what is meant where they are not given.
+# Defaults of the options that only the timing has, and of those that only --quality has.
 TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0}
 QUALITY = {"seed": 0}
 
-REPEATS = 20  # of the products of one layer in one program
+REPEATS = 20  # how often one compiled program repeats the products of a layer
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Timing:
 
 
 def matrix_flops(network: str, M: int, N: int, depth: int, batch: int) -> int:
-    """Matrix-product FLOPs (2 per multiply-add) of one step, data generation included; A has no gradient."""
+    """FLOPs of the matrix products of one step (2 per multiply-add), data generation included. A has no gradient."""
     rectangle, square = 2 * M * N * batch, 2 * N * N * batch
     if network == "lista":
         return 3 * rectangle + 3 * (depth - 1) * square
@@ -57,7 +60,7 @@ def matrix_flops(network: str, M: int, N: int, depth: int, batch: int) -> int:
 
 
 def median_seconds(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
-    """Median time of `run`, called for `seconds` and at least `least` times after one call that is not counted."""
+    """Median time of `run`, after one warm-up call. Calls it for `seconds`, at least `least` times."""
     import jax
 
     jax.block_until_ready(run())
@@ -70,11 +73,11 @@ def median_seconds(run: Callable[[], Any], seconds: float, least: int = 3) -> fl
 
 
 def gemm_gflops(network: str, M: int, N: int, depth: int, batch: int) -> float:
-    """Rate of this machine's float32 matrix products, of the shapes of a network's own and each as often.
+    """Rate of this machine's float32 matrix products, on the shapes of a network's products, each as often.
 
-    A layer of LAMP has two products with matrices of B's shape, both transposed on the way back, and the gradient of B.
-    LISTA has one with B, one with A (of the data) and the gradient of B; each layer after the first, one with S, one
-    with its transpose, and the gradient of S.
+    A layer of LAMP has two products with matrices of B's shape, both transposed in the backward pass, and the gradient
+    of B. LISTA has one product with B, one with A (to draw data) and the gradient of B; each layer after the first adds
+    one product with S, one with its transpose, and the gradient of S.
     """
     if network == "lista":
         seconds = product_seconds(M, N, batch, 1)
@@ -85,36 +88,38 @@ def gemm_gflops(network: str, M: int, N: int, depth: int, batch: int) -> float:
 
 
 def product_seconds(M: int, N: int, batch: int, pairs: int) -> float:
-    """Seconds that the 2 · `pairs` + 1 products of `product_loop` take once.
+    """Seconds for the 2 · `pairs` + 1 products of `product_loop`.
 
-    Each product is made of the last one, in a compiled loop, so that what it takes to start a program does not count:
-    on a GPU that is longer than the product.
+    A compiled loop computes each product from the previous one. Thus the time to start a program does not count; on a
+    GPU a start takes longer than a product.
     """
     loop, B, v = product_loop(M, N, batch, pairs)
     return median_seconds(lambda: loop(B, v), 1.0) / REPEATS
 
 
 @cache
-def product_loop(M: int, N: int, batch: int, pairs: int) -> tuple[Callable[..., Any], Any, Any]:
-    """A compiled function of B (N, M) and v (M, batch), and its arguments.
+def product_loop(
+    M: int, N: int, batch: int, pairs: int
+) -> "tuple[Callable[[Array, Array], Array], Array, Array]":
+    """A compiled function of B (N, M) and v (M, batch), with values for both.
 
-    REPEATS times, one after the other: `pairs` products with B and as many with its transpose, and an outer product.
+    It computes REPEATS times `pairs` products with B, `pairs` with its transpose, and an outer product.
     """
     import jax
 
-    def loop(B: Any, v: Any) -> Any:
-        def layer(_: int, near_B: Any) -> Any:
-            right = v
+    def loop(B: "Array", v: "Array") -> "Array":
+        def layer(_: int, near_B: "Array") -> "Array":
+            right = left = v
             for _ in range(pairs):
                 left = near_B @ right
                 right = near_B.T @ left
-            return B + 1e-3 * (left @ right.T)  # as large as before, whatever the rounding
+            return B + 1e-3 * (left @ right.T)  # the norm stays near that of B
 
         with jax.default_matmul_precision("highest"):
             return jax.lax.fori_loop(0, REPEATS, layer, B)
 
-    def matrix(number: int, rows: int, columns: int) -> Any:
-        """Of norm near 1."""
+    def matrix(number: int, rows: int, columns: int) -> "Array":
+        """A random matrix with norm near 1."""
         return jax.random.normal(jax.random.key(number), (rows, columns)) / (rows**0.5 + columns**0.5)
 
     return jax.jit(loop), matrix(0, N, M), matrix(1, M, batch)
@@ -123,7 +128,7 @@ def product_loop(M: int, N: int, batch: int, pairs: int) -> tuple[Callable[..., 
 def step_timing(
     name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float
 ) -> list[Timing]:
-    """Times the compiled step of one network at several depths: one executable serves them all.
+    """Time the compiled step of one network at several depths; all depths share one executable.
 
     Raises UserError for complex arrays.
     """
@@ -141,7 +146,7 @@ def step_timing(
     asked = [
         *overrides, f"network.depth={max(depths)}", "problem.selection_samples=1", "problem.test_samples=1",
     ]  # fmt: skip
-    # An untied network has a schedule of its own, and depends on that of the tied one.
+    # An untied network has its own schedule and also depends on the schedule of the tied network.
     batches = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
     (curve,) = load_experiment([
         *asked, *(f"{key}={batch}" for key in batches or ["training.batch"])
@@ -149,7 +154,7 @@ def step_timing(
     settings = curve.settings
     problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
-        raise UserError("problem.embedding: bench counts real multiply-adds, it must be real here")
+        raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
     engine = engine_of(settings, net, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
@@ -158,7 +163,7 @@ def step_timing(
     carry = [params, *engine.begin(problem, params)]
     M, N = problem.A.shape
 
-    def run(depth: int) -> Any:
+    def run(depth: int) -> "Array":
         *carry[:], losses = engine.steps(problem, *carry, masks, depth, 0, key, 0, rates, 1.1, chunk)
         return losses
 
@@ -175,18 +180,15 @@ def step_timing(
 
 
 def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()) -> float:
-    """Fresh training samples per second, drawn in a compiled loop as training draws them."""
+    """New training samples per second, drawn in a compiled loop as in training."""
     import jax
     import jax.numpy as jnp
 
     from onsager_cli.config.load import load_experiment
     from onsager_cli.problems import build
 
-    settings = (
-        load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-        .curves[0]
-        .settings
-    )
+    experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
+    settings = experiment.curves[0].settings
     problem = build(settings.problem, settings.seed)
 
     @jax.jit
@@ -201,9 +203,9 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
 
 
 def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Steps and seconds from nothing to the published NMSE at layers 1 to 6, in a fresh folder.
+    """Train six layers in a new folder and compare each layer with its published NMSE; one row per layer.
 
-    By `training=fast`, unless `overrides` say otherwise.
+    The schedule is `training=fast`, unless `overrides` choose another.
     """
     import tempfile
 
@@ -226,101 +228,96 @@ def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[dict[st
     ]  # fmt: skip
 
 
-def parser() -> Parser:
-    """The options of `onsager bench`."""
-    made = Parser("bench")
-    made.add_argument("--network", nargs="+", choices=NETWORKS, help="which networks (default: all)")
-    made.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
-    made.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
-    made.add_argument("--seconds", type=float, help="per measurement (default 5)")
-    made.add_argument(
-        "--override",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="config, such as problem.N=2000; with --quality, training=thorough",
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager bench`."""
+    parser.add_argument(
+        "--network", nargs="+", metavar="NAME", choices=NETWORKS, help=f"{one_of(NETWORKS)} (default: all)"
     )
-    made.add_argument(
-        "--quality",
-        action="store_true",
-        help="instead train lista and lamp-bg, six layers, and compare with the published NMSE",
-    )
-    made.add_argument("--seed", type=int, help="of the training of --quality (default 0)")
-    made.add_argument("--json", action="store_true", help="JSON, with versions and machine")
-    return made
+    parser.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
+    parser.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
+    parser.add_argument("--seconds", type=float, help="seconds per measurement (default 5)")
+    parser.add_argument(
+        "--override", nargs="+", metavar="KEY=VALUE",
+        help="overrides, such as problem.N=2000; with --quality, training=thorough",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quality", action="store_true",
+        help="instead train lista and lamp-bg with six layers and compare with the published NMSE",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="seed of the training of --quality (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON, with versions and machine")
 
 
-def options_of(argv: Sequence[str]) -> Namespace:
-    """The options with what is meant where one is not given. Raises UserError, also for one without effect."""
-    made = parser()
-    options = made.parse_args(list(argv))
-    other, use = (TIMING, "does not count with") if options.quality else (QUALITY, "counts only with")
+def set_defaults(options: Namespace) -> None:
+    """Fill in the options that were not given. Raises UserError for options without effect and wrong values."""
+    other, use = (TIMING, "has no effect with") if options.quality else (QUALITY, "has an effect only with")
     for name in other:
         if getattr(options, name) is not None:
-            made.error(f"--{name} {use} --quality")
+            raise UserError(f"bench: --{name} {use} --quality")
     networks = PUBLISHED if options.quality else NETWORKS
     for name, default in {"network": list(networks), "override": [], **TIMING, **QUALITY}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
     if unknown := [name for name in options.network if name not in networks]:
-        made.error(
-            f"--quality compares with published numbers, and there are some of {one_of(PUBLISHED)}, got {unknown[0]}"
+        raise UserError(
+            f"bench: --quality needs published numbers, which exist for {one_of(PUBLISHED)}, got {unknown[0]}"
         )
     if options.quality and (others := [o for o in options.override if not o.startswith("training")]):
-        made.error(
-            f"--override {others[0]}: with --quality only the training may differ: training=thorough, training.lamp.steps=[400]"
+        raise UserError(
+            f"bench: --override {others[0]}: with --quality only the training may differ: "
+            "training=thorough, training.lamp.steps=[400]"
         )
     if min(options.depth + options.batch) < 1:
-        made.error("--depth and --batch must be at least 1")
-    return options
+        raise UserError("bench: --depth and --batch must be at least 1")
 
 
-def main(argv: Sequence[str]) -> int:
-    """`onsager bench [--quality] …`; prints a table, or JSON with versions."""
-    options = options_of(argv)
+def main(options: Namespace) -> int:
+    """Measure, then print a table, or JSON with versions."""
+    set_defaults(options)
 
     from onsager_cli.store.environment import environment
 
-    largest = max(options.batch)
-    if options.quality:
-        rows = [row for name in options.network for row in quality(name, options.seed, options.override)]
-        report: dict[str, Any] = {"quality": rows}
-    else:
-        rows = [
-            asdict(row)
-            for name in options.network
-            for batch in options.batch
-            for row in step_timing(
-                name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
-            )
-        ]
-        rate = samples_per_second(largest, options.seconds, options.override)
-        report = {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * largest / rate}
+    report = measured(options)
     if options.json:
         print(json.dumps({**report, **environment()}, indent=2))
         return 0
-    print(table(rows))
+    print(table(report["quality" if options.quality else "steps"]))
     if not options.quality:
         print(
             f"\ntraining data: {report['samples_per_second']:,.0f} samples per second, "
-            f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {largest}"
+            f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {max(options.batch)}"
         )
     return 0
+
+
+def measured(options: Namespace) -> dict[str, Any]:
+    """The measurements that the options ask for, as plain JSON."""
+    if options.quality:
+        rows = [row for name in options.network for row in quality(name, options.seed, options.override)]
+        return {"quality": rows}
+    rows = [
+        asdict(row)
+        for name in options.network
+        for batch in options.batch
+        for row in step_timing(
+            name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
+        )
+    ]
+    largest = max(options.batch)
+    rate = samples_per_second(largest, options.seconds, options.override)
+    return {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * largest / rate}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Aligned columns for people."""
 
-    def show(value: Any) -> str:
-        return (
-            f"{value:.3g}"
-            if isinstance(value, float) and abs(value) < 10
-            else f"{value:.1f}"
-            if isinstance(value, float)
-            else str(value)
-        )
+    def show(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+        return str(value)
 
     cells = [list(rows[0])] + [[show(value) for value in row.values()] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells
     )

@@ -1,108 +1,79 @@
-"""Shell completion: the words that can follow on a command line, and the scripts that ask for them.
+"""`onsager completion`: the words that can follow on a command line, and the scripts through which shells ask for them.
 
-The shells call `onsager completion --words LINE` with the line up to the cursor and get whole words back, one
-per line. Answers come from the config tree alone; neither Hydra nor JAX is imported.
+A shell calls `onsager completion --words LINE` with the line up to the cursor. The answer is one whole word per line.
+It comes from the parser of the command and from the files in conf/, without Hydra and JAX.
 """
 
+import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from onsager_cli.cli.options import Parser
+from onsager_cli.cli.verbs import VERBS, fill
 from onsager_cli.config import catalog
-from onsager_cli.config import settings as schema
-from onsager_cli.config.figure import FigureSpec, PlotSpec
-from onsager_cli.config.load import NAMED_BY_SLUG
-from onsager_cli.config.names import DRAWN
-from onsager_cli.config.settings_cellular import Channel
 from onsager_cli.errors import UserError
+from onsager_cli.text import one_of
 
-OVERRIDE_VERBS = ("train", "sweep", "plot", "record")
-OPTIONS = {
-    "train": ("--cfg", "--resolve"),
-    "verify": ("--folder", "--json", "--markdown", "--vocabulary"),
-    "report": ("--folder", "--output"),
-    "clean": ("--yes",),
-    "bench": ("--network", "--depth", "--batch", "--seconds", "--override", "--quality", "--seed", "--json"),
-}
-# Part of the config, "" for its top → the classes whose fields say what its keys can be.
-CLASSES = {
-    "": (schema.Top,),
-    "problem": (schema.Problem, schema.Cellular),
-    "problem.channel": (Channel,),
-    "network": (schema.Network,),
-    "training": (schema.FastTraining,),
-    "figure": (FigureSpec,),
-    "plot": (PlotSpec,),
-}
+SHELLS = ("bash", "zsh", "fish")
 
-SCRIPTS = {
-    "bash": r"""# bash completion of onsager
-_onsager() {
-    local line=${COMP_LINE:0:COMP_POINT}
-    local word=${line##*[[:space:]]}
-    local IFS=$'\n'
-    local -a words
-    words=($(onsager completion --words "$line" 2>/dev/null))
-    # Readline splits words at '=' and ':' and wants back only what comes after the last of them.
-    local before=""
-    [[ $word == *[=:]* ]] && before=${word%"${word##*[=:]}"}
-    COMPREPLY=("${words[@]#"$before"}")
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace
-}
-complete -o bashdefault -o default -F _onsager onsager
-""",
-    "zsh": r"""#compdef onsager
-# zsh completion of onsager
-_onsager() {
-    local -a words_found open closed
-    words_found=("${(@f)$(onsager completion --words "$LBUFFER" 2>/dev/null)}")
-    open=(${(M)words_found:#*[=.]})
-    closed=(${words_found:#*[=.]})
-    (( $#open )) && compadd -Q -S '' -- $open
-    (( $#closed )) && compadd -Q -- $closed
-}
-if [ "$funcstack[1]" = "_onsager" ]; then
-    _onsager
-else
-    compdef _onsager onsager
-fi
-""",
-    "fish": r"""# fish completion of onsager
-complete -c onsager -f -a '(onsager completion --words (commandline -cp | string collect) 2>/dev/null)'
-""",
-}
+
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager completion`."""
+    parser.add_argument("shell", nargs="?", choices=SHELLS, help="the shell to print the script for")
+    parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)  # for the scripts
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print the script of a shell, or (for that script) the words that can follow."""
+    if options.words is not None:
+        print("\n".join(candidates(options.words)))
+        return 0
+    if options.shell is None:
+        raise UserError(f"completion needs the name of a shell: {one_of(SHELLS)}")
+    print(script(options.shell), end="")
+    return 0
+
+
+def script(shell: str) -> str:
+    """The completion script of a shell."""
+    return Path(__file__).with_name(f"completion.{shell}").read_text(encoding="utf-8")
 
 
 def candidates(line: str) -> list[str]:
-    """The words that can stand where `line` ends, whole; [] if nothing fits or ./conf is broken."""
+    """The whole words that can stand where `line` ends; [] if nothing fits or ./conf is broken."""
     words = line.split()
     current = "" if not words or line[-1:].isspace() else words.pop()
-    from onsager_cli.cli.main import VERBS
-
     try:
-        if len(words) < 2:
-            found: Iterable[str] = [*VERBS, "--help", "--version"] if current[:1] == "-" else VERBS
-        elif current.startswith("-"):
-            found = ["--help", *OPTIONS.get(words[1], ())]
-        elif words[1] in OVERRIDE_VERBS:
-            found = _overrides(words[2:], current)
-        elif words[1] == "list":
-            found = ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
-        elif words[1] == "clean":
-            found = ["--yes", "output="]
-        elif words[1] == "completion":
-            found = SCRIPTS
-        elif words[1] == "verify":
-            found = _claims()
-        else:
-            found = []
+        return [word for word in _next(words[1:], current) if word.startswith(current)]
     except (UserError, OSError):
         return []
-    return [word for word in found if word.startswith(current)]
+
+
+def _next(given: list[str], current: str) -> Iterable[str]:
+    """The words that may follow `given`, the words after `onsager`; not all of them begin with `current`."""
+    if not given:
+        return [*VERBS, "--help", "--version"] if current[:1] == "-" else VERBS
+    verb, *words = given
+    if verb not in VERBS:
+        return []
+    parser = fill(Parser(f"onsager {verb}", add_help=True), verb)
+    if current.startswith("-"):
+        return parser.option_words()
+    if words and (values := parser.choices_of(words[-1])):
+        return values
+    if VERBS[verb].overrides:
+        return _overrides(words, current)
+    if verb == "list":
+        return ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
+    if verb == "clean":
+        return ["--yes", "output="]
+    return _claims() if verb == "verify" else parser.choices_of(None)
 
 
 def _claims() -> list[str]:
-    """Ids of the published claims and the experiments that they are about."""
+    """The published claims and the experiments that they are about."""
     from onsager_cli.claims.claim import load
     from onsager_cli.claims.verify import FOLDER
 
@@ -114,12 +85,12 @@ def _claims() -> list[str]:
 
 
 def _overrides(given: list[str], current: str) -> list[str]:
-    """Overrides that can stand in place of `current`, after the overrides `given`."""
+    """The overrides that may follow the overrides `given`; `current` is the one that the user has begun."""
     key, equals, value = current.partition("=")
     chosen = {key.lstrip("+"): value for key, _, value in (item.partition("=") for item in given)}
     experiment = _option("experiment", chosen.get("experiment", ""))
     if equals:
-        # Of a list (only=[oracle,am), and in a sweep, alternatives follow each other: problem=gaussian,ka
+        # In a list (only=[oracle,am) and in a sweep (problem=gaussian,ka) only the last value is incomplete.
         done = value[: max(value.rfind(","), value.find("[")) + 1]
         end = "]" if done[:1] == "[" else ""
         taken = done.lstrip("[").split(",")
@@ -128,15 +99,17 @@ def _overrides(given: list[str], current: str) -> list[str]:
         ]
     groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
     keys = [*groups, *_keys(chosen, experiment)]
-    if experiment:  # its curves are what they are
+    if experiment:  # its curves set these
+        from onsager_cli.config.load import NAMED_BY_SLUG
+
         keys = [key for key in keys if key not in NAMED_BY_SLUG]
-    if current.startswith("experiment"):  # works without the plus too
+    if current.startswith("experiment"):  # the plus may be left out
         keys.append("experiment")
     return [f"{key}=" for key in dict.fromkeys(keys) if key.lstrip("+") not in chosen]
 
 
-def _keys(chosen: dict[str, str], experiment: dict) -> list[str]:
-    """Dotted keys of the primary config and of the options that are chosen, those of the curves, or default."""
+def _keys(chosen: dict[str, str], experiment: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of the primary config and of the options that are chosen, by the user, the curves or default."""
     top = _read(catalog.package_conf() / "config.yaml")
     defaults = {**_defaults(top), **_defaults(experiment)}
     keys = [key for key in _flat(top) if key.split(".")[0] not in ("defaults", "hydra", "curves", "figure")]
@@ -156,13 +129,13 @@ def _keys(chosen: dict[str, str], experiment: dict) -> list[str]:
     return keys
 
 
-def _option(group: str, name: str) -> dict:
+def _option(group: str, name: str) -> dict[str, Any]:
     """The file of an option; {} if there is none."""
     path = catalog.config_files(group).get(name)
     return {} if path is None else _read(path)
 
 
-def _defaults(tree: dict) -> dict[str, str]:
+def _defaults(tree: Mapping[str, Any]) -> dict[str, str]:
     """The options that a config chooses in its defaults list, by group."""
     entries = [entry for entry in tree.get("defaults") or () if isinstance(entry, dict)]
     return {
@@ -172,24 +145,23 @@ def _defaults(tree: dict) -> dict[str, str]:
     }
 
 
-def _curves(experiment: dict) -> dict:
-    """Name of a curve → overrides."""
+def _curves(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """The curves of an experiment: name → overrides."""
     listed = experiment.get("curves")
     return listed if isinstance(listed, dict) else {}
 
 
-def _flat(tree: dict) -> list[str]:
+def _flat(tree: Mapping[str, Any]) -> list[str]:
     """Dotted names of the leaves of a nested mapping."""
     keys = []
     for key, value in tree.items():
-        keys += (
-            [f"{key}.{name}" for name in _flat(value)] if isinstance(value, dict) and value else [str(key)]
-        )
+        nested = isinstance(value, dict) and value
+        keys += [f"{key}.{name}" for name in _flat(value)] if nested else [str(key)]
     return keys
 
 
-def _read(path: Path) -> dict:
-    """A YAML file as a mapping; {} if it is something else."""
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML file as a mapping; {} if it holds something else."""
     import yaml
 
     try:
@@ -199,14 +171,33 @@ def _read(path: Path) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def _values(key: str, experiment: dict) -> list[str]:
-    """What a key can be: the options of a group, the curves of the experiment, or the words that its field allows."""
+def _values(key: str, experiment: Mapping[str, Any]) -> list[str]:
+    """What a key can be: options of a group, curves of the experiment, or words that the config class allows."""
     if key in catalog.GROUPS:
         return list(catalog.config_files(key))
     if key == "only":
+        from onsager_cli.config.names import DRAWN
+
         curves = _curves(experiment)
         return [*map(str, curves), DRAWN] if curves else []
     group, _, name = key.rpartition(".")
-    schedule = (schema.Descent,) if group.startswith("training.") else ()
-    fields = [cls.__dataclass_fields__.get(name) for cls in CLASSES.get(group, schedule)]
+    fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(group)]
     return [word for field in fields if field for word in field.metadata.get("choices", ())]
+
+
+def _config_classes(group: str) -> tuple[Any, ...]:
+    """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
+    from onsager_cli.config import settings
+    from onsager_cli.config.figure import FigureSpec, PlotSpec
+    from onsager_cli.config.settings_cellular import Channel
+
+    classes = {
+        "": (settings.Top,),
+        "problem": (settings.Problem, settings.Cellular),
+        "problem.channel": (Channel,),
+        "network": (settings.Network,),
+        "training": (settings.FastTraining,),
+        "figure": (FigureSpec,),
+        "plot": (PlotSpec,),
+    }
+    return classes.get(group, (settings.Descent,) if group.startswith("training.") else ())

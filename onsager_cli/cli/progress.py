@@ -1,17 +1,21 @@
-"""Training as it happens: one live line per running curve on a terminal, plain log lines elsewhere.
+"""Show the progress of a training: one live line per running curve on a terminal, log lines elsewhere.
 
-`Progress` receives the events of a training (plain dictionaries, see `training`) and keeps for each running curve
-where it is. Remaining times come from work, the number of steps times the depth of the network they run on:
-what was done so far per second tells how long the rest takes.
+`Progress` receives the events of a training (plain dictionaries) and stores for each running curve how far it is. It
+estimates remaining times from work: the number of steps times the depth of the network, and the work per second so far.
 """
 
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-LOG_SECONDS = 10.0  # at most one evaluation per curve and interval in a log
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+Event = Mapping[str, Any]  # JSON values; event["event"] names its kind
+LOG_SECONDS = 10.0  # a log shows at most one evaluation per curve in this time
 
 
 def duration(seconds: float) -> str:
@@ -26,7 +30,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Running:
-    """Where one curve is. `work` is counted as the plan counts it, finished stages in `done`."""
+    """How far one curve is. `work` is the work of all stages, `done` that of the finished ones."""
 
     slug: str
     place: str
@@ -38,29 +42,27 @@ class Running:
     step: int = 0
     nmse_db: float | None = None
     best_db: float | None = None
-    marks: list[tuple[float, int]] = field(
-        default_factory=list
-    )  # (seconds, step): stage start and evaluations
-    point: str = ""  # the latest point of the test set, for the line that stays
-    unsaid: bool = False  # an evaluation that the log has not shown
+    marks: list[tuple[float, int]] = field(default_factory=list)  # (seconds, step): stage start, evaluations
+    point: str = ""  # the latest point on the test set, for the last line of the curve
+    unlogged: bool = False  # the log has not shown the latest evaluation
     logged_at: float = float("-inf")
 
     @property
     def name(self) -> str:
-        """The curve and its place in the figure; a curve that was never announced has no place."""
+        """The curve and its place in the figure, if a "curve" event has announced the place."""
         return f"{self.slug} ({self.place})" if self.place else self.slug
 
     def worked(self) -> float:
-        """Work done so far, never more than planned: a stage that ends early counts whole."""
+        """Work done so far, at most the planned work, since a stage that ends early counts in full."""
         return min(self.work, self.done + self.step * self.per_step)
 
     def finish_stage(self) -> None:
-        """Counts the current stage as done."""
+        """Count the current stage as done."""
         self.done, self.step, self.steps = self.done + self.steps * self.per_step, 0, 0
 
     def stage_seconds_left(self, now: float) -> float | None:
         """Time to the end of the stage; None before the first evaluation."""
-        # The first evaluation comes after compilation, so later ones are timed from it.
+        # The first evaluation includes compilation, so the rate is measured from there if possible.
         start = self.marks[1] if len(self.marks) > 2 else self.marks[0] if self.marks else None
         if start is None or self.step <= start[1] or self.step >= self.steps:
             return None
@@ -70,7 +72,7 @@ class Running:
 
 
 class Progress:
-    """Shows events on `stream`; a context manager, called with each event.
+    """Shows events on `stream` (default: stderr). Use it as a context manager and call it with each event.
 
     `live` forces or forbids the live display; by default it is on if the stream is a terminal.
     """
@@ -85,19 +87,18 @@ class Progress:
         self.live = self.stream.isatty() if live is None else live
         self.clock = clock
         self.started = clock()
-        self.work = 0.0  # of the whole figure
-        self.finished = 0.0  # of curves that are done
+        self.work = 0.0  # work of the whole figure
+        self.finished = 0.0  # work of the curves that are done
         self.running: dict[str, Running] = {}
-        self._display: Any = None
+        self._display: Live | None = None
 
     def __enter__(self) -> "Progress":
         if self.live:
             from rich.console import Console
             from rich.live import Live
 
-            console = Console(file=self.stream)
             self._display = Live(
-                console=console,
+                console=Console(file=self.stream),
                 get_renderable=self._table,
                 refresh_per_second=2,
                 transient=True,
@@ -111,26 +112,26 @@ class Progress:
             self._display.stop()
             self._display = None
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Shows one event; kinds that nobody shows here are passed over."""
+    def __call__(self, event: Event) -> None:
+        """Show one event; events of unknown kinds are ignored."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
-    def _on_figure(self, event: Mapping[str, Any]) -> None:
+    def _on_figure(self, event: Event) -> None:
         self.started, self.work, self.finished = self.clock(), float(event["work"]), 0.0
         count = event["curves"]
         needs = f"; needs {event['needs']}" if event.get("needs") else ""
-        self._say(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
+        self._print(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
 
-    def _on_curve(self, event: Mapping[str, Any]) -> None:
+    def _on_curve(self, event: Event) -> None:
         slug = event["curve"]
         running = Running(slug, f"{event['index']}/{event['of']}", float(event["work"]))
         self.running[slug] = running
         if event.get("resumed_from"):
-            self._say(f"{running.name}: goes on after {event['resumed_from']}")
+            self._print(f"{running.name}: resumes after {event['resumed_from']}")
 
-    def _on_stage(self, event: Mapping[str, Any]) -> None:
+    def _on_stage(self, event: Event) -> None:
         running = self._of(event)
         self._end_stage(running)
         running.stage, running.steps = event["stage"], int(event["steps"])
@@ -138,7 +139,7 @@ class Progress:
         running.marks = [(self.clock(), 0)]
         running.nmse_db = running.best_db = None
 
-    def _on_eval(self, event: Mapping[str, Any]) -> None:
+    def _on_eval(self, event: Event) -> None:
         running, now = self._of(event), self.clock()
         running.step, running.nmse_db, running.best_db = (
             int(event["step"]),
@@ -146,91 +147,83 @@ class Progress:
             event["best_db"],
         )
         running.marks.append((now, running.step))
-        running.unsaid = True
+        running.unlogged = True
         if now - running.logged_at >= LOG_SECONDS:
             self._log_eval(running)
 
-    def _on_point(self, event: Mapping[str, Any]) -> None:
+    def _on_point(self, event: Event) -> None:
         running = self._of(event)
         self._end_stage(running)
         layer = event.get("layer")
         where = "" if layer is None else f"layer {layer}: "
         cost = f", {event['steps']} steps, {duration(event['seconds'])}" if event.get("steps") else ""
         running.point = f"{where}{event['nmse_db']:.2f} dB"
-        self._say(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
+        self._print(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
 
-    def _on_curve_done(self, event: Mapping[str, Any]) -> None:
+    def _on_curve_done(self, event: Event) -> None:
         running = self._of(event)
         self._end_stage(running)
         del self.running[running.slug]
         self.finished += running.work
-        end = "was there" if event.get("shared") else f"done after {duration(event['seconds'])}"
+        end = "already trained" if event.get("shared") else f"done after {duration(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
-        self._say(f"{running.name}: {end}{point}")
+        self._print(f"{running.name}: {end}{point}")
 
-    def _on_bootstrap(self, event: Mapping[str, Any]) -> None:
+    def _on_bootstrap(self, event: Event) -> None:
         if event["taken"]:
-            gain = f"{event['tied_db']:.2f} instead of {event['own_db']:.2f} dB"
-            self._say(
-                f"{self._of(event).name}: {event['stage']}: takes over the tied network, {gain}",
-                log_only=True,
-            )
+            levels = f"{event['tied_db']:.2f} instead of {event['own_db']:.2f} dB"
+            name = f"{self._of(event).name}: {event['stage']}"
+            self._print(f"{name}: replaced by the tied network, {levels}", log_only=True)
 
-    def _on_warning(self, event: Mapping[str, Any]) -> None:
+    def _on_warning(self, event: Event) -> None:
         slug = event.get("curve")
-        self._say(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
+        self._print(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
 
-    def _of(self, event: Mapping[str, Any]) -> Running:
-        """The running curve of an event, also of one that was never announced."""
+    def _of(self, event: Event) -> Running:
+        """The running curve of an event, even if no "curve" event has announced it."""
         slug = event["curve"]
         return self.running.setdefault(slug, Running(slug, "", 0.0))
 
     def _end_stage(self, running: Running) -> None:
-        """Logs the last evaluation of a stage, if the log has not shown it, and counts the stage."""
-        if running.unsaid:
+        """Log the last evaluation of the stage if the log has not shown it, and count the stage as done."""
+        if running.unlogged:
             self._log_eval(running)
         running.finish_stage()
         running.marks = []
 
     def _log_eval(self, running: Running) -> None:
-        running.unsaid, running.logged_at = False, self.clock()
-        self._say(self.line(running), log_only=True)
+        running.unlogged, running.logged_at = False, self.clock()
+        self._print(self.line(running), log_only=True)
 
     def figure_seconds_left(self) -> float | None:
-        """Time to the end of the figure, from the work done per second so far; None before any was done."""
+        """Time to the end of the figure at the rate so far; None before any work is done."""
         done = self.finished + sum(running.worked() for running in self.running.values())
         if done <= 0 or self.work <= 0:
             return None
         return (self.clock() - self.started) * max(0.0, self.work - done) / done
 
     def line(self, running: Running) -> str:
-        """What one curve is doing, in one line."""
-        parts = [f"{running.name}", running.stage]
+        """The state of one curve in one line."""
+        parts = [running.name, running.stage]
         if running.steps:
             parts.append(f"step {running.step}/{running.steps}")
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB, best {running.best_db:.2f}")
-        left = [
-            f"{name} {duration(seconds)}"
-            for name, seconds in (
-                ("stage", running.stage_seconds_left(self.clock())),
-                ("figure", self.figure_seconds_left()),
-            )
-            if seconds is not None
-        ]
+        ends = {"stage": running.stage_seconds_left(self.clock()), "figure": self.figure_seconds_left()}
+        left = [f"{name} {duration(seconds)}" for name, seconds in ends.items() if seconds is not None]
         if left:
             parts.append(f"left: {', '.join(left)}")
         return " | ".join(parts)
 
-    def _table(self) -> Any:
+    def _table(self) -> "Text":
         """The live display: one line per running curve, cut at the width of the terminal."""
         from rich.text import Text
 
         lines = [self.line(running) for running in list(self.running.values())]
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
-    def _say(self, text: str, log_only: bool = False) -> None:
-        """A line that stays; `log_only` lines would only repeat what the live display shows."""
+    def _print(self, text: str, log_only: bool = False) -> None:
+        """Print a line; omit `log_only` lines if the live display is on, which shows the same."""
         if self._display is None:
             print(text, file=self.stream, flush=True)
         elif not log_only:

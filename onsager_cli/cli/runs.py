@@ -1,16 +1,11 @@
-"""What the output folder holds: `onsager list runs` shows it, `onsager clean` removes what no command finds again.
-
-A curve is found by its identity, so one that was made by another version of the numerics, or whose identity.json
-is damaged, lies there for nothing. No JAX here.
-"""
+"""The stored curves of the output folder: what `onsager list runs` shows and what `onsager clean` removes."""
 
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -22,91 +17,96 @@ from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
 from onsager_cli.store.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.store.locks import holder, locked
 
-_FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # what the store calls a curve's folder
+HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
+_FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
 
 
-def output_folder(arguments: Sequence[str], verb: str) -> Path:
-    """The folder that `output=FOLDER` names, or the config's. Raises UserError for any other argument."""
+def output_folder(words: Sequence[str], verb: str) -> Path:
+    """The folder that `output=FOLDER` names, or the default. Raises UserError for any other word."""
     output = yaml.safe_load((package_conf() / "config.yaml").read_text(encoding="utf-8"))["output"]
-    for argument in arguments:
-        key, _, value = argument.partition("=")
+    for word in words:
+        key, _, value = word.partition("=")
         if key != "output" or not value:
-            raise UserError(f"{verb} takes output=FOLDER, got {argument!r}")
+            raise UserError(f"{verb} takes output=FOLDER, got {word!r}")
         output = value
     return Path(output)
 
 
-def listing(arguments: Sequence[str]) -> str:
+def listing(words: Sequence[str]) -> str:
     """The text of `onsager list runs [output=FOLDER]`: one line per stored curve."""
-    output = output_folder(arguments, "list runs")
-    rows = [_row(path) for path in _curve_folders(output)]
-    if not rows:
+    output = output_folder(words, "list runs")
+    rows = [HEADER, *map(_row, curve_folders(output))]
+    if len(rows) == 1:
         return f"nothing is stored in {output}"
-    rows = [("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state"), *rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(w) if 0 < i < 5 else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if 0 < column < 5 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     )
 
 
-def _curve_folders(output: Path) -> list[Path]:
-    return sorted(p for p in (output / "curves").glob("*") if p.is_dir() and _FOLDER.fullmatch(p.name))
+def curve_folders(output: Path) -> list[Path]:
+    """The folders of all stored curves, sorted."""
+    return sorted(path for path in (output / "curves").glob("*") if path.is_dir() and is_curve_folder(path))
+
+
+def is_curve_folder(path: Path) -> bool:
+    """Whether the store gave the folder its name."""
+    return _FOLDER.fullmatch(path.name) is not None
 
 
 def _row(path: Path) -> tuple[str, ...]:
-    """One stored curve: folder, layers, NMSE of the deepest, seed, size, date of the last change, state."""
+    """One stored curve, as the columns of HEADER."""
     identity = read_json(path / "identity.json") if (path / "identity.json").is_file() else None
     files = [file.stat() for file in path.iterdir() if file.is_file()]
     changed = max((file.st_mtime for file in files), default=path.stat().st_mtime)
-    size, date = (
-        _size(sum(file.st_size for file in files)),
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
-    )
     try:
-        points = CurveFolder(path, identity or {}).points()
-        broken = None
+        points, damage = CurveFolder(path, identity or {}).points(), None
     except UserError:
-        points, broken = [], "points.csv is damaged"
-    depth, last = _asked_depth(path), points[-1] if points else {}
-    level = f"{last['nmse_db']:.2f}" if last.get("nmse_db") is not None else ""
-    layer = last.get("layer")
-    layers = "" if layer is None else f"{layer}" if depth is None or layer >= depth else f"{layer} of {depth}"
-    ended = (path / "iterations.json").is_file() or (
-        points and (layer is None or (depth is not None and layer >= depth))
+        points, damage = [], "points.csv is damaged"
+    wanted, last = _wanted_depth(path), points[-1] if points else {}
+    depth, level = last.get("layer"), last.get("nmse_db")
+    short = depth is not None and wanted is not None and depth < wanted
+    ended = bool(points) and (depth is None or (wanted is not None and not short))
+    return (
+        path.name,
+        "" if depth is None else f"{depth} of {wanted}" if short else f"{depth}",
+        "" if level is None else f"{level:.2f}",
+        str((identity or {}).get("seed", "")),
+        size_text(sum(file.st_size for file in files)),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
+        reason_to_remove(path) or damage or _state(path, ended),
     )
-    state = (
-        _reason_to_remove(path)
-        or broken
-        or (f"in training ({process})" if (process := holder(path)) else None)
-        or (
-            "complete"
-            if ended
-            else "gave up: it diverged"
-            if (path / "diverged.npz").is_file()
-            else "stopped"
-        )
-    )
-    return path.name, layers, level, str((identity or {}).get("seed", "")), size, date, state
 
 
-def _asked_depth(path: Path) -> int | None:
-    """How many layers the last command asked for, from config.yaml; None if that does not say."""
+def _state(path: Path, ended: bool) -> str:
+    """How far the training of an undamaged curve is; `ended`: whether the points say that it is complete."""
+    if process := holder(path):
+        return f"in training ({process})"
+    if ended or (path / "iterations.json").is_file():
+        return "complete"
+    return "gave up: the training diverged" if (path / "diverged.npz").is_file() else "stopped"
+
+
+def _wanted_depth(path: Path) -> int | None:
+    """The depth that the last command asked for, from config.yaml; None if the file does not say."""
     try:
-        config = yaml.safe_load(read_bytes(path / "config.yaml", 2**20))
-        depth = config["network"]["depth"]
+        depth = yaml.safe_load(read_bytes(path / "config.yaml", 2**20))["network"]["depth"]
     except (UserError, yaml.YAMLError, RecursionError, TypeError, KeyError, UnicodeDecodeError):
         return None
     return depth if isinstance(depth, int) else None
 
 
-def _reason_to_remove(path: Path) -> str | None:
-    """Why no command finds this curve again; None if one does."""
+def reason_to_remove(path: Path) -> str | None:
+    """Why no command uses this curve any more; None if one does.
+
+    A command finds a curve by its identity, so never one of another numerics version or with a damaged identity.json.
+    """
     if not (path / "identity.json").is_file():
-        return "never begun"
+        return "never started"
     identity = read_json(path / "identity.json")
     try:
         digest = None if identity is None else identity_hash(identity)
@@ -119,9 +119,8 @@ def _reason_to_remove(path: Path) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """Something that may go: a file or a folder, why, and how many bytes it takes."""
+class Leftover(NamedTuple):
+    """A file or folder to remove, the reason, and its size in bytes."""
 
     path: Path
     reason: str
@@ -129,27 +128,23 @@ class Leftover:
 
 
 def leftovers(output: Path) -> Iterator[Leftover]:
-    """What nothing refers to: temporaries of ended processes, curves that no command finds, damaged states.
-
-    What another process holds is left alone.
-    """
-    folders = _curve_folders(output)
-    gone = [path for path in folders if _reason_to_remove(path) and holder(path) is None]
-    for path in gone:
+    """Temporary files of ended processes, curves that no command finds, damaged arrays; nothing that is locked."""
+    folders = {path: reason_to_remove(path) for path in curve_folders(output) if holder(path) is None}
+    useless = [path for path, reason in folders.items() if reason]
+    for path in useless:
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        yield Leftover(path, _reason_to_remove(path) or "", size)
+        yield Leftover(path, folders[path] or "", size)
     for path in temporary_files(output):
-        if is_leftover(path) and path.parent not in gone:
-            yield Leftover(path, "left by a process that was killed", path.stat().st_size)
+        if is_leftover(path) and path.parent not in useless:
+            yield Leftover(path, "left by a killed process", path.stat().st_size)
     for folder in folders:
-        if folder in gone or holder(folder) is not None:
-            continue
-        for path in sorted(folder.glob("*.npz")):
+        for path in [] if folder in useless else sorted(folder.glob("*.npz")):
             if not is_temporary(path) and (damage := _damage(path)):
                 yield Leftover(path, f"damaged: {damage}", path.stat().st_size)
 
 
 def _damage(path: Path) -> str | None:
+    """What is wrong with a file of arrays; None if nothing is."""
     try:
         unpack(read_bytes(path), sealed=True)
     except DamagedFileError as error:
@@ -157,55 +152,28 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def clean(arguments: Sequence[str]) -> int:
-    """`onsager clean [--yes] [output=FOLDER]`: names what nothing refers to, asks, and removes it.
-
-    Raises UserError if there is nobody to ask, and for a file that cannot be removed.
-    """
-    yes = "--yes" in arguments
-    output = output_folder([argument for argument in arguments if argument != "--yes"], "clean")
-    found = list(leftovers(output))
-    if not found:
-        print(f"nothing to clean in {output}")
-        return 0
-    for item in found:
-        print(f"{item.path}  ({_size(item.size)}, {item.reason})")
-    together = f"{len(found)} of them, {_size(sum(item.size for item in found))}"
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UserError("clean asks before it removes: write onsager clean --yes")
-        try:
-            answer = input(f"remove {together}? [y/N] ")
-        except EOFError:  # Ctrl-D
-            print()
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            print("nothing was removed")
-            return 0
-    removed = [item for item in found if _remove(item.path)]
-    size = _size(sum(item.size for item in removed))
-    kept = len(found) - len(removed)
-    print(f"removed {len(removed)} of them, {size}" + (f"; {kept} are in use again" if kept else ""))
-    return 0
-
-
-def _remove(path: Path) -> bool:
-    """Removes a file or a curve's folder; False for one that a process has taken, or mended, in the meantime."""
+def remove(path: Path) -> bool:
+    """Remove a file or the folder of a curve; return False if a process has locked or repaired it since."""
     folder = path if path.is_dir() else path.parent
-    if not _FOLDER.fullmatch(folder.name):
+    if not is_curve_folder(folder):
         with writing(path, "remove"):
             path.unlink(missing_ok=True)
         return True
     with locked(folder) as held, writing(path, "remove"):
         if not held or not path.exists():
             return False
-        if not (_reason_to_remove(path) if path.is_dir() else is_temporary(path) or _damage(path)):
+        if not (reason_to_remove(path) if path.is_dir() else is_temporary(path) or _damage(path)):
             return False
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return True
 
 
-def _size(count: int) -> str:
+def total(items: Sequence[Leftover]) -> str:
+    """`3 items, 1.2 MB`."""
+    return f"{len(items)} item{'s' * (len(items) != 1)}, {size_text(sum(item.size for item in items))}"
+
+
+def size_text(count: int) -> str:
     """Bytes as "1.2 GB", "34 kB"."""
     size = float(count)
     for unit in ("B", "kB", "MB"):

@@ -1,4 +1,4 @@
-"""What a result was made with: package versions and the machine, without names of hosts or users."""
+"""The environment of a result: package versions and the machine, without names of hosts or users."""
 
 import os
 import platform
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
-_THREADS = "NPROC"  # the environment variable from which XLA takes the number of its threads
-_NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # those that compute: another version rounds differently
+_THREADS = "NPROC"  # environment variable: XLA starts this many threads
+_NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
 def environment() -> dict[str, Any]:
     """{"versions": {package: version}, "machine": {"cpu", "cores", "threads", "memory_gib", "system"}}, plain JSON.
 
-    "threads" is there where this process computes with fewer than the cores there are (`share_cores`).
+    "threads" is present if this process uses fewer threads than there are cores (see `share_cores`). Memory is in GiB.
     """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -34,9 +34,9 @@ def environment() -> dict[str, Any]:
 
 
 def version_changes(made: Mapping[str, Any]) -> str:
-    """How the packages that compute differ from those noted in `made`: "jax 0.9.0 (here 0.10.2)"; empty if they do not.
+    """The packages that compute and have changed since `made`: "jax 0.9.0 (here 0.10.2)"; empty if none has.
 
-    `made` is what `environment` returned once, read back from a file.
+    `made` is an earlier result of `environment`, read from a file.
     """
     noted, here = made.get("versions"), environment()["versions"]
     if not isinstance(noted, Mapping):
@@ -46,29 +46,29 @@ def version_changes(made: Mapping[str, Any]) -> str:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two notes of how a curve is made, of what moves its last digits.
+    """What differs between two notes of how a curve is made and may change its last digits.
 
-    A note is `environment()` with "device" and "matrix", a checksum; what one of them lacks does not differ.
+    A note is `environment()` plus "device" and "matrix" (a checksum). A key that `before` lacks counts as equal.
     """
     found = [text] if (text := version_changes(before)) else []
     if before.get("device", now["device"]) != now["device"]:
         found.append(f"{before['device']} (here {now['device']})")
-    # Threads cut the sums of a matrix product in their own way.
+    # The number of threads decides the order of the sums in a matrix product.
     threads, here = (_computing(note.get("machine")) for note in (before, now))
     if threads not in (None, here):
         found.append(f"{threads} cores (here {here})")
     if before.get("matrix", now["matrix"]) != now["matrix"]:
-        found.append("a matrix that was computed with other roundings")
+        found.append("a matrix that differs by rounding")
     return found
 
 
-def _computing(machine: Any) -> int | None:
-    """The cores that a process of this machine, as `environment` notes it, computes with."""
+def _computing(machine: object) -> int | None:
+    """The number of cores that a process used, from the "machine" of its `environment`."""
     return machine.get("threads", machine.get("cores")) if isinstance(machine, Mapping) else None
 
 
 def memory_free() -> int | None:
-    """Bytes of memory that this process may still take without swapping; None where the system does not say."""
+    """Bytes of memory that this process can still use without swapping; None if the system does not say."""
     lines = [line.split() for line in _text("/proc/meminfo").splitlines()]
     free = next((int(words[1]) * 1024 for words in lines if words[:1] == ["MemAvailable:"]), None)
     granted, used = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
@@ -93,22 +93,22 @@ def _cpu() -> str:
 
 
 def share_cores(workers: int) -> None:
-    """Leaves this process, one of `workers` that compute at once, its share of the cores.
+    """Limit this process to its share of the cores, as one of `workers` parallel processes.
 
-    XLA makes its threads when it starts, as many as NPROC says; a number that is there already is somebody's choice.
+    Call it before XLA starts its threads. If NPROC is set already, the user chose it, and it stays.
     """
     os.environ.setdefault(_THREADS, str(max(1, (cores() or 1) // workers)))
 
 
 def _threads() -> int | None:
-    """The threads this process was given; None if as many as there are cores."""
+    """The number of threads that NPROC sets; None if it equals the number of cores."""
     given = os.environ.get(_THREADS, "")
     return int(given) if given.isdecimal() and int(given) != cores() else None
 
 
 def cores() -> int | None:
-    """The cores that this process may run on; None where the system does not say."""
-    # A container or a batch system may grant fewer than the machine has.
+    """The number of cores that this process may use; None if the system does not say."""
+    # A container or a batch system may grant fewer cores than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

@@ -1,4 +1,4 @@
-"""Reading and writing files so that none is ever half-written and every failure is one clear line."""
+"""Read and write files. No file is ever half-written, and every failure is a UserError of one line."""
 
 import contextlib
 import errno
@@ -13,15 +13,11 @@ from pathlib import Path
 
 from onsager_cli.errors import UserError
 
-# `.points.csv.4711-1f0c2ab9-9f3a55d0.onsager-tmp`: hidden, beside its target, with process and machine, so that it can
-# be recognized when a kill left it behind.
+# `.points.csv.4711-1f0c2ab9-9f3a55d0.onsager-tmp`: a hidden file in the folder of its target. The name has the process
+# and the machine, so that onsager recognizes the file if a killed process left it.
 TEMPORARY_SUFFIX = ".onsager-tmp"
-FOREIGN_SECONDS = (
-    24 * 3600.0
-)  # no write takes longer: so old, a temporary file of another machine is left over
-
-# Far above anything this program writes; a file beyond it is not one of ours.
-MAX_BYTES = 4 * 2**30
+FOREIGN_SECONDS = 24 * 3600.0  # a temporary file of another machine is a leftover after this time
+MAX_BYTES = 4 * 2**30  # far more than onsager ever writes
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -36,7 +32,7 @@ _REASONS = {
 
 @contextlib.contextmanager
 def writing(path: Path, verb: str = "write") -> Iterator[None]:
-    """Turn any OSError inside into a UserError that names `path` and the reason."""
+    """Turn an OSError within the block into a UserError that names `path` and the reason."""
     try:
         yield
     except OSError as error:
@@ -45,13 +41,13 @@ def writing(path: Path, verb: str = "write") -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents if missing."""
+    """Create a folder and its parents if missing. Raises UserError if that fails."""
     with writing(path, "create"):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The whole file; UserError if it cannot be read or is larger than `limit` bytes."""
+    """The content of a file. Raises UserError if it cannot be read or has more than `limit` bytes."""
     with writing(path, "read"), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
@@ -60,10 +56,10 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, a kill or a power loss sees the old file or the new one.
+    """Write `data` to `path`. After a kill or a power loss, the file is either the old one or the new one.
 
-    Missing parent folders are created. Raises UserError naming the file and the reason (disk full, read-only,
-    no permission …); whatever happens, no temporary file stays behind unless the process is killed outright.
+    Creates missing parent folders. Raises UserError that names the file and the reason (disk full, read-only, no
+    permission …). Only a process that is killed leaves a temporary file.
     """
     make_folder(path.parent)
     temporary = temporary_name(path)
@@ -84,18 +80,18 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` for a file that must not outlive this process."""
+    """A name in the folder of `path` for a file that must not outlive this process."""
     owner = f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}"
     return path.with_name(f".{path.name}.{owner}{TEMPORARY_SUFFIX}")
 
 
 def _machine() -> str:
-    """Eight hexadecimal digits for this machine, as far as its name tells it from others that share a folder."""
+    """Eight hexadecimal digits from the name of this machine."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line. A line torn by a killed process is ended first, so that it spoils only itself."""
+    """Append one line. If a killed process left an incomplete line, end that line first."""
     with writing(path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
@@ -110,17 +106,17 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `path` is a leftover of an `atomic_write` that was killed (or one still under way)."""
+    """Whether `path` is the temporary file of an `atomic_write` that was killed or is still running."""
     return path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
 
 
 def temporary_files(root: Path) -> list[Path]:
-    """All temporary files under `root`, sorted: what a clean may remove when nothing runs."""
+    """All temporary files under `root`, sorted."""
     return sorted(path for path in root.rglob(f".*{TEMPORARY_SUFFIX}") if is_temporary(path))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files in `folder` (not below) of processes that have ended."""
+    """Remove the temporary files of ended processes in `folder`, not in its subfolders."""
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         if is_leftover(path):
             with writing(path, "remove"):
@@ -128,20 +124,20 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether `path` is a temporary file whose process has ended: of another machine, one that is a day old."""
+    """Whether `path` is the temporary file of an ended process, or a day-old one of another machine."""
     number, _, rest = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")
     if not is_temporary(path) or not number.isdecimal():
         return False
     if rest.partition("-")[0] != _machine():
         try:
             return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
-        except OSError:  # gone in the meantime
+        except OSError:  # another process has removed it
             return False
     try:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except OSError:  # it runs, under another user
+    except OSError:  # the process runs, under another user
         return False
     return int(number) == 0
 
@@ -153,8 +149,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    # Makes the rename itself survive a power loss. Not every system lets a folder be opened or synced, and
-    # the file is whole either way, so a refusal is not an error.
+    # The rename then survives a power loss. Some systems cannot open or sync a folder; the file is whole anyway, so
+    # a failure is no error.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -164,7 +160,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def checksum(path: Path, key: str) -> str:
-    """SHA-256 of the file that a key of the config names, hexadecimal. Raises UserError if it cannot be read."""
+    """SHA-256 (hexadecimal) of the file that the config's `key` names. Raises UserError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

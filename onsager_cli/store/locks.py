@@ -1,9 +1,9 @@
-"""One process at a time: a lock that its holder cannot leave behind.
+"""Locks of folders, so that only one process at a time works on a curve. No process can leave a lock behind.
 
-`flock` belongs to the process that holds it: the kernel releases it however that process ends. It works between
-processes of one machine on any local file system, and between machines on NFS version 4 or with its lock service.
-Where locks do not exist (Windows, some network file systems), there are none: two runs may then do the same work
-twice, and each file is still whole, since every write is atomic.
+A `flock` belongs to the process that holds it: when the process ends for any reason, the kernel releases the lock. It
+works between processes of one machine on any local file system, and between machines on NFS version 4 or with the NFS
+lock service. Windows and some network file systems have no locks. There, two processes may do the same work twice; the
+files stay whole, since every write is atomic.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-NAME = ".lock"  # inside the locked folder; it goes with the folder alone, and only while held
+NAME = ".lock"  # inside the locked folder; removed only together with the folder, by the process that holds the lock
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Tries to hold the lock of `folder` (made if missing) within the block; yields whether this process does.
+    """Try to hold the lock of `folder` within the block; yield whether this process holds it. Create the folder.
 
-    Raises UserError if the lock file cannot be made.
+    Raises UserError if the lock file cannot be created.
     """
     descriptor = _open(folder)
     try:
         held = _take(descriptor)
         while held and not _is_at(descriptor, folder / NAME):
-            # Its holder has removed the folder since it was opened: that lock is nobody's any more.
+            # The previous holder removed the folder after the file was opened: lock the new file instead.
             stale, descriptor = descriptor, _open(folder)
             os.close(stale)
             held = _take(descriptor)
@@ -46,7 +46,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Holds the lock of `folder` (made if missing) within the block, after whoever holds it now: for short work."""
+    """Wait for the lock of `folder` and hold it within the block, for short work only. Create the folder."""
     descriptor = _open(folder)
     try:
         _take(descriptor, wait=True)
@@ -56,7 +56,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> str | None:
-    """The process that holds the lock of `folder`, "process 4711"; None if nobody does."""
+    """The process that holds the lock of `folder`, as "process 4711"; None if no process does."""
     try:
         descriptor = os.open(folder / NAME, os.O_RDWR)
     except OSError:
@@ -77,7 +77,7 @@ def _open(folder: Path) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one at `path`."""
+    """Whether the open file is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -99,7 +99,7 @@ def _take(descriptor: int, wait: bool = False) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Writes who holds the lock, for messages only: a full disk does not matter."""
+    """Write the number of this process into the lock file, for messages; ignore a full disk."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())

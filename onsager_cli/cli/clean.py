@@ -1,0 +1,44 @@
+"""`onsager clean`: remove the files of the output folder that no command uses any more."""
+
+import sys
+from argparse import Namespace
+
+from onsager_cli.cli.options import Parser
+from onsager_cli.errors import UserError
+
+
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager clean`."""
+    parser.add_argument("words", nargs="*", metavar="output=FOLDER", help="the output folder to clean")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def main(options: Namespace) -> int:
+    """List, ask and remove. Raises UserError if nobody can answer, and for a file that cannot be removed."""
+    from onsager_cli.cli import runs
+
+    output = runs.output_folder(options.words, "clean")
+    found = list(runs.leftovers(output))
+    if not found:
+        print(f"nothing to clean in {output}")
+        return 0
+    for item in found:
+        print(f"{item.path}  ({runs.size_text(item.size)}, {item.reason})")
+    if not options.yes and not _confirmed(f"remove {runs.total(found)}? [y/N] "):
+        print("nothing was removed")
+        return 0
+    removed = [item for item in found if runs.remove(item.path)]
+    kept = len(found) - len(removed)
+    print(f"removed {runs.total(removed)}" + (f"; not removed because in use again: {kept}" if kept else ""))
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the user answers yes. Raises UserError if no terminal is there to answer."""
+    if not sys.stdin.isatty():
+        raise UserError("clean asks before it removes: write onsager clean --yes")
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
