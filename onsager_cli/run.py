@@ -20,6 +20,7 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages
+from onsager_cli.record.gallery import write_index
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.store import matrix
 from onsager_cli.store.environment import changes, environment, version_changes
@@ -267,4 +268,4 @@ def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     }
     folder = Path("experiments") / experiment.name
     files = pages.record(experiment, rows, made, folder, tables)
-    return [*files, pages.write_index(folder.parent)], lacking
+    return [*files, write_index(folder.parent)], lacking

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record
-from onsager_cli.text import one_of
 from onsager_cli.kinds.thinning import DENSE
+from onsager_cli.text import one_of
 
 
 class Range(NamedTuple):

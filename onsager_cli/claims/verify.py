@@ -1,47 +1,17 @@
 """`onsager verify`: one line per claim, from recorded tables alone. No JAX, in well under a second."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
 from onsager_cli.claims.recorded import Record
-from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.text import markdown_table, render
 
 FOLDER = Path("experiments")
 VOCABULARY = Path(__file__).with_name("vocabulary.md")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
-
-
-def parser() -> Parser:
-    """The options of `onsager verify`."""
-    made = Parser("verify")
-    made.add_argument(
-        "names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)"
-    )
-    made.add_argument("--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})")
-    how = made.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="the verdicts as JSON")
-    how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")
-    how.add_argument("--vocabulary", action="store_true", help="how claims are written; judges nothing")
-    return made
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print the verdicts; the exit code is 1 if a claim fails that is not declared a known failure, else 0."""
-    options = parser().parse_args(list(arguments))
-    if options.vocabulary:
-        print(VOCABULARY.read_text(encoding="utf-8"), end="")
-        return 0
-    verdicts = verify(options.folder, options.names)
-    if options.json:
-        print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
-    else:
-        print(as_markdown(verdicts) if options.markdown else as_text(verdicts))
-    return int(any(undeclared(verdict) for verdict in verdicts))
 
 
 def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:

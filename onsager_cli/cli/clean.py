@@ -5,6 +5,7 @@ from argparse import Namespace
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
+from onsager_cli.text import size_decimal
 
 
 def add_options(parser: Parser) -> None:
@@ -23,7 +24,7 @@ def main(options: Namespace) -> int:
         print(f"nothing to clean in {output}")
         return 0
     for item in found:
-        print(f"{item.path}  ({runs.size_text(item.size)}, {item.reason})")
+        print(f"{item.path}  ({size_decimal(item.size)}, {item.reason})")
     if not options.yes and not _confirmed(f"remove {runs.total(found)}? [y/N] "):
         print("nothing was removed")
         return 0

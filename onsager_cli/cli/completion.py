@@ -181,23 +181,20 @@ def _values(key: str, experiment: Mapping[str, Any]) -> list[str]:
         curves = _curves(experiment)
         return [*map(str, curves), DRAWN] if curves else []
     group, _, name = key.rpartition(".")
-    fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(group)]
+    fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(group)]  # type: ignore[attr-defined]
     return [word for field in fields if field for word in field.metadata.get("choices", ())]
 
 
-def _config_classes(group: str) -> tuple[Any, ...]:
+def _config_classes(group: str) -> list[type]:
     """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
-    from onsager_cli.config import settings
     from onsager_cli.config.figure import FigureSpec, PlotSpec
-    from onsager_cli.config.settings_cellular import Channel
+    from onsager_cli.config.settings import Top
+    from onsager_cli.kinds.settings import classes_of
+    from onsager_cli.kinds.trainings import Schedule
 
-    classes = {
-        "": (settings.Top,),
-        "problem": (settings.Problem, settings.Cellular),
-        "problem.channel": (Channel,),
-        "network": (settings.Network,),
-        "training": (settings.FastTraining,),
-        "figure": (FigureSpec,),
-        "plot": (PlotSpec,),
-    }
-    return classes.get(group, (settings.Descent,) if group.startswith("training.") else ())
+    parent, dot, name = group.rpartition(".")
+    if dot:
+        fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(parent)]  # type: ignore[attr-defined]
+        groups = [field.metadata["group"] for field in fields if field and "group" in field.metadata]
+        return groups or ([Schedule] if parent == "training" else [])
+    return {"": [Top], "figure": [FigureSpec], "plot": [PlotSpec]}.get(group) or classes_of(group)

@@ -28,7 +28,6 @@ def dispatch(arguments: Sequence[str]) -> int:
         options = parser(words[0]).parse_args(words)
     except SystemExit:  # argparse ends --help and --version this way
         return 0
-    options.arguments = words[1:]
     return options.main(options)
 
 

@@ -44,10 +44,6 @@ class Parser(argparse.ArgumentParser):
             known = list(map(str, action.choices))
             self.error(f"{name} must be {one_of(known)}, got {value!r}{did_you_mean(value, known)}")
 
-    def borrow(self, other: argparse.ArgumentParser) -> None:
-        """Add all options of another parser, which has no --help."""
-        self._add_container_actions(other)
-
     def option_words(self) -> list[str]:
         """The long options in the order of the help text."""
         visible = [action for action in self._actions if action.help != argparse.SUPPRESS]

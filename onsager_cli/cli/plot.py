@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onsager_cli.config import compose
+from onsager_cli.config import overrides as grammar
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
@@ -20,12 +20,12 @@ def main(options: Namespace) -> int:
 
 def experiment_of(overrides: Sequence[str]) -> "Experiment":
     """The experiment of a command that is no sweep. Raises UserError, also for overrides without effect."""
-    from onsager_cli.config.load import load_experiment
+    from onsager_cli.config.load import load_parsed
     from onsager_cli.config.schedules import check_command
 
-    parsed = compose.parse(overrides)
-    compose.check_no_launcher(parsed)
-    experiment = load_experiment(overrides)
+    parsed = grammar.parse(overrides)
+    grammar.check_no_launcher(parsed)
+    experiment = load_parsed(parsed)
     check_command(parsed, [experiment])
     return experiment
 

@@ -10,22 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
+from onsager_cli.text import clock
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
 Event = Mapping[str, Any]  # JSON values; event["event"] names its kind
 LOG_SECONDS = 10.0  # a log shows at most one evaluation per curve in this time
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3:05 min`, `2:03 h`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
 @dataclass
@@ -156,7 +148,7 @@ class Progress:
         self._end_stage(running)
         layer = event.get("layer")
         where = "" if layer is None else f"layer {layer}: "
-        cost = f", {event['steps']} steps, {duration(event['seconds'])}" if event.get("steps") else ""
+        cost = f", {event['steps']} steps, {clock(event['seconds'])}" if event.get("steps") else ""
         running.point = f"{where}{event['nmse_db']:.2f} dB"
         self._print(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
 
@@ -165,7 +157,7 @@ class Progress:
         self._end_stage(running)
         del self.running[running.slug]
         self.finished += running.work
-        end = "already trained" if event.get("shared") else f"done after {duration(event['seconds'])}"
+        end = "already trained" if event.get("shared") else f"done after {clock(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
         self._print(f"{running.name}: {end}{point}")
 
@@ -210,7 +202,7 @@ class Progress:
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB, best {running.best_db:.2f}")
         ends = {"stage": running.stage_seconds_left(self.clock()), "figure": self.figure_seconds_left()}
-        left = [f"{name} {duration(seconds)}" for name, seconds in ends.items() if seconds is not None]
+        left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]
         if left:
             parts.append(f"left: {', '.join(left)}")
         return " | ".join(parts)

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import yaml
 
 from onsager_cli.config.catalog import package_conf
+from onsager_cli.config.identity import numerics
 from onsager_cli.errors import UserError
-from onsager_cli.run import numerics
 from onsager_cli.store.arrays import DamagedFileError, unpack
 from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
 from onsager_cli.store.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.store.locks import holder, locked
+from onsager_cli.text import size_decimal
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
@@ -76,7 +77,7 @@ def _row(path: Path) -> tuple[str, ...]:
         "" if depth is None else f"{depth} of {wanted}" if short else f"{depth}",
         "" if level is None else f"{level:.2f}",
         str((identity or {}).get("seed", "")),
-        size_text(sum(file.st_size for file in files)),
+        size_decimal(sum(file.st_size for file in files)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
         reason_to_remove(path) or damage or _state(path, ended),
     )
@@ -170,14 +171,4 @@ def remove(path: Path) -> bool:
 
 def total(items: Sequence[Leftover]) -> str:
     """`3 items, 1.2 MB`."""
-    return f"{len(items)} item{'s' * (len(items) != 1)}, {size_text(sum(item.size for item in items))}"
-
-
-def size_text(count: int) -> str:
-    """Bytes as "1.2 GB", "34 kB"."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    return f"{len(items)} item{'s' * (len(items) != 1)}, {size_decimal(sum(item.size for item in items))}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli.signals import Stop
 from onsager_cli.cli.train import hydra_main, prepare_output, train
-from onsager_cli.config import compose
+from onsager_cli.config import overrides as grammar
 from onsager_cli.store.environment import cores, share_cores
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def main(options: Namespace) -> int:
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
-    parsed = compose.parse(options.overrides)
+    parsed = grammar.parse(options.overrides)
     own_sweeper = any(item.key_or_group == "hydra/sweeper" for item in parsed)
-    jobs = [] if own_sweeper else compose.sweep_jobs(parsed)
+    jobs = [] if own_sweeper else grammar.sweep_jobs(parsed)
     experiments = [load_experiment(job) for job in jobs]
     if jobs:
         check_command(parsed, experiments)
@@ -83,7 +83,7 @@ def _task(
 
         del config  # load_experiment composes the config again, with curves and validation
         job = HydraConfig.get()
-        overrides = compose.as_typed(job.overrides.task, typed)
+        overrides = grammar.as_typed(job.overrides.task, typed)
         searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
         in_parent, total = os.getpid() == parent, len(suffixes)
         if not in_parent:

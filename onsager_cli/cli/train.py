@@ -12,6 +12,7 @@ from onsager_cli.cli.plot import draw, experiment_of
 from onsager_cli.cli.progress import Progress
 from onsager_cli.cli.signals import Stop
 from onsager_cli.config import compose
+from onsager_cli.config import overrides as grammar
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.errors import DivergedError, UserError, notices_to
 from onsager_cli.store.files import remove_leftovers, temporary_name, writing
@@ -96,7 +97,7 @@ def hydra_main(flags: Sequence[str], overrides: Sequence[str], task: "Callable[[
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    words = [*flags, *map(compose.for_program, overrides), *compose.search_path_override(overrides)]
+    words = [*flags, *map(grammar.for_program, overrides), *compose.search_path_override(overrides)]
     decorate = hydra.main(**compose.version_base(), config_path=str(package_conf()), config_name="config")
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *words]

@@ -35,12 +35,12 @@ Takes the overrides of `onsager train` and trains nothing. Writes the figure (pd
     "record": Verb("write the published record of a trained experiment (experiments/)", "cli.record", """\
 Takes +experiment=NAME and the overrides of its training. Writes experiments/NAME: the table, the figure, and a page
 that says how, where and how fast the curves were trained.""", overrides=True),
-    "verify": Verb("judge every claim of the paper, or your own, on the recorded tables", "claims.verify", """\
+    "verify": Verb("judge every claim of the paper, or your own, on the recorded tables", "cli.verify", """\
 Prints one line per claim of experiments/*/claims.yaml: holds, fails or not run, with the measured number, the number
 of the paper, and the margin to the limit. Reads the tables in experiments/, or in the folder that you name
 (outputs/figures for results that are not recorded yet). The exit code is 1 if a claim fails that is not declared a
 known failure. --vocabulary explains how to write claims."""),
-    "report": Verb("write the record as one HTML page: figures, claims, how each was made", "record.report", """\
+    "report": Verb("write the record as one HTML page: figures, claims, how each was made", "cli.report", """\
 Writes one self-contained HTML page from the tables, drawings and READMEs in experiments/, or in the folder that you
 name."""),
     "list": Verb("list experiments, problems, networks, shrinkages, schedules, or stored runs", "cli.show", """\
@@ -92,9 +92,6 @@ def fill(empty: Parser, name: str) -> Parser:
     if hasattr(module, "add_options"):
         module.add_options(empty)
     empty.set_defaults(main=module.main)
-    if hasattr(module, "parser"):  # of claims.verify and record.report, which parse their words themselves
-        empty.borrow(module.parser())
-        empty.set_defaults(main=lambda options: module.main(options.arguments))
     return empty
 
 

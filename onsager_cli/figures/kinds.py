@@ -7,7 +7,7 @@
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,5 +48,3 @@ def kind_of(experiment: Experiment) -> FigureKind:
 def implementation_of(experiment: Experiment) -> Kind:
     """The file of the experiment's kind of figure."""
     return import_module(kind_of(experiment).module)  # type: ignore[return-value]
-
-

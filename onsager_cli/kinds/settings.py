@@ -10,7 +10,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, finite_tuple, text
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
-from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.registry import every, find
 from onsager_cli.kinds.trainings import TrainingSettings
 from onsager_cli.text import did_you_mean, show
 
@@ -132,6 +132,15 @@ def plain_training(raw: Any) -> tuple[TrainingKind, Any]:
     kind: TrainingKind = record_of(TrainingKind, raw, "training")
     shared = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
     return kind, build(_class_of(kind, kind.settings), shared, "training")
+
+
+def classes_of(group: str) -> list[type]:
+    """The settings classes of all built-in kinds of a group of the config: network, problem or training."""
+    if group == "network":
+        return [_class_of(kind, NetworkSettings) for kind in every(NetworkKind)]
+    if group == "problem":
+        return [_class_of(kind, kind.settings or ProblemSettings) for kind in every(ProblemKind)]
+    return [_class_of(kind, kind.settings) for kind in every(TrainingKind)] if group == "training" else []
 
 
 @cache

@@ -11,7 +11,6 @@ from typing import Any
 from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import Tables, implementation_of, kind_of
 from onsager_cli.record import provenance
-from onsager_cli.record.gallery import write_index as write_index  # `run.record` takes it from here
 from onsager_cli.record.published import Comparison, comparisons
 from onsager_cli.store.files import atomic_write, writing
 from onsager_cli.store.seeds import averaged, realizations

@@ -13,31 +13,12 @@ from typing import Any
 
 from onsager_cli import __version__
 from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
-from onsager_cli.claims.verify import FOLDER, summary, undeclared, verify
-from onsager_cli.cli.options import Parser
+from onsager_cli.claims.verify import summary, undeclared
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import atomic_write, read_bytes
+from onsager_cli.store.files import read_bytes
 from onsager_cli.store.tables import all_trainings, read_table, trainings
 from onsager_cli.text import natural, render
-
-OUTPUT = Path("outputs/report.html")
-
-
-def parser() -> Parser:
-    """The options of `onsager report`."""
-    made = Parser("report")
-    made.add_argument("--folder", type=Path, default=FOLDER, help=f"the record (default {FOLDER})")
-    made.add_argument("--output", type=Path, default=OUTPUT, help=f"the page (default {OUTPUT})")
-    return made
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the page and print its path."""
-    options = parser().parse_args(list(arguments))
-    atomic_write(options.output, page(options.folder, verify(options.folder)).encode())
-    print(options.output)
-    return 0
 
 
 def page(folder: Path, verdicts: Sequence[Verdict]) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from onsager_cli.cli.progress import duration
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.environment import memory_free
+from onsager_cli.text import clock, size_binary
 
 FLOAT = 4  # bytes
 PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs
@@ -73,15 +73,15 @@ def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[st
     largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
     seconds = sum(item.flops for item in found) / product_rate()
     memory, free = _memory(), _disk_free(output)
-    of_memory = f" of {_size(memory)} free" if memory else ""
-    line = f"about {duration(seconds)}, {_size(largest.memory)}{of_memory} memory, {_size(disk)} of {_size(free)} free disk"
+    of_memory = f" of {size_binary(memory)} free" if memory else ""
+    line = f"about {clock(seconds)}, {size_binary(largest.memory)}{of_memory} memory, {size_binary(disk)} of {size_binary(free)} free disk"
     if disk > free:
         raise UserError(
-            f"output: {output} has {_size(free)} left, the curves need about {_size(disk)}: set output=… to another disk"
+            f"output: {output} has {size_binary(free)} left, the curves need about {size_binary(disk)}: set output=… to another disk"
         )
     if memory and largest.memory > memory:
         return line, [
-            f"{largest.slug} needs about {_size(largest.memory)} of memory and {_size(memory)} are free; "
+            f"{largest.slug} needs about {size_binary(largest.memory)} of memory and {size_binary(memory)} are free; "
             "network.depth, the batch of training and problem.selection_samples decide how much"
         ]
     return line, []
@@ -130,8 +130,3 @@ def _memory() -> int | None:
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     return memory_free()
-
-
-def _size(count: float) -> str:
-    """Bytes as "3.4 GiB" or "12 MiB"."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 2 else f"{max(1, round(count / 2**20))} MiB"

@@ -1,0 +1,35 @@
+"""`onsager verify`: judge claims on recorded tables."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from onsager_cli.claims.verify import FOLDER, VOCABULARY, as_json, as_markdown, as_text, undeclared, verify
+from onsager_cli.cli.options import Parser
+
+
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager verify`."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="the verdicts as JSON")
+    how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")
+    how.add_argument("--vocabulary", action="store_true", help="how claims are written; judges nothing")
+
+
+def main(options: Namespace) -> int:
+    """Print the verdicts; the exit code is 1 if a claim fails that is not declared a known failure, else 0."""
+    if options.vocabulary:
+        print(VOCABULARY.read_text(encoding="utf-8"), end="")
+        return 0
+    verdicts = verify(options.folder, options.names)
+    if options.json:
+        print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
+    else:
+        print(as_markdown(verdicts) if options.markdown else as_text(verdicts))
+    return int(any(undeclared(verdict) for verdict in verdicts))
