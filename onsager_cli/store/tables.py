@@ -112,14 +112,15 @@ def csv_bytes(
     return file.getvalue().encode()
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header of a CSV file, and (line number, fields) of every row, as text.
+def read_csv(path: Path, data: bytes | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header of a CSV file, and (line number, fields) of every row, as text; `data` is its content, if known.
 
     Raises UserError, with the file and the line, for bytes that are no UTF-8 CSV and for a row that is longer or
     shorter than the header.
     """
+    data = read_bytes(path, 2**28) if data is None else data
     try:
-        lines = csv.reader(io.StringIO(read_bytes(path, 2**28).decode("utf-8-sig"), newline=""), strict=True)
+        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         rows = [(lines.line_num, fields) for fields in lines if fields]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -144,15 +145,17 @@ def write_table(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
     atomic_write(Path(path), table_bytes(rows))
 
 
-def read_table(path: Path | str) -> list[Row]:
+def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
     """The rows of a table of curves, with typed values. Empty fields are None; `tied` is True, False or None.
+
+    `data` is the content of the file, if it is known.
 
     Columns that this version does not know stay text. Raises UserError, with the file and, where there is one, the
     line and the column: for a missing or doubled column, a value that does not parse, a row that is longer or shorter
     than the header, and two rows for one point.
     """
     path = Path(path)
-    header, lines = read_csv(path)
+    header, lines = read_csv(path, data)
     _check_header(path, header)
     rows: list[Row] = []
     seen: dict[tuple[Any, ...], int] = {}
