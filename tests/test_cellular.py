@@ -13,7 +13,7 @@ from scipy.stats import arcsine, binomtest, kstest
 
 from onsager_cli.config.load import load_experiment
 from onsager_cli.metrics import nmse
-from onsager_cli.problems import Problem, build, cellular
+from onsager_cli.problems import Problem, Samples, build, cellular
 from onsager_cli.theory import bounds
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -192,7 +192,7 @@ class TestEmphasis:
             *samples, weights = emphasized(problem, batch, 2.0, most)
             np.testing.assert_array_equal(weights, np.ones(batch))
             jax.tree.map(
-                np.testing.assert_array_equal, tuple(samples), sample(problem, jax.random.key(1), batch)
+                np.testing.assert_array_equal, Samples(*samples), sample(problem, jax.random.key(1), batch)
             )
 
 

@@ -286,6 +286,11 @@ class TestEmVamp:
         )
         assert 10 * np.log10(found / wanted) == pytest.approx(0, abs=0.05)
 
+    def test_needs_an_lvamp_network(self):
+        problem = toy()
+        with pytest.raises(TypeError, match="EM-VAMP needs an LVAMP network, got Lamp"):
+            em_vamp.learn(Lamp(SOFT, MINIMAX), problem, problem.test[1], 2)
+
     def test_one_step_for_the_noise_against_dense_algebra(self, monkeypatch):
         """E over the posterior of ‖y - A x‖² / M, prior N(r̃, σ̃² I), also where y has a part that A cannot reach."""
         monkeypatch.setattr(em_vamp, "STEPS", 1)

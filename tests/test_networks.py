@@ -26,6 +26,7 @@ from toy_networks import (
 
 from onsager_cli.networks.gradient import loss_and_gradient, scratch
 from onsager_cli.networks.lamp import Lamp, rms
+from onsager_cli.networks.layers import Layers, trace
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems.base import with_singular_vectors
@@ -129,6 +130,38 @@ class TestTrained:
         deep, shallow = (np.asarray(errors(net, problem, params, *problem.test, t)) for t in (5, 3))
         np.testing.assert_allclose(shallow[:3], deep[:3], rtol=1e-5)
         assert not shallow[3:].any()
+
+
+class TestLayers:
+    @pytest.mark.parametrize("name", ["lamp_tied_bg", *slow("lista_untied")])
+    def test_run_visits_every_layer_before_the_last(self, x64, toy, name):
+        """`run` hands `visit` what `trace` lists, and returns what the last layer receives."""
+        net, problem = NETWORKS[name], problem_of(toy)
+        params, y = randomized(net, problem, ROOM), problem_of(toy).test.y
+
+        def visit(t, state, inputs, seen):
+            return seen.at[t].set(inputs.r)
+
+        @jax.jit
+        def run(params, y):
+            return Layers(net, problem, params, y).run(3, visit, jnp.zeros((4, *problem.test.x.shape)))
+
+        seen, state, inputs = run(params, y)
+        received = trace(net, problem, params, y, 4)
+        for t in range(3):
+            np.testing.assert_allclose(seen[t], received[t][1].r, rtol=1e-9, atol=1e-12)
+        assert not seen[3].any()
+        for found, expected in zip(
+            jax.tree.leaves((state, inputs)), jax.tree.leaves(received[3]), strict=True
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+    def test_repeated_parameters_are_those_of_every_layer(self, x64, toy):
+        net, problem = NETWORKS["lamp_tied_bg"], problem_of(toy)
+        y, params = problem.test.y, net.start(problem, 4)
+        one = Layers(net, problem, net.layer(params, 0), y, repeated=True).reach(3)
+        many = Layers(net, problem, params, y).reach(3)
+        jax.tree.map(np.testing.assert_array_equal, one, many)
 
 
 def plain_loss(net, problem, params, x, y, weights, depth):

@@ -225,6 +225,12 @@ class Network(ABC, Generic[State, Context]):
     ) -> State:
         """The state after the shrinkage: the estimate itself, Onsager correction, or decoupling."""
 
+    def step(
+        self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array, context: Context
+    ) -> State:
+        """The state after a layer with these inputs: shrinkage, then correction."""
+        return self.correct(problem, p, *self.shrink(p, inputs), inputs, state, y, context)
+
     def kept(self, state: State) -> State:
         """The parts of the state that derivatives of a layer need, so that training keeps them; None for the others."""
         return state

@@ -6,6 +6,7 @@ what such a vjp does not need (the forward matrix products). The caller hands th
 loop over steps reuses the memory.
 """
 
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import jax
@@ -17,6 +18,9 @@ from onsager_cli.networks.base import Context, Inputs, Network, Parameters, Stat
 from onsager_cli.problems.base import Problem
 
 Tree = TypeVar("Tree")
+Cotangents = tuple[
+    Parameters, Inputs, State, Context
+]  # the gradient so far, and of a layer's inputs, state, context
 
 
 class Scratch(NamedTuple, Generic[State]):
@@ -72,13 +76,6 @@ def loss_and_gradient(
     layers get meaningless values that the caller masks. Returns the loss (), the gradient and the used scratch.
     """
 
-    def advance(p: Parameters, inputs: Inputs, state: State, context: Context) -> State:
-        return net.correct(problem, p, *net.shrink(p, inputs), inputs, state, y, context)
-
-    def linear(p: Parameters, state: State, projected: Array | None, context: Context) -> Inputs:
-        given = () if projected is None else (projected,)
-        return net.linear(problem, p, state, y, context, *given)
-
     context, to_parameters = jax.vjp(lambda q: net.prepare(problem, q, y), params)
     (state, inputs), from_first = jax.vjp(
         lambda p, context: net.first(problem, p, y, context), net.layer(params, 0), context
@@ -86,12 +83,13 @@ def loss_and_gradient(
     # `from_first` has what the first layer projects.
     kept = _put(Scratch(*scratch[:2], None), 0, Scratch(inputs, net.kept(state), None))
     scratch = kept._replace(projected=scratch.projected)
+    linear = _linear(net, problem, y)
 
     def forward(
         t: Array | int, carry: tuple[State, Inputs, Scratch[State]]
     ) -> tuple[State, Inputs, Scratch[State]]:
         state, inputs, scratch = carry
-        state = advance(net.layer(params, t), inputs, state, context)
+        state = net.step(problem, net.layer(params, t), inputs, state, y, context)
         p = net.layer(params, t + 1)
         projected = net.project(p, state)
         inputs = linear(p, state, projected, context)
@@ -99,51 +97,76 @@ def loss_and_gradient(
 
     state, inputs, scratch = jax.lax.fori_loop(0, depth - 1, forward, (state, inputs, scratch))
 
-    def collect(gradient: Parameters, t: Array | int, layer_gradient: Parameters) -> Parameters:
-        return {
-            name: total.at[t].add(layer_gradient[name])
-            if name in net.layered
-            else total + layer_gradient[name]
-            for name, total in gradient.items()
-        }
-
     def loss_of_last(p: Parameters, inputs: Inputs) -> Array:
         return jnp.sum(weights * power(net.shrink(p, inputs)[0] - x))
 
     loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(
         net.layer(params, depth - 1), inputs
     )
-    gradient = collect(jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)
-    to_state = jax.tree.map(jnp.zeros_like, state)
-    to_context = jax.tree.map(jnp.zeros_like, context)
+    gradient = _collect(net, jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)
+    nothing = jax.tree.map(jnp.zeros_like, state), jax.tree.map(jnp.zeros_like, context)
+    backward = _backward(net, problem, params, y, context, scratch)
+    gradient, to_inputs, to_state, to_context = jax.lax.fori_loop(
+        0,
+        jnp.minimum(depth - 1, depth - first_learned),
+        lambda i, cotangents: backward(depth - 1 - i, cotangents),
+        (gradient, to_inputs, *nothing),
+    )
+    of_first, more_to_context = from_first((to_state, to_inputs))
+    (of_prepare,) = to_parameters(_add(to_context, more_to_context))
+    return loss, _add(_collect(net, gradient, 0, of_first), of_prepare), scratch
 
-    def backward(
-        i: Array | int, carry: tuple[Parameters, Inputs, State, Context]
-    ) -> tuple[Parameters, Inputs, State, Context]:
+
+def _backward(
+    net: Network[State, Context],
+    problem: Problem,
+    params: Parameters,
+    y: Array,
+    context: Context,
+    scratch: Scratch[State],
+) -> Callable[[Array | int, Cotangents[State, Context]], Cotangents[State, Context]]:
+    """From the cotangents at the inputs of layer t to those of layer t - 1, with what the linear stage and η add."""
+    linear = _linear(net, problem, y)
+
+    def step(p: Parameters, inputs: Inputs, state: State, context: Context) -> State:
+        return net.step(problem, p, inputs, state, y, context)
+
+    def backward(t: Array | int, carry: Cotangents[State, Context]) -> Cotangents[State, Context]:
         gradient, to_inputs, to_state, to_context = carry
-        t = depth - 1 - i
         p, (inputs, kept, projected) = net.layer(params, t), _take(scratch, t)
         state = net.restored(kept, inputs)
         _, pull = jax.vjp(linear, p, state, projected, context)
         layer_gradient, more_to_state, to_projected, more_to_context = pull(to_inputs)
-        gradient = collect(gradient, t, layer_gradient)
+        gradient = _collect(net, gradient, t, layer_gradient)
         to_state, to_context = _add(to_state, more_to_state), _add(to_context, more_to_context)
         if projected is not None:
             _, pull = jax.vjp(net.project, p, state)
             layer_gradient, more_to_state = pull(to_projected)
-            gradient, to_state = collect(gradient, t, layer_gradient), _add(to_state, more_to_state)
+            gradient, to_state = _collect(net, gradient, t, layer_gradient), _add(to_state, more_to_state)
 
         inputs, kept, _ = _take(scratch, t - 1)
         state = net.restored(kept, inputs)
-        _, pull = jax.vjp(advance, net.layer(params, t - 1), inputs, state, context)
+        _, pull = jax.vjp(step, net.layer(params, t - 1), inputs, state, context)
         layer_gradient, to_inputs, to_state, more_to_context = pull(to_state)
-        gradient = collect(gradient, t - 1, layer_gradient)
+        gradient = _collect(net, gradient, t - 1, layer_gradient)
         return gradient, to_inputs, to_state, _add(to_context, more_to_context)
 
-    steps = jnp.minimum(depth - 1, depth - first_learned)
-    gradient, to_inputs, to_state, to_context = jax.lax.fori_loop(
-        0, steps, backward, (gradient, to_inputs, to_state, to_context)
-    )
-    of_first, more_to_context = from_first((to_state, to_inputs))
-    (of_prepare,) = to_parameters(_add(to_context, more_to_context))
-    return loss, _add(collect(gradient, 0, of_first), of_prepare), scratch
+    return backward
+
+
+def _linear(
+    net: Network[State, Context], problem: Problem, y: Array
+) -> Callable[[Parameters, State, Array | None, Context], Inputs]:
+    def linear(p: Parameters, state: State, projected: Array | None, context: Context) -> Inputs:
+        given = () if projected is None else (projected,)
+        return net.linear(problem, p, state, y, context, *given)
+
+    return linear
+
+
+def _collect(net: Network, gradient: Parameters, t: Array | int, layer_gradient: Parameters) -> Parameters:
+    """The gradient with that of the leaves of layer t added."""
+    return {
+        name: total.at[t].add(layer_gradient[name]) if name in net.layered else total + layer_gradient[name]
+        for name, total in gradient.items()
+    }

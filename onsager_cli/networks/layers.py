@@ -55,8 +55,7 @@ class Layers(Generic[State, Context]):
     def advance(self, t: Array | int, state: State, inputs: Inputs) -> tuple[State, Inputs]:
         """The state after layer t, and the inputs of the shrinkage of layer t + 1."""
         net, problem, y, context = self.net, self.problem, self.y, self.context
-        p = self.layer_params(t)
-        state = net.correct(problem, p, *net.shrink(p, inputs), inputs, state, y, context)
+        state = net.step(problem, self.layer_params(t), inputs, state, y, context)
         return state, net.linear(problem, self.layer_params(t + 1), state, y, context)
 
     def run(

@@ -96,10 +96,10 @@ def _learn(
             )
             own = theta if net.groups else theta[0]
             params = {**params, "theta": params["theta"].at[t].set(own)}
-            x_hat, slope = net.shrink({**p, "theta": own}, inputs)
             if not known:
                 noise = jnp.maximum(_noise(p, state, y, context), QUIETEST * energy)
-            return params, net.correct(problem, p, x_hat, slope, inputs, state, y, context), noise, theta
+            state = net.step(problem, {**p, "theta": own}, inputs, state, y, context)
+            return params, state, noise, theta
 
         return jax.lax.fori_loop(0, depth, body, (params, state, noise, theta))[0]
 
