@@ -131,9 +131,7 @@ class Trained:
         return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 
-def problem(
-    name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0, **keys: object
-) -> SparseProblem:
+def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0, **keys: object) -> SparseProblem:
     """A problem: an option of `onsager list problems`, with keys of its config.
 
     Args:
@@ -181,9 +179,7 @@ def network(
     """
     chosen = () if shrinkage is None else (f"shrinkage={shrinkage}",)
     start = {} if theta is None else {"theta": list(theta)}
-    return NetworkSpec(
-        (f"network={name}", *chosen, *_overrides("network", keys), *_overrides("shrinkage", start))
-    )
+    return NetworkSpec((f"network={name}", *chosen, *_overrides("network", keys), *_overrides("shrinkage", start)))
 
 
 def train(
@@ -225,15 +221,11 @@ def train(
     words = [*about.overrides, *asked.overrides, *([f"training={schedule}"] if schedule else []), *overrides]
     if folder is not None:
         if about.matrix is not None:
-            raise UserError(
-                "a stored curve is found by its matrix file: write problem(matrix='A.npy') instead of A=…"
-            )
+            raise UserError("a stored curve is found by its matrix file: write problem(matrix='A.npy') instead of A=…")
         words.append(_override("output", str(folder)))
     curve = _curve(words)
     if not curve.settings.trained:
-        raise UserError(
-            f"{curve.slug} does not learn: apply it with `run.make`, or draw it with `experiment`"
-        )
+        raise UserError(f"{curve.slug} does not learn: apply it with `run.make`, or draw it with `experiment`")
     report = callback or (lambda event: None)
     if folder is not None:
         run.train(load_experiment(words), report)
@@ -274,9 +266,7 @@ def load(*overrides: str) -> Trained:
     return Trained(settings, curve.folder, problem_of(curve))
 
 
-def recover(
-    y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: float | None = None
-) -> np.ndarray:
+def recover(y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: float | None = None) -> np.ndarray:
     """Estimate sparse x from y = A x + w by EM-VAMP, which learns the prior (and the noise) from y. No training.
 
     Args:
@@ -429,9 +419,7 @@ def _overrides(group: str, keys: Mapping[str, object]) -> list[str]:
 
 
 def _override(key: str, value: object) -> str:
-    plain = (
-        value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
-    )
+    plain = value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
     if isinstance(plain, Path):
         plain = str(plain)
     return f"{key}={json.dumps(plain, ensure_ascii=False)}"
@@ -445,9 +433,7 @@ def _measurements(y: ArrayLike, M: int, complex_allowed: bool) -> np.ndarray:
     if not (np.issubdtype(given.dtype, np.number) and np.isfinite(given).all()):
         raise UserError("y must be finite numbers")
     if np.iscomplexobj(given) and not complex_allowed:
-        raise UserError(
-            "y must be real, as A is: of complex ones the real parts, and the imaginary ones below"
-        )
+        raise UserError("y must be real, as A is: of complex ones the real parts, and the imaginary ones below")
     return given
 
 

@@ -48,9 +48,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     if not kind_of(experiment).trains:
         return []
     asked = [_Asked(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
-    needed = [
-        needs(one.curve.slug, one.curve.settings, one.maker.work) for one in asked if not one.maker.complete
-    ]
+    needed = [needs(one.curve.slug, one.curve.settings, one.maker.work) for one in asked if not one.maker.complete]
     line, warnings = forecast(needed, experiment.output)
     report({
         "event": "figure", "name": experiment.name, "curves": len(asked), "needs": line,
@@ -155,9 +153,7 @@ def _note_environment(maker: "Maker", problem: "Problem") -> None:
     if (before := maker.folder.read_json("made")) is not None:
         changed = changes(before, now)
         if changed:
-            message = (
-                f"was begun with {'; '.join(changed)}; training resumes, and its last digits depend on that"
-            )
+            message = f"was begun with {'; '.join(changed)}; training resumes, and its last digits depend on that"
             maker.report({"event": "warning", "message": message})
         if begun := before.get("begun_with", before if changed else None):
             now["begun_with"] = begun
@@ -206,9 +202,7 @@ def _made_elsewhere(asked: Iterable[_Asked]) -> list[str]:
     for one in asked:
         if found := version_changes(one.maker.folder.read_json("made") or {}):
             slugs.setdefault(found, []).append(one.curve.slug)
-    return [
-        f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items()
-    ]
+    return [f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items()]
 
 
 def rows_of(experiment: Experiment) -> list[Row]:

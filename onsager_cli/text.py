@@ -84,9 +84,7 @@ def size_decimal(count: float) -> str:
     return f"{size:.1f} GB"
 
 
-def markdown_table(
-    header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None
-) -> str:
+def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None) -> str:
     """A table in Markdown.
 
     `right` names the columns whose cells stand at the right, as numbers do. By default, those are all columns but the

@@ -38,9 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
         # JAX compiles what it cannot read, as a file that another worker is writing or a killed run has left.
-        config.addinivalue_line(
-            "filterwarnings", "ignore:Error reading persistent compilation cache:UserWarning"
-        )
+        config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache:UserWarning")
 
 
 # Few tests that take long: begun last, one process would be left alone with them.
@@ -55,9 +53,7 @@ def slow(*cases: Any, but: Collection = ()) -> list:
     """Cases of a parametrised test, all but some marked slow; a tuple holds one value per argument."""
     assert all(case in cases for case in but), "no such case"
     return [
-        case
-        if case in but
-        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        case if case in but else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
         for case in cases
     ]
 
@@ -105,9 +101,7 @@ def toy():
     return toy_arrays(N=40, M=20, L=10)
 
 
-def toy_arrays(
-    N: int, M: int, L: int, seed: int = 7, gamma: float = 0.1, noise: float = 4e-3
-) -> SimpleNamespace:
+def toy_arrays(N: int, M: int, L: int, seed: int = 7, gamma: float = 0.1, noise: float = 4e-3) -> SimpleNamespace:
     """Draws A (M, N) with entries N(0, 1/M), x (N, L) and y = A x + w, w of standard deviation `noise`."""
     rng = np.random.default_rng(seed)
     A = rng.normal(0, M**-0.5, (M, N))

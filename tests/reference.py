@@ -55,9 +55,7 @@ def spline(r, sigma, theta):
 def bernoulli_gaussian(r, sigma, theta):
     """Eq (39) with (37): γ = 1 / (1 + exp θ2), and the ratio of the two normal densities through its logarithm."""
     phi, log_odds_zero = theta
-    log_ratio = (
-        -(r**2) / (2 * sigma**2) + r**2 / (2 * (sigma**2 + phi)) + 0.5 * np.log((sigma**2 + phi) / sigma**2)
-    )
+    log_ratio = -(r**2) / (2 * sigma**2) + r**2 / (2 * (sigma**2 + phi)) + 0.5 * np.log((sigma**2 + phi) / sigma**2)
     return r / ((1 + sigma**2 / phi) * (1 + np.exp(log_odds_zero + log_ratio)))
 
 

@@ -96,10 +96,7 @@ def with_lvamp() -> dict[str, Curves]:
     }
     for s in ("bg", "pwlin"):
         of = thirteen[f"lvamp_tied_{s}"]
-        thirteen |= {
-            f"lamp_tied_{s}": above(of, 2.1),
-            f"lamp_untied_{s}": above(of, lambda t: 0.9 if t < 9 else 0.1),
-        }
+        thirteen |= {f"lamp_tied_{s}": above(of, 2.1), f"lamp_untied_{s}": above(of, lambda t: 0.9 if t < 9 else 0.1)}
         of = fourteen[f"lvamp_tied_{s}"]
         fourteen |= {f"lamp_tied_{s}": above(of, 4.9), f"lamp_untied_{s}": above(of, 1.0)}
     return figures

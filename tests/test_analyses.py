@@ -83,9 +83,7 @@ class TestErrorsAtTheShrinkage:
             net, p = iterate.iteration(network_of(amp), problem, y, "highest")
             x_hat, _ = net.family.eta(r, sigma, p["theta"])
             net_errors = iterate.iterate(net, problem, p, x, y, t)
-            np.testing.assert_allclose(
-                jnp.sum((x_hat - x) ** 2, axis=0), net_errors[t - 1], rtol=1e-4, atol=1e-7
-            )
+            np.testing.assert_allclose(jnp.sum((x_hat - x) ** 2, axis=0), net_errors[t - 1], rtol=1e-4, atol=1e-7)
 
     @pytest.mark.slow
     def test_gaussian_is_told_from_heavy_tailed(self, monkeypatch, tmp_path):
@@ -96,9 +94,7 @@ class TestErrorsAtTheShrinkage:
             "ista": rng.standard_t(6, size=(300, 200)),
         }
         monkeypatch.setattr(qq, "shrinkage_errors", lambda curve, *_: errors[curve.settings.network.name])
-        experiment = load_experiment(
-            ["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"]
-        )
+        experiment = load_experiment(["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"])
         row = {"network": "amp", "shrinkage": "soft", "tied": None, "layer": 7, "nmse_db": -16.0}
 
         class Folder:
@@ -111,9 +107,7 @@ class TestErrorsAtTheShrinkage:
         assert (ista["curve"], amp["curve"], amp["layer"]) == ("ista", "amp_l1", 7)
         assert abs(amp["excess_kurtosis"]) < 0.05 < 0.5 < amp["excess_kurtosis_unscaled"]
         assert ista["excess_kurtosis"] > 1
-        points = np.array(
-            [[p["normal_quantile"], p["error_quantile"]] for p in tables["qq"] if p["curve"] == "amp_l1"]
-        )
+        points = np.array([[p["normal_quantile"], p["error_quantile"]] for p in tables["qq"] if p["curve"] == "amp_l1"])
         assert len(points) > 200
         middle = points[np.abs(points[:, 0]) < 2.5]
         np.testing.assert_allclose(middle[:, 1], middle[:, 0], atol=0.05)
@@ -192,9 +186,7 @@ class TestParameters:
 
     def test_untied_against_tied(self, star):
         rows = params.against_tied(self.layers(star, noise=1.1), self.layers(star), star)
-        np.testing.assert_allclose(
-            [row["relative_error"] for row in self.find(rows, "tied_vs_untied_noise")], 0.1
-        )
+        np.testing.assert_allclose([row["relative_error"] for row in self.find(rows, "tied_vs_untied_noise")], 0.1)
         assert max(row["relative_error"] for row in self.find(rows, "tied_vs_untied_theta")) == 0
         assert all(0 < row["relative_error"] < 0.1 for row in self.find(rows, "tied_vs_untied_linear_map"))
 
@@ -206,9 +198,7 @@ class TestParameters:
         ]
         shown = [(row["problem"], row["curve"]) for row in rows]
         assert list(params.legend(rows, shown).values()) == [
-            f"{matrix}, {name}"
-            for matrix in ("i.i.d. $A$", "$\\kappa = 100$", "mine")
-            for name in ("tied", "untied")
+            f"{matrix}, {name}" for matrix in ("i.i.d. $A$", "$\\kappa = 100$", "mine") for name in ("tied", "untied")
         ]
         rows.append({"problem": "mine", "curve": "lvamp_tied_bg_svd", "tied": True})
         shown.append(("mine", "lvamp_tied_bg_svd"))

@@ -71,9 +71,7 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
 
     learned = {"B": jnp.ones((N, M)), "S": jnp.ones((N, N))}
     loss = lista if network == "lista" else lamp
-    assert bench.matrix_flops(network, M, N, depth, L) == products(
-        jax.make_jaxpr(jax.value_and_grad(loss))(learned)
-    )
+    assert bench.matrix_flops(network, M, N, depth, L) == products(jax.make_jaxpr(jax.value_and_grad(loss))(learned))
 
 
 @pytest.mark.parametrize("network", ["lista", *slow("lamp-bg")])
@@ -152,9 +150,5 @@ def test_quality_is_that_of_the_schedule_asked_for(capsys):
 def test_complex_arrays_are_refused_before_anything_is_measured():
     with pytest.raises(UserError, match=r"problem\.embedding: must be real"):
         bench.step_timing(
-            "lamp-bg",
-            [*bench.NETWORKS["lamp-bg"], "problem=random_access", "problem.embedding=complex"],
-            [1],
-            2,
-            0.0,
+            "lamp-bg", [*bench.NETWORKS["lamp-bg"], "problem=random_access", "problem.embedding=complex"], [1], 2, 0.0
         )

@@ -23,13 +23,7 @@ class TestCanonical:
     def learned(self, x64):
         """U, log s, V, log σ_w² of any network (M, N, R = 12, 20, 10), and σ̃²."""
         rng = np.random.default_rng(6)
-        return (
-            rng.normal(size=(12, 10)),
-            rng.normal(size=10),
-            rng.normal(size=(20, 10)) / 5,
-            np.array(-1.0),
-            0.3,
-        )
+        return (rng.normal(size=(12, 10)), rng.normal(size=10), rng.normal(size=(20, 10)) / 5, np.array(-1.0), 0.3)
 
     def test_is_the_same_first_layer(self, learned):
         *leaves, variance = learned

@@ -52,10 +52,7 @@ def near(sample: np.ndarray, expected: float, independent: int) -> bool:
 class TestNumbers:
     @pytest.mark.parametrize(
         ("name", "own", "other", "noise"),
-        [
-            *slow(("random_access", 15.358, None, 0.061431)),
-            ("massive_mimo", 0.103387, 0.0031246, 6.1067e-4),
-        ],
+        [*slow(("random_access", 15.358, None, 0.061431)), ("massive_mimo", 0.103387, 0.0031246, 6.1067e-4)],
     )
     def test_of_the_specification(self, name, own, other, noise):
         """E|x|² of an active user, in the mean over the angles, and σ_w² per real entry (SPEC 2.2, 2.3)."""
@@ -107,14 +104,12 @@ class TestPlace:
 
 class TestActivity:
     @pytest.mark.parametrize(
-        ("total", "activity"),
-        [(200_000, 0.01), *slow((5_000, 0.3)), (4_000, 0.95), *slow((300_000, 1e-4))],
+        ("total", "activity"), [(200_000, 0.01), *slow((5_000, 0.3)), (4_000, 0.95), *slow((300_000, 1e-4))]
     )
     def test_positions(self, total, activity):
         """Independent, alike from the first to the last, each position once."""
         runs = [
-            np.asarray(cellular.active_positions(jax.random.key(seed), total, activity, activity))
-            for seed in range(8)
+            np.asarray(cellular.active_positions(jax.random.key(seed), total, activity, activity)) for seed in range(8)
         ]
         found = [run[run < total] for run in runs]
         assert all(np.all(np.diff(run) > 0) and run[0] >= 0 for run in found)
@@ -148,9 +143,7 @@ class TestActivity:
         x, known = drawn(law("massive_mimo", *SMALL), 50)
         assert x.shape == known.shape == (280, 50)
         assert np.all(x != 0)
-        np.testing.assert_array_equal(
-            known[:, :8].std(axis=1), 0
-        )  # one place for all angles of a realization
+        np.testing.assert_array_equal(known[:, :8].std(axis=1), 0)  # one place for all angles of a realization
         assert known[:, 7:9].std(axis=1).all()
 
 
@@ -191,9 +184,7 @@ class TestEmphasis:
         for problem, batch, most in ((quiet, 9, None), (quiet, 1, 2.0), (everybody, 9, 2.0)):
             *samples, weights = emphasized(problem, batch, 2.0, most)
             np.testing.assert_array_equal(weights, np.ones(batch))
-            jax.tree.map(
-                np.testing.assert_array_equal, Samples(*samples), sample(problem, jax.random.key(1), batch)
-            )
+            jax.tree.map(np.testing.assert_array_equal, Samples(*samples), sample(problem, jax.random.key(1), batch))
 
 
 class TestChannel:
@@ -290,15 +281,11 @@ class TestMeasurements:
             np.testing.assert_allclose(one[1], stacked(np.asarray(other[1])), atol=1e-5)
         known = [np.asarray(problem.test_power) for problem in (real, native)]
         np.testing.assert_allclose(known[0][: len(known[1])] * 2, known[1], rtol=1e-5)
-        np.testing.assert_allclose(
-            real.squared_norm(real.test[0]), native.squared_norm(native.test[0]), rtol=1e-5
-        )
+        np.testing.assert_allclose(real.squared_norm(real.test[0]), native.squared_norm(native.test[0]), rtol=1e-5)
         assert native.A.dtype == native.test[1].dtype == jnp.complex64
 
     def test_sets_are_disjoint_and_follow_the_seed(self):
-        small = law(
-            "random_access", "problem.users=30", "problem.selection_samples=20", "problem.test_samples=20"
-        )
+        small = law("random_access", "problem.users=30", "problem.selection_samples=20", "problem.test_samples=20")
         one, same, other = (build(small, seed) for seed in (1, 1, 2))
         assert not np.array_equal(one.selection[1], one.test[1])
         assert not np.array_equal(one.A, other.A)

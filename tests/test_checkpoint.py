@@ -108,9 +108,7 @@ class TestGoingOn:
         def train(folder, watch):
             progress = Progress()
             keep = None if folder is None else Checkpoint(folder, 0, progress)
-            fitted = fit(
-                lamp.engine, lamp.problem, lamp.params, wild, jax.random.key(0), watch, progress, keep
-            )
+            fitted = fit(lamp.engine, lamp.problem, lamp.params, wild, jax.random.key(0), watch, progress, keep)
             return fitted, progress
 
         (expected, best), progress = train(None, events := Watch())
@@ -139,12 +137,7 @@ class TestDamage:
         path = folder.path / f"{NAMES[newest[0]]}.npz"
         good = path.read_bytes()
         # The beginning of the file, every 1/16 of it, its directory, its seal; and the end cut off.
-        positions = [
-            0,
-            *(len(good) * i // 16 for i in range(1, 16)),
-            good.rindex(b"PK\x01\x02"),
-            len(good) - 1,
-        ]
+        positions = [0, *(len(good) * i // 16 for i in range(1, 16)), good.rindex(b"PK\x01\x02"), len(good) - 1]
         spoiled = [good[:p] + bytes([good[p] ^ 1]) + good[p + 1 :] for p in positions]
         for data in [*spoiled, good[:-1], good[: len(good) // 2], b""]:
             path.write_bytes(data)
@@ -265,8 +258,7 @@ class TestFullDisk:
 
 class TestMemory:
     @pytest.mark.parametrize(
-        "error",
-        [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")],
+        "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
     )
     def test_that_runs_out_names_the_curve_and_what_to_reduce(self, tmp_path, monkeypatch, error):
         def steps(*_):
@@ -308,9 +300,7 @@ class TestMemory:
 
 def test_giving_up_names_the_curve_and_keeps_the_best_weights(tmp_path):
     wild = experiment(tmp_path, "training.lamp.rates=[1e9]", "training.lamp.steps=[200]")
-    with pytest.raises(
-        DivergedError, match=r"lamp_tied_bg: layer 1: all: still diverging .*5 halvings.*diverged\.npz"
-    ):
+    with pytest.raises(DivergedError, match=r"lamp_tied_bg: layer 1: all: still diverging .*5 halvings.*diverged\.npz"):
         run.train(wild, Watch())
     (folder,) = Store(tmp_path).curves()
     arrays, meta = folder.load("diverged") or pytest.fail("nothing was saved")

@@ -71,9 +71,7 @@ class Changed(Record):
     def __init__(self, record: Record):
         self.record, self.folder = record, record.folder
         self.of_curve: Callable[[str, str, dict], dict] = lambda experiment, slug, values: values
-        self.of_cell: Callable[[str, str, str, float], float | None] = lambda table, column, line, value: (
-            value
-        )
+        self.of_cell: Callable[[str, str, str, float], float | None] = lambda table, column, line, value: value
 
     def curve(self, experiment, slug, metric, realization=None):
         values = self.of_curve(experiment, slug, self.record.curve(experiment, slug, metric, realization))
@@ -108,9 +106,7 @@ def numbers(claim: Claim, record: Record) -> tuple:
 def with_curve(record: Record, name: str, change: Callable[[dict], dict]) -> Changed:
     """The record with `change` (layer → dB to the same) applied to EXPERIMENT/CURVE."""
     changed = Changed(record)
-    changed.of_curve = lambda experiment, slug, values: (
-        change(values) if f"{experiment}/{slug}" == name else values
-    )
+    changed.of_curve = lambda experiment, slug, values: change(values) if f"{experiment}/{slug}" == name else values
     return changed
 
 
@@ -122,9 +118,7 @@ def without(layer: int | None) -> Callable[[dict], dict]:
     return lambda values: {t: value for t, value in values.items() if t != layer}
 
 
-def read_by(
-    raw: object, values: dict[str, dict], home: str, layers: object = None
-) -> Iterator[tuple[str, int | None]]:
+def read_by(raw: object, values: dict[str, dict], home: str, layers: object = None) -> Iterator[tuple[str, int | None]]:
     """(EXPERIMENT/CURVE, layer) that a criterion, as written, is about."""
     if isinstance(raw, str):
         name = raw if "/" in raw else f"{home}/{raw}"
@@ -154,10 +148,7 @@ def read_by(
         yield from read_by(raw["limit"], values, home, "last")
     else:
         verb = next(
-            iter(
-                set(raw)
-                & {"value", "difference", "gap", "spread", "order", "lowest", "highest", "ratio", "column"}
-            )
+            iter(set(raw) & {"value", "difference", "gap", "spread", "order", "lowest", "highest", "ratio", "column"})
         )
         yield from () if verb == "column" else read_by(raw[verb], values, home, layers)
 
@@ -214,10 +205,7 @@ def test_every_curve_matters(name, record):
         # "The best of all" does not see by how much the others are worse.
         assert name == "11-untied" or any(after != before for after in near), curve
         # One of two untied networks is enough for "up to 16 dB better".
-        assert FAILS in far or (name, slug) in {
-            ("10-lista", "lamp_untied_bg"),
-            ("10-lista", "lamp_untied_pwlin"),
-        }
+        assert FAILS in far or (name, slug) in {("10-lista", "lamp_untied_bg"), ("10-lista", "lamp_untied_pwlin")}
 
 
 @pytest.mark.parametrize(("name", "curve", "by"), slow(*ONE_DB, but=ONE_DB[::3]))
@@ -226,24 +214,12 @@ def test_one_decibel_turns_the_verdict(name, curve, by, record):
 
 
 def test_the_claims_that_one_decibel_turns_are_all_that_ask_for_less_than_five():
-    counted = {
-        "1a-ista",
-        "1a-fista",
-        "1a-amp",
-        "1a-vamp",
-        "1a-order",
-        "1b-amp",
-        "1b-order",
-        "8-layers",
-        "8-lista35",
-    }
+    counted = {"1a-ista", "1a-fista", "1a-amp", "1a-vamp", "1a-order", "1b-amp", "1b-order", "8-layers", "8-lista35"}
     of_tables = {"5-first", "5-tails", "6d-theta", "6d-svd", "13-params", "table1"}
     assert {name for name, _, _ in ONE_DB} == set(IDS) - counted - of_tables - {"8-factor10"}
 
 
-@pytest.mark.parametrize(
-    "name", ["5-first", "13-params", *slow("1a-amp", "5-tails", "6d-theta", "6d-svd", "table1")]
-)
+@pytest.mark.parametrize("name", ["5-first", "13-params", *slow("1a-amp", "5-tails", "6d-theta", "6d-svd", "table1")])
 def test_every_cell_matters(name, record):
     claim = CLAIMS[name]
     cells = []
@@ -324,9 +300,7 @@ def test_a_claim_on_further_matrices(tmp_path):
     assert {key: of.word for key, of in verdict.seeds.items()} == {
         ("authors2017", 0): HOLDS, ("seeded", 1): HOLDS, ("seeded", 2): FAILS,
     }  # fmt: skip
-    assert verdict.note == (
-        "holds on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB"
-    )
+    assert verdict.note == ("holds on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB")
 
 
 def test_the_readme_counts_the_verdicts_of_the_record():

@@ -88,17 +88,13 @@ class TestSteps:
         lam = np.asarray(p["theta"][0]) * 1.01 * np.linalg.svd(A, compute_uv=False)[0] ** 2
         assert lam.shape == (1, 12)
         found = iterate.iterate(net, problem, p, *problem.test, 60)
-        estimates = (
-            reference.ista(A, y, lam, 60) if momentum == "none" else fista(A, y, lam, 60, momentum != "paper")
-        )
+        estimates = reference.ista(A, y, lam, 60) if momentum == "none" else fista(A, y, lam, 60, momentum != "paper")
         expected = [np.sum((estimate - x) ** 2, axis=0) for estimate in estimates]
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
     def test_fixed_lambda(self):
         problem = toy()
-        _, p = iterate.lasso(
-            Lista(shrinkage.build("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest"
-        )
+        _, p = iterate.lasso(Lista(shrinkage.build("threshold"), (0.3,)), problem, problem.test[1], "amp", "highest")
         beta = 1 / (1.01 * np.linalg.norm(np.asarray(problem.A), 2) ** 2)
         np.testing.assert_allclose(p["theta"], np.full((1, 1, 12), 0.3 * beta), rtol=1e-5)
 
@@ -199,10 +195,7 @@ class TestConfig:
             ("network=fista training=fast", "training=none"),
             ("network=vamp training=fast", "network.learn"),
             ("network=em_vamp shrinkage=pwlin", "bg"),
-            (
-                "network=ista shrinkage=soft shrinkage.theta=[2,1]",
-                r"shrinkage\.theta: .* θ_1 must be 1, got 2",
-            ),
+            ("network=ista shrinkage=soft shrinkage.theta=[2,1]", r"shrinkage\.theta: .* θ_1 must be 1, got 2"),
             *slow(
                 ("network=ista shrinkage=bg", "minimax"),
                 ("network=vamp shrinkage=threshold", "soft"),
@@ -217,9 +210,7 @@ class TestConfig:
             load_experiment(overrides.split())
 
     def test_a_matrix_that_overflows(self):
-        (curve,) = load_experiment(
-            ["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5"]
-        ).curves
+        (curve,) = load_experiment(["network=amp", "problem.N=20", "problem.M=10", "problem.test_samples=5"]).curves
         problem = build_problem(curve.settings.problem, 0)
         x, y = problem.test
         loud = dataclasses.replace(problem, A=1e25 * problem.A, test=(x, 1e25 * y))
@@ -233,14 +224,10 @@ class TestConfig:
 
     def test_counts_are_those_of_the_iteration_however_many_follow(self, tmp_path):
         """AMP diverges on ever more realizations here."""
-        toy = (
-            "network=amp problem.kappa=6 problem.N=60 problem.M=36 problem.test_samples=20 plot.formats=[png]"
-        )
+        toy = "network=amp problem.kappa=6 problem.N=60 problem.M=36 problem.test_samples=20 plot.formats=[png]"
         rows = {}
         for depth in (2, 12):
-            asked = load_experiment(
-                [*toy.split(), f"network.depth={depth}", f"output={tmp_path / str(depth)}"]
-            )
+            asked = load_experiment([*toy.split(), f"network.depth={depth}", f"output={tmp_path / str(depth)}"])
             run.train(asked, lambda _: None)
             rows[depth] = {row["layer"]: row["nonconverged"] for row in run.rows_of(asked)}
         assert rows[2] == {t: rows[12][t] for t in (1, 2)}
@@ -276,9 +263,7 @@ class TestEmVamp:
         phi, log_odds = np.asarray(params["theta"][-1])
         assert phi == pytest.approx(1, abs=0.05)
         assert log_odds == pytest.approx(np.log(9), abs=0.05)
-        assert np.exp(params["log_noise_variance"][-1]) == pytest.approx(
-            float(problem.noise_variance), rel=0.05
-        )
+        assert np.exp(params["log_noise_variance"][-1]) == pytest.approx(float(problem.noise_variance), rel=0.05)
         matched = Lvamp(shrinkage.build("bg"), (1.0, float(np.log(9))), noise_start="known")
         found, wanted = (
             np.sum(squared_errors(net, problem, p, *problem.test, 20)[-1])
@@ -296,11 +281,7 @@ class TestEmVamp:
         monkeypatch.setattr(em_vamp, "STEPS", 1)
         rng = np.random.default_rng(5)
         A = rng.normal(size=(24, 6)) @ rng.normal(size=(6, 30)) / 10
-        y, r_tilde, variance = (
-            rng.normal(size=(24, 8)),
-            rng.normal(size=(30, 8)),
-            rng.uniform(0.5, 2, (1, 8)),
-        )
+        y, r_tilde, variance = (rng.normal(size=(24, 8)), rng.normal(size=(30, 8)), rng.uniform(0.5, 2, (1, 8)))
         noise = 0.3
         U, s, V = economy_svd(A)
         p = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": np.log(noise)}

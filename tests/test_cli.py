@@ -50,9 +50,7 @@ def engine(monkeypatch):
 
 def python(code: str, **options) -> "subprocess.CompletedProcess[str]":
     """Runs Python code in a fresh interpreter, where nothing heavy is imported yet."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
 
 
 class TestLightVerbs:
@@ -93,8 +91,7 @@ class TestLightVerbs:
         assert capsys.readouterr().out.startswith(f"usage: onsager {verb}")
 
     @pytest.mark.parametrize(
-        ("verb", "option"),
-        [("bench", "--override KEY=VALUE"), ("verify", "--vocabulary"), ("report", "--output")],
+        ("verb", "option"), [("bench", "--override KEY=VALUE"), ("verify", "--vocabulary"), ("report", "--output")]
     )
     def test_help_tells_the_options(self, verb, option, capsys):
         main([verb, "--help"])
@@ -167,11 +164,7 @@ class TestExitCodes:
                 130,
                 "onsager: stopped; run the same command again to resume: onsager train 'plot.formats=[png]'\n",
             ),
-            (
-                RuntimeError("two\nlines"),
-                1,
-                "onsager: RuntimeError: two lines (ONSAGER_DEBUG=1 shows the traceback)\n",
-            ),
+            (RuntimeError("two\nlines"), 1, "onsager: RuntimeError: two lines (ONSAGER_DEBUG=1 shows the traceback)\n"),
         ],
     )
     def test_failures(self, engine, capsys, failure, code, line):
@@ -233,11 +226,7 @@ class TestSweep:
 
     def test_nor_where_values_are_alike_as_names_of_files(self):
         jobs = [["problem.matrix=a/1.npy"], ["problem.matrix=a_1.npy"], ["problem.matrix=b.npy"]]
-        assert figure_suffixes(jobs, [(Path("figures"), "mine")] * 3) == [
-            "-matrix=a_1.npy",
-            "-2",
-            "-matrix=b.npy",
-        ]
+        assert figure_suffixes(jobs, [(Path("figures"), "mine")] * 3) == ["-matrix=a_1.npy", "-2", "-matrix=b.npy"]
 
     @pytest.mark.slow
     def test_nor_with_two_networks_long_values_or_panels(self, engine):
@@ -252,14 +241,7 @@ class TestSweep:
         engine.asked.clear()
         assert main(["sweep", "+experiment=fig1,fig8", "seed=0,1"]) == 0
         parts = [part.name for experiment in engine.asked for part in experiment.parts]
-        assert parts == [
-            "fig1a-seed=0",
-            "fig1b-seed=0",
-            "fig1a-seed=1",
-            "fig1b-seed=1",
-            "fig8-seed=0",
-            "fig8-seed=1",
-        ]
+        assert parts == ["fig1a-seed=0", "fig1b-seed=0", "fig1a-seed=1", "fig1b-seed=1", "fig8-seed=0", "fig8-seed=1"]
 
     @pytest.mark.slow
     def test_over_experiments(self, engine):
@@ -283,10 +265,7 @@ class TestSweep:
     @pytest.mark.slow
     def test_over_a_key_that_only_curves_have(self, engine, capsys):
         assert main(["sweep", "+experiment=fig1a", "network.weight=amp,vamp", "only=[ista]"]) == 0
-        assert [experiment.curves[0].settings.network.weight for experiment in engine.asked] == [
-            "amp",
-            "vamp",
-        ]
+        assert [experiment.curves[0].settings.network.weight for experiment in engine.asked] == ["amp", "vamp"]
         assert "job 2/2: +experiment=fig1a network.weight=vamp only=[ista]\n" in capsys.readouterr().err
 
     def test_jobs_get_the_overrides_as_they_were_typed(self):
@@ -299,25 +278,18 @@ class TestSweep:
     @pytest.mark.slow
     def test_a_schedule_counts_if_one_job_is_trained_by_it(self, engine, capsys):
         assert main(["sweep", "network=lamp,lista", "training.lamp.steps=[7]"]) == 0
-        assert [experiment.curves[0].settings.training.descent.steps[0] for experiment in engine.asked] == [
-            7,
-            400,
-        ]
+        assert [experiment.curves[0].settings.training.descent.steps[0] for experiment in engine.asked] == [7, 400]
         assert main(["sweep", "network=lista,lvamp", "training.lamp.steps=[7],[8]"]) == 2
         assert len(engine.asked) == 2
         last = capsys.readouterr().err.splitlines()[-1]
-        assert last.endswith(
-            "no curve here is trained by training.lamp; here it is training.lista or training.lvamp"
-        )
+        assert last.endswith("no curve here is trained by training.lamp; here it is training.lista or training.lvamp")
 
     def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
         assert main(["sweep", "network.depth=3,2,0"]) == 2
         assert engine.asked == []
         assert capsys.readouterr().err == "onsager: network.depth must be at least 1, got 0\n"
 
-    @pytest.mark.parametrize(
-        ("failure", "code"), [*slow((UserError("disk full"), 2)), (RuntimeError("crash"), 1)]
-    )
+    @pytest.mark.parametrize(("failure", "code"), [*slow((UserError("disk full"), 2)), (RuntimeError("crash"), 1)])
     def test_a_job_that_fails_does_not_stop_the_others(self, engine, capsys, failure, code):
         engine.failures[1] = failure
         assert main(["sweep", "seed=0,1,2"]) == code
@@ -354,9 +326,7 @@ class TestProcessPool:
         result = self.onsager("sweep", *self.SIZE, "problem=gaussian,kappa15", "shrinkage=bg,soft")
         assert result.returncode == 0, result.stderr
         drawn = {path.name for path in Path("outputs/figures").glob("*/*.png")}
-        assert drawn == {
-            f"amp_{label}-{name}.png" for label in ("bg", "l1") for name in ("gaussian", "kappa15")
-        }
+        assert drawn == {f"amp_{label}-{name}.png" for label in ("bg", "l1") for name in ("gaussian", "kappa15")}
 
     def test_jobs_that_want_the_same_curve_train_it_once_and_as_one_process_does(self):
         size = [text.replace("network=amp", "network=lamp") for text in self.SIZE if "formats" not in text]

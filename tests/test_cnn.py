@@ -25,12 +25,9 @@ def test_convolution(x64, width):
     h, kernel = rng.normal(size=(20, 3)), rng.normal(size=(width, 3, 2))
     padded = np.pad(h, ((width // 2, width - 1 - width // 2), (0, 0)))
     expected = [
-        np.sum([np.correlate(padded[:, i], kernel[:, i, o], "valid") for i in range(3)], axis=0)
-        for o in range(2)
+        np.sum([np.correlate(padded[:, i], kernel[:, i, o], "valid") for i in range(3)], axis=0) for o in range(2)
     ]
-    np.testing.assert_allclose(
-        convolve(jnp.asarray(h), jnp.asarray(kernel)), np.transpose(expected), rtol=1e-12
-    )
+    np.testing.assert_allclose(convolve(jnp.asarray(h), jnp.asarray(kernel)), np.transpose(expected), rtol=1e-12)
 
 
 def test_real_embedding_and_complex_arrays_are_one_network():
@@ -46,16 +43,11 @@ def test_real_embedding_and_complex_arrays_are_one_network():
         net = Cnn(channels=(4,), width=3, parts=parts)
         rng = np.random.default_rng(2)  # the same kernels for both
         params = {
-            k: a + 0.3 * rng.normal(size=a.shape).astype(a.dtype)
-            for k, a in sorted(net.start(problem, 1).items())
+            k: a + 0.3 * rng.normal(size=a.shape).astype(a.dtype) for k, a in sorted(net.start(problem, 1).items())
         }
         assert net.count(params, 1) == (3 * 2 * 4 + 4) + (3 * 4 * 2 + 2)
         found.append(
-            np.asarray(
-                jax.jit(estimate, static_argnums=(0, 4))(
-                    net, problem, params, jnp.asarray(measured, dtype), 1
-                )
-            )
+            np.asarray(jax.jit(estimate, static_argnums=(0, 4))(net, problem, params, jnp.asarray(measured, dtype), 1))
         )
     np.testing.assert_allclose(found[1], np.concatenate([found[0].real, found[0].imag]), atol=1e-4)
 
@@ -63,12 +55,7 @@ def test_real_embedding_and_complex_arrays_are_one_network():
 @pytest.mark.slow
 def test_trains_to_a_level(tmp_path):
     """One row without a layer, better than no estimate at all."""
-    toy = [
-        *toy_overrides(steps=150, problem="cellular"),
-        "problem=random_access",
-        "network=cnn",
-        "training=cellular",
-    ]
+    toy = [*toy_overrides(steps=150, problem="cellular"), "problem=random_access", "network=cnn", "training=cellular"]
     kept = [item for item in toy if not item.startswith(("network.depth", "training.")) or "cnn" in item]
     experiment = load_experiment(
         [*kept, "network.channels=[8]", "network.width=3", "training.cnn.rates=[1e-2]", f"output={tmp_path}"]

@@ -40,10 +40,7 @@ def test_experiments():
 
 
 def test_options_also_after_a_comma():
-    assert words("onsager sweep problem=gaussian,kappa1") == [
-        "problem=gaussian,kappa15",
-        "problem=gaussian,kappa100",
-    ]
+    assert words("onsager sweep problem=gaussian,kappa1") == ["problem=gaussian,kappa15", "problem=gaussian,kappa100"]
 
 
 def test_keys_of_the_options_on_the_line():
@@ -70,9 +67,7 @@ def test_values_of_a_schedule_and_of_the_other_problem():
     assert words("onsager train training.lvamp_random.optimizer=[muon,a") == [
         "training.lvamp_random.optimizer=[muon,adam]"
     ]
-    assert words("onsager train problem=random_access problem.channel.phase=u") == [
-        "problem.channel.phase=ula"
-    ]
+    assert words("onsager train problem=random_access problem.channel.phase=u") == ["problem.channel.phase=ula"]
 
 
 def test_keys_of_an_experiment_are_those_of_its_curves():
@@ -144,10 +139,7 @@ def command(tmp_path, monkeypatch):
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 @pytest.mark.parametrize(
     ("line", "replies"),
-    [
-        ("onsager train +experiment=fig8", ["fig8"]),
-        *slow(("onsager tra", ["train"]), ("onsager train seed=", [])),
-    ],
+    [("onsager train +experiment=fig8", ["fig8"]), *slow(("onsager tra", ["train"]), ("onsager train seed=", []))],
 )
 def test_in_bash(command, line, replies):
     script = (
@@ -175,9 +167,7 @@ def test_in_zsh(command):
     if process == 0:
         os.execvpe("zsh", ["zsh", "-f"], {**os.environ, "TERM": "dumb"})
     try:
-        setup = (
-            "autoload -Uz compinit && compinit -u -D; PS1=; source <(onsager completion zsh); echo re''ady\n"
-        )
+        setup = "autoload -Uz compinit && compinit -u -D; PS1=; source <(onsager completion zsh); echo re''ady\n"
         os.write(terminal, setup.encode())
         seen, asked, end = "", False, time.monotonic() + 20
         while "network.depth=" not in seen and time.monotonic() < end:

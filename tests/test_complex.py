@@ -97,7 +97,7 @@ class TestFields:
 
 
 class TestShrinkage:
-    @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("pwlin",)))
+    @pytest.mark.parametrize("name", slow(*names(ShrinkageKind), but=("pwlin",)))
     def test_slope_is_wirtingers_derivative(self, name):
         """∂η/∂r = (∂η/∂Re r - j ∂η/∂Im r) / 2, by autodiff, averaged over the coordinates; it is real.
 
@@ -121,7 +121,7 @@ class TestShrinkage:
         # The phase is kept; a slope below zero turns it around.
         assert np.abs((x_hat * r.conj()).imag).max() < 1e-12
 
-    @pytest.mark.parametrize("name", slow(*sorted(set(FAMILIES) - {"bg"}), but=("exp", "pwlin")))
+    @pytest.mark.parametrize("name", slow(*sorted(set(names(ShrinkageKind)) - {"bg"}), but=("exp", "pwlin")))
     def test_shrinks_the_magnitude_as_it_does_a_real_number(self, name):
         r = normal(np.random.default_rng(2), 30, 1)
         found = shrinkage.build(name).eta(jnp.asarray(r), jnp.full((1, 1), 0.4), THETAS[name])[0]
@@ -147,7 +147,7 @@ class TestShrinkage:
         second = trapezoid(trapezoid(np.abs(x) ** 2 * weight, grid), grid) / total
         assert sigma**2 * slope[0, 0] == pytest.approx(second - abs(mean) ** 2, rel=1e-6)  # Tweedie
 
-    @pytest.mark.parametrize("name", slow(*sorted(FAMILIES), but=("bg",)))
+    @pytest.mark.parametrize("name", slow(*names(ShrinkageKind), but=("bg",)))
     def test_finite_at_zero(self, name):
         def loss(r, sigma):
             x_hat, slope = shrinkage.build(name).eta(r, sigma, THETAS[name])
@@ -178,9 +178,7 @@ class TestNetworks:
         for _ in range(5):
             r, variance = x_hat + A.conj().T @ v, np.mean(np.abs(v) ** 2, axis=0)
             x_hat = eta(r, variance)
-            along, across = (
-                (eta(r + d, variance) - eta(r - d, variance)) / (2 * step) for d in (step, 1j * step)
-            )
+            along, across = ((eta(r + d, variance) - eta(r - d, variance)) / (2 * step) for d in (step, 1j * step))
             v = y - A @ x_hat + np.sum(0.5 * (along - 1j * across), axis=0) / M * v
             expected.append(np.sum(np.abs(x_hat - x) ** 2, axis=0))
         found = errors(net, problem, net.start(problem, 5), *problem.test, 5)
@@ -259,9 +257,7 @@ class TestNetworks:
             stored = flatten(net, params, 2)
             jax.tree.map(np.testing.assert_array_equal, unflatten(net, stored), params)
             assert not jnp.iscomplexobj(params["theta"])
-            assert net.count(params, 2) == sum(
-                a.size * (2 if np.iscomplexobj(a) else 1) for a in stored.values()
-            )
+            assert net.count(params, 2) == sum(a.size * (2 if np.iscomplexobj(a) else 1) for a in stored.values())
         other = at_start(problem, "random", jax.random.key(0))
         assert np.mean(np.abs(other) ** 2) == pytest.approx(1 / M, rel=0.1)
         assert abs(np.mean(other**2)) < 0.2 / M

@@ -45,11 +45,7 @@ class TestOneCurve:
     def test_defaults(self):
         experiment = load_experiment([])
         (curve,) = experiment.curves
-        assert (experiment.single, curve.slug, experiment.name) == (
-            True,
-            "lamp_tied_bg",
-            "lamp_tied_bg-gaussian",
-        )
+        assert (experiment.single, curve.slug, experiment.name) == (True, "lamp_tied_bg", "lamp_tied_bg-gaussian")
         assert curve.settings.problem.shape == (250, 500)
 
     @pytest.mark.parametrize(
@@ -89,10 +85,7 @@ class TestOneCurve:
         assert (settings.problem.name, settings.network.name) == (problem, network)
 
     @pytest.mark.parametrize(
-        "name",
-        slow(
-            *sorted(set(catalog.config_files("shrinkage")) - {"threshold"}), but=("bg_massive_mimo", "pwlin")
-        ),
+        "name", slow(*sorted(set(catalog.config_files("shrinkage")) - {"threshold"}), but=("bg_massive_mimo", "pwlin"))
     )
     def test_every_shrinkage_in_lamp(self, name):
         problem = "massive_mimo" if name == "bg_massive_mimo" else "gaussian"  # the one with a row per group
@@ -128,9 +121,7 @@ class TestExperiments:
 
     @pytest.mark.slow
     def test_depths_of_fig8(self):
-        depths = {
-            curve.slug: curve.settings.network.depth for curve in load_experiment(["+experiment=fig8"]).curves
-        }
+        depths = {curve.slug: curve.settings.network.depth for curve in load_experiment(["+experiment=fig8"]).curves}
         assert depths.pop("amp_l1") == 30
         assert set(depths.values()) == {20}
         assert len(depths) == 4
@@ -189,9 +180,7 @@ class TestExperiments:
             "  b: network=lamp training=none\n",
         )
         for command, kind, batch in ([], "paper", 9), (["training=fast", "training.lamp.batch=7"], "fast", 7):
-            a, b = (
-                curve.identity["training"] for curve in load_experiment(["+experiment=mine", *command]).curves
-            )
+            a, b = (curve.identity["training"] for curve in load_experiment(["+experiment=mine", *command]).curves)
             assert (a["kind"], a.get("descent", a)["batch"]) == (kind, batch)
             assert b == {"kind": "none"}
 
@@ -210,10 +199,7 @@ class TestExperiments:
         three = [f"+curves={{{curves}}}", "only=drawn"]
         some = load_experiment([*three, "figure.hidden=lista_untied"])
         assert [curve.slug for curve in some.curves] == ["lista_tied", "lista"]
-        for hidden, message in (
-            ("5", "figure.hidden"),
-            (f"[{','.join(THREE)}]", "only=drawn leaves no curve"),
-        ):
+        for hidden, message in (("5", "figure.hidden"), (f"[{','.join(THREE)}]", "only=drawn leaves no curve")):
             with pytest.raises(UserError, match=message):
                 load_experiment([*three, f"figure.hidden={hidden}"])
 
@@ -268,10 +254,7 @@ class TestIdentity:
         assert only_curve("network=amp", "shrinkage=bg").identity() == only_curve("training=none").identity()
 
     def test_an_oracle_has_no_shrinkage(self):
-        assert (
-            only_curve("network=oracle", "shrinkage=exp").identity()
-            == only_curve("network=oracle").identity()
-        )
+        assert only_curve("network=oracle", "shrinkage=exp").identity() == only_curve("network=oracle").identity()
 
     def test_a_matrix_counts_by_its_content(self):
         for name, text in (("a.csv", "1,2\n"), ("b.csv", "1,2\n"), ("c.csv", "1,3\n")):
@@ -312,14 +295,7 @@ class TestOwnConf:
 
 def test_values_are_set_as_hydra_sets_them():
     """Values are set on a copy to save compositions; Hydra, composing the same from the start, is the oracle."""
-    values = [
-        "network.depth=3",
-        "seed=4",
-        "shrinkage.theta=[3,1]",
-        "output='a b'",
-        "plot.formats=[png]",
-        "only=null",
-    ]
+    values = ["network.depth=3", "seed=4", "shrinkage.theta=[3,1]", "output='a b'", "plot.formats=[png]", "only=null"]
     hydra_own = [f"++{item}" for item in values]
     with composer() as compose:
         groups = parse(["problem=kappa15", "network=lamp"])

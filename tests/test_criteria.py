@@ -29,9 +29,7 @@ def data(tmp_path_factory) -> Data:
     rows = [{"curve": slug, "layer": t, "nmse_db": v} for slug, of in CURVES.items() for t, v in of.items()]
     write_table(folder / "mine" / "curves.csv", rows)
     write_table(folder / "other" / "curves.csv", [{"curve": "a", "layer": 2, "nmse_db": -40.0}])
-    (folder / "mine" / "cells.csv").write_text(
-        "name,size,tied,value\nx,1,true,3\nx,2,false,4.5\ny,1,false,\n"
-    )
+    (folder / "mine" / "cells.csv").write_text("name,size,tied,value\nx,1,true,3\nx,2,false,4.5\ny,1,false,\n")
     return Data(Record(folder), "mine", "nmse_db")
 
 
@@ -145,12 +143,7 @@ def test_the_worst_layer_decides(data):
 
 def test_for_repeats_a_check_for_every_combination():
     checks = parse(
-        {
-            "for": {"x": ["a", "b"], "t": [1, 2]},
-            "difference": ["{x}", "lamp_{x}"],
-            "layers": 3,
-            "about": "{t} ± 0",
-        },
+        {"for": {"x": ["a", "b"], "t": [1, 2]}, "difference": ["{x}", "lamp_{x}"], "layers": 3, "about": "{t} ± 0"},
         "here",
     )
     assert [next(iter(check.measure.curves())) for check in checks] == ["a", "a", "b", "b"]
@@ -203,16 +196,12 @@ def test_mistake(name):
         assert fragment in line
 
 
-WORDS = st.sampled_from(
-    [*VERBS, *LIMITS, "layers", "take", "when", "for", "table", "where", "reaches", "exceeds"]
-)
+WORDS = st.sampled_from([*VERBS, *LIMITS, "layers", "take", "when", "for", "table", "where", "reaches", "exceeds"])
 LEAVES = st.one_of(
     st.sampled_from(["a", "b", "other/a", "mine/cells.csv", "value", "2..3", "last", "max", "1 ± 2", "{s}", "", "..", "±"]),
     st.none(), st.booleans(), st.integers(-2, 5), st.floats(), st.text(max_size=3),
 )  # fmt: skip
-CHECKS = st.recursive(
-    LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(WORDS, x, max_size=4), max_leaves=8
-)
+CHECKS = st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(WORDS, x, max_size=4), max_leaves=8)
 
 
 @given(st.dictionaries(WORDS, CHECKS, min_size=1, max_size=4))

@@ -6,17 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from conftest import slow, toy_overrides
-from toy_training import (
-    CURVES,
-    ROOM,
-    Stopped,
-    Watch,
-    experiment,
-    joint,
-    settings,
-    state_of,
-    stored,
-)
+from toy_training import CURVES, ROOM, Stopped, Watch, experiment, joint, settings, state_of, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
@@ -56,15 +46,11 @@ class TestCurve:
 
     def test_a_layer_that_makes_it_worse_is_said(self, tmp_path):
         """AMP with hardly any training diverges where A is ill-conditioned."""
-        rates = (
-            f"training.lamp.{kind}=[1e-9]" for kind in ("rates", "theta_rates", "spectral_rates", "row_rates")
-        )
+        rates = (f"training.lamp.{kind}=[1e-9]" for kind in ("rates", "theta_rates", "spectral_rates", "row_rates"))
         toy = [*toy_overrides(steps=1), *rates, "problem.kappa=100", "network=lamp", "shrinkage=soft"]
         run.train(load_experiment([*toy, f"output={tmp_path}"]), watch := Watch())
         said = [event["message"] for event in watch.of("warning")]
-        first, second, third = (
-            row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"]
-        )
+        first, second, third = (row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"])
         assert first + 0.1 < second < third - 0.1
         assert (
             f"layers 1-2: all: ends at {second:.2f} dB on the selection set, above the {first:.2f} dB of 1 layer"
@@ -199,13 +185,7 @@ class TestStopped:
         seen, finished, restarts = set(), set(), 0
 
         def stop_at(event):
-            place = (
-                event["event"],
-                event.get("curve"),
-                event.get("stage"),
-                event.get("step"),
-                event.get("layer"),
-            )
+            place = (event["event"], event.get("curve"), event.get("stage"), event.get("step"), event.get("layer"))
             new = place not in seen
             seen.add(place)
             return new and event["event"] != "figure"
@@ -310,9 +290,7 @@ class TestNetworkFile:
 
         def all_of_the_last(event):
             return (
-                event["event"] == "stage"
-                and event["stage"] == f"layers 1-{ROOM}: all"
-                and "untied" in event["curve"]
+                event["event"] == "stage" and event["stage"] == f"layers 1-{ROOM}: all" and "untied" in event["curve"]
             )
 
         with pytest.raises(Stopped):

@@ -28,9 +28,7 @@ def decided():
 
 def test_area(decided):
     scores, active = decided
-    assert detection.auc(scores, active) == pytest.approx(
-        roc_auc_score(active.ravel(), scores.ravel()), rel=1e-12
-    )
+    assert detection.auc(scores, active) == pytest.approx(roc_auc_score(active.ravel(), scores.ravel()), rel=1e-12)
     assert detection.auc(active * 1.0, active) == 1
     assert detection.auc(np.zeros(active.shape), active) == 0.5
 
@@ -38,9 +36,7 @@ def test_area(decided):
 def test_every_point_of_the_curve_is_a_threshold(decided):
     scores, active = decided
     points = detection.roc(scores, active)
-    reachable = {
-        (np.mean(scores[~active] > t), np.mean(scores[active] <= t)) for t in [-1, *np.unique(scores)]
-    }
+    reachable = {(np.mean(scores[~active] > t), np.mean(scores[active] <= t)) for t in [-1, *np.unique(scores)]}
     for point in points:
         distances = [abs(a - point["false_alarm"]) + abs(m - point["miss"]) for a, m in reachable]
         assert min(distances) < 1e-12
@@ -99,9 +95,7 @@ def drawn(name: str, only: str, tmp_path):
 def test_fig15_tells_who_is_active(tmp_path):
     tables = drawn("fig15", "em_vamp,lmmse,oracle", tmp_path)
     assert set(tables) == {"curves", "detection", "roc"}
-    linear, vamp = (
-        next(row for row in tables["detection"] if row["curve"] == c) for c in ("lmmse", "em_vamp")
-    )
+    linear, vamp = (next(row for row in tables["detection"] if row["curve"] == c) for c in ("lmmse", "em_vamp"))
     assert 0.5 < float(linear["auc"]) < float(vamp["auc"]) <= 1
     assert len(tables["detection"]) == 2, "the oracle is told"
 

@@ -29,9 +29,7 @@ def train_on(devices: int, folder, *overrides: str) -> dict:
         **os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, arguments], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", RUN, arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -39,11 +37,7 @@ def train_on(devices: int, folder, *overrides: str) -> dict:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
-    [
-        "network=lamp",
-        "network=lvamp",
-        "problem=random_access network=lvamp_gh training.lvamp_gh.emphasis=[2]",
-    ],
+    ["network=lamp", "network=lvamp", "problem=random_access network=lvamp_gh training.lvamp_gh.emphasis=[2]"],
 )
 def test_four_devices_train_the_curve_of_one(network, tmp_path):
     one, four = (train_on(devices, tmp_path, *network.split()) for devices in (1, 4))

@@ -38,10 +38,7 @@ def log_likelihood(r, variance, theta) -> float:
     k = 1.0 if np.iscomplexobj(r) else 0.5
     terms = [
         weight - k * np.log(v) - k * np.abs(r) ** 2 / v
-        for weight, v in (
-            (-np.log1p(np.exp(log_odds)), phi + variance),
-            (-np.log1p(np.exp(-log_odds)), variance),
-        )
+        for weight, v in ((-np.log1p(np.exp(log_odds)), phi + variance), (-np.log1p(np.exp(-log_odds)), variance))
     ]
     return float(np.sum(logsumexp(terms, axis=0)))
 

@@ -29,12 +29,7 @@ def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
     asked = load_experiment([f"+experiment={name}"]).parts[0]
     problem = asked.curves[0].settings.problem.kind
-    overrides = [
-        f"+experiment={name}",
-        f"output={output}",
-        "plot.formats=[svg]",
-        *toy_overrides(problem=problem),
-    ]
+    overrides = [f"+experiment={name}", f"output={output}", "plot.formats=[svg]", *toy_overrides(problem=problem)]
     for experiment in load_experiment(overrides).parts:
         kind, events = kind_of(experiment), []
         assert run.train(experiment, events.append) == []
@@ -80,9 +75,7 @@ def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(na
 @pytest.mark.parametrize(("name", "other"), slow(("fig15c", "fig15"), ("fig16c", "fig16")))
 def test_what_two_figures_call_alike_is_one_training(name, other):
     """The real embedding beside the complex arrays is that of the figure without them."""
-    one, two = (
-        {curve.slug: curve for curve in load_experiment([f"+experiment={n}"]).curves} for n in (name, other)
-    )
+    one, two = ({curve.slug: curve for curve in load_experiment([f"+experiment={n}"]).curves} for n in (name, other))
     shared = set(one) & set(two)
     assert len(shared) >= 7
     for slug in shared:

@@ -85,13 +85,7 @@ def test_thirty_kills(onsager, tmp_path):
     # A command refuses what it says for networks that it does not train.
     others = ("training.lamp_", "training.lista", "training.lvamp", "training.cnn")
     toy = [text for text in toy_overrides(steps=40) if not text.startswith(("network.depth", *others))]
-    figure = (
-        "+experiment=quick",
-        "only=[lamp_tied_bg,oracle]",
-        *toy,
-        "network.depth=2",
-        "plot.formats=[svg]",
-    )
+    figure = ("+experiment=quick", "only=[lamp_tied_bg,oracle]", *toy, "network.depth=2", "plot.formats=[svg]")
     reference, output = tmp_path / "reference", tmp_path / "killed"
     assert onsager(0, 0, "train", *figure, f"output={tmp_path / 'first'}")[0] == 0  # compiles
     started = time.monotonic()

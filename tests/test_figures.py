@@ -32,9 +32,7 @@ def curve(slug, network, shrinkage, tied, values):
 
 
 def level(slug, network, value):
-    return [
-        {"curve": slug, "network": network, "shrinkage": None, "tied": None, "layer": None, "nmse_db": value}
-    ]
+    return [{"curve": slug, "network": network, "shrinkage": None, "tied": None, "layer": None, "nmse_db": value}]
 
 
 def falling(floor, rate, depth=15, start=-5.0):
@@ -118,10 +116,7 @@ def test_tied_and_untied_differ_without_colour_and_families_differ_in_colour():
 def test_the_legend_and_the_inset_cover_no_point(rows, options):
     drawing = rendered(build(spec(**options), rows))
     axes = drawing.axes[0]
-    boxes = [
-        drawing.legends[0].get_window_extent(),
-        *(inset.get_window_extent() for inset in axes.child_axes),
-    ]
+    boxes = [drawing.legends[0].get_window_extent(), *(inset.get_window_extent() for inset in axes.child_axes)]
     assert len(boxes) == 1 + len(options)
     axes_box = axes.get_window_extent()
     assert not boxes[0].overlaps(axes_box)
@@ -219,9 +214,7 @@ def test_limits_are_round_and_ignore_divergence(values, limits):
 
 
 def test_given_limits_labels_and_axes_win():
-    drawing = build(
-        spec(xlim=(0, 7), ylim=(-30, 0), xlabel="iteration", labels={"lista_tied": "ours"}), fig10()
-    )
+    drawing = build(spec(xlim=(0, 7), ylim=(-30, 0), xlabel="iteration", labels={"lista_tied": "ours"}), fig10())
     axes = drawing.axes[0]
     assert axes.get_xlim() == (0, 7)
     assert axes.get_ylim() == (-30, 0)
@@ -266,9 +259,7 @@ def test_a_twin_has_a_colour_that_nobody_has_a_line_that_shows_the_other_and_the
         for name in ("first", "second", "third", "lvamp_tied_bg")
         for row in curve(name, "lvamp" if "lvamp" in name else "lamp", "bg", True, [-5.0, -9.0])
     ]
-    rows = [
-        row for pair in zip(rows[0::2], rows[1::2], strict=True) for row in pair
-    ]  # by layer, not by curve
+    rows = [row for pair in zip(rows[0::2], rows[1::2], strict=True) for row in pair]  # by layer, not by curve
     chosen = styles(rows, {"second": "LAMP-BG, otherwise"})
     assert list(chosen) == ["first", "second", "third", "lvamp_tied_bg"]
     assert [look.label for look in chosen.values()] == [

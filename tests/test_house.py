@@ -49,9 +49,7 @@ def imports(path: Path) -> set[str]:
                 full = f"{module}.{name}".lstrip(".")
                 found.add(full if full in MODULES else module or "__init__")
         elif isinstance(node, ast.Import):
-            found |= {
-                alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("onsager_cli.")
-            }
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("onsager_cli.")}
     return found - {module_of(path)}
 
 
@@ -82,9 +80,7 @@ def test_there_is_no_circle():
 def test_these_wings_never_import_jax(wing):
     for module, path in MODULES.items():
         if module.split(".")[0] == wing:
-            assert not re.search(
-                r"^\s*(from|import) jax\b", path.read_text(encoding="utf-8"), re.MULTILINE
-            ), module
+            assert not re.search(r"^\s*(from|import) jax\b", path.read_text(encoding="utf-8"), re.MULTILINE), module
 
 
 def test_sizes():

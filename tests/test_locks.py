@@ -37,10 +37,7 @@ def hold():
 
     def start(folder) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
         assert process.stdout is not None
@@ -142,9 +139,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
 def test_two_runs_at_once_train_each_curve_once(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
     watches = [Watch(), Watch()]
-    threads = [
-        threading.Thread(target=run.train, args=(figure(tmp_path / "two"), watch)) for watch in watches
-    ]
+    threads = [threading.Thread(target=run.train, args=(figure(tmp_path / "two"), watch)) for watch in watches]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -191,11 +186,7 @@ class TestOtherVersions:
         self.older(folder, matrix="0" * 64, device="abacus")
         run.train(deep, watch := Watch())
         (said,) = watch.of("warning")
-        for part in (
-            "jax 0.8.0 (here",
-            "abacus (here cpu)",
-            "a matrix that differs by rounding",
-        ):
+        for part in ("jax 0.8.0 (here", "abacus (here cpu)", "a matrix that differs by rounding"):
             assert part in said["message"]
         made = folder.read_json("made")
         assert made is not None

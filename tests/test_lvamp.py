@@ -37,12 +37,7 @@ FIXED_POINT = -45.61
 
 def toy(N=60, M=36, L=40, kappa=None, seed=3):
     return bg.build(
-        A=bg.gaussian_matrix(seed, M, N, kappa),
-        gamma=0.1,
-        snr_db=40,
-        seed=seed,
-        selection_samples=200,
-        test_samples=L,
+        A=bg.gaussian_matrix(seed, M, N, kappa), gamma=0.1, snr_db=40, seed=seed, selection_samples=200, test_samples=L
     )
 
 
@@ -167,9 +162,7 @@ class TestLinearStage:
         def next_r(r):  # column i: where coordinate i has moved
             x_hat, slope = net.family.eta(r, sigma, theta)
             state = PseudoPrior(r, sigma)  # not used
-            return net.correct(
-                problem, {}, x_hat, slope, Inputs(r, sigma), state, jnp.zeros((36, 30)), None
-            ).r_tilde
+            return net.correct(problem, {}, x_hat, slope, Inputs(r, sigma), state, jnp.zeros((36, 30)), None).r_tilde
 
         ends = [next_r(jnp.asarray(r + move * np.eye(30))) for move in (-step, step)]
         assert abs(float(jnp.trace(ends[1] - ends[0]))) / (2 * step) < 1e-9
@@ -190,18 +183,14 @@ class TestLinearStage:
         r_tilde = x + np.sqrt(variance) * rng.normal(size=(200, L))
         state = PseudoPrior(jnp.asarray(r_tilde, jnp.float32), jnp.full((1, L), variance, jnp.float32))
         r, sigma = net.linear(problem, p, state, jnp.asarray(y, jnp.float32), None)
-        np.testing.assert_allclose(
-            np.mean((np.asarray(r) - x) ** 2), np.mean(np.asarray(sigma) ** 2), rtol=0.01
-        )
+        np.testing.assert_allclose(np.mean((np.asarray(r) - x) ** 2), np.mean(np.asarray(sigma) ** 2), rtol=0.01)
 
 
 class TestMatchedVamp:
     @pytest.mark.parametrize("kappa", [None, *slow(15.0, 100.0)])
     def test_authors_instance_layer_by_layer(self, kappa):
         A, (x, y) = bg.authors2017(kappa)
-        problem = bg.build(
-            A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=(x, y)
-        )
+        problem = bg.build(A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=(x, y))
         found = db_by_layer(vamp(), problem, 16)
         np.testing.assert_allclose(found, dense_vamp(A, x, y, 2e-5, posterior_mean, 16), atol=0.01)
         if kappa is None:
@@ -274,8 +263,7 @@ class TestParameters:
     def test_starts(self):
         problem = toy()
         by_init = {
-            init: vamp(init=init, noise_start="energy").start(problem, 2)
-            for init in ("svd", "least_squares", "random")
+            init: vamp(init=init, noise_start="energy").start(problem, 2) for init in ("svd", "least_squares", "random")
         }
         found = by_init["svd"]
         np.testing.assert_allclose((found["U"] * np.exp(found["log_s"])) @ found["V"].T, problem.A, atol=1e-5)
@@ -377,16 +365,12 @@ class TestGradient:
                 if t:
                     inputs = net.linear(problem, p, state, y, net.prepare(problem, params, y))
                 x_hat, slope = net.family.eta(*inputs, p["theta"])
-                state = net.correct(
-                    problem, p, x_hat, slope, inputs, state, y, net.prepare(problem, params, y)
-                )
+                state = net.correct(problem, p, x_hat, slope, inputs, state, y, net.prepare(problem, params, y))
             return jnp.sum(jnp.square(x_hat - x))
 
         loss, gradient = jax.jit(jax.value_and_grad(loss_of))(params)
         room = scratch(net, problem, params, x.shape[1])
-        found_loss, found, _ = jitted_gradient(
-            net, problem, params, x, y, jnp.ones(y.shape[1]), depth, 0, room
-        )
+        found_loss, found, _ = jitted_gradient(net, problem, params, x, y, jnp.ones(y.shape[1]), depth, 0, room)
         np.testing.assert_allclose(found_loss, loss, rtol=1e-10)
         for name in gradient:
             np.testing.assert_allclose(found[name], gradient[name], rtol=1e-7, atol=1e-9, err_msg=name)

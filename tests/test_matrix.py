@@ -62,9 +62,7 @@ class TestOwnMatrix:
     @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32, np.uint8, bool])
     def test_any_real_numbers(self, tmp_path, dtype):
         A = np.array([[1, 0, 1], [0, 1, 1]], dtype)
-        np.testing.assert_array_equal(
-            matrix.read(self.write(tmp_path / "a.npy", A), (2, 3)), A.astype(np.float32)
-        )
+        np.testing.assert_array_equal(matrix.read(self.write(tmp_path / "a.npy", A), (2, 3)), A.astype(np.float32))
 
     REFUSALS = {  # noqa: RUF012
         "complex": (A * 1j, (2, 3), ["real matrix", "complex128"]),
@@ -112,9 +110,7 @@ class TestOwnMatrix:
         np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), self.A, rtol=1e-7)
 
     @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", *slow(".mat")])
-    @pytest.mark.parametrize(
-        "content", [b"", b"\x00", b"1,2\n3", b"a,b\nc,d", b"\xff\xfe\x00" * 50, pickle.dumps({})]
-    )
+    @pytest.mark.parametrize("content", [b"", b"\x00", b"1,2\n3", b"a,b\nc,d", b"\xff\xfe\x00" * 50, pickle.dumps({})])
     def test_garbage(self, tmp_path, suffix, content):
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
@@ -170,8 +166,7 @@ class TestOwnMatrix:
             (tmp_path / f"{name}.npy").write_bytes(buffer.getvalue())
         np.save(tmp_path / "c.npy", np.full((20, 40), 2.0))
         one, same, other = (
-            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity()
-            for name in "abc"
+            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity() for name in "abc"
         )
         assert one == same
         assert one != other

@@ -30,16 +30,10 @@ MISTAKES = {
     "depth zero": ("train network.depth=0", ["network.depth", "at least 1", "got 0"]),
     "depth as text": ("train network.depth=deep", ["network.depth", "whole number", "'deep'"]),
     "tied as text": ("train network.tied=maybe", ["network.tied", "true or false", "'maybe'"]),
-    "kappa below one": (
-        "train problem=kappa15 problem.kappa=0.5",
-        ["problem.kappa", "at least 1", "got 0.5"],
-    ),
+    "kappa below one": ("train problem=kappa15 problem.kappa=0.5", ["problem.kappa", "at least 1", "got 0.5"]),
     "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "between 0 and 1", "got -0.1"]),
     "snr as text": ("train problem.snr_db=high", ["problem.snr_db", "number", "'high'"]),
-    "tall matrix with kappa": (
-        "train problem=kappa15 problem.M=600",
-        ["problem.M", "problem.N=500", "got 600"],
-    ),
+    "tall matrix with kappa": ("train problem=kappa15 problem.M=600", ["problem.M", "problem.N=500", "got 600"]),
     "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
     "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
@@ -49,26 +43,17 @@ MISTAKES = {
         ["training.lamp.steps=[1]", "here it is training.lista"],
     ),
     "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
-    "alternatives without sweep": (
-        "train problem=gaussian,kappa15",
-        ["problem=gaussian,kappa15", "onsager sweep"],
-    ),
+    "alternatives without sweep": ("train problem=gaussian,kappa15", ["problem=gaussian,kappa15", "onsager sweep"]),
     "one job of a sweep": ("sweep problem=gaussian,kapa15", ["kapa15", "did you mean kappa15?"]),
     "curve": ("train +experiment=fig10 only=[lamp_tied_gb]", ["lamp_tied_gb", "did you mean lamp_tied_bg?"]),
     "shrinkage of a whole figure": ("train +experiment=fig10 shrinkage=bg", ["shrinkage=bg", "only="]),
     "problem name that leaves the folder": ("train network=amp problem.name=../../x", ["../../x"]),
     "part of a record": ("record +experiment=quick only=[lista_tied]", ["only=", "whole"]),
-    "parameters of groups that are not there": (
-        "train shrinkage.theta=[[1,2.2]]",
-        ["shrinkage.theta", "one row"],
-    ),
+    "parameters of groups that are not there": ("train shrinkage.theta=[[1,2.2]]", ["shrinkage.theta", "one row"]),
     "kind by itself": ("train network.kind=lista", ["network.kind=lista", "write network=lista"]),
     "null for a number": ("train network.depth=null", ["network.depth", "from 1 to 10000", "got null"]),
     "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
-    "drawn and another": (
-        "train +experiment=fig10 only=[drawn,oracle]",
-        ["only=drawn stands alone", "oracle"],
-    ),
+    "drawn and another": ("train +experiment=fig10 only=[drawn,oracle]", ["only=drawn stands alone", "oracle"]),
     "one name for two panels": ("train +experiment=fig1 figure.name=x", ["figure.name", "'x'", "panel"]),
     "detection where everybody is active": (
         "train network=amp problem=massive_mimo figure.kind=detection",
@@ -98,10 +83,7 @@ MORE = {
     "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["hydra/launcher/jobslib"]),
     "kind of figure": ("plot +experiment=quick figure.kind=bars", ["figure.kind", "curves, qq", "'bars'"]),
     "parameters of LAMP": ("train network=lamp figure.kind=params", ["lamp_tied_bg", "figure.kind=params"]),
-    "cost of the oracle": (
-        "train network=oracle figure.kind=complexity",
-        ["oracle", "figure.kind=complexity"],
-    ),
+    "cost of the oracle": ("train network=oracle figure.kind=complexity", ["oracle", "figure.kind=complexity"]),
     "EM-VAMP for another prior": ("train network=em_vamp shrinkage=pwlin", ["em_vamp", "shrinkage=bg"]),
     "EM-VAMP trained": ("train network=em_vamp training=fast", ["em_vamp", "training=none"]),
     "QQ plot of the oracle": ("train network=oracle figure.kind=qq", ["oracle", "figure.kind=qq", "layers"]),
@@ -111,10 +93,7 @@ MORE = {
         ["figure.kind=qq", "problem.embedding=real"],
     ),
     "kind of a schedule by itself": ("train training.kind=paper", ["write training=paper"]),
-    "kind by itself in a curve": (
-        "train \"+curves={a: 'network.kind=lista'}\"",
-        ["curve a", "write network=lista"],
-    ),
+    "kind by itself in a curve": ("train \"+curves={a: 'network.kind=lista'}\"", ["curve a", "write network=lista"]),
     "untrained figure by the kind": (
         "train +experiment=quick training.kind=none",
         ["lista_tied", "training=none would leave it untrained"],
@@ -138,14 +117,8 @@ MORE = {
     "published instance, other kappa": ("train +experiment=fig9 problem.kappa=7", ["problem.kappa", "got 7"]),
     "matrix of unknown kind": ("train problem.matrix=a.pkl", ["problem.matrix", ".npy", "a.pkl"]),
     "family": ("train shrinkage.family=soft_threshold", ["shrinkage.family", "'soft_threshold'"]),
-    "channel": (
-        "train problem=random_access problem.channel.fading=rice",
-        ["problem.channel.fading", "rician"],
-    ),
-    "key of the channel": (
-        "train problem=random_access problem.channel.path=3",
-        ["problem.channel.path", "paths?"],
-    ),
+    "channel": ("train problem=random_access problem.channel.fading=rice", ["problem.channel.fading", "rician"]),
+    "key of the channel": ("train problem=random_access problem.channel.path=3", ["problem.channel.path", "paths?"]),
     "key of the other problem": ("train problem=random_access problem.N=40", ["problem.N"]),
     "embedding": ("train problem=random_access problem.embedding=complx", ["problem.embedding", "complex?"]),
     "theta of two groups where there is one": (
@@ -193,14 +166,8 @@ MORE = {
         "record +experiment=quick hydra.launcher.n_jobs=2",
         ["hydra.launcher.n_jobs=2", "onsager sweep"],
     ),
-    "sweeper without sweep": (
-        "train hydra/sweeper=basic --cfg hydra",
-        ["hydra/sweeper=basic", "onsager sweep"],
-    ),
-    "optimizer of a layer": (
-        "train training.lamp.optimizer=[muon,sgd]",
-        ["training.lamp.optimizer", "adam or muon"],
-    ),
+    "sweeper without sweep": ("train hydra/sweeper=basic --cfg hydra", ["hydra/sweeper=basic", "onsager sweep"]),
+    "optimizer of a layer": ("train training.lamp.optimizer=[muon,sgd]", ["training.lamp.optimizer", "adam or muon"]),
     "no optimizer": ("train training.lamp.optimizer=[]", ["training.lamp.optimizer", "adam or muon"]),
     "what lamp can learn": ("train network.learn=[A]", ["network.learn", "B or theta", "'A'"]),
     "too few parameters": ("train shrinkage=pwlin shrinkage.theta=[1,2]", ["shrinkage.theta", "5 numbers"]),
@@ -214,20 +181,14 @@ MORE = {
         ["shrinkage.theta", "rising order"],
     ),
     "parameters as text": ("train shrinkage.theta=[a,b]", ["shrinkage.theta", "2 numbers"]),
-    "lista with another shrinkage": (
-        "train network=lista shrinkage=bg",
-        ["network=lista", "threshold", "bg"],
-    ),
+    "lista with another shrinkage": ("train network=lista shrinkage=bg", ["network=lista", "threshold", "bg"]),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
     "what a curve is": (
         "train +experiment=ablations network.onsager=true",
         ["lamp_tied_bg_no_onsager", "network.onsager=true would change what it is"],
     ),
-    "problem of a curve": (
-        "train +experiment=params problem=kappa15",
-        ["problem=kappa15", "problem=gaussian"],
-    ),
+    "problem of a curve": ("train +experiment=params problem=kappa15", ["problem=kappa15", "problem=gaussian"]),
     "untrained network": ("train network=cnn training=none", ["network=cnn", "training=none"]),
     "bench of what nobody published": (
         "bench --quality --network lista lamp-soft",
@@ -248,21 +209,12 @@ MORE = {
     "network name that leaves the folder": ("train network.name=/etc/x", ["network.name", "/etc/x"]),
     "runs of what": ("list runs everything", ["list runs takes output=FOLDER", "everything"]),
     "clean what": ("clean everything", ["clean takes output=FOLDER", "everything"]),
-    "label of no curve": (
-        "plot +experiment=quick '+figure.labels={lista_tid: L}'",
-        ["figure.labels", "lista_tied"],
-    ),
-    "label that is no text": (
-        "plot +experiment=quick '+figure.labels={lista_tied: 3}'",
-        ["figure.labels", "text"],
-    ),
+    "label of no curve": ("plot +experiment=quick '+figure.labels={lista_tid: L}'", ["figure.labels", "lista_tied"]),
+    "label that is no text": ("plot +experiment=quick '+figure.labels={lista_tied: 3}'", ["figure.labels", "text"]),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
-    "output of a sweep": (
-        "sweep seed=1,2 output=/dev/null/results",
-        ["/dev/null/results", "Not a directory"],
-    ),
+    "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
 }
 
 
@@ -320,8 +272,7 @@ TOY = (
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"),
-    [(errno.ENOSPC, "disk is full"), *slow((errno.EROFS, "read-only"), (errno.EDQUOT, "quota"))],
+    ("number", "reason"), [(errno.ENOSPC, "disk is full"), *slow((errno.EROFS, "read-only"), (errno.EDQUOT, "quota"))]
 )
 def test_disk_that_takes_no_more(number, reason, capsys, monkeypatch):
     def refuse(*_):

@@ -151,9 +151,7 @@ class TestLayers:
         for t in range(3):
             np.testing.assert_allclose(seen[t], received[t][1].r, rtol=1e-9, atol=1e-12)
         assert not seen[3].any()
-        for found, expected in zip(
-            jax.tree.leaves((state, inputs)), jax.tree.leaves(received[3]), strict=True
-        ):
+        for found, expected in zip(jax.tree.leaves((state, inputs)), jax.tree.leaves(received[3]), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     def test_repeated_parameters_are_those_of_every_layer(self, x64, toy):
@@ -192,9 +190,7 @@ class TestGradient:
         params = randomized(net, problem, ROOM)
         buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
         for depth in (1, 2, 5):
-            loss, gradient, buffers = by_layers(
-                net, problem, params, *problem.test, weights, depth, 0, buffers
-            )
+            loss, gradient, buffers = by_layers(net, problem, params, *problem.test, weights, depth, 0, buffers)
             plain = jax.jit(jax.value_and_grad(plain_loss, argnums=2), static_argnums=(0, 6))
             expected_loss, expected = plain(net, problem, params, *problem.test, weights, depth)
             assert float(loss) == pytest.approx(float(expected_loss), rel=1e-12)
@@ -212,9 +208,7 @@ class TestGradient:
         buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
         loss, whole, buffers = by_layers(net, problem, params, *problem.test, weights, depth, 0, buffers)
         for first in range(1, depth):
-            same, part, buffers = by_layers(
-                net, problem, params, *problem.test, weights, depth, first, buffers
-            )
+            same, part, buffers = by_layers(net, problem, params, *problem.test, weights, depth, first, buffers)
             assert same == loss
             for leaf in net.layered:
                 np.testing.assert_allclose(part[leaf][first:], whole[leaf][first:], rtol=1e-12, atol=0)
@@ -225,9 +219,7 @@ class TestGradient:
         clean = scratch(net, problem, params, toy.L)
         dirty = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), clean)
         weights = some_weights(toy.L)
-        one, other = (
-            by_layers(net, problem, params, *problem.test, weights, 4, 0, b)[1] for b in (clean, dirty)
-        )
+        one, other = (by_layers(net, problem, params, *problem.test, weights, 4, 0, b)[1] for b in (clean, dirty))
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
     def test_a_derivative_that_reads_what_is_not_kept_goes_noticed(self, toy):
@@ -254,9 +246,7 @@ class TestGradient:
         x = problem.test[0].at[:, ::2].set(0)
         buffers, weights = scratch(net, problem, params, toy.L), some_weights(toy.L)
         for first_learned in (0, 2):
-            loss, gradient, buffers = by_layers(
-                net, problem, params, x, y, weights, 3, first_learned, buffers
-            )
+            loss, gradient, buffers = by_layers(net, problem, params, x, y, weights, 3, first_learned, buffers)
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient)))
 
     def test_rms_where_there_is_nothing(self):
@@ -290,9 +280,7 @@ class TestCoordinates:
         net, problem = NETWORKS[name], with_singular_vectors(problem_of(toy))
         params = randomized(net, problem, ROOM)
         masks = jax.tree.map(jnp.float64, net.learnable(params, ROOM - 1, ROOM - 1, shared=False))
-        steps = net.from_coordinates(
-            problem, params, net.to_coordinates(problem, params, params, masks), masks
-        )
+        steps = net.from_coordinates(problem, params, net.to_coordinates(problem, params, params, masks), masks)
         for leaf, step in steps.items():
             still = step[:-1] if leaf in net.layered else step
             np.testing.assert_allclose(still, np.zeros_like(still), atol=1e-12)
@@ -308,12 +296,8 @@ class TestCoordinates:
         expected = np.zeros_like(params["B"])
         expected[3] = 1e-6 * params["B"][3]
         np.testing.assert_allclose(rows["B"], expected, rtol=1e-12)
-        scale = net.from_coordinates(
-            problem, params, zero | {"theta": jnp.full_like(zero["theta"], 1e-6)}, ones
-        )
-        factor = np.stack(
-            [params["theta"][:, 0], np.ones(ROOM)], axis=1
-        )  # φ by its logarithm, the odds as they are
+        scale = net.from_coordinates(problem, params, zero | {"theta": jnp.full_like(zero["theta"], 1e-6)}, ones)
+        factor = np.stack([params["theta"][:, 0], np.ones(ROOM)], axis=1)  # φ by its logarithm, the odds as they are
         np.testing.assert_allclose(scale["theta"], 1e-6 * factor, rtol=1e-12)
 
     def test_the_rows_and_the_diagonal_of_lista(self, x64, toy):
@@ -339,7 +323,5 @@ class TestCoordinates:
         np.testing.assert_allclose(of_spectrum(s, Vh.conj().T, U), A.conj().T, atol=1e-12)
         rows = rng.normal(size=4)
         np.testing.assert_allclose(
-            scales(jnp.asarray(rows[:, None] * A), jnp.asarray(A)),
-            rows * np.sum(np.abs(A) ** 2, axis=1),
-            rtol=1e-12,
+            scales(jnp.asarray(rows[:, None] * A), jnp.asarray(A)), rows * np.sum(np.abs(A) ** 2, axis=1), rtol=1e-12
         )

@@ -50,9 +50,7 @@ def test_the_citation_names_this_version_and_the_paper():
 
 def test_the_tests_run_here_as_the_readme_says():
     readme = (ROOT / "README.md").read_text()
-    commands = [
-        line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith(("pip", "pytest"))
-    ]
+    commands = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith(("pip", "pytest"))]
     assert len(commands) == 2
     for command in commands:
         assert command.replace(" -q", "") in readme
@@ -66,9 +64,7 @@ def test_every_option_has_a_title(group):
 
 def run(*command: str | Path, cwd: Path) -> str:
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    result = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=clean, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(list(map(str, command)), cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -105,22 +101,14 @@ def test_the_wheel_trains_in_an_empty_environment_and_folder(wheel, tmp_path):
     run(python, "-m", "pip", "install", "--no-deps", wheel, cwd=tmp_path)
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     # Of the folders named here Python runs no .pth file, so an editable install of the checkout stays out.
-    Path(site, "borrowed.pth").write_text(
-        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    )
+    Path(site, "borrowed.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
     where = run(python, "-c", "import onsager_cli; print(onsager_cli.__file__)", cwd=folder)
     assert where.startswith(site)
     onsager = environment / "bin" / "onsager"
     assert "fig10" in run(onsager, "list", cwd=folder)
     size = ["problem.N=40", "problem.M=20", "problem.selection_samples=20", "problem.test_samples=20"]
     shown = run(
-        onsager,
-        "train",
-        *size,
-        "network.depth=1",
-        "training.lamp.batch=8",
-        "training.lamp.steps=[10]",
-        cwd=folder,
+        onsager, "train", *size, "network.depth=1", "training.lamp.batch=8", "training.lamp.steps=[10]", cwd=folder
     )
     assert {Path(line).suffix for line in shown.split()} == {".csv", ".pdf", ".svg", ".png"}
     assert all((folder / line).is_file() for line in shown.split())

@@ -27,8 +27,7 @@ class TestParameters:
             ("lamp_tied_bg", lambda M, N, T: M * N + 2 * T),
             ("lamp_untied_pwlin", lambda M, N, T: T * (M * N + 5)),
             *slow(
-                ("lista_tied", lambda M, N, T: M * N + N * N + T),
-                ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2)),
+                ("lista_tied", lambda M, N, T: M * N + N * N + T), ("lamp_untied_bg", lambda M, N, T: T * (M * N + 2))
             ),
         ],
     )

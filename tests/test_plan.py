@@ -82,11 +82,7 @@ class TestPlan:
 
     def test_names_say_what_is_learned(self):
         stages = stages_of(full_size("training=paper"), 4)
-        assert (stages[0].name, stages[-10].name, stages[-5].name) == (
-            "layer 1: all",
-            "layer 4: θ",
-            "layers 1-4: all",
-        )
+        assert (stages[0].name, stages[-10].name, stages[-5].name) == ("layer 1: all", "layer 4: θ", "layers 1-4: all")
         assert stages[-1].name == "layers 1-4: all, refinement 4"
         untied = stages_of(full_size("network.tied=false"), 4, False, "B, θ")
         assert [stage.name for stage in untied[-2:]] == ["layer 4: B, θ", "layers 1-4: all"]
@@ -99,8 +95,7 @@ class TestPlan:
     def test_knees_have_a_highest_rate(self):
         rates = {
             (family, rate): [
-                s.rates["theta"]
-                for s in stages_of(full_size(f"shrinkage={family}", f"training.knee_rate={rate}"), 2)
+                s.rates["theta"] for s in stages_of(full_size(f"shrinkage={family}", f"training.knee_rate={rate}"), 2)
             ]
             for family in ("bg", "pwlin")
             for rate in ("0.1", "null")
@@ -166,9 +161,7 @@ class TestPlan:
         """Up to the rate in as many steps as it says, of short stages in the first half; then the cosine."""
         for steps, rising in ((100, 15), (20, 10), (1, 1)):
             changed = f"training.lamp.steps=[{steps}]"
-            (warm,), (cold,) = (
-                stages_of(full_size(changed, f"training.warmup={warmup}"), 1) for warmup in (15, 0)
-            )
+            (warm,), (cold,) = (stages_of(full_size(changed, f"training.warmup={warmup}"), 1) for warmup in (15, 0))
             whole, without = warm.rates_at(0, steps), cold.rates_at(0, steps)
             calls = [warm.rates_at(first, min(7, steps - first)) for first in range(0, steps, 7)]
             expected = np.minimum(np.arange(1, steps + 1) / rising, 1)

@@ -86,9 +86,7 @@ def nmse_db(*overrides: str, toy: bool = True) -> list[float]:
 def test_a_shrinkage_family():
     mine = nmse_db("network=lamp", "shrinkage=mine")
     assert mine == nmse_db("network=lamp", "shrinkage=soft")
-    with pytest.raises(
-        UserError, match=r"shrinkage\.family must be .* or mine, got 'mien' \(did you mean mine"
-    ):
+    with pytest.raises(UserError, match=r"shrinkage\.family must be .* or mine, got 'mien' \(did you mean mine"):
         load_experiment(["network=lamp", "shrinkage=mine", "shrinkage.family=mien"])
 
 

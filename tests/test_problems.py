@@ -68,9 +68,7 @@ class TestAuthors2017:
 
     @pytest.mark.slow
     def test_what_a_run_gets(self):
-        problem = build(
-            settings("problem=kappa15", "problem.instance=authors2017", "problem.selection_samples=30"), 0
-        )
+        problem = build(settings("problem=kappa15", "problem.instance=authors2017", "problem.selection_samples=30"), 0)
         A, (x, y) = bernoulli_gaussian.authors2017(15.0)
         for given_array, expected in zip((problem.A, *problem.test), (A, x, y), strict=True):
             assert given_array.dtype == jnp.float32
@@ -83,12 +81,7 @@ class TestMatrix:
     def test_noise_variance(self):
         assert bernoulli_gaussian.noise_variance(500, 250, 0.1, 40.0) == pytest.approx(2e-5, rel=1e-12)
 
-    @given(
-        M=st.integers(2, 12),
-        wider=st.integers(0, 12),
-        kappa=st.floats(1, 1000),
-        seed=st.integers(0, 2**32 - 1),
-    )
+    @given(M=st.integers(2, 12), wider=st.integers(0, 12), kappa=st.floats(1, 1000), seed=st.integers(0, 2**32 - 1))
     @examples(max_examples=50)
     def test_condition_number(self, M, wider, kappa, seed):
         """A geometric spectrum with s_1 / s_M = κ and ‖A‖_F² = N, on the singular vectors of the draw."""
@@ -259,9 +252,7 @@ class TestDataSets:
     def test_other_seed_other_data(self):
         one, other = (build(settings(*TOY), seed) for seed in (9, 10))
         assert not np.any(np.asarray(one.A) == np.asarray(other.A))
-        assert not (columns(one.selection) | columns(one.test)) & (
-            columns(other.selection) | columns(other.test)
-        )
+        assert not (columns(one.selection) | columns(one.test)) & (columns(other.selection) | columns(other.test))
 
     def test_sizes_of_the_sets_do_not_move_the_matrix(self):
         larger = [text.replace("samples=", "samples=1") for text in TOY]
@@ -301,9 +292,7 @@ def test_data_do_not_lose_digits_where_products_do(overrides):
     with jax.default_matmul_precision("default"):
         start = str(
             jax.make_jaxpr(
-                lambda A: Lista(shrinkage.build("threshold"), (0.1,)).textbook(
-                    dataclasses.replace(problem, A=A)
-                )
+                lambda A: Lista(shrinkage.build("threshold"), (0.1,)).textbook(dataclasses.replace(problem, A=A))
             )(problem.A)
         )
     assert start.count("dot_general[") == start.count(full) > 0
@@ -322,9 +311,7 @@ class TestUnknownOperator:
     @pytest.fixture(scope="class")
     @classmethod
     def pair(cls):
-        return [
-            build(settings(*TOY, f"problem.known_operator={value}"), seed=3) for value in ("true", "false")
-        ]
+        return [build(settings(*TOY, f"problem.known_operator={value}"), seed=3) for value in ("true", "false")]
 
     def test_the_estimate_is_near_and_is_not_the_matrix(self, pair):
         known, unknown = pair

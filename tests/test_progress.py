@@ -28,9 +28,7 @@ class Training:
         self.progress({"event": "figure", "name": "fig10", "curves": curves, "work": work})
 
     def curve(self, work: float, slug: str = "lamp_tied_bg", resumed: str | None = None) -> None:
-        self.progress(
-            {"event": "curve", "curve": slug, "index": 1, "of": 2, "work": work, "resumed_from": resumed}
-        )
+        self.progress({"event": "curve", "curve": slug, "index": 1, "of": 2, "work": work, "resumed_from": resumed})
 
     def stage(self, steps: int, depth: int, slug: str = "lamp_tied_bg") -> None:
         name = f"layers 1-{depth}: all"

@@ -23,10 +23,7 @@ from onsager_cli.store.tables import COLUMNS, read_table
 from onsager_cli.text import duration
 
 LISTA = [-6.4, -11.5, -14.7, -17.4, -20.1, -22.3, -24.0, -25.5]
-NOTE = {
-    "versions": {"python": "3.11.2", "jax": "0.10.2"},
-    "machine": {"cpu": "A | B", "cores": 2, "memory_gib": 23.4},
-}
+NOTE = {"versions": {"python": "3.11.2", "jax": "0.10.2"}, "machine": {"cpu": "A | B", "cores": 2, "memory_gib": 23.4}}
 
 
 @dataclass
@@ -48,11 +45,7 @@ class Training:
 
 def curve(slug, depth, seed=0):
     settings = SimpleNamespace(
-        problem=Problem(),
-        network=SimpleNamespace(depth=depth),
-        training=Training(),
-        seed=seed,
-        precision="highest",
+        problem=Problem(), network=SimpleNamespace(depth=depth), training=Training(), seed=seed, precision="highest"
     )
     return SimpleNamespace(slug=slug, settings=settings)
 
@@ -60,13 +53,7 @@ def curve(slug, depth, seed=0):
 def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
     figure = SimpleNamespace(
         metric="nmse_db",
-        **{
-            "kind": "curves",
-            "name": name,
-            "title": "i.i.d. Gaussian A",
-            "caption": "LISTA and LAMP.",
-            "hidden": (),
-        }
+        **{"kind": "curves", "name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()}
         | options,
     )
     return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)
@@ -122,12 +109,8 @@ def test_the_record_is_whole_and_the_same_every_time(tmp_path, rows):
 
 def test_the_page_says_how_it_was_made(rows):
     rows = [{**row, "seed": 7} for row in rows]
-    text = readme(
-        experiment(curve("lista_tied", 8, seed=7)), rows, {("lista_tied", 7): NOTE | {"device": "cpu"}}
-    )
-    assert text.startswith(
-        "# Fig. 10: i.i.d. Gaussian A\n\n![LISTA and LAMP.](fig10.svg)\n\nLISTA and LAMP. "
-    )
+    text = readme(experiment(curve("lista_tied", 8, seed=7)), rows, {("lista_tied", 7): NOTE | {"device": "cpu"}})
+    assert text.startswith("# Fig. 10: i.i.d. Gaussian A\n\n![LISTA and LAMP.](fig10.svg)\n\nLISTA and LAMP. ")
     assert "test set of 1000 samples" in text
     assert "at most 0.04 dB" in text
     assert "onsager train +experiment=fig10\nonsager record +experiment=fig10\n" in text
@@ -144,9 +127,7 @@ def test_the_page_says_how_it_was_made(rows):
 def test_the_page_says_which_seeds_were_made_elsewhere(rows):
     what = experiment(*(curve("lista_tied", 8, seed=seed) for seed in (0, 1, 2)))
     elsewhere = NOTE | {"device": "NVIDIA H200"}
-    text = readme(
-        what, rows, {("lista_tied", 0): NOTE, ("lista_tied", 1): elsewhere, ("lista_tied", 2): elsewhere}
-    )
+    text = readme(what, rows, {("lista_tied", 0): NOTE, ("lista_tied", 1): elsewhere, ("lista_tied", 2): elsewhere})
     here = "A \\| B, 2 cores, 23.4 GiB memory"
     assert f"| machine | {here} (seed 0); {here}, NVIDIA H200 (seeds 1, 2) |" in text
     assert cells(text, "versions") == ["python 3.11.2, jax 0.10.2"]
@@ -154,9 +135,7 @@ def test_the_page_says_which_seeds_were_made_elsewhere(rows):
 
 def test_the_page_has_the_numbers(rows):
     text = readme(experiment(), rows, {})
-    header, lista, oracle = (
-        cells(text.split("## Against")[0], name) for name in ("curve", "`lista_tied`", "`oracle`")
-    )
+    header, lista, oracle = (cells(text.split("## Against")[0], name) for name in ("curve", "`lista_tied`", "`oracle`"))
     assert header == ["1", "2", "3", "4", "5", "6", "8"]
     assert lista == ["-6.40", "-11.50", "-14.70", "-17.40", "-20.10", "-22.30", "-25.50"]
     assert oracle == ["-46.03"] * 7
@@ -240,11 +219,7 @@ def test_published_numbers_are_typed_in_once():
 
 
 def test_what_is_missing_is_named(rows):
-    curves = (
-        curve("lista_tied", 8),
-        curve("lamp_tied_bg", 15),
-        curve("oracle", None),
-    )
+    curves = (curve("lista_tied", 8), curve("lamp_tied_bg", 15), curve("oracle", None))
     assert missing(curves, rows) == ["lamp_tied_bg"]
     assert missing(curves, rows[4:]) == ["lista_tied: layers 1-4", "lamp_tied_bg"]
     assert missing((curve("lista_tied", 9),), rows) == ["lista_tied: layer 9"]
@@ -254,9 +229,7 @@ def test_what_is_missing_is_named(rows):
 
 
 def test_what_a_mean_hides_is_said():
-    rows = rows_of(
-        "amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1
-    )
+    rows = rows_of("amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1)
     text = readme(experiment(hidden=("amp_l1",)), rows, {})
     assert "`amp_l1`, layer 2: 2 realizations not converged; median -6.50 dB." in text
     assert "`amp_l1`: training was rescued on the way to layers 1, 2." in text
@@ -293,8 +266,7 @@ def test_a_schedule_is_told_once():
     told = [line for line in text.splitlines() if "optimizer adam" in line]
     assert sum("`lamp_tied_bg`" in line for line in told) == 1
     assert any(
-        line.startswith("- `lamp_tied_l1`, `lamp_tied_exp`, `lamp_tied_spline`, `lamp_tied_bg`: ")
-        for line in told
+        line.startswith("- `lamp_tied_l1`, `lamp_tied_exp`, `lamp_tied_spline`, `lamp_tied_bg`: ") for line in told
     )
     assert not any("compared with" in line for line in told)  # the tied networks are curves of the figure
     alone = load_experiment(["network=lamp", "shrinkage=bg", "network.tied=false"])

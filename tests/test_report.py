@@ -71,23 +71,14 @@ def test_every_figure_and_every_claim_is_there_under_a_name_of_its_own(parsed):
 
 def test_every_reference_leads_somewhere_on_the_page(text, parsed):
     ids = set(parsed.values("id"))
-    references = [
-        value[1:] for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] == "#"
-    ]
+    references = [value[1:] for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] == "#"]
     references += re.findall(r"url\(#([^)]*)\)", text)
     assert len(references) > 100
     assert set(references) <= ids
 
 
 def test_it_asks_for_nothing_beside_itself(text, parsed):
-    assert {tag for tag, _ in parsed.elements} & {
-        "script",
-        "link",
-        "img",
-        "iframe",
-        "object",
-        "image",
-    } == set()
+    assert {tag for tag, _ in parsed.elements} & {"script", "link", "img", "iframe", "object", "image"} == set()
     assert parsed.values("src") == []
     assert re.findall(r"@import|url\((?!#)", text) == []
     elsewhere = [value for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] != "#"]
@@ -106,9 +97,7 @@ def test_what_the_record_says_is_escaped_and_a_figure_may_have_two_drawings(tmp_
         "- {id: '<i>', statement: '<script>x</script>', source: '&', paper: '<', known_failure: '<b>',"
         " criterion: {value: lista_tied, layers: 1, at_least: 0}}\n"
     )
-    (mine / "README.md").write_text(
-        "# A <i>title\n\nText <script> `<b>` [x](javascript:x)\n\n## More\n\n- <p>\n"
-    )
+    (mine / "README.md").write_text("# A <i>title\n\nText <script> `<b>` [x](javascript:x)\n\n## More\n\n- <p>\n")
     for name in ("fig8", "detection"):
         (mine / f"{name}.svg").write_text('<?xml?><svg width="9pt" viewBox="0 0 9 9"><path id="a"/></svg>')
     assert main(["report"]) == 0

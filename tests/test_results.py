@@ -101,9 +101,7 @@ def test_a_folder_left_empty_by_a_kill_is_used(tmp_path):
     assert store.curve(IDENTITY, "c").path == folder.path
 
 
-@pytest.mark.parametrize(
-    "name", ["", "..", "a/b", "/etc/x", ".hidden", "a..b", "a b", "a\\b", "ä", "x" * 101]
-)
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc/x", ".hidden", "a..b", "a b", "a\\b", "ä", "x" * 101])
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
     store = Store(tmp_path)
     for call in (
@@ -180,10 +178,7 @@ def test_a_torn_line_of_the_log_spoils_only_itself(tmp_path):
         file.write(b'{"event": "eval", "st')
     assert [event["event"] for event in folder.events()] == ["stage"]
     folder.log({"event": "point", "layer": 2})
-    assert folder.events() == [
-        {"event": "stage", "index": 1, "nmse_db": None},
-        {"event": "point", "layer": 2},
-    ]
+    assert folder.events() == [{"event": "stage", "index": 1, "nmse_db": None}, {"event": "point", "layer": 2}]
 
 
 def test_notes_and_config_are_kept_and_a_broken_note_is_said(tmp_path):

@@ -131,9 +131,7 @@ class TestClean:
         os.utime(abroad, (day_old, day_old))
         assert is_leftover(abroad)
         assert damaged.load("depth_01") is not None
-        assert (
-            main(["clean", "output=outputs"]) == 2 if busy.path.exists() else 0
-        )  # free now, but nobody to ask
+        assert main(["clean", "output=outputs"]) == 2 if busy.path.exists() else 0  # free now, but nobody to ask
 
     @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("yes", True), ("", False), ("n", False)])
     def test_asks(self, outputs, capsys, monkeypatch, answer, gone):

@@ -36,9 +36,7 @@ def empty_folder(tmp_path, monkeypatch):
 def test_the_schedules_of_a_command(overrides, schedules):
     keys = load_experiment(overrides.split()).effective
     assert {key for key in keys if key.endswith(".steps")} == {f"training.{name}.steps" for name in schedules}
-    assert {key for key in keys if key.endswith(".emphasis")} == {
-        f"training.{name}.emphasis" for name in schedules
-    }
+    assert {key for key in keys if key.endswith(".emphasis")} == {f"training.{name}.emphasis" for name in schedules}
 
 
 @pytest.mark.parametrize(

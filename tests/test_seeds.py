@@ -85,9 +85,7 @@ def test_a_layer_that_one_matrix_lacks_has_no_mean():
 
 
 def test_the_figure_draws_the_mean_in_a_band_and_a_single_matrix_without():
-    axes = build(spec(), on_matrices() + curve("lista_tied", "lista", "threshold", True, [-3.0, -4.0])).axes[
-        0
-    ]
+    axes = build(spec(), on_matrices() + curve("lista_tied", "lista", "threshold", True, [-3.0, -4.0])).axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.get_lines()}
     assert lines["LAMP-BG, tied"].tolist() == pytest.approx([-5, statistics.fmean([-9, -9.5, -11])])
     (band,) = axes.collections

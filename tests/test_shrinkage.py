@@ -25,7 +25,7 @@ from onsager_cli.shrinkage.family import summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
-NAMES = sorted(FAMILIES)
+NAMES = names(ShrinkageKind)
 KNEES = ("pwlin", "soft")  # piecewise linear, so that ⟨η'⟩ counts coordinates
 
 
@@ -314,7 +314,7 @@ class TestProject:
 
 class TestNames:
     def test_the_config_knows_every_family_and_its_parameters(self):
-        assert set(schema.FAMILIES) == set(FAMILIES)
+        assert set(schema.FAMILIES) == set(names(ShrinkageKind))
         for name, bounds in schema.FAMILIES.items():
             assert len(bounds) == len(shrinkage.build(name).parameters)
 

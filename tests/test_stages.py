@@ -198,9 +198,7 @@ class TestDivergence:
 
     def test_a_start_that_is_not_finite(self, lamp):
         """Nothing can be learned from NaN: said, not trained on."""
-        broken = dataclasses.replace(
-            lamp, params={**lamp.params, "B": jnp.full_like(lamp.params["B"], jnp.nan)}
-        )
+        broken = dataclasses.replace(lamp, params={**lamp.params, "B": jnp.full_like(lamp.params["B"], jnp.nan)})
         with pytest.raises(DivergedError):
             broken.fit(stage(2, steps=10_000))
 
@@ -219,8 +217,7 @@ class TestBootstrap:
         tied = trained if better else {**trained, "B": 3 * trained["B"]}
         assert (lamp.db(tied, 2) < setup.db(setup.params, 2)) == better
         stages = [
-            dataclasses.replace(s, rates=dict.fromkeys(RATES, 0.0), steps=1)
-            for s in plan(training, 2, False, "B, θ")
+            dataclasses.replace(s, rates=dict.fromkeys(RATES, 0.0), steps=1) for s in plan(training, 2, False, "B, θ")
         ]
         events = []
         *_, (_, _, params, best) = run_plan(

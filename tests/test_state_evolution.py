@@ -34,9 +34,7 @@ def two_scales(integrand, tau):
     """Adaptive quadrature of an even function that bends near τ and near 1."""
     breaks = [0, *(tau * k for k in (0.5, 1, 2, 3, 4, 5, 7)), *(k for k in (0.5, 1, 3, 12) if k > 7 * tau)]
     breaks.append(max(14, 14 * tau))
-    return 2 * sum(
-        quad(integrand, a, b, epsabs=1e-15, epsrel=1e-11, limit=200)[0] for a, b in pairwise(breaks)
-    )
+    return 2 * sum(quad(integrand, a, b, epsabs=1e-15, epsrel=1e-11, limit=200)[0] for a, b in pairwise(breaks))
 
 
 class TestIntegrals:
@@ -119,10 +117,7 @@ class TestPredictions:
 
     def test_improves_until_it_stands(self):
         s = np.geomspace(1.9, 1.9 / 15, 250)
-        for found in (
-            vamp(SIGNAL, conditional_mean(SIGNAL), 2e-5, s, 500, 40),
-            amp(SIGNAL, soft(ALPHA), 2e-5, 2, 80),
-        ):
+        for found in (vamp(SIGNAL, conditional_mean(SIGNAL), 2e-5, s, 500, 40), amp(SIGNAL, soft(ALPHA), 2e-5, 2, 80)):
             assert np.all(np.diff(found) < 1e-6)
             assert abs(found[-1] - found[-2]) < 1e-3
 
@@ -146,9 +141,7 @@ class TestPredictions:
         overrides = f"network={network} network.depth=30 problem={problem} problem.instance=authors2017"
         (curve,) = load_experiment(overrides.split()).curves
         A, test = bg.authors2017(kappa)
-        built = bg.build(
-            A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=test
-        )
+        built = bg.build(A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=test)
         net = build_network(curve.settings.network, curve.settings.shrinkage)
         with jax.default_matmul_precision("highest"):
             run = jax.jit(squared_errors, static_argnums=0)
@@ -206,9 +199,7 @@ def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
     experiment = load_experiment([*overrides, "plot.state_evolution=true"])
     rows = run.predictions(experiment, run.rows_of(experiment))
     assert [(row["curve"], row["layer"]) for row in rows] == [
-        (f"{name}_state_evolution", t)
-        for name, depth in (("amp_l1", 4), ("amp_bg", 3))
-        for t in range(1, depth + 1)
+        (f"{name}_state_evolution", t) for name, depth in (("amp_l1", 4), ("amp_bg", 3)) for t in range(1, depth + 1)
     ]
     expected = predict(experiment.curves[0].settings, np.zeros((20, 40)))
     assert expected is not None

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.tables import (
-    COLUMNS,
-    all_trainings,
-    csv_bytes,
-    read_csv,
-    read_table,
-    trainings,
-    write_table,
-)
+from onsager_cli.store.tables import COLUMNS, all_trainings, csv_bytes, read_csv, read_table, trainings, write_table
 
 ROW = {
     "curve": "lamp_tied_bg",
@@ -44,11 +36,7 @@ def test_a_table_comes_back_typed(tmp_path):
     write_table(tmp_path / "t.csv", rows)
     back = read_table(tmp_path / "t.csv")
     assert list(back[0]) == list(COLUMNS)
-    assert back[0] == dict.fromkeys(COLUMNS) | ROW | {
-        "nmse_db": -17.5114,
-        "nmse_db_se": 0.0123457,
-        "seconds": 123.457,
-    }
+    assert back[0] == dict.fromkeys(COLUMNS) | ROW | {"nmse_db": -17.5114, "nmse_db_se": 0.0123457, "seconds": 123.457}
     assert back[1]["tied"] is False
     assert back[1]["curve"] == 'quote,"comma'
     assert back[2]["layer"] is None
@@ -101,12 +89,7 @@ def test_a_later_version_s_columns_are_kept_as_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "error"),
-    [
-        ({"nmse": 1}, ValueError),
-        ({"tied": "true"}, TypeError),
-        ({"layer": 1.5}, TypeError),
-        ({"curve": 3}, TypeError),
-    ],
+    [({"nmse": 1}, ValueError), ({"tied": "true"}, TypeError), ({"layer": 1.5}, TypeError), ({"curve": 3}, TypeError)],
 )
 def test_rows_of_the_wrong_shape_are_not_written(tmp_path, change, error):
     with pytest.raises(error):
@@ -115,9 +98,7 @@ def test_rows_of_the_wrong_shape_are_not_written(tmp_path, change, error):
 
 
 def test_any_table_is_read_as_text_with_its_lines(tmp_path):
-    (tmp_path / "t.csv").write_bytes(
-        csv_bytes([{"a": 'x,"\ny', "b": 1 / 3}, {"b": None}, {"a": True, "b": 2}])
-    )
+    (tmp_path / "t.csv").write_bytes(csv_bytes([{"a": 'x,"\ny', "b": 1 / 3}, {"b": None}, {"a": True, "b": 2}]))
     assert read_csv(tmp_path / "t.csv") == (
         ["a", "b"], [(3, ['x,"\ny', "0.333333"]), (4, ["", ""]), (5, ["true", "2"])],
     )  # fmt: skip

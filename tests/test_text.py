@@ -7,12 +7,7 @@ from onsager_cli.text import cell, clock, markdown_table, render, size_binary, s
 
 def test_times_and_sizes():
     assert [clock(s) for s in (-1, 45, 59.6, 185, 7380)] == ["0 s", "45 s", "1:00 min", "3:05 min", "2:03 h"]
-    assert [size_binary(n) for n in (1, 12 * 2**20, 2**29, 3.4 * 2**30)] == [
-        "1 MiB",
-        "12 MiB",
-        "0.5 GiB",
-        "3.4 GiB",
-    ]
+    assert [size_binary(n) for n in (1, 12 * 2**20, 2**29, 3.4 * 2**30)] == ["1 MiB", "12 MiB", "0.5 GiB", "3.4 GiB"]
     assert [size_decimal(n) for n in (5, 999, 1500, 34_000, 1_230_000, 1.2e9)] == [
         "5 B", "999 B", "1.5 kB", "34 kB", "1.2 MB", "1.2 GB",
     ]  # fmt: skip

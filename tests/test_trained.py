@@ -17,9 +17,7 @@ def asked(*overrides: str, problem: str = "bernoulli_gaussian") -> list[str]:
     words = [*toy_overrides(problem=problem), *overrides]
     if problem == "cellular":  # its schedules are for other kinds of networks
         words = [
-            text
-            for text in words
-            if not text.startswith(("training.lvamp.", "training.lvamp_u", "training.lvamp_r"))
+            text for text in words if not text.startswith(("training.lvamp.", "training.lvamp_u", "training.lvamp_r"))
         ]
     return list({text.partition("=")[0]: text for text in words}.values())
 
@@ -67,13 +65,9 @@ def test_it_is_the_network_of_the_table(tmp_path, words):
 
 def test_it_says_what_is_missing(tmp_path):
     output = f"output={tmp_path}"
-    with pytest.raises(
-        UserError, match=r"one curve at a time: choose with only=.* from amp_l1, lista_tied, "
-    ):
+    with pytest.raises(UserError, match=r"one curve at a time: choose with only=.* from amp_l1, lista_tied, "):
         load("+experiment=fig8", output)
     with pytest.raises(UserError, match="amp_l1 is not trained"):
         load("network=amp", output)
-    with pytest.raises(
-        UserError, match=r"lamp_tied_bg: no network of 7 layers is stored in .*: onsager train"
-    ):
+    with pytest.raises(UserError, match=r"lamp_tied_bg: no network of 7 layers is stored in .*: onsager train"):
         load("network=lamp", "network.depth=7", output)

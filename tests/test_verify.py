@@ -82,9 +82,7 @@ def test_the_record_of_this_repository_is_judged_without_heavy_imports():
     assert result.stdout.splitlines()[-1] == "[]"
     claims = load([ROOT / "experiments"])
     assert result.stdout.splitlines()[-2].startswith(f"{len(claims)} claims: ")
-    assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {
-        c.id for c in claims
-    }
+    assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {c.id for c in claims}
 
 
 def test_the_published_verdicts_are_those_of_the_tables():
@@ -108,11 +106,7 @@ def test_json_tells_everything(capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["summary"] == {"holds": 0, "fails": 1, "not run": 0, "known failures": 0}
     (claim,) = report["claims"]
-    assert (claim["verdict"], claim["paper"], claim["measured"]) == (
-        "fails",
-        "-3 dB",
-        "-4.00 dB, more than 2",
-    )
+    assert (claim["verdict"], claim["paper"], claim["measured"]) == ("fails", "-3 dB", "-4.00 dB, more than 2")
     first, second = claim["checks"]
     assert (first["low"], first["high"], first["at"], first["margin"]) == (-4, -4, 2, 1)
     assert (second["low"], second["high"], second["holds"]) == (3, None, False)

@@ -52,9 +52,7 @@ class Setup:
     params: dict
 
     def fit(self, stage: Stage, report=lambda event: None, progress=None):
-        return fit(
-            self.engine, self.problem, self.params, stage, jax.random.key(KEY), report, progress or Progress()
-        )
+        return fit(self.engine, self.problem, self.params, stage, jax.random.key(KEY), report, progress or Progress())
 
     def db(self, params, depth: int) -> float:
         return selection_db(self.engine, self.problem, params, depth)
@@ -70,14 +68,7 @@ def setup_of(*overrides: str) -> Setup:
 
 def stage(depth: int = 2, new_only: bool = False, rate: float = 1e-3, steps: int = 20, **more) -> Stage:
     return Stage(
-        f"layers 1-{depth}: all",
-        depth,
-        new_only,
-        "keep",
-        dict.fromkeys(RATES, rate),
-        steps,
-        check_every=10,
-        **more,
+        f"layers 1-{depth}: all", depth, new_only, "keep", dict.fromkeys(RATES, rate), steps, check_every=10, **more
     )
 
 
@@ -115,9 +106,7 @@ def experiment(output, *overrides: str, depth: int = ROOM, training: str = "fast
     """One untied curve, whose training includes its tied twin."""
     asked = {text.partition("=")[0]: text for text in (*toy_overrides(), *CURVES[training], *overrides)}
     if training == "paper":
-        asked = {
-            key: text for key, text in asked.items() if key.count(".") < 2 and key != "training.steps_new"
-        }
+        asked = {key: text for key, text in asked.items() if key.count(".") < 2 and key != "training.steps_new"}
     asked["network.depth"] = f"network.depth={depth}"
     return load_experiment([*asked.values(), f"output={output}"])
 
@@ -135,12 +124,8 @@ def stored(output) -> dict:
     for folder in Store(output).curves():
         states = {name: state_of(folder, name) for name in folder.saved()}
         found[folder.path.name] = {
-            "arrays": {
-                name: {key: bits(a) for key, a in arrays.items()} for name, (arrays, _) in states.items()
-            },
-            "meta": {
-                name: {k: v for k, v in meta.items() if k != "seconds"} for name, (_, meta) in states.items()
-            },
+            "arrays": {name: {key: bits(a) for key, a in arrays.items()} for name, (arrays, _) in states.items()},
+            "meta": {name: {k: v for k, v in meta.items() if k != "seconds"} for name, (_, meta) in states.items()},
             "points": [{k: v for k, v in row.items() if k != "seconds"} for row in folder.points()],
         }
     return found

@@ -158,10 +158,7 @@ def select(claims: Sequence[Claim], names: Iterable[str]) -> list[Claim]:
     for name in sorted(wanted):
         known = [*(claim.id for claim in claims), *sorted(experiments, key=figures_first)]
         if name not in known:
-            near = (
-                did_you_mean(name, known)
-                or f": experiments are {one_of(sorted(experiments, key=figures_first))}"
-            )
+            near = did_you_mean(name, known) or f": experiments are {one_of(sorted(experiments, key=figures_first))}"
             raise UserError(f"no claim and no experiment '{name}'{near}")
     return [claim for claim in claims if not wanted or claim.id in wanted or wanted & claim.experiments()]
 

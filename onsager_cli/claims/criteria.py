@@ -78,9 +78,7 @@ def _measure(raw: Mapping[str, Any], where: str) -> Measure:
     allowed = (verb, "take", *own, *(() if verb in ("first", "column") else ("layers", "when")))
     for key in raw:
         if key not in allowed:
-            raise UserError(
-                f"{where}: {verb} has no key '{key}'{did_you_mean(key, allowed)}: {one_of(allowed)}"
-            )
+            raise UserError(f"{where}: {verb} has no key '{key}'{did_you_mean(key, allowed)}: {one_of(allowed)}")
     parts = {"verb": verb, "of": _of(verb, raw[verb], where)}
     if verb == "first":
         given = [key for key in ("reaches", "exceeds") if key in raw]
@@ -100,10 +98,7 @@ def _measure(raw: Mapping[str, Any], where: str) -> Measure:
         if not isinstance(condition, Mapping):
             raise UserError(f"{where}: when must be a measure with limits, got {show(condition)}")
         measure = _measure({k: v for k, v in condition.items() if k not in LIMITS}, f"{where}, when")
-        parts["when"] = (
-            measure,
-            _limits({k: v for k, v in condition.items() if k in LIMITS}, f"{where}, when"),
-        )
+        parts["when"] = (measure, _limits({k: v for k, v in condition.items() if k in LIMITS}, f"{where}, when"))
     if "take" in raw:
         if raw["take"] not in TAKES:
             raise UserError(
@@ -121,9 +116,7 @@ def _of(verb: str, raw: Any, where: str) -> tuple[str | Measure, ...]:
     if verb in SINGLES or verb == "column":
         items = [raw]
         if isinstance(raw, list):
-            raise UserError(
-                f"{where}: {verb} takes one {'name' if verb == 'column' else 'curve'}, got {show(raw)}"
-            )
+            raise UserError(f"{where}: {verb} takes one {'name' if verb == 'column' else 'curve'}, got {show(raw)}")
     else:
         items = raw if isinstance(raw, list) else []
         wanted = "two" if verb in PAIRS else "two or more"
@@ -167,9 +160,7 @@ def _limits(raw: Mapping[str, Any], where: str) -> Limits:
             try:
                 middle, width = float(match[1]), float(match[2])  # type: ignore[index]
             except (TypeError, ValueError):
-                raise UserError(
-                    f"{where}: about must be like 25 ± 2 or 4402 ± 10 %, got {show(value)}"
-                ) from None
+                raise UserError(f"{where}: about must be like 25 ± 2 or 4402 ± 10 %, got {show(value)}") from None
             width *= abs(middle) / 100 if match and match[3] else 1
             ends = [middle - width, middle + width]
         else:

@@ -118,9 +118,7 @@ class Measure:
         if self.take in (None, "every"):
             return series
         reduce = _TAKE[self.take]
-        return {
-            None: Range(reduce([v.low for v in series.values()]), reduce([v.high for v in series.values()]))
-        }
+        return {None: Range(reduce([v.low for v in series.values()]), reduce([v.high for v in series.values()]))}
 
     def _first(self, of: Series) -> Series:
         """The first layer at which a curve crosses the level.

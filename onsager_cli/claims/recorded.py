@@ -38,9 +38,7 @@ class Record:
         self._tables: dict[str, tuple[list[str], list[tuple[int, dict[str, str]]]]] = {}
         self._configured: dict[str, list[str]] = {}
 
-    def curve(
-        self, experiment: str, slug: str, metric: str, realization: Realization | None = None
-    ) -> Values:
+    def curve(self, experiment: str, slug: str, metric: str, realization: Realization | None = None) -> Values:
         """Layer → `metric` of one curve; {None: value} for a level. `realization`: None for the first one.
 
         Raises NotRecordedError if it is not recorded, UserError if no such curve exists (see `known`).

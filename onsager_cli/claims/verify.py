@@ -53,8 +53,7 @@ def as_text(verdicts: Sequence[Verdict]) -> str:
     table = [_HEADER, *map(_cells, verdicts)]
     widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER) - 1)]
     lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in table
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
     ]
     notes: dict[str, list[str]] = {}
     for verdict in verdicts:

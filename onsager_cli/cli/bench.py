@@ -98,9 +98,7 @@ def product_seconds(M: int, N: int, batch: int, pairs: int) -> float:
 
 
 @cache
-def product_loop(
-    M: int, N: int, batch: int, pairs: int
-) -> "tuple[Callable[[Array, Array], Array], Array, Array]":
+def product_loop(M: int, N: int, batch: int, pairs: int) -> "tuple[Callable[[Array, Array], Array], Array, Array]":
     """A compiled function of B (N, M) and v (M, batch), with values for both.
 
     It computes REPEATS times `pairs` products with B, `pairs` with its transpose, and an outer product.
@@ -125,9 +123,7 @@ def product_loop(
     return jax.jit(loop), matrix(0, N, M), matrix(1, M, batch)
 
 
-def step_timing(
-    name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float
-) -> list[Timing]:
+def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float) -> list[Timing]:
     """Time the compiled step of one network at several depths; all depths share one executable.
 
     Raises UserError for complex arrays.
@@ -299,9 +295,7 @@ def measured(options: Namespace) -> dict[str, Any]:
         asdict(row)
         for name in options.network
         for batch in options.batch
-        for row in step_timing(
-            name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds
-        )
+        for row in step_timing(name, [*NETWORKS[name], *options.override], options.depth, batch, options.seconds)
     ]
     largest = max(options.batch)
     rate = samples_per_second(largest, options.seconds, options.override)
@@ -318,6 +312,4 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
     cells = [list(rows[0])] + [[show(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells
-    )
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)

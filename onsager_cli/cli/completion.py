@@ -79,9 +79,7 @@ def _claims() -> list[str]:
 
     claims = load([FOLDER])
     experiments = {name for claim in claims for name in claim.experiments()}
-    return list(
-        dict.fromkeys([*sorted(experiments, key=catalog.figures_first), *(claim.id for claim in claims)])
-    )
+    return list(dict.fromkeys([*sorted(experiments, key=catalog.figures_first), *(claim.id for claim in claims)]))
 
 
 def _overrides(given: list[str], current: str) -> list[str]:
@@ -94,9 +92,7 @@ def _overrides(given: list[str], current: str) -> list[str]:
         done = value[: max(value.rfind(","), value.find("[")) + 1]
         end = "]" if done[:1] == "[" else ""
         taken = done.lstrip("[").split(",")
-        return [
-            f"{key}={done}{word}{end}" for word in _values(key.lstrip("+"), experiment) if word not in taken
-        ]
+        return [f"{key}={done}{word}{end}" for word in _values(key.lstrip("+"), experiment) if word not in taken]
     groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
     keys = [*groups, *_keys(chosen, experiment)]
     if experiment:  # its curves set these
@@ -123,9 +119,7 @@ def _keys(chosen: dict[str, str], experiment: Mapping[str, Any]) -> list[str]:
         for option in dict.fromkeys(options):
             tree = _option(group, option)
             tree = tree.get(group, tree)  # of a global package: the part below the group
-            keys += [
-                f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")
-            ]
+            keys += [f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")]
     return keys
 
 
@@ -139,9 +133,7 @@ def _defaults(tree: Mapping[str, Any]) -> dict[str, str]:
     """The options that a config chooses in its defaults list, by group."""
     entries = [entry for entry in tree.get("defaults") or () if isinstance(entry, dict)]
     return {
-        str(key).removeprefix("override").strip(" /"): str(value)
-        for entry in entries
-        for key, value in entry.items()
+        str(key).removeprefix("override").strip(" /"): str(value) for entry in entries for key, value in entry.items()
     }
 
 

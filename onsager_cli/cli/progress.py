@@ -70,10 +70,7 @@ class Progress:
     """
 
     def __init__(
-        self,
-        stream: TextIO | None = None,
-        live: bool | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, stream: TextIO | None = None, live: bool | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty() if live is None else live
@@ -133,11 +130,7 @@ class Progress:
 
     def _on_eval(self, event: Event) -> None:
         running, now = self._of(event), self.clock()
-        running.step, running.nmse_db, running.best_db = (
-            int(event["step"]),
-            event["nmse_db"],
-            event["best_db"],
-        )
+        running.step, running.nmse_db, running.best_db = (int(event["step"]), event["nmse_db"], event["best_db"])
         running.marks.append((now, running.step))
         running.unlogged = True
         if now - running.logged_at >= LOG_SECONDS:
@@ -219,6 +212,4 @@ class Progress:
         if self._display is None:
             print(text, file=self.stream, flush=True)
         elif not log_only:
-            self._display.console.print(
-                text, markup=False, highlight=False, no_wrap=True, overflow="ellipsis"
-            )
+            self._display.console.print(text, markup=False, highlight=False, no_wrap=True, overflow="ellipsis")

@@ -10,12 +10,8 @@ from onsager_cli.cli.options import Parser
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager verify`."""
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)"
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="the verdicts as JSON")
     how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")

@@ -136,9 +136,7 @@ class Composer:
             raise UserError(first_line(error)) from error
         assert isinstance(result, dict)
         found = {**{str(key): value for key, value in result.items()}, "@experiment": experiment}
-        return Composed(
-            found, keys | flat_keys(found) if special else keys, {item.key_or_group for item in fitting}
-        )
+        return Composed(found, keys | flat_keys(found) if special else keys, {item.key_or_group for item in fitting})
 
     def training(self, groups: "Sequence[Override]") -> str | None:
         """The kind of training that these groups choose."""

@@ -25,8 +25,7 @@ def identity_of(settings: Settings) -> dict[str, Any]:
     """
     record = settings.network.record
     parts = {
-        name: dataclasses.asdict(getattr(settings, name))
-        for name in ("problem", "network", "shrinkage", "training")
+        name: dataclasses.asdict(getattr(settings, name)) for name in ("problem", "network", "shrinkage", "training")
     }
     problem, network, training = parts["problem"], parts["network"], parts["training"]
     joint = training.pop("joint", None)
@@ -42,9 +41,7 @@ def identity_of(settings: Settings) -> dict[str, Any]:
         parts["training"]["joint"] = settings.network.depth
     if not record.uses_shrinkage:
         del parts["shrinkage"]
-    whole = json.loads(
-        json.dumps({**parts, "seed": settings.seed, "precision": settings.precision})
-    )  # tuples as lists
+    whole = json.loads(json.dumps({**parts, "seed": settings.seed, "precision": settings.precision}))  # tuples as lists
     return {**whole, "numerics": numerics(whole)}
 
 

@@ -78,11 +78,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
 
 
 def _of_panels(
-    compose: Composer,
-    config: Mapping[str, Any],
-    top: Top,
-    plot: PlotSpec,
-    parsed: "Sequence[Override]",
+    compose: Composer, config: Mapping[str, Any], top: Top, plot: PlotSpec, parsed: "Sequence[Override]"
 ) -> Experiment:
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
@@ -194,11 +190,7 @@ class _Loader:
             values = _merge(own_values, [item for item in self.values if not _is_training(item)])
         composed = self._apply(groups, values)
         config = composed.config
-        if (
-            not untrained
-            and isinstance(config.get("training"), Mapping)
-            and config["training"].get("kind") == "none"
-        ):
+        if not untrained and isinstance(config.get("training"), Mapping) and config["training"].get("kind") == "none":
             raise UserError(
                 "it is a trained network, and training=none does not apply: choose curves by only=[…], or leave "
                 "+experiment out"

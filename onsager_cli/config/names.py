@@ -18,9 +18,7 @@ def slug_of(settings: Settings) -> str:
     if not record.uses_shrinkage:
         return safe(network.name, "network.name")
     untrained = not settings.training.trains
-    name = (
-        record.untrained if untrained and record.untrained and network.name == network.kind else network.name
-    )
+    name = record.untrained if untrained and record.untrained and network.name == network.kind else network.name
     if untrained and name == record.untrained and _is_matched(settings):
         return MATCHED
     parts = [name]
@@ -42,11 +40,7 @@ def _is_matched(settings: Settings) -> bool:
     problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
     if network.record.evolution != "vamp" or network.noise_start != "known" or network.init != "svd":
         return False
-    if (
-        not problem.known_operator
-        or shrinkage.family != problem.matched_shrinkage
-        or problem.matched_theta is None
-    ):
+    if not problem.known_operator or shrinkage.family != problem.matched_shrinkage or problem.matched_theta is None:
         return False
     pairs = zip(shrinkage.theta, problem.matched_theta, strict=True)
     return all(math.isclose(a, b, rel_tol=1e-9) for a, b in pairs)
@@ -67,9 +61,7 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
     if only is None:
         return list(listed)
     if DRAWN in only and len(only) > 1:
-        raise UserError(
-            f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}"
-        )
+        raise UserError(f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}")
     drawn = [slug for slug in listed if slug not in hidden]
     if not only or (list(only) == [DRAWN] and not drawn):
         raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")

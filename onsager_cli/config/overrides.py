@@ -98,9 +98,7 @@ def _check_package(name: str, path: Path) -> None:
     """Raises UserError for an experiment whose keys Hydra would put below the key `experiment`, where they set nothing."""
     header = read_bytes(path, LARGEST_CONFIG).decode("utf-8", "replace").lstrip().partition("\n")[0]
     if header.lstrip("#").split() != PACKAGE.lstrip("#").split():
-        raise UserError(
-            f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}"
-        )
+        raise UserError(f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}")
 
 
 def check_kinds(overrides: "Sequence[Override]") -> None:
@@ -109,9 +107,7 @@ def check_kinds(overrides: "Sequence[Override]") -> None:
         group, _, key = override.key_or_group.partition(".")
         option = str(override.value())
         if key == "kind" and group in catalog.GROUPS and option in catalog.config_files(group):
-            raise UserError(
-                f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}"
-            )
+            raise UserError(f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}")
 
 
 def check_no_sweep(overrides: "Sequence[Override]") -> None:
@@ -128,9 +124,7 @@ def check_no_launcher(overrides: "Sequence[Override]") -> None:
     """Raises UserError for a launcher or a sweeper, of which one experiment in this process makes no use."""
     for override in overrides:
         if override.key_or_group.replace("/", ".").startswith(("hydra.launcher", "hydra.sweeper")):
-            raise UserError(
-                f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one"
-            )
+            raise UserError(f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one")
 
 
 def fits(item: "Override", keys: Container[str]) -> bool:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 
-def effective(
-    settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()
-) -> frozenset[str]:
+def effective(settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()) -> frozenset[str]:
     """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, …
 
     Raises UserError if one of `own`, the overrides of the curve's own line, has no effect on it.
@@ -62,9 +60,7 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
             raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
-            raise UserError(
-                f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here"
-            )
+            raise UserError(f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here")
 
 
 def _within(key: str, where: str) -> bool:

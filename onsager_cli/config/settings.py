@@ -47,16 +47,12 @@ def make_training(
     if not kind.by_network:
         return shared
     schedules = {
-        name: build(Schedule, item, f"training.{name}")
-        for name, item in raw.items()
-        if isinstance(item, Mapping)
+        name: build(Schedule, item, f"training.{name}") for name, item in raw.items() if isinstance(item, Mapping)
     }
     if network.record.bound:
         return replace(shared, knee_rate=None)
     own, *tied = (
-        _bounded(
-            schedules[name], shared.knee_rate if shrinkage.record.ordered else None, problem.hard_samples
-        )
+        _bounded(schedules[name], shared.knee_rate if shrinkage.record.ordered else None, problem.hard_samples)
         for name in schedules_of(network, schedules)
     )
     return replace(shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None)
@@ -94,9 +90,7 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     _check_shrinkage(network, shrinkage)
     if not isinstance(training, Mapping) or training.get("kind") == "none":
         if network.record.untrained is None:
-            raise UserError(
-                f"network={network.name} is no algorithm without training: leave training=none out"
-            )
+            raise UserError(f"network={network.name} is no algorithm without training: leave training=none out")
     elif not network.record.trains:
         raise UserError(f"network={network.name} has nothing to learn: write training=none")
     elif network.learn == ():
@@ -139,17 +133,13 @@ def _check_theta(settings: Settings) -> None:
     problem, network, shrinkage = settings.problem, settings.network, settings.shrinkage
     rows = len(set(problem.groups)) or 1
     by_group = not network.record.uses_shrinkage or network.theta_per in ("group", "coordinate")
-    if isinstance(shrinkage.theta[0], tuple) and not (
-        problem.groups and by_group and len(shrinkage.theta) == rows
-    ):
+    if isinstance(shrinkage.theta[0], tuple) and not (problem.groups and by_group and len(shrinkage.theta) == rows):
         raise UserError(
             f"shrinkage.theta must be one row{f' or one for each of {rows} groups of users' if by_group and rows > 1 else ''} "
             f"for network={network.name} on problem={problem.name}, got {show([list(row) for row in shrinkage.theta])}"
         )
     if network.theta_per == "coordinate" and problem.shape[1] is None:
-        raise UserError(
-            f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group"
-        )
+        raise UserError(f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group")
 
 
 def _check_optimizer(settings: Settings) -> None:

@@ -28,9 +28,7 @@ KIND = FigureKind(
     trains=False,
     draws=False,
     refuses=lambda settings: (
-        f"has no formula for network.kind={settings.network.kind}"
-        if settings.network.record.formula is None
-        else None
+        f"has no formula for network.kind={settings.network.kind}" if settings.network.record.formula is None else None
     ),
 )
 
@@ -76,9 +74,7 @@ def _count(jaxpr: Any, wanted: Sequence[bool], uniform: Sequence[bool]) -> int:
     """Multiply-adds of the `dot_general`s that the wanted outputs need; `uniform` inputs are one number throughout."""
     same = {id(v) for v, is_uniform in zip(jaxpr.invars, uniform, strict=True) if is_uniform}
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "broadcast_in_dim" and hasattr(
-            equation.invars[0], "val"
-        ):  # of a literal
+        if equation.primitive.name == "broadcast_in_dim" and hasattr(equation.invars[0], "val"):  # of a literal
             same.add(id(equation.outvars[0]))
     needed = {id(v) for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
     total = 0

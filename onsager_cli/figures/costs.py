@@ -56,11 +56,7 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
 
 
 def draw(
-    figure: FigureSpec,
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-    folder: Path,
-    formats: Sequence[str],
+    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """Two panels: the NMSE over layers, and over multiply-adds."""
     from onsager_cli.figures import curves
@@ -85,13 +81,7 @@ def page(tables: Tables) -> str:
     text = markdown_table(
         ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
         [
-            [
-                slug,
-                cell(row["layer"]),
-                cell(row["nmse_db"], 4),
-                f"{row['parameters']:,}",
-                f"{row['multiply_adds']:,}",
-            ]
+            [slug, cell(row["layer"]), cell(row["nmse_db"], 4), f"{row['parameters']:,}", f"{row['multiply_adds']:,}"]
             for slug, row in last.items()
         ],
     )

@@ -24,11 +24,7 @@ from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
 
 # Nothing that varies from run to run may enter the files.
-_METADATA: dict[str, dict[str, Any]] = {
-    "pdf": {"CreationDate": None},
-    "svg": {"Date": None},
-    "png": {"Software": None},
-}
+_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 # Above this a curve has diverged (0 dB is the estimate x = 0): it is cut off there, with an arrow.
 _CEILING_DB = 5.0
@@ -64,9 +60,7 @@ def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, beside: Beside | No
         if beside is not None:
             beside(drawing.add_subplot(1, panels, 2), looks)
         # Handles of the main axes only: an inset shows the same curves again.
-        drawing.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * panels)
-        )
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * panels))
     return drawing
 
 
@@ -117,9 +111,7 @@ def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORM
                 if not re.search(r"Parse\w*Exception", str(error)):
                     raise
                 formula = str(error).strip().partition("\n")[0]
-                raise UserError(
-                    f"{name}: a label or axis has no mathematics that can be drawn: {formula}"
-                ) from error
+                raise UserError(f"{name}: a label or axis has no mathematics that can be drawn: {formula}") from error
             paths.append(folder / f"{name}.{kind}")
             atomic_write(paths[-1], buffer.getvalue())
     return paths
@@ -174,9 +166,7 @@ def _by_layer(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted((row for row in rows if row["layer"] is not None), key=lambda row: row["layer"])
 
 
-def _draw_curve(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look, shaded: bool
-) -> None:
+def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look, shaded: bool) -> None:
     looks: dict[str, Any] = {
         "color": style.color,
         "linestyle": style.line,
@@ -205,9 +195,7 @@ def _draw_curve(
     )
     errors = [_standard_error(row, metric) for row in points]
     if shaded and any(errors):
-        low, high = (
-            [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
-        )
+        low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
         axes.fill_between(layers, low, high, **shade)
 
 
@@ -233,9 +221,7 @@ def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style
     reached = f"to {max(finite):.0f} dB" if len(finite) == len(values) else "diverges"
     # The arrow stands on the frame, the words inside, on the side with more room.
     right = axes.transAxes.inverted().transform(axes.transData.transform((x, top)))[0] < 0.6
-    axes.plot(
-        [x], [top], marker="^", color=style.color, markersize=4.5, clip_on=False, zorder=5, linestyle="none"
-    )
+    axes.plot([x], [top], marker="^", color=style.color, markersize=4.5, clip_on=False, zorder=5, linestyle="none")
     axes.annotate(
         reached,
         (x, top),

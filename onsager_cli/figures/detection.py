@@ -36,9 +36,7 @@ KIND = FigureKind(
     "detection",
     over_layers=True,
     refuses=lambda settings: (
-        "asks who is active, and with problem.activity=1 everybody is"
-        if settings.problem.everybody_active
-        else None
+        "asks who is active, and with problem.activity=1 everybody is" if settings.problem.everybody_active else None
     ),
 )
 
@@ -59,9 +57,7 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
     for curve in experiment.curves:
         folder, settings = curve.folder, curve.settings
         trained, record = settings.training.trains, settings.network.record
-        points = [
-            p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)
-        ]
+        points = [p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)]
         if not points or (trained and points[-1]["layer"] != settings.network.depth):
             continue
         if record.told or record.lasso:
@@ -141,11 +137,7 @@ def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
 
 
 def draw(
-    figure: FigureSpec,
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-    folder: Path,
-    formats: Sequence[str],
+    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """Two panels: the NMSE over layers, and misses over false alarms."""
     from onsager_cli.figures import curves

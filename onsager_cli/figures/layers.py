@@ -21,19 +21,11 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
     """`seeds`, the spread over matrices, and `state_evolution` if `plot.state_evolution` asks for it."""
     del problem_of
     found = {"seeds": spread(rows)}
-    return (
-        {**found, "state_evolution": predictions(experiment, rows)}
-        if experiment.plot.state_evolution
-        else found
-    )
+    return {**found, "state_evolution": predictions(experiment, rows)} if experiment.plot.state_evolution else found
 
 
 def draw(
-    figure: FigureSpec,
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-    folder: Path,
-    formats: Sequence[str],
+    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """The curves over layers."""
     return curves.draw(figure, [*rows, *tables.get("state_evolution", [])], folder, formats)

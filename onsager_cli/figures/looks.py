@@ -11,18 +11,7 @@ from functools import cache
 from typing import Any
 
 from onsager_cli.config.names import MATCHED
-from onsager_cli.kinds.records import (
-    BLACK,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    YELLOW,
-    Look,
-    NetworkKind,
-    ShrinkageKind,
-)
+from onsager_cli.kinds.records import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, Look, NetworkKind, ShrinkageKind
 from onsager_cli.kinds.registry import every, find, names
 
 STATE_EVOLUTION = Look(BLACK, "", ":", 0.6, label="state evolution")
@@ -34,8 +23,7 @@ _RING = 1.3
 COMPLEX_LINE, COMPLEX_DOTS = (0, (1, 1)), "-."
 # For networks without a look and for curves that would otherwise look alike.
 _SPARE = tuple(
-    Look(color, marker)
-    for color, marker in zip((SKY, YELLOW, GREEN, PURPLE, ORANGE, GREY), "dP*H8p", strict=True)
+    Look(color, marker) for color, marker in zip((SKY, YELLOW, GREEN, PURPLE, ORANGE, GREY), "dP*H8p", strict=True)
 )
 
 

@@ -120,9 +120,7 @@ def matched(curve: Curve, problem: "Problem") -> Prescribed:
         (np.asarray(r_tilde, np.float64), float(np.mean(variance)), np.asarray(r, np.float64), np.asarray(sigma))
         for (r_tilde, variance), (r, sigma) in seen
     ]  # fmt: skip
-    return Prescribed(
-        A, x, y, Layer(*economy_svd(A), float(problem.noise_variance), np.array(theta)), received
-    )
+    return Prescribed(A, x, y, Layer(*economy_svd(A), float(problem.noise_variance), np.array(theta)), received)
 
 
 def linear_map(p: Layer, variance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -157,10 +155,7 @@ def compare(layers: Sequence[Layer], star: Prescribed, tied: bool) -> list[Row]:
     for t, p in enumerate(layers):
         r_tilde, variance, r, sigma = star.received[t]
         if not tied:
-            rows += [
-                _parameter(t, "noise_variance", p.noise, star.best.noise, flat[t]),
-                *_matrices(t, p, star),
-            ]
+            rows += [_parameter(t, "noise_variance", p.noise, star.best.noise, flat[t]), *_matrices(t, p, star)]
         for name, found, wanted, free in zip(
             ("phi", "log_odds_zero"), p.theta, star.best.theta, theta_flat_range(star, r, sigma), strict=True
         ):
@@ -196,8 +191,7 @@ def theta_flat_range(star: Prescribed, r: np.ndarray, sigma: np.ndarray, step: f
     """
     best = eta(r, sigma, star.best.theta)
     slopes = [
-        (eta(r, sigma, star.best.theta + step * unit) - best).ravel() / step
-        for unit in np.eye(len(star.best.theta))
+        (eta(r, sigma, star.best.theta + step * unit) - best).ravel() / step for unit in np.eye(len(star.best.theta))
     ]
     H = np.array([[a @ b for b in slopes] for a in slopes])
     allowed = (10 ** (COST_DB / 10) - 1) * np.sum((best - star.x) ** 2)
@@ -225,10 +219,7 @@ def _matrices(t: int | None, p: Layer, star: Prescribed) -> list[Row]:
     found = (p.U * p.s) @ p.V.T
     span, rows = np.linalg.qr(p.V)[0], star.best.V
     outside = np.sum((span - rows @ (rows.T @ span)) ** 2) / span.shape[1]
-    return [
-        _share(t, "matrix_db", relative((found,), (star.A,))),
-        _share(t, "subspace_db", float(outside)),
-    ]
+    return [_share(t, "matrix_db", relative((found,), (star.A,))), _share(t, "subspace_db", float(outside))]
 
 
 def _parameter(t: int | None, name: str, found: float, wanted: float, flat: float) -> Row:
@@ -240,9 +231,7 @@ def _share(t: int | None, name: str, share: float) -> Row:
     return _row(t, name, float(to_db(max(share, 1e-12))), None, float(share) ** 0.5, 0.0)
 
 
-def _row(
-    t: int | None, name: str, found: float | None, wanted: float | None, error: float, flat: float
-) -> Row:
+def _row(t: int | None, name: str, found: float | None, wanted: float | None, error: float, flat: float) -> Row:
     return {
         "layer": None if t is None else t + 1, "quantity": name, "learned": found, "prescribed": wanted,
         "relative_error": error, "flat_range": flat, "identifiable": flat <= FIXED,
@@ -258,11 +247,7 @@ PANELS = {
 
 
 def draw(
-    figure: FigureSpec,
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-    folder: Path,
-    formats: Sequence[str],
+    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
     del rows
@@ -277,9 +262,7 @@ def draw(
         if f"{key[1]}_{key[0]}" not in figure.hidden
     ]
     labels = legend(found, shown)
-    depths = {
-        key: max(row["layer"] or 1 for row in found if (row["problem"], row["curve"]) == key) for key in shown
-    }
+    depths = {key: max(row["layer"] or 1 for row in found if (row["problem"], row["curve"]) == key) for key in shown}
     with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
         drawing, axes = panels(2, 3, 7.2, 4.6)
         for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
@@ -292,11 +275,7 @@ def draw(
                 for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
                     which("{x:g}")
             for key in shown:
-                mine = [
-                    row
-                    for row in found
-                    if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)
-                ]
+                mine = [row for row in found if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)]
                 _draw_quantity(ax, mine, colors.get(key[0], GREY), depths[key], labels[key])
             for wanted in {row["prescribed"] for row in found if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
@@ -327,9 +306,7 @@ def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label
         return
     line = "-" if rows[0]["tied"] else "--"
     # Where untied is as tied, rings around dots.
-    dot: dict[str, Any] = (
-        {"markersize": 2.0} if rows[0]["tied"] else {"markersize": 4.4, "markerfacecolor": "none"}
-    )
+    dot: dict[str, Any] = {"markersize": 2.0} if rows[0]["tied"] else {"markersize": 4.4, "markerfacecolor": "none"}
     dot["markeredgewidth"] = 0.7
     if rows[0]["layer"] is None:
         ax.plot([1, deepest], [rows[0]["learned"]] * 2, line, color=color, linewidth=0.9, label=label)
@@ -338,9 +315,7 @@ def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label
     # The legend has the marker, too; of the points each has its own.
     ax.plot(layers, values, line, color=color, linewidth=0.9, label=label, marker="o", markevery=[], **dot)
     for row in rows:
-        ax.plot(
-            row["layer"], row["learned"], "o", color=color, alpha=1 if row["identifiable"] else 0.25, **dot
-        )
+        ax.plot(row["layer"], row["learned"], "o", color=color, alpha=1 if row["identifiable"] else 0.25, **dot)
 
 
 def page(tables: Tables) -> str:
@@ -355,14 +330,5 @@ def page(tables: Tables) -> str:
             key[0], f"`{key[1]}`", key[2], f"{len(fixed)} of {len(mine)}",
             *(cell(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
         ])  # fmt: skip
-    header = [
-        "problem",
-        "curve",
-        "quantity",
-        "identifiable",
-        "worst layer",
-        "learned",
-        "prescribed",
-        "relative error",
-    ]
+    header = ["problem", "curve", "quantity", "identifiable", "worst layer", "learned", "prescribed", "relative error"]
     return render("params.md.j2", table=markdown_table(header, body), cost_db=COST_DB, fixed=FIXED)

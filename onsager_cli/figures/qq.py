@@ -91,11 +91,7 @@ def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: i
 
 
 def draw(
-    figure: FigureSpec,
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-    folder: Path,
-    formats: Sequence[str],
+    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere."""
     from onsager_cli.figures import curves
@@ -110,9 +106,7 @@ def draw(
         for ax, summary in zip(axes, tables["summary"], strict=True):
             style = looks[summary["curve"]]
             points = [row for row in tables["qq"] if row["curve"] == summary["curve"]]
-            normal, errors = (
-                np.array([row[k] for row in points]) for k in ("normal_quantile", "error_quantile")
-            )
+            normal, errors = (np.array([row[k] for row in points]) for k in ("normal_quantile", "error_quantile"))
             ax.plot(normal, errors, ".", color=style.color, markersize=3)
             low, high = np.interp([-0.6745, 0.6745], normal, errors)
             line = (low + high) / 2 + normal * (high - low) / (2 * 0.6745)

@@ -111,9 +111,7 @@ def seed_list() -> Any:
     return _field(check, null=True)
 
 
-def by_depth(
-    low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False
-) -> Any:
+def by_depth(low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False) -> Any:
     """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
 
     def check(value: Any) -> tuple[float, ...]:

@@ -111,9 +111,7 @@ class Linear(ProblemSettings):
         if not path.is_file():
             raise UserError(f"problem.matrix: there is no file {show(matrix)}")
         if self.kappa is not None:
-            raise UserError(
-                f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}"
-            )
+            raise UserError(f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-NUMERICS = (
-    6  # raised with every change that moves a trained number of all networks: stored curves are trained anew
-)
+NUMERICS = 6  # raised with every change that moves a trained number of all networks: stored curves are trained anew
 FREE = float("-inf")
 POSITIVE = 1e-3  # what training keeps a positive scale above, so that it can be divided by
 
@@ -101,9 +99,7 @@ class NetworkKind(Kind):
     untrained_ignores: tuple[str, ...] = ()
     evolution: str = ""
     numerics: int = NUMERICS
-    entries: Callable[[Any, int, int], int] = field(
-        default=lambda settings, M, N: N * N + N * M, compare=False
-    )
+    entries: Callable[[Any, int, int], int] = field(default=lambda settings, M, N: N * N + N * M, compare=False)
     fixed_entries: Callable[[Any, int, int], int] = field(default=lambda settings, M, N: 0, compare=False)
     formula: Callable[[Any, int, int, int, int], tuple[int, int]] | None = field(default=None, compare=False)
     form: str = ""

@@ -12,10 +12,7 @@ __all__ = ["Network", "Parameters", "build"]
 
 
 def build(
-    network: NetworkSettings,
-    shrinkage: ShrinkageSettings,
-    problem: ProblemSettings | None = None,
-    seed: int = 0,
+    network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings | None = None, seed: int = 0
 ) -> Network:
     """The network that settings describe: an instance of the class that the record of its kind names.
 

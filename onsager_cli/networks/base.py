@@ -93,12 +93,9 @@ class Network(ABC, Generic[State, Context]):
         """The parameters of the untrained network, with room for `depth` layers."""
         one = self.textbook(problem)
         theta = jnp.asarray(self.theta, problem.noise_variance.dtype)
-        one["theta"] = (
-            jnp.broadcast_to(theta, (max(self.groups) + 1, theta.shape[-1])) if self.groups else theta
-        )
+        one["theta"] = jnp.broadcast_to(theta, (max(self.groups) + 1, theta.shape[-1])) if self.groups else theta
         return {
-            name: jnp.repeat(leaf[None], depth, axis=0) if name in self.layered else leaf
-            for name, leaf in one.items()
+            name: jnp.repeat(leaf[None], depth, axis=0) if name in self.layered else leaf for name, leaf in one.items()
         }
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
@@ -118,8 +115,7 @@ class Network(ABC, Generic[State, Context]):
     def count(self, params: Parameters, depth: int) -> int:
         """Number of real parameters of the network of this depth; a complex parameter counts as two."""
         sizes = {
-            name: leaf.size // len(leaf) * depth if name in self.layered else leaf.size
-            for name, leaf in params.items()
+            name: leaf.size // len(leaf) * depth if name in self.layered else leaf.size for name, leaf in params.items()
         }
         return int(sum(size * (1 + jnp.iscomplexobj(params[name])) for name, size in sizes.items()))
 
@@ -225,9 +221,7 @@ class Network(ABC, Generic[State, Context]):
     ) -> State:
         """The state after the shrinkage: the estimate itself, Onsager correction, or decoupling."""
 
-    def step(
-        self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array, context: Context
-    ) -> State:
+    def step(self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array, context: Context) -> State:
         """The state after a layer with these inputs: shrinkage, then correction."""
         return self.correct(problem, p, *self.shrink(p, inputs), inputs, state, y, context)
 

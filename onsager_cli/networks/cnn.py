@@ -34,8 +34,7 @@ KIND = NetworkKind(
     matrices=False,
     looks={"cnn": {"": Look(YELLOW, "", "--", 0.9, label="CNN")}},
     entries=lambda settings, M, N: (
-        settings.width
-        * sum(a * b for a, b in zip((2, *settings.channels), (*settings.channels, 2), strict=True))
+        settings.width * sum(a * b for a, b in zip((2, *settings.channels), (*settings.channels, 2), strict=True))
     ),
 )
 

@@ -92,9 +92,7 @@ class Decoupled(Network[PseudoPrior, Array | None]):
         learned = {self.leaves[name] for name in self.learn}
         return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
 
-    def first(
-        self, problem: Problem, p: Parameters, y: Array, context: Array | None
-    ) -> tuple[PseudoPrior, Inputs]:
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Array | None) -> tuple[PseudoPrior, Inputs]:
         state = begin(y, problem.A.shape[1])
         return state, self.linear(problem, p, state, y, context)
 

@@ -25,11 +25,7 @@ from onsager_cli.problems.base import Problem
 KIND = NetworkKind(
     "fista",
     of="Fista",
-    keys={
-        "depth": integer(1, 10_000),
-        "weight": choice("amp", "vamp"),
-        "momentum": choice("paper", "beck_teboulle"),
-    },
+    keys={"depth": integer(1, 10_000), "weight": choice("amp", "vamp"), "momentum": choice("paper", "beck_teboulle")},
     shrinkages=("soft", "threshold"),
     shrinkage_in_name=False,
     trains=False,

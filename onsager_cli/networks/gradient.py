@@ -18,9 +18,7 @@ from onsager_cli.networks.base import Context, Inputs, Network, Parameters, Stat
 from onsager_cli.problems.base import Problem
 
 Tree = TypeVar("Tree")
-Cotangents = tuple[
-    Parameters, Inputs, State, Context
-]  # the gradient so far, and of a layer's inputs, state, context
+Cotangents = tuple[Parameters, Inputs, State, Context]  # the gradient so far, and of a layer's inputs, state, context
 
 
 class Scratch(NamedTuple, Generic[State]):
@@ -42,9 +40,7 @@ def scratch(net: Network[State, Context], problem: Problem, params: Parameters, 
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], batch), problem.A.dtype)
     layers = net.depth_of(params)
-    return jax.tree.map(
-        lambda a: jnp.zeros((layers, *a.shape), a.dtype), jax.eval_shape(one_layer, params, y)
-    )
+    return jax.tree.map(lambda a: jnp.zeros((layers, *a.shape), a.dtype), jax.eval_shape(one_layer, params, y))
 
 
 def _put(buffer: Tree, t: Array | int, value: Tree) -> Tree:
@@ -85,9 +81,7 @@ def loss_and_gradient(
     scratch = kept._replace(projected=scratch.projected)
     linear = _linear(net, problem, y)
 
-    def forward(
-        t: Array | int, carry: tuple[State, Inputs, Scratch[State]]
-    ) -> tuple[State, Inputs, Scratch[State]]:
+    def forward(t: Array | int, carry: tuple[State, Inputs, Scratch[State]]) -> tuple[State, Inputs, Scratch[State]]:
         state, inputs, scratch = carry
         state = net.step(problem, net.layer(params, t), inputs, state, y, context)
         p = net.layer(params, t + 1)
@@ -100,9 +94,7 @@ def loss_and_gradient(
     def loss_of_last(p: Parameters, inputs: Inputs) -> Array:
         return jnp.sum(weights * power(net.shrink(p, inputs)[0] - x))
 
-    loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(
-        net.layer(params, depth - 1), inputs
-    )
+    loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(net.layer(params, depth - 1), inputs)
     gradient = _collect(net, jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)
     nothing = jax.tree.map(jnp.zeros_like, state), jax.tree.map(jnp.zeros_like, context)
     backward = _backward(net, problem, params, y, context, scratch)

@@ -22,12 +22,7 @@ SIGMA_FLOOR = 1e-8  # what float32 can take to the fourth power; every network's
 
 @partial(jax.jit, static_argnums=(0, 5))
 def guard_counts(
-    net: Network,
-    problem: Problem,
-    params: Parameters,
-    y: Array,
-    depth: Array | int,
-    precision: str = "highest",
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: Array | int, precision: str = "highest"
 ) -> Array:
     """Number of samples of y (M, L) that met each of GUARDS in each layer, (layers, 3); zero in rows beyond `depth`.
 

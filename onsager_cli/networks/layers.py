@@ -29,13 +29,7 @@ class Layers(Generic[State, Context]):
     """
 
     def __init__(
-        self,
-        net: Network[State, Context],
-        problem: Problem,
-        params: Parameters,
-        y: Array,
-        *,
-        repeated: bool = False,
+        self, net: Network[State, Context], problem: Problem, params: Parameters, y: Array, *, repeated: bool = False
     ):
         self.net, self.problem, self.params, self.y, self.repeated = net, problem, params, y, repeated
         self.context = net.prepare(problem, params, y)
@@ -79,14 +73,7 @@ class Layers(Generic[State, Context]):
         return state, inputs
 
 
-def squared_errors(
-    net: Network,
-    problem: Problem,
-    params: Parameters,
-    x: Array,
-    y: Array,
-    depth: Array | int,
-) -> Array:
+def squared_errors(net: Network, problem: Problem, params: Parameters, x: Array, y: Array, depth: Array | int) -> Array:
     """‖x̂_t - x‖² of every sample after every layer, (layers, L), linear; zero in rows beyond `depth`.
 
     x is (N, L) and y (M, L). The norm is over the coordinates that the problem reports.
@@ -103,12 +90,7 @@ def squared_errors(
 
 
 def trace(
-    net: Network[State, Context],
-    problem: Problem,
-    params: Parameters,
-    y: Array,
-    depth: int,
-    precision: str = "highest",
+    net: Network[State, Context], problem: Problem, params: Parameters, y: Array, depth: int, precision: str = "highest"
 ) -> list[tuple[State, Inputs]]:
     """The state and the inputs (r, σ) that each of `depth` layers receives, one pair per layer."""
     with jax.default_matmul_precision(precision):
@@ -120,12 +102,7 @@ def trace(
 
 
 def estimate(
-    net: Network,
-    problem: Problem,
-    params: Parameters,
-    y: Array,
-    depth: Array | int,
-    precision: str = "highest",
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: Array | int, precision: str = "highest"
 ) -> Array:
     """x̂ after `depth` layers, (N, L), from y (M, L)."""
     with jax.default_matmul_precision(precision):

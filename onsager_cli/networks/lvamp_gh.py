@@ -101,9 +101,7 @@ class LvampGH(Decoupled):
         new = {"G": G, "H": H, "log_c": 0.0}
         return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
 
-    def linear(
-        self, problem: Problem, p: Parameters, state: PseudoPrior, y: Array, context: Array | None
-    ) -> Inputs:
+    def linear(self, problem: Problem, p: Parameters, state: PseudoPrior, y: Array, context: Array | None) -> Inputs:
         r_tilde, variance = state
         N = r_tilde.shape[0]
         nu = allowed(self.divergence(p, state), N)

@@ -42,11 +42,7 @@ class Draw:
         gamma = self.gamma * emphasis / (rest + self.gamma * emphasis)
         x, y = self._draw(problem, key, batch, gamma)
         active, N = jnp.sum(x != 0, axis=0), x.shape[0]
-        return (
-            x,
-            y,
-            jnp.exp(active * jnp.log(self.gamma / gamma) + (N - active) * jnp.log(rest / (1 - gamma))),
-        )
+        return (x, y, jnp.exp(active * jnp.log(self.gamma / gamma) + (N - active) * jnp.log(rest / (1 - gamma))))
 
     def _draw(self, problem: Problem, key: Array, batch: int, gamma: Array | float) -> Samples:
         """Samples with activity `gamma`.

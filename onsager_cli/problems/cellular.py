@@ -37,9 +37,7 @@ NODES = 64  # of the quadratures
 
 def pilots(seed: int, M: int, N: int) -> np.ndarray:
     """A (M, N), complex64: i.i.d. QPSK with columns of unit norm."""
-    signs = jax.random.rademacher(
-        jax.random.fold_in(jax.random.key(seed), MATRIX_KEY), (2, M, N), jnp.float32
-    )
+    signs = jax.random.rademacher(jax.random.fold_in(jax.random.key(seed), MATRIX_KEY), (2, M, N), jnp.float32)
     return np.asarray((signs[0] + 1j * signs[1]) / np.sqrt(np.float32(2 * M)))
 
 
@@ -192,12 +190,7 @@ class Draw:
         return x, y, 1 / (1 - share + share * ratio)
 
     def _measured(
-        self,
-        problem: Problem,
-        key: Array,
-        batch: int,
-        activity: Array | float | None = None,
-        most: float | None = None,
+        self, problem: Problem, key: Array, batch: int, activity: Array | float | None = None, most: float | None = None
     ) -> tuple[Array, Array, Array]:
         """x (N, batch), y (M, batch) and the number of active users in each sample, (batch,)."""
         key_x, key_w = jax.random.split(key)

@@ -49,11 +49,7 @@ def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
 
 
 def record(
-    experiment: Any,
-    rows: Sequence[Row],
-    made: provenance.Notes,
-    folder: Path,
-    tables: Tables | None = None,
+    experiment: Any, rows: Sequence[Row], made: provenance.Notes, folder: Path, tables: Tables | None = None
 ) -> list[Path]:
     """Write the record of one experiment into `folder` (experiments/NAME); the paths written.
 
@@ -93,21 +89,14 @@ def write_tables(folder: Path, rows: Sequence[Row], tables: Tables) -> list[Path
     return [folder / f"{name}.csv" for name in files]
 
 
-def draw(
-    experiment: Any, rows: Sequence[Row], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
+def draw(experiment: Any, rows: Sequence[Row], tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Draw the figure of any kind; the paths written."""
     if not kind_of(experiment).draws:
         return []
     return implementation_of(experiment).draw(experiment.figure, rows, tables, folder, formats)
 
 
-def readme(
-    experiment: Any,
-    rows: Sequence[Row],
-    made: provenance.Notes,
-    tables: Tables | None = None,
-) -> str:
+def readme(experiment: Any, rows: Sequence[Row], made: provenance.Notes, tables: Tables | None = None) -> str:
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
     figure, kind = experiment.figure, kind_of(experiment)
     trains = kind.trains

@@ -18,9 +18,7 @@ Notes = Mapping[tuple[str, int], Mapping[str, Any]]
 def command(experiment: Any) -> str:
     """The overrides that make the same record."""
     # The output folder and the logs of Hydra change no number, and a path may name its author.
-    return shlex.join(
-        item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra"))
-    )
+    return shlex.join(item for item in experiment.overrides if not item.lstrip("+~").startswith(("output=", "hydra")))
 
 
 def settings(experiment: Any, made: Notes) -> str:
@@ -31,9 +29,7 @@ def settings(experiment: Any, made: Notes) -> str:
     notes = [(key[1], made[key]) for key in keys if key in made]
     left_out = ("kind", "instance", "matrix", "selection_samples")
     schedules = ((f"`{slug}`", f"kind {_fields(of.training, _DESCENTS)}") for slug, of in trained)
-    versions = (
-        (seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes
-    )
+    versions = ((seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes)
     lines = {
         "seed": _unique(str(of.seed) for _, of in named),
         "problem": _unique(_fields(of.problem, left_out) for _, of in named),
@@ -82,9 +78,7 @@ def _shared(machine: Mapping[str, Any]) -> str:
 def _fields(settings: Any, without: Sequence[str]) -> str:
     """A dataclass in one line: its name or kind, then what is set."""
     values = {
-        key: value
-        for key, value in asdict(settings).items()
-        if value not in (None, {}, ()) and key not in without
+        key: value for key, value in asdict(settings).items() if value not in (None, {}, ()) and key not in without
     }
     name = values.pop("name", None) or values.pop("kind", "")
     values.pop("kind", None)
@@ -111,8 +105,7 @@ def _by_seed(texts: Iterable[tuple[int, str]]) -> str:
     if len(found) < 2 or len(set(seeds)) < 2:
         return "; ".join(found)
     return "; ".join(
-        f"{text} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))})"
-        for text, of in found.items()
+        f"{text} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))})" for text, of in found.items()
     )
 
 

@@ -27,8 +27,7 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
     Raises UserError if there is none, or a file cannot be read.
     """
     names = sorted(
-        {path.parent.name for path in (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))},
-        key=figures_first,
+        {path.parent.name for path in (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))}, key=figures_first
     )
     if not names:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")

@@ -69,14 +69,10 @@ def summed(fixed: int = 0) -> Callable[[Core], Core]:
             x_hat, derivative = core(r, *coefficients)
             return x_hat, average(derivative)
 
-        def forward(
-            r: Array, *coefficients: Array
-        ) -> tuple[tuple[Array, Array], tuple[Array, tuple[Array, ...]]]:
+        def forward(r: Array, *coefficients: Array) -> tuple[tuple[Array, Array], tuple[Array, tuple[Array, ...]]]:
             return eta(r, *coefficients), (r, coefficients)
 
-        def backward(
-            kept: tuple[Array, tuple[Array, ...]], cotangents: tuple[Array, Array]
-        ) -> tuple[Array, ...]:
+        def backward(kept: tuple[Array, tuple[Array, ...]], cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
             r, coefficients = kept
             to_x_hat, to_slope = cotangents
             to_derivative = computed_once(to_slope) / r.shape[0]

@@ -11,13 +11,7 @@ THRESHOLD = ShrinkageKind(
     "threshold", of="threshold", parameters=("lambda",), lower=(0.0,), absolute=True, label="threshold"
 )
 SOFT = ShrinkageKind(
-    "soft",
-    of="soft",
-    parameters=("beta", "alpha"),
-    lower=(FREE, 0.0),
-    slopes=(0,),
-    slug="l1",
-    label="$\\ell_1$",
+    "soft", of="soft", parameters=("beta", "alpha"), lower=(FREE, 0.0), slopes=(0,), slug="l1", label="$\\ell_1$"
 )
 PWLIN = ShrinkageKind(
     "pwlin",

@@ -7,11 +7,7 @@ from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.shrinkage.family import Theta, circular, summed
 
 EXP = ShrinkageKind(
-    "exp",
-    of="exponential",
-    parameters=("width", "slope", "bump"),
-    lower=(POSITIVE, FREE, FREE),
-    slopes=(1, 2),
+    "exp", of="exponential", parameters=("width", "slope", "bump"), lower=(POSITIVE, FREE, FREE), slopes=(1, 2)
 )
 SPLINE = ShrinkageKind(
     "spline", of="spline", parameters=("width", "slope", "bump"), lower=(POSITIVE, FREE, FREE), slopes=(1, 2)

@@ -81,9 +81,7 @@ def read_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise UserError(f"{path}: {error}") from error
 
 
-def check_shapes(
-    arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], source: Path | str
-) -> None:
+def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], source: Path | str) -> None:
     """UserError naming `source` and the first array that is missing, unexpected or of another shape."""
     for name, shape in expected.items():
         if name not in arrays:
@@ -103,9 +101,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     # size) are not what this program writes.
     unfolded = sum(member.file_size for member in members if member.compress_type != zipfile.ZIP_STORED)
     if unfolded > _MAX_COMPRESSED:
-        raise DamagedFileError(
-            f"its compressed arrays state {unfolded} bytes, at most {_MAX_COMPRESSED} are accepted"
-        )
+        raise DamagedFileError(f"its compressed arrays state {unfolded} bytes, at most {_MAX_COMPRESSED} are accepted")
     arrays: dict[str, np.ndarray] = {}
     for member in members:
         name = member.filename.removesuffix(".npy")
@@ -129,9 +125,7 @@ def unpack_array(data: bytes, name: str) -> np.ndarray:
     else:
         raise DamagedFileError(f"its array {name} is of an unknown version {version}")
     if dtype.hasobject or dtype.kind not in _KINDS:
-        raise DamagedFileError(
-            f"its array {name} has dtype {dtype}; only plain numbers and text are read, no pickle"
-        )
+        raise DamagedFileError(f"its array {name} has dtype {dtype}; only plain numbers and text are read, no pickle")
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
         raise DamagedFileError(f"its array {name} is not as long as its header says")
     flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=stream.tell())

@@ -144,9 +144,7 @@ class CurveFolder:
         rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
         self._write("points.csv", table_bytes(rows))
 
-    def save(
-        self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None
-    ) -> Path:
+    def save(self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> Path:
         """Write NAME.npz: plain arrays and a JSON-able `meta`, sealed with a sha256 of the whole file."""
         checked_name(name, "the name of a saved state")
         return self._write(f"{name}.npz", pack(arrays, meta or {}))
@@ -159,9 +157,7 @@ class CurveFolder:
         try:
             return unpack(data, sealed=True)
         except DamagedFileError as error:
-            warnings.warn(
-                f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2
-            )
+            warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
 
     def saved(self) -> list[str]:
@@ -293,9 +289,7 @@ class Store:
                 return folder
             others.append(path)
         for path in others:
-            warnings.warn(
-                f"{path} is not reused: its identity.json is not that of {label}", StoreWarning, stacklevel=2
-            )
+            warnings.warn(f"{path} is not reused: its identity.json is not that of {label}", StoreWarning, stacklevel=2)
         number = 1
         while fresh in others:
             number += 1

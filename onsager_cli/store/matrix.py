@@ -46,9 +46,7 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
         A = A.astype(np.float32)
     if not np.isfinite(A).all():
-        raise UserError(
-            f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}"
-        )
+        raise UserError(f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}")
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
         raise UserError(f"problem.matrix={path} has a column of zeros: column {zero[0]} never reaches y")
     return A

@@ -60,9 +60,7 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     for mean in averaged(rows):
         if "matrices" not in mean:
             continue
-        values = [
-            row["nmse_db"] for row in rows if (row["curve"], row["layer"]) == (mean["curve"], mean["layer"])
-        ]
+        values = [row["nmse_db"] for row in rows if (row["curve"], row["layer"]) == (mean["curve"], mean["layer"])]
         found.append({
             "curve": mean["curve"], "layer": mean["layer"], "matrices": mean["matrices"], "nmse_db": mean["nmse_db"],
             "nmse_db_se": mean["nmse_db_se"], "lowest_nmse_db": min(values), "highest_nmse_db": max(values),

@@ -164,8 +164,7 @@ def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
         key = tuple(row[column] for column in _KEY)
         if key in seen:
             raise UserError(
-                f"{path}, line {line}: the same point as line {seen[key]} "
-                f"(curve {row['curve']}, layer {row['layer']})"
+                f"{path}, line {line}: the same point as line {seen[key]} (curve {row['curve']}, layer {row['layer']})"
             )
         seen[key] = line
         rows.append(row)
@@ -205,10 +204,7 @@ def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
     for points in found.values():
         first = min(points, key=lambda row: row["layer"] or 0)
         if first["steps"]:
-            key = tuple(
-                first[name]
-                for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds")
-            )
+            key = tuple(first[name] for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds"))
             seconds[key] = max(row["seconds"] or 0.0 for row in points)
     return seconds
 

@@ -25,11 +25,7 @@ LMMSE = NetworkKind(
 
 
 def support_oracle(
-    A: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    noise_variance: float,
-    variance: float | np.ndarray = 1.0,
+    A: np.ndarray, x: np.ndarray, y: np.ndarray, noise_variance: float, variance: float | np.ndarray = 1.0
 ) -> np.ndarray:
     """LMMSE estimate x̂ (N, L) of x, given its true support and the variances of active entries and noise.
 
@@ -67,6 +63,4 @@ def of_support(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def of_power(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """`lmmse` for measurements y of a problem; x is not used."""
     del x
-    return lmmse(
-        np.asarray(problem.behind.A), y, float(problem.noise_variance), np.asarray(problem.known_power)
-    )
+    return lmmse(np.asarray(problem.behind.A), y, float(problem.noise_variance), np.asarray(problem.known_power))

@@ -68,9 +68,7 @@ def learn(net: Network, problem: Problem, y: Array, depth: int, precision: str =
 
 
 @partial(jax.jit, static_argnums=(0, 4, 5))
-def _learn(
-    net: Lvamp, problem: Problem, params: Parameters, y: Array, depth: int, precision: str
-) -> Parameters:
+def _learn(net: Lvamp, problem: Problem, params: Parameters, y: Array, depth: int, precision: str) -> Parameters:
     with jax.default_matmul_precision(precision):
         energy, known = jnp.mean(power(y)), net.noise_start == "known"
         noise = problem.noise_variance if known else energy / (1 + START_SNR)

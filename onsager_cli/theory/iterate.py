@@ -101,11 +101,7 @@ def kept_iterations(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
     below -35 dB" is exact. `errors` ‖x̂_t - x‖² (iterations, L) and `powers` ‖x‖² (L,), linear.
     """
     t = np.arange(1, len(errors) + 1)
-    keep = (
-        (t <= DENSE)
-        | (np.floor(np.log(t) / 0.01) > np.floor(np.log(np.maximum(t - 1, 1)) / 0.01))
-        | (t == t[-1])
-    )
+    keep = (t <= DENSE) | (np.floor(np.log(t) / 0.01) > np.floor(np.log(np.maximum(t - 1, 1)) / 0.01)) | (t == t[-1])
     present = powers > 0
     for nmse in (errors.sum(axis=1) / powers.sum(), np.mean(errors[:, present] / powers[present], axis=1)):
         lowest = np.floor(np.minimum.accumulate(to_db(nmse)))
@@ -156,9 +152,7 @@ def run(
     return errors, powers
 
 
-def layers(
-    net: Network, problem: Problem, depth: int, precision: str, learn: Learn | None = None
-) -> Parameters:
+def layers(net: Network, problem: Problem, depth: int, precision: str, learn: Learn | None = None) -> Parameters:
     """Parameters of the untrained network of `depth` layers; `learn` computes them from the test set's measurements."""
     if learn is not None:
         return learn(net, problem, problem.test[1], depth, precision)
@@ -202,9 +196,7 @@ def shrinkage_input(
     return at[1]
 
 
-def lasso(
-    net: Network, problem: Problem, y: Array, weight: str, precision: str
-) -> tuple[Network, Parameters]:
+def lasso(net: Network, problem: Problem, y: Array, weight: str, precision: str) -> tuple[Network, Parameters]:
     """ISTA or FISTA on the measurements y (M, L), with the threshold λβ, and the parameters of one iteration.
 
     With the soft family, θ = (1, α), λ is that of the fixed point of AMP-l1 or VAMP-l1 (`weight`: "amp", "vamp"), per

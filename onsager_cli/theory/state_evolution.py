@@ -100,10 +100,7 @@ def soft_threshold_error(signal: Signal, tau: float, threshold: float) -> tuple[
     energy_on, crossed_on = pieces(np.sqrt(signal.variance + tau**2))
     error_on = energy_on - 2 * signal.variance * crossed_on + signal.variance
     gamma = signal.gamma
-    return (
-        float((1 - gamma) * energy_off + gamma * error_on),
-        float((1 - gamma) * crossed_off + gamma * crossed_on),
-    )
+    return (float((1 - gamma) * energy_off + gamma * error_on), float((1 - gamma) * crossed_off + gamma * crossed_on))
 
 
 def amp(signal: Signal, eta: Denoiser, noise_variance: float, ratio: float, iterations: int) -> np.ndarray:
@@ -119,9 +116,7 @@ def amp(signal: Signal, eta: Denoiser, noise_variance: float, ratio: float, iter
     return to_db(np.array(errors) / signal.power)
 
 
-def vamp(
-    signal: Signal, eta: Denoiser, noise_variance: float, s: np.ndarray, N: int, iterations: int
-) -> np.ndarray:
+def vamp(signal: Signal, eta: Denoiser, noise_variance: float, s: np.ndarray, N: int, iterations: int) -> np.ndarray:
     """NMSE in dB of VAMP after 1, 2, ... iterations, for A (M, N) with the singular values `s`.
 
     It begins at r̃ = 0 with σ̃² = ‖y‖²/N, and is told the true σ_w². Divergences are clipped as in the network.

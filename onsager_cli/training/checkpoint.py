@@ -43,9 +43,7 @@ class StageState:
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays under dotted names: `params.B`, `optimizer.inner_states.matrix.inner_state.mu.B`, ..."""
         leaves, _ = jax.tree_util.tree_flatten_with_path(self._pytrees())
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves
-        }
+        return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
     def numbers(self) -> dict[str, float]:
         """Everything else, exact in JSON."""
@@ -109,11 +107,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self,
-        folder: CurveFolder,
-        number: int,
-        progress: Progress,
-        clock: Callable[[], float] = time.monotonic,
+        self, folder: CurveFolder, number: int, progress: Progress, clock: Callable[[], float] = time.monotonic
     ):
         self._folder, self._number, self._progress, self._clock = folder, number, progress, clock
         self._turn, self._step = 0, 0

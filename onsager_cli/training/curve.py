@@ -92,11 +92,7 @@ class Algorithm(Maker):
             return False
         note = self.folder.read_json(ITERATIONS) or {}
         made, limit = note.get("iterations"), note.get("limit")
-        return (
-            isinstance(made, int)
-            and isinstance(limit, int)
-            and (made < limit or self.settings.depth <= limit)
-        )
+        return isinstance(made, int) and isinstance(limit, int) and (made < limit or self.settings.depth <= limit)
 
     def make(self, problem: Problem) -> None:
         started, asked, precision = time.monotonic(), self.settings.depth, self.settings.precision

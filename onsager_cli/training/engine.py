@@ -24,8 +24,7 @@ from onsager_cli.problems.base import Problem
 
 Coordinates = Callable[[Problem, Parameters, Parameters, Parameters], Parameters]
 Loss = Callable[
-    [Problem, Parameters, Array, Array, Array, Array | int, Array | int, Scratch],
-    tuple[Array, Parameters, Scratch],
+    [Problem, Parameters, Array, Array, Array, Array | int, Array | int, Scratch], tuple[Array, Parameters, Scratch]
 ]
 
 
@@ -34,9 +33,7 @@ def optimizer(kind: str, net: Network) -> optax.GradientTransformation:
     adam = optax.scale_by_adam()
     if kind == "muon":
         axes = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
-        matrices = optax.contrib.scale_by_muon(
-            weight_dimension_numbers=lambda p: jax.tree.map(lambda _: axes, p)
-        )
+        matrices = optax.contrib.scale_by_muon(weight_dimension_numbers=lambda p: jax.tree.map(lambda _: axes, p))
     else:
         matrices = adam
 
@@ -74,9 +71,7 @@ def over_devices(loss_and_gradient: Loss) -> Loss:
             problem: Problem, params: Parameters, x: Array, y: Array, weights: Array, depth: Array | int,
             first_learned: Array | int, buffers: Scratch,
         ) -> tuple[Array, Parameters, Scratch]:  # fmt: skip
-            loss, gradient, buffers = loss_and_gradient(
-                problem, params, x, y, weights, depth, first_learned, buffers
-            )
+            loss, gradient, buffers = loss_and_gradient(problem, params, x, y, weights, depth, first_learned, buffers)
             return *jax.lax.psum((loss, gradient), "batch"), buffers
 
         whole, of_buffers = PartitionSpec(), jax.tree.map(of_batch, buffers)
@@ -160,9 +155,7 @@ class Engine:
             params, state, buffers, total = carry
             key_of_step = jax.random.fold_in(key, first_step + i)
             x, y, weights = problem.emphasized(key_of_step, self.batch, emphasis, self.most_emphasis)
-            loss, gradient, buffers = differentiate(
-                problem, params, x, y, weights, depth, first_learned, buffers
-            )
+            loss, gradient, buffers = differentiate(problem, params, x, y, weights, depth, first_learned, buffers)
             # JAX's gradient of a complex leaf is the conjugate of the direction of steepest ascent.
             gradient = to_coordinates(problem, params, jax.tree.map(jnp.conj, gradient), masks)
             directions, state = self._descent.update(gradient, state)

@@ -153,21 +153,15 @@ def run_plan(
         if stage.begin in ("grow", "grow or bootstrap"):
             params, now_db = net.grow(params, stage.depth - 1, problem), None
         if stage.begin.endswith("bootstrap"):
-            params, now_db = _better(
-                engine, problem, params, now_db, tied_network(stage.depth), stage, report
-            )
+            params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)
         report({
             "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
             "depth": stage.depth, "rate": stage.rates["matrices"], "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
-        params, now_db = fit(
-            engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db
-        )
+        params, now_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db)
         if stage.bootstrap_after:
-            params, now_db = _better(
-                engine, problem, params, now_db, tied_network(stage.depth), stage, report
-            )
+            params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)
         yield number, stage, params, now_db
 
 

@@ -42,9 +42,7 @@ Tied = Callable[[], tuple[Settings, CurveFolder] | None]
 class NetworkTrainer(Maker):
     """A network that learns, stage by stage."""
 
-    def __init__(
-        self, slug: str, settings: Settings, folder: CurveFolder, report: Report, tied: Tied = lambda: None
-    ):
+    def __init__(self, slug: str, settings: Settings, folder: CurveFolder, report: Report, tied: Tied = lambda: None):
         super().__init__(slug, settings, folder, report)
         self._tied = tied
         net = network_of(settings)
@@ -216,9 +214,7 @@ class NetworkTrainer(Maker):
                 return loaded
         raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
 
-    def _filled(
-        self, net: Network, params: Parameters, arrays: Mapping[str, np.ndarray], depth: int
-    ) -> Parameters:
+    def _filled(self, net: Network, params: Parameters, arrays: Mapping[str, np.ndarray], depth: int) -> Parameters:
         """`params` with the stored ones of `depth` layers. Raises UserError where their shapes do not fit."""
         expected = {name: array.shape for name, array in flatten(net, params, depth).items()}
         check_shapes(arrays, expected, self.folder.path)

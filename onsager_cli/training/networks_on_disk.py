@@ -45,9 +45,7 @@ def save_deepest(folder: CurveFolder, A: Any, slug: str) -> None:
             return
 
 
-def save_network(
-    folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Any, depth: int, slug: str
-) -> None:
+def save_network(folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Any, depth: int, slug: str) -> None:
     """Writes network.npz of a network of `depth` layers."""
     folder.save(NETWORK, {**arrays, "problem.A": np.asarray(A)}, {"depth": depth, "curve": slug})
 

@@ -64,9 +64,7 @@ class Stage:
         With `warmup`, the rates rise linearly, over at most half of the stage.
         """
         steps = np.arange(first, first + count)
-        shape = (
-            0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
-        )
+        shape = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.steps, 1))) if self.cosine else np.ones(count)
         if self.warmup:
             shape = shape * np.minimum((steps + 1) / min(self.warmup, max(self.steps // 2, 1)), 1)
         return {name: (shape * rate).astype(np.float32) for name, rate in self.rates.items()}

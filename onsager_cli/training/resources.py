@@ -57,9 +57,7 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
     depths = depth if network.tied else (depth + 1) / 2
     stored = parameters * (depths + 1 + 8)  # depths, network, two checkpoints
-    return Needs(
-        slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY
-    )
+    return Needs(slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY)
 
 
 def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[str]]:
