@@ -107,6 +107,13 @@ def amp(signal: Signal, eta: Denoiser, noise_variance: float, ratio: float, iter
     """NMSE in dB of AMP after 1, 2, ... iterations, for A with i.i.d. N(0, 1/M) entries and N/M = `ratio`.
 
     τ² = σ_w² + (N/M) e, beginning at e = E x²; AMP measures its own τ, so that σ = τ (eq 12).
+
+    Example:
+        >>> from onsager_cli import state_evolution
+        >>> signal = state_evolution.Signal(gamma=0.1)
+        >>> levels = state_evolution.amp(signal, state_evolution.conditional_mean(signal), 2e-5, 2.0, 10)
+        >>> bool(levels[-1] < -40)
+        True
     """
     error, errors = signal.power, []
     for _ in range(iterations):
@@ -120,6 +127,14 @@ def vamp(signal: Signal, eta: Denoiser, noise_variance: float, s: np.ndarray, N:
     """NMSE in dB of VAMP after 1, 2, ... iterations, for A (M, N) with the singular values `s`.
 
     It begins at r̃ = 0 with σ̃² = ‖y‖²/N, and is told the true σ_w². Divergences are clipped as in the network.
+
+    Example:
+        >>> import numpy as np
+        >>> from onsager_cli import state_evolution
+        >>> signal = state_evolution.Signal(gamma=0.1)
+        >>> eta, s = state_evolution.conditional_mean(signal), np.full(250, np.sqrt(2))
+        >>> bool(state_evolution.vamp(signal, eta, 2e-5, s, 500, 10)[-1] < -40)
+        True
     """
     s2 = np.square(np.asarray(s, np.float64))
     M_noise = len(s2) * noise_variance

@@ -1,0 +1,79 @@
+"""Figures and claims."""
+
+from pathlib import Path
+
+from onsager_cli.api.training import Callback, ignore
+from onsager_cli.claims import verify as claims
+from onsager_cli.claims.claim import Verdict
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.store.tables import Row, read_table
+
+
+class Figure:
+    """An experiment: its curves, its table, training and drawing; made by `experiment`."""
+
+    def __init__(self, asked: Experiment):
+        self.experiment = asked
+
+    @property
+    def curves(self) -> list[str]:
+        """The names of the curves."""
+        return list(dict.fromkeys(curve.slug for part in self.experiment.parts for curve in part.curves))
+
+    def train(self, callback: Callback | None = None) -> None:
+        """Train what the store lacks. Raises DivergedError, last, for a curve that was given up."""
+        from onsager_cli import run
+
+        for part in self.experiment.parts:
+            run.train(part, callback or ignore)
+
+    def plot(self) -> list[Path]:
+        """Write the table and draw the figure from what is stored; the files. Raises UserError if nothing is."""
+        from onsager_cli import run
+
+        return [path for part in self.experiment.parts for path in run.plot(part)[0]]
+
+    def table(self) -> list[Row]:
+        """The stored points, a dictionary each (columns as in curves.csv)."""
+        from onsager_cli import run
+
+        return [row for part in self.experiment.parts for row in run.rows_of(part)]
+
+    def recorded(self, folder: str | Path = "experiments") -> list[Row]:
+        """The points of the published record. Raises UserError if there are none."""
+        paths = [Path(folder) / part.name / "curves.csv" for part in self.experiment.parts]
+        for path in paths:
+            if not path.is_file():
+                raise UserError(f"{path}: nothing is recorded there")
+        return [row for path in paths for row in read_table(path)]
+
+
+def experiment(*overrides: str) -> Figure:
+    """A figure, by the overrides of the command line.
+
+    Raises UserError for a mistake in them.
+
+    Example:
+        >>> from onsager_cli import experiment
+        >>> experiment("+experiment=quick").curves
+        ['amp_l1', 'lista_tied', 'lamp_tied_l1', 'lamp_tied_bg', 'oracle']
+    """
+    return Figure(load_experiment(overrides))
+
+
+def verify(*names: str, folder: str | Path = claims.FOLDER) -> list[Verdict]:
+    """The verdicts on recorded tables, of all claims or of those about the experiments and claims named.
+
+    Raises UserError for a folder or a name that there is not.
+
+    Example:
+        >>> from onsager_cli import UserError, verify
+        >>> try:
+        ...     verify(folder="nowhere")
+        ... except UserError as error:
+        ...     print(error)
+        --folder: there is no folder 'nowhere'
+    """
+    return claims.verify(Path(folder), names)

@@ -1,0 +1,150 @@
+"""Train and load networks."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from onsager_cli.api.inputs import NetworkSpec, SparseProblem, curve_of, override
+from onsager_cli.api.recovery import checked_measurements
+from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.store.curves import CurveFolder, MemoryFolder
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from onsager_cli.problems import Problem
+
+Callback = Callable[[dict[str, object]], None]
+"""Receives the events of a training."""
+
+
+def ignore(event: dict[str, object]) -> None:
+    """The callback of those who watch nothing."""
+    del event
+
+
+class Trained:
+    """A network with its parameters, as a function of measurements; made by `train` and `load`."""
+
+    def __init__(self, settings: Settings, folder: CurveFolder, problem: "Problem", depth: int | None = None):
+        from onsager_cli.training.networks_on_disk import stored_network
+
+        self.settings, self.problem, self.depth = settings, problem, depth or settings.depth
+        self.net, self.params = stored_network(settings, folder, self.depth)
+        self.table = folder.points()
+
+    @property
+    def nmse_db(self) -> float:
+        """The NMSE on the test set, dB."""
+        rows = {row["layer"]: row for row in self.table}
+        return rows[self.depth if self.settings.network.depth else None]["nmse_db"]
+
+    @cached_property
+    def _estimate(self) -> "Callable[..., Array]":
+
+        import jax
+
+        from onsager_cli.networks.layers import estimate
+
+        return jax.jit(partial(estimate, self.net, depth=self.depth, precision=self.settings.precision))
+
+    def __call__(self, y: ArrayLike) -> np.ndarray:
+        """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
+
+        Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
+        """
+        A = self.problem.A
+        given = checked_measurements(y, A.shape[0], np.iscomplexobj(A))
+        columns = given[:, None] if given.ndim == 1 else given
+        x_hat = np.asarray(self._estimate(self.problem, self.params, columns.astype(A.dtype)))
+        return x_hat[:, 0] if given.ndim == 1 else x_hat
+
+
+def train(
+    network: NetworkSpec | str,
+    problem: SparseProblem | str = "gaussian",
+    schedule: str | None = None,
+    *overrides: str,
+    folder: str | Path | None = None,
+    callback: Callback | None = None,
+) -> Trained:
+    """Train a network layer by layer and return it. Without `folder`, nothing is written or read.
+
+    Args:
+        network: made by `network`, or the name of an option.
+        problem: made by `problem`, or the name of an option.
+        schedule: an option of `onsager list schedules`; None: that of the network, which is fast if it learns.
+        overrides: more of the config, such as "training.lamp.steps=[100]".
+        folder: the store of the command line (`outputs`). A curve that it holds is not trained again.
+        callback: receives the events (see the module's table).
+
+    The networks have the bits of `onsager train`. Raises UserError for a mistake, DivergedError if training gives up.
+
+    Example:
+        >>> from onsager_cli import network, problem, train
+        >>> small = problem("gaussian", N=40, M=20, selection_samples=100, test_samples=50)
+        >>> steps = "training.lamp.steps=[20]"
+        >>> events = []
+        >>> lamp = train(network("lamp", "bg", depth=2), small, "fast", steps, callback=events.append)
+        >>> [event["layer"] for event in events if event["event"] == "point"]
+        [1, 2]
+        >>> x, y = small.test
+        >>> lamp(y).shape
+        (40, 50)
+    """
+    from onsager_cli import run
+
+    asked = network if isinstance(network, NetworkSpec) else NetworkSpec((f"network={network}",))
+    about = problem if isinstance(problem, SparseProblem) else SparseProblem((f"problem={problem}",))
+    words = [*about.overrides, *asked.overrides, *([f"training={schedule}"] if schedule else []), *overrides]
+    if folder is not None:
+        if about.matrix is not None:
+            raise UserError("a stored curve is found by its matrix file: write problem(matrix='A.npy') instead of A=…")
+        words.append(override("output", str(folder)))
+    curve = curve_of(words)
+    if not curve.settings.trained:
+        raise UserError(f"{curve.slug} does not learn: `experiment` draws it, and `recover` needs no training")
+    report = callback or ignore
+    if folder is not None:
+        run.train(load_experiment(words), report)
+        return Trained(curve.settings, curve.folder, run.problem_of(curve))
+    kept: dict[str, MemoryFolder] = {}
+    for one in run.in_order([curve]):
+        place = kept[one.key] = MemoryFolder(one.identity)
+        maker = run.maker_of(one, report, place=lambda asked: kept[asked.key])
+        run.make(one, maker, problem=about.arrays)
+    return Trained(curve.settings, place, about.arrays)
+
+
+def load(*overrides: str) -> Trained:
+    """The trained network of one curve, found by the overrides of the command that trained it.
+
+    `network.depth=T` takes the network of T layers. Raises UserError for a mistake in the overrides, where they name
+    more than one curve, and for a network that is not stored.
+
+    Example:
+        >>> from onsager_cli import UserError, load
+        >>> try:
+        ...     lamp = load("+experiment=fig10", "only=[lamp_tied_bg]", "output=nowhere")
+        ... except UserError as error:
+        ...     print(error)
+        lamp_tied_bg: no network of 15 layers is stored in nowhere: onsager train makes it
+    """
+    from onsager_cli.run import problem_of
+    from onsager_cli.training.networks_on_disk import depth_name
+
+    curve = curve_of(overrides)
+    settings = curve.settings
+    if not settings.training.trains:
+        raise UserError(f"{curve.slug} is not trained: there is no network to load")
+    if depth_name(settings.depth) not in curve.folder.saved():
+        raise UserError(
+            f"{curve.slug}: no network of {settings.depth} layers is stored in {curve.output}: onsager train makes it"
+        )
+    return Trained(settings, curve.folder, problem_of(curve))

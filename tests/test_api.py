@@ -1,0 +1,148 @@
+"""The Python API: its examples run, and its networks are those of the command."""
+
+import doctest
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+from conftest import slow
+
+import onsager_cli
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+EXAMPLES = [name for name in onsager_cli.__all__ if name not in ("DivergedError", "UserError", "state_evolution")]
+SMALL = {"N": 40, "M": 20, "selection_samples": 100, "test_samples": 50}
+STEPS = ("training.lamp.steps=[20]", "training.lamp_untied.steps=[20]", "training.lamp.batch=16", "training.lamp_untied.batch=16")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", slow(*EXAMPLES, but=("network", "train", "recover", "nmse", "load", "verify")))
+def test_examples_run(name):
+    found = doctest.DocTestFinder(recurse=False).find(getattr(onsager_cli, name), name)
+    assert sum(len(test.examples) for test in found) > 0, "every public name has an example"
+    for test in found:
+        assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_examples_of_state_evolution_run():
+    assert doctest.testmod(import_module("onsager_cli.theory.state_evolution")).attempted > 0
+    assert doctest.testmod(import_module("onsager_cli.theory.state_evolution")).failed == 0
+
+
+def test_nothing_is_loaded_before_it_is_used():
+    code = "import sys, json, onsager_cli; print(json.dumps([m for m in ('jax', 'numpy', 'hydra', 'onsager_cli.api') if m in sys.modules]))"
+    assert json.loads(subprocess.check_output([sys.executable, "-c", code], text=True)) == []
+    assert set(onsager_cli.__all__) <= set(dir(onsager_cli))
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        onsager_cli.trian  # noqa: B018
+
+
+@pytest.mark.parametrize("tied", [True, *slow(False)])
+def test_training_in_memory_has_the_bits_of_the_command_and_leaves_nothing(tmp_path, tied):
+    small = onsager_cli.problem(**SMALL, seed=2)
+    lamp = onsager_cli.network("lamp", "bg", depth=2, tied=tied)
+    events: list[dict] = []
+    trained = onsager_cli.train(lamp, small, "fast", *STEPS, callback=events.append)
+    assert list(tmp_path.iterdir()) == []
+    stored = load_experiment([*small.overrides, *lamp.overrides, *STEPS, "output=there"])
+    run.train(stored, lambda event: None)
+    (curve,) = stored.curves
+    arrays, _ = curve.folder.load("depth_02") or ({}, {})
+    for name in ("B", "theta") if tied else ("theta",):
+        mine = np.asarray(trained.params[name])
+        theirs = arrays[name] if name == "B" else np.stack([arrays[f"layers.{t}.theta"] for t in range(2)])
+        np.testing.assert_array_equal(mine, theirs)
+    assert trained.nmse_db == pytest.approx(curve.folder.points()[-1]["nmse_db"], abs=1e-4)
+    points = [event for event in events if event["event"] == "point" and event["curve"] == curve.slug]
+    assert [event["layer"] for event in points] == [1, 2]
+    again = onsager_cli.train(lamp, small, "fast", *STEPS, folder="there")
+    np.testing.assert_array_equal(again.params["theta"], trained.params["theta"])
+
+
+def test_events_have_the_keys_of_the_table():
+    """What callers rely on: the keys that the table in onsager_cli/api promises."""
+    text = import_module("onsager_cli.api").__doc__ or ""
+    promised = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5 and cells[1] not in ("event", "") and not cells[1].startswith("-"):
+            promised[cells[1]] = {key.strip() for key in cells[3].partition(" (")[0].split(",")}
+    events: list[dict] = []
+    small = onsager_cli.problem(**SMALL)
+    onsager_cli.train(onsager_cli.network("lamp", "bg", depth=2, tied=False), small, "fast", *STEPS, callback=events.append)
+    seen = {event["event"] for event in events}
+    assert {"curve", "stage", "eval", "bootstrap", "point", "curve_done"} <= seen
+    for event in events:
+        assert promised[event["event"]] <= set(event), event
+        assert event["curve"]
+
+
+def test_own_matrix():
+    A = np.random.default_rng(0).normal(size=(20, 40)) / np.sqrt(20)
+    own = onsager_cli.problem(A=A, selection_samples=100, test_samples=50)
+    np.testing.assert_allclose(own.A, A, rtol=1e-6)
+    x, y = own.draw(3, seed=5)
+    assert np.linalg.norm(y - A @ x) < 0.1 * np.linalg.norm(y)
+    np.testing.assert_array_equal(own.draw(3, seed=5)[0], x)
+
+
+class TestRecover:
+    def test_learns_the_noise_and_beats_least_squares(self):
+        rng = np.random.default_rng(1)
+        A = rng.normal(size=(60, 120)) / np.sqrt(60)
+        x = 3 * rng.normal(size=(120, 40)) * (rng.uniform(size=(120, 40)) < 0.08)
+        y = A @ x + 0.02 * rng.normal(size=(60, 40))
+        blind, told = onsager_cli.recover(y, A), onsager_cli.recover(y, A, noise_variance=4e-4)
+        least_squares = onsager_cli.nmse(np.linalg.pinv(A) @ y, x)
+        assert max(onsager_cli.nmse(blind, x), onsager_cli.nmse(told, x)) < min(-20, least_squares - 15)
+
+    @pytest.mark.slow
+    def test_complex(self):
+        rng = np.random.default_rng(2)
+        A = (rng.normal(size=(60, 120)) + 1j * rng.normal(size=(60, 120))) / np.sqrt(120)
+        x = (rng.normal(size=(120, 40)) + 1j * rng.normal(size=(120, 40))) * (rng.uniform(size=(120, 40)) < 0.08)
+        assert onsager_cli.nmse(onsager_cli.recover(A @ x, A), x) < -30
+
+    @pytest.mark.parametrize(
+        ("y", "A", "says"),
+        [
+            (np.zeros((3, 2)), np.ones((4, 5)), r"y must have shape \(4,\) or \(4, samples\), got \(3, 2\)"),
+            (np.full(4, np.nan), np.ones((4, 5)), "y must be finite"),
+            (np.zeros(4), np.ones(4), "A must be finite numbers of shape"),
+            (1j * np.ones(4), np.ones((4, 5)), "y must be real"),
+        ],
+    )
+    def test_mistakes(self, y, A, says):
+        with pytest.raises(UserError, match=says):
+            onsager_cli.recover(y, A)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: onsager_cli.problem("gausian"), "did you mean gaussian"),
+        (lambda: onsager_cli.problem(snr=3), "unknown key 'problem.snr'"),
+        (lambda: onsager_cli.problem(A=np.ones(3)), "A must have shape"),
+        (lambda: onsager_cli.problem("random_access", A=np.ones((3, 4))), "problem.M|draws its own matrix"),
+        (lambda: onsager_cli.train("oracle", "gaussian"), "oracle does not learn"),
+        (lambda: onsager_cli.train("lamp", onsager_cli.problem(A=np.eye(4)), folder="x"), "matrix file"),
+        (lambda: onsager_cli.nmse(np.ones(3), np.ones(4)), "one shape"),
+        (lambda: onsager_cli.experiment("+experiment=fgi10"), "did you mean fig10"),
+    ],
+)
+def test_mistakes_are_one_line(call, says):
+    with pytest.raises(UserError, match=says) as caught:
+        call()
+    assert "\n" not in str(caught.value)
