@@ -1,115 +1,221 @@
-"""A shrinkage family, a network and a problem of an installed package, as CONTRIBUTING.md describes them."""
+"""A network, a shrinkage family and a problem of one's own: one Python file and one YAML file each.
 
+They are tried as kinds of an installed package, and dropped into a copy of this one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import kinds_of_my_own as mine
+import numpy as np
 import pytest
-from conftest import toy_overrides
+from conftest import slow, toy_overrides
 
+import onsager_cli
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.figures.looks import style_of
+from onsager_cli.kinds.records import NetworkKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.training.resources import needs
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
-PACKAGE = """
-from dataclasses import replace
-
-import jax
-import jax.numpy as jnp
-
-from onsager_cli.networks.lista import Lista
-from onsager_cli.problems import bernoulli_gaussian
-from onsager_cli import shrinkage
-from onsager_cli.shrinkage.family import Family, average
-
-MINE = Family("mine", shrinkage.build("soft").eta, ("beta", "alpha"), (float("-inf"), 0.0), slopes=(0,))
-
-
-def network(settings, family, theta):
-    return Lista(shrinkage.build("threshold"), (settings.options["level"],), True)
-
-
-def draw(problem, key, batch):
-    of_x, of_w = jax.random.split(key)
-    M, N = problem.A.shape
-    x = jax.random.laplace(of_x, (N, batch)) * 0.1
-    return x, problem.A @ x + jnp.sqrt(problem.noise_variance) * jax.random.normal(of_w, (M, batch))
-
-
-def problem(settings, seed):
-    A = bernoulli_gaussian.gaussian_matrix(seed, settings.options["rows"], 40, None)
-    base = bernoulli_gaussian.build(A=A, gamma=0.1, snr_db=20, seed=seed, selection_samples=1, test_samples=1)
-    law = replace(base, draw=draw, mean_power=None)
-    keys = jax.random.split(jax.random.key(seed))
-    return replace(law, selection=law.sample(keys[0], 100), test=law.sample(keys[1], 50))
-"""
-ENTRIES = """
-[onsager.shrinkages]
-mine = a_package_of_mine:MINE
-[onsager.networks]
-mine = a_package_of_mine:network
-[onsager.problems]
-mine = a_package_of_mine:problem
-"""
 FILES = {
-    "conf/shrinkage/mine.yaml": "family: mine\ntheta: [1, 1]\n",
-    "conf/network/mine.yaml": "kind: mine\nname: mine\ndepth: 3\nlevel: 0.01\n",
-    "conf/problem/mine.yaml": "kind: mine\nname: mine\nrows: 20\n",
+    "networks/coupled": (mine.NETWORK, "network/coupled", mine.NETWORK_YAML),
+    "shrinkage/garrote": (mine.SHRINKAGE, "shrinkage/garrote", mine.SHRINKAGE_YAML),
+    "problems/laplace": (mine.PROBLEM, "problem/laplace", mine.PROBLEM_YAML),
 }
+ENTRIES = """
+[onsager.networks]
+coupled = a_package_of_mine.coupled:KIND
+[onsager.shrinkages]
+garrote = a_package_of_mine.garrote:KIND
+[onsager.problems]
+laplace = a_package_of_mine.laplace:KIND
+"""
 
 
-@pytest.fixture(autouse=True)
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
 def installed(tmp_path, monkeypatch):
     """The package, as pip would install it, and the YAML files in the folder one works in."""
     site = tmp_path / "site"
-    for path, text in {
-        site / "a_package_of_mine.py": PACKAGE,
-        site / "a_package_of_mine-1.dist-info" / "METADATA": "Name: a_package_of_mine\nVersion: 1\n",
-        site / "a_package_of_mine-1.dist-info" / "entry_points.txt": ENTRIES,
-        **{tmp_path / name: text for name, text in FILES.items()},
-    }.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write(site / "a_package_of_mine" / "__init__.py", "")
+    write(site / "a_package_of_mine-1.dist-info" / "METADATA", "Name: a_package_of_mine\nVersion: 1\n")
+    write(site / "a_package_of_mine-1.dist-info" / "entry_points.txt", ENTRIES)
+    for module, (code, option, yaml) in FILES.items():
+        write(site / "a_package_of_mine" / f"{Path(module).name}.py", code)
+        write(tmp_path / "conf" / f"{option}.yaml", yaml)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("a_package_of_mine")]:
+        del sys.modules[name]
 
 
-def nmse_db(*overrides: str, toy: bool = True) -> list[float]:
-    size = [text for text in toy_overrides() if toy or not text.startswith(("problem", "training"))]
-    words = {text.partition("=")[0]: text for text in (*size, *overrides)}
-    asked = load_experiment(list(words.values()))
-    assert run.train(asked, lambda _: None) == []
-    assert Path("outputs/curves").is_dir()
-    return [row["nmse_db"] for row in run.rows_of(asked)]
+SMALL = [text for text in toy_overrides() if text.startswith(("problem.N", "problem.M", "problem.s", "problem.t"))]
 
 
-def test_a_shrinkage_family():
-    mine = nmse_db("network=lamp", "shrinkage=mine")
-    assert mine == nmse_db("network=lamp", "shrinkage=soft")
-    with pytest.raises(UserError, match=r"shrinkage\.family must be .* or mine, got 'mien' \(did you mean mine"):
-        load_experiment(["network=lamp", "shrinkage=mine", "shrinkage.family=mien"])
+def trained(*overrides: str) -> list[float]:
+    """The NMSE at each layer, dB."""
+    experiment = load_experiment([*overrides, "network.depth=3"])
+    assert run.train(experiment, lambda _: None) == []
+    return [row["nmse_db"] for row in run.rows_of(experiment)]
 
 
-PAPER = (
-    "training=paper", "training.batch=16", "training.max_steps=20", "training.refinements=1", "training.patience=1",
-)  # fmt: skip
+@pytest.mark.usefixtures("installed")
+class TestNetwork:
+    def test_it_trains_by_its_own_schedule_and_the_default_one(self):
+        (curve,) = load_experiment(["network=coupled"]).curves
+        assert curve.slug == "coupled_tied"
+        schedule = vars(curve.settings.training)["descent"]
+        assert (schedule.steps, schedule.rates, schedule.batch) == ((60, 40, 40), (5e-4,), 500)
+        levels = trained("network=coupled", *SMALL, "training.coupled.batch=64")
+        untrained = trained("network=coupled", "training=none", *SMALL)
+        assert all(np.diff(levels) < 0)
+        assert levels[-1] < untrained[-1] - 0.5
 
+    @pytest.mark.slow
+    def test_without_a_schedule_of_its_own_the_default_one_trains_it(self):
+        text = mine.NETWORK_YAML.partition("\ntraining:")[0]
+        write(Path("conf/network/coupled.yaml"), text + "\n")
+        small = ["training.default.steps=[30]", "training.default.batch=32"]
+        assert trained("network=coupled", *SMALL, *small)[-1] < -1
+        with pytest.raises(UserError, match="unknown key 'training.coupled.steps'"):
+            load_experiment(["network=coupled", "training.coupled.steps=[3]"])
 
-def test_a_network():
-    small = [text for text in toy_overrides() if text.startswith("problem.")]
-    mine = nmse_db("network=mine", *PAPER, *small, toy=False)
-    assert len(mine) == 3
-    assert mine == nmse_db("network=lista", "shrinkage.theta=[0.01]", *PAPER, *small, toy=False)
-
-
-def test_a_problem():
-    found = nmse_db(
-        "problem=mine",
-        "network=lamp",
-        "shrinkage=soft",
-        "training.lamp.steps=[30]",
-        "training.lamp.batch=50",
-        toy=False,
+    @pytest.mark.parametrize(
+        ("overrides", "says"),
+        [
+            (["network.dpeth=3"], "unknown key 'network.dpeth' .did you mean network.depth"),
+            *slow(
+                (["network.depth=0"], "network.depth must be at least 1, got 0"),
+                (["network.tied=maybe"], "network.tied must be true or false"),
+                (["shrinkage=bg"], "network=coupled takes shrinkage=threshold only"),
+                (["network.kind=coupeld"], "network.kind must be .*coupled"),
+                (["training.coupled.stpes=[3]"], "unknown key 'training.coupled.stpes'"),
+            ),
+        ],
     )
-    assert len(found) == 3
-    assert found[-1] < found[0] < 0
+    def test_its_keys_are_checked(self, overrides, says):
+        with pytest.raises(UserError, match=says) as caught:
+            load_experiment(["network=coupled", *overrides])
+        assert "\n" not in str(caught.value)
+
+    def test_its_record_is_read_without_its_module(self):
+        assert find(NetworkKind, "coupled").learnable == ()
+        load_experiment(["network=coupled"])
+        assert "a_package_of_mine.coupled" not in sys.modules
+
+    def test_looks_forecast_and_cost_come_from_the_record(self):
+        (curve,) = load_experiment(["network=coupled", "network.tied=false"]).curves
+        look = style_of({"curve": "coupled_untied", "network": "coupled", "shrinkage": "threshold", "tied": False})
+        assert (look.label, look.color) == ("LISTA-CP, untied", "#882255")
+        asked = needs(curve.slug, curve.settings, 1e6)
+        lista = needs("lista", load_experiment(["network=lista", "network.depth=3", "network.tied=false"]).curves[0].settings, 1e6)
+        assert asked is not None
+        assert lista is not None
+        assert asked.disk == pytest.approx(lista.disk / 3)  # N M entries instead of N² + N M, where N = 2 M
+        table = load_experiment(["network=coupled", "figure.kind=complexity", *SMALL, "network.depth=3"])
+        _, tables, _ = run._seen(table)
+        (row,) = tables["table1"]
+        assert row["multiply_adds_formula"] == 2 * 3 * 40 * 20
+        assert row["multiply_adds"] == pytest.approx(row["multiply_adds_formula"], rel=0.2)  # without A x̂ of layer 1
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.slow
+class TestShrinkage:
+    def test_it_learns(self):
+        few = ["training.lamp.steps=[40]", "training.lamp.batch=64"]
+        levels = trained("network=lamp", "shrinkage=garrote", *SMALL, *few)
+        assert levels[-1] < levels[0] - 3
+
+    def test_start_and_name_are_checked(self):
+        with pytest.raises(UserError, match="shrinkage.theta must be at least 0 at position 1 for garrote"):
+            load_experiment(["shrinkage=garrote", "shrinkage.theta=[-1]"])
+        with pytest.raises(UserError, match=r"shrinkage.family must be .*garrote.*did you mean garrote"):
+            load_experiment(["shrinkage=garrote", "shrinkage.family=garote"])
+
+
+@pytest.mark.usefixtures("installed")
+class TestProblem:
+    @pytest.mark.slow
+    def test_it_trains(self):
+        few = ["training.lamp.steps=[40]", "training.lamp.batch=64"]
+        levels = trained("problem=laplace", "network=lamp", "shrinkage=soft", *few)
+        assert levels[-1] < levels[0] < 0
+
+    def test_nothing_is_matched_to_a_prior_that_nobody_knows(self):
+        """VAMP with BG shrinkage is not matched VAMP for Laplacian signals, whatever θ is."""
+        (curve,) = load_experiment(["problem=laplace", "network=vamp", "shrinkage=bg"]).curves
+        assert curve.slug == "vamp_bg"
+
+    def test_published_instances_are_of_other_signals(self):
+        size = ["problem.N=500", "problem.M=250", "problem.snr_db=40", "problem.test_samples=1000"]
+        with pytest.raises(UserError, match="problem.instance=authors2017 has Bernoulli-Gaussian signals"):
+            load_experiment(["problem=laplace", "problem.instance=authors2017", *size])
+
+    def test_its_keys_are_checked(self):
+        with pytest.raises(UserError, match="problem.scale must be greater than 0, got 0"):
+            load_experiment(["problem=laplace", "problem.scale=0"])
+
+
+@pytest.mark.slow
+def test_a_file_and_a_yaml_are_all_that_a_built_in_kind_takes(tmp_path):
+    """Each pair of files dropped into a copy of the package is a kind like the others."""
+    package = Path(onsager_cli.__file__).parent
+    shutil.copytree(package, tmp_path / "onsager_cli", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(package.parent / "conf", tmp_path / "conf")
+    for module, (code, option, yaml) in FILES.items():
+        write(tmp_path / "onsager_cli" / f"{module}.py", code)
+        write(tmp_path / "conf" / f"{option}.yaml", yaml)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    few = ["training.coupled.steps=[20]", "training.coupled.batch=32", "training.lamp.steps=[20]", "training.lamp.batch=32"]
+    for command in (
+        ["problem=laplace", "network=coupled", "network.depth=2", *few[:2]],
+        ["problem=laplace", "network=lamp", "shrinkage=garrote", "network.depth=2", *few[2:]],
+    ):
+        words = [sys.executable, "-m", "onsager_cli", "train", *command, "plot.formats=[svg]"]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    listed = subprocess.run([sys.executable, "-m", "onsager_cli", "list"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    for title in ("LISTA-CP, LISTA whose two matrices are coupled", "Non-negative garrote", "Laplacian signals"):
+        assert title in listed
+
+
+def test_a_declaration_may_use_names_of_its_own_file(tmp_path, monkeypatch):
+    """Then the file is imported; what comes out is the same."""
+    code = mine.NETWORK.replace("depth\": integer(1, 1000)", "depth\": integer(1, LIMIT)").replace("KIND = ", "LIMIT = 7\nKIND = ", 1)
+    site = tmp_path / "site"
+    write(site / "a_file_of_mine.py", code)
+    write(site / "a_file_of_mine-1.dist-info" / "METADATA", "Name: a_file_of_mine\nVersion: 1\n")
+    write(site / "a_file_of_mine-1.dist-info" / "entry_points.txt", "[onsager.networks]\ncoupled = a_file_of_mine:KIND\n")
+    write(tmp_path / "conf" / "network" / "coupled.yaml", mine.NETWORK_YAML)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="network.depth must be at most 7, got 8"):
+        load_experiment(["network=coupled", "network.depth=8"])
+    assert "a_file_of_mine" in sys.modules
+
+
+def test_an_entry_point_that_is_no_record(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    write(site / "a_module_of_mine.py", "KIND = 3\n")
+    write(site / "a_module_of_mine-1.dist-info" / "METADATA", "Name: a_module_of_mine\nVersion: 1\n")
+    write(site / "a_module_of_mine-1.dist-info" / "entry_points.txt", "[onsager.networks]\nthree = a_module_of_mine:KIND\n")
+    write(tmp_path / "conf" / "network" / "three.yaml", "kind: three\nname: three\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a_module_of_mine:KIND is no NetworkKind") as caught:
+        load_experiment(["network=three"])
+    assert "\n" not in str(caught.value)

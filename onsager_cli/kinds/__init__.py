@@ -1,1 +1,24 @@
-"""Records of what there is: networks, problems, shrinkage families, trainings. No JAX here."""
+"""Records of what there is: networks, problems, shrinkage families, trainings, figures. No JAX here.
+
+A declaration of a kind may use the names below; then it is read without importing the file that it stands in.
+"""
+
+from onsager_cli.kinds.checks import by_depth, choice, flag, integer, number, numbers, text, words
+from onsager_cli.kinds.problems import BernoulliGaussian, Linear, ProblemSettings
+from onsager_cli.kinds.records import (
+    FREE,
+    POSITIVE,
+    FigureKind,
+    Look,
+    NetworkKind,
+    ProblemKind,
+    ShrinkageKind,
+    TrainingKind,
+)
+from onsager_cli.kinds.trainings import TrainingSettings
+
+__all__ = [
+    "FREE", "POSITIVE", "BernoulliGaussian", "FigureKind", "Linear", "Look", "NetworkKind", "ProblemKind",
+    "ProblemSettings", "ShrinkageKind", "TrainingKind", "TrainingSettings", "by_depth", "choice", "flag", "integer",
+    "number", "numbers", "text", "words",
+]  # fmt: skip

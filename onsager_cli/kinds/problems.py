@@ -62,12 +62,21 @@ class ProblemSettings:
 
 
 @dataclass(frozen=True)
-class Linear(ProblemSettings):
-    """y = A x + w for one matrix: sizes in entries, SNR in dB, the rest linear."""
+class Sizes(ProblemSettings):
+    """The size of A, in entries."""
 
     N: int = integer(1, 1_000_000)
     M: int = integer(1, 1_000_000)
-    gamma: float = number(above=0, below=1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.M, self.N
+
+
+@dataclass(frozen=True)
+class Linear(Sizes):
+    """y = A x + w for one real matrix and any prior: SNR in dB, the rest linear."""
+
     kappa: float | None = number(low=1, null=True)
     snr_db: float = number(-100, 200)
     instance: str = choice("seeded", "authors2017")  # type: ignore[misc]
@@ -75,10 +84,6 @@ class Linear(ProblemSettings):
     known_operator: bool = flag()  # type: ignore[misc]
     selection_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
     test_samples: int = integer(1, 10_000_000)  # type: ignore[misc]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.M, self.N
 
     def check(self) -> None:
         """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
@@ -92,6 +97,11 @@ class Linear(ProblemSettings):
             self._check_matrix(self.matrix)
 
     def _check_published(self) -> None:
+        if not isinstance(self, BernoulliGaussian):
+            raise UserError(
+                f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with problem.kind={self.kind} write "
+                "problem.instance=seeded"
+            )
         for key, value in PUBLISHED_SIZE.items():
             if getattr(self, key) != value:
                 raise UserError(
@@ -115,7 +125,14 @@ class Linear(ProblemSettings):
 
 
 @dataclass(frozen=True)
-class BernoulliGaussian(Linear):
+class Activity(Sizes):
+    """How many entries of x are not zero."""
+
+    gamma: float = number(above=0, below=1)
+
+
+@dataclass(frozen=True)
+class BernoulliGaussian(Linear, Activity):
     """x_n is N(0, 1) with probability `gamma`, else 0."""
 
     matched_shrinkage: ClassVar[str] = "bg"  # type: ignore[assignment]
