@@ -219,3 +219,12 @@ def test_an_entry_point_that_is_no_record(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a_module_of_mine:KIND is no NetworkKind") as caught:
         load_experiment(["network=three"])
     assert "\n" not in str(caught.value)
+
+
+def test_contributing_shows_these_files():
+    page = Path(onsager_cli.__file__).parents[1] / "CONTRIBUTING.md"
+    if not page.is_file():
+        pytest.skip("not a checkout")
+    text = page.read_text()
+    for code in (mine.NETWORK, mine.NETWORK_YAML, mine.SHRINKAGE, mine.PROBLEM):
+        assert code in text
