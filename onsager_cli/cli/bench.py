@@ -24,7 +24,7 @@ from onsager_cli.text import one_of
 if TYPE_CHECKING:
     from jax import Array
 
-    from onsager_cli.kinds.settings import Settings
+    from onsager_cli.config.experiment import Curve
 
 NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
@@ -125,8 +125,8 @@ def product_loop(M: int, N: int, batch: int, pairs: int) -> "tuple[Callable[[Arr
     return jax.jit(loop), matrix(0, N, M), matrix(1, M, batch)
 
 
-def settings_of(overrides: Sequence[str], depth: int, batch: int) -> "Settings":
-    """The settings of the one curve that the overrides describe, with this depth and batch."""
+def curve_of(overrides: Sequence[str], depth: int, batch: int) -> "Curve":
+    """The one curve that the overrides describe, with this depth and batch."""
     from onsager_cli.config.load import load_experiment
 
     asked = [
@@ -136,7 +136,7 @@ def settings_of(overrides: Sequence[str], depth: int, batch: int) -> "Settings":
     keys = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
     batches = [f"{key}={batch}" for key in keys or ["training.batch"]]
     (curve,) = load_experiment([*asked, *batches]).curves
-    return curve.settings
+    return curve
 
 
 def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float) -> list[Timing]:
@@ -148,13 +148,14 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     import numpy as np
 
     from onsager_cli.networks.base import RATES
-    from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
+    from onsager_cli.run import problem_of
     from onsager_cli.training.engine import engine_of
     from onsager_cli.training.networks_on_disk import network_of
 
-    chunk, settings = 5, settings_of(overrides, max(depths), batch)
-    problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
+    chunk, curve = 5, curve_of(overrides, max(depths), batch)
+    settings = curve.settings
+    problem, net = with_singular_vectors(problem_of(curve)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
         raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
     engine = engine_of(net, settings, chunk)
@@ -187,11 +188,10 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     import jax.numpy as jnp
 
     from onsager_cli.config.load import load_experiment
-    from onsager_cli.problems import build
+    from onsager_cli.run import problem_of
 
     experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-    settings = experiment.curves[0].settings
-    problem = build(settings.problem, settings.seed)
+    problem = problem_of(experiment.curves[0])
 
     @jax.jit
     def draw(problem, key):
