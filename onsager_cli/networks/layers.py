@@ -46,10 +46,13 @@ class Layers(Generic[State, Context]):
         """x̂ (N, L) and ⟨η'⟩ (1, L) of layer t."""
         return self.net.shrink(self.layer_params(t), inputs)
 
-    def advance(self, t: Array | int, state: State, inputs: Inputs) -> tuple[State, Inputs]:
-        """The state after layer t, and the inputs of the shrinkage of layer t + 1."""
+    def advance(
+        self, t: Array | int, state: State, inputs: Inputs, shrunk: tuple[Array, Array] | None = None
+    ) -> tuple[State, Inputs]:
+        """The state after layer t, and the inputs of the shrinkage of layer t + 1; `shrunk` as from `shrink`, if known."""
         net, problem, y, context = self.net, self.problem, self.y, self.context
-        state = net.step(problem, self.layer_params(t), inputs, state, y, context)
+        p = self.layer_params(t)
+        state = net.correct(problem, p, *(shrunk or net.shrink(p, inputs)), inputs, state, y, context)
         return state, net.linear(problem, self.layer_params(t + 1), state, y, context)
 
     def run(
