@@ -20,7 +20,12 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 EXAMPLES = [name for name in onsager_cli.__all__ if name not in ("DivergedError", "UserError", "state_evolution")]
 SMALL = {"N": 40, "M": 20, "selection_samples": 100, "test_samples": 50}
-STEPS = ("training.lamp.steps=[20]", "training.lamp_untied.steps=[20]", "training.lamp.batch=16", "training.lamp_untied.batch=16")
+STEPS = (
+    "training.lamp.steps=[20]",
+    "training.lamp_untied.steps=[20]",
+    "training.lamp.batch=16",
+    "training.lamp_untied.batch=16",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +87,9 @@ def test_events_have_the_keys_of_the_table():
             promised[cells[1]] = {key.strip() for key in cells[3].partition(" (")[0].split(",")}
     events: list[dict] = []
     small = onsager_cli.problem(**SMALL)
-    onsager_cli.train(onsager_cli.network("lamp", "bg", depth=2, tied=False), small, "fast", *STEPS, callback=events.append)
+    onsager_cli.train(
+        onsager_cli.network("lamp", "bg", depth=2, tied=False), small, "fast", *STEPS, callback=events.append
+    )
     seen = {event["event"] for event in events}
     assert {"curve", "stage", "eval", "bootstrap", "point", "curve_done"} <= seen
     for event in events:

@@ -121,7 +121,9 @@ class TestNetwork:
         look = style_of({"curve": "coupled_untied", "network": "coupled", "shrinkage": "threshold", "tied": False})
         assert (look.label, look.color) == ("LISTA-CP, untied", "#882255")
         asked = needs(curve.slug, curve.settings, 1e6)
-        lista = needs("lista", load_experiment(["network=lista", "network.depth=3", "network.tied=false"]).curves[0].settings, 1e6)
+        lista = needs(
+            "lista", load_experiment(["network=lista", "network.depth=3", "network.tied=false"]).curves[0].settings, 1e6
+        )
         assert asked is not None
         assert lista is not None
         assert asked.disk == pytest.approx(lista.disk / 3)  # N M entries instead of N² + N M, where N = 2 M
@@ -180,7 +182,12 @@ def test_a_file_and_a_yaml_are_all_that_a_built_in_kind_takes(tmp_path):
         write(tmp_path / "onsager_cli" / f"{module}.py", code)
         write(tmp_path / "conf" / f"{option}.yaml", yaml)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    few = ["training.coupled.steps=[20]", "training.coupled.batch=32", "training.lamp.steps=[20]", "training.lamp.batch=32"]
+    few = [
+        "training.coupled.steps=[20]",
+        "training.coupled.batch=32",
+        "training.lamp.steps=[20]",
+        "training.lamp.batch=32",
+    ]
     for command in (
         ["problem=laplace", "network=coupled", "network.depth=2", *few[:2]],
         ["problem=laplace", "network=lamp", "shrinkage=garrote", "network.depth=2", *few[2:]],
@@ -188,18 +195,29 @@ def test_a_file_and_a_yaml_are_all_that_a_built_in_kind_takes(tmp_path):
         words = [sys.executable, "-m", "onsager_cli", "train", *command, "plot.formats=[svg]"]
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    listed = subprocess.run([sys.executable, "-m", "onsager_cli", "list"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "onsager_cli", "list"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     for title in ("LISTA-CP, LISTA whose two matrices are coupled", "Non-negative garrote", "Laplacian signals"):
         assert title in listed
 
 
 def test_a_declaration_may_use_names_of_its_own_file(tmp_path, monkeypatch):
     """Then the file is imported; what comes out is the same."""
-    code = mine.NETWORK.replace("depth\": integer(1, 1000)", "depth\": integer(1, LIMIT)").replace("KIND = ", "LIMIT = 7\nKIND = ", 1)
+    code = mine.NETWORK.replace('depth": integer(1, 1000)', 'depth": integer(1, LIMIT)').replace(
+        "KIND = ", "LIMIT = 7\nKIND = ", 1
+    )
     site = tmp_path / "site"
     write(site / "a_file_of_mine.py", code)
     write(site / "a_file_of_mine-1.dist-info" / "METADATA", "Name: a_file_of_mine\nVersion: 1\n")
-    write(site / "a_file_of_mine-1.dist-info" / "entry_points.txt", "[onsager.networks]\ncoupled = a_file_of_mine:KIND\n")
+    write(
+        site / "a_file_of_mine-1.dist-info" / "entry_points.txt", "[onsager.networks]\ncoupled = a_file_of_mine:KIND\n"
+    )
     write(tmp_path / "conf" / "network" / "coupled.yaml", mine.NETWORK_YAML)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
@@ -212,7 +230,10 @@ def test_an_entry_point_that_is_no_record(tmp_path, monkeypatch):
     site = tmp_path / "site"
     write(site / "a_module_of_mine.py", "KIND = 3\n")
     write(site / "a_module_of_mine-1.dist-info" / "METADATA", "Name: a_module_of_mine\nVersion: 1\n")
-    write(site / "a_module_of_mine-1.dist-info" / "entry_points.txt", "[onsager.networks]\nthree = a_module_of_mine:KIND\n")
+    write(
+        site / "a_module_of_mine-1.dist-info" / "entry_points.txt",
+        "[onsager.networks]\nthree = a_module_of_mine:KIND\n",
+    )
     write(tmp_path / "conf" / "network" / "three.yaml", "kind: three\nname: three\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)

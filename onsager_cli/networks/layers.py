@@ -46,14 +46,17 @@ class Layers(Generic[State, Context]):
         """x̂ (N, L) and ⟨η'⟩ (1, L) of layer t."""
         return self.net.shrink(self.layer_params(t), inputs)
 
-    def advance(
-        self, t: Array | int, state: State, inputs: Inputs, shrunk: tuple[Array, Array] | None = None
-    ) -> tuple[State, Inputs]:
-        """The state after layer t, and the inputs of the shrinkage of layer t + 1; `shrunk` as from `shrink`, if known."""
+    def emit(self, t: Array | int, state: State, inputs: Inputs) -> tuple[Array, State, Inputs]:
+        """x̂ (N, L) of layer t, the state after it, and the inputs of the shrinkage of layer t + 1."""
         net, problem, y, context = self.net, self.problem, self.y, self.context
         p = self.layer_params(t)
-        state = net.correct(problem, p, *(shrunk or net.shrink(p, inputs)), inputs, state, y, context)
-        return state, net.linear(problem, self.layer_params(t + 1), state, y, context)
+        x_hat, slope = net.shrink(p, inputs)
+        state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
+        return x_hat, state, net.linear(problem, self.layer_params(t + 1), state, y, context)
+
+    def advance(self, t: Array | int, state: State, inputs: Inputs) -> tuple[State, Inputs]:
+        """The state after layer t, and the inputs of the shrinkage of layer t + 1."""
+        return self.emit(t, state, inputs)[1:]
 
     def run(
         self, t: Array | int, visit: Callable[[Array | int, State, Inputs, Carry], Carry], carry: Carry

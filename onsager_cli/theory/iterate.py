@@ -55,8 +55,8 @@ def _advance(
         layers = Layers(net, problem, p, y, repeated=True)
 
         def step(at: tuple[State, Inputs], _: None) -> tuple[tuple[State, Inputs], Array]:
-            shrunk = layers.shrink(0, at[1])
-            return layers.advance(0, *at, shrunk), problem.squared_norm(shrunk[0] - x)
+            x_hat, state, inputs = layers.emit(0, *at)
+            return (state, inputs), problem.squared_norm(x_hat - x)
 
         return jax.lax.scan(step, at, length=count)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onsager_cli.errors import UserError
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks.decoupling import Decoupled
@@ -98,7 +99,10 @@ class Algorithm(Maker):
         started, asked, precision = time.monotonic(), self.settings.depth, self.settings.precision
         net, record = network_of(self.settings), self.settings.network.record
         how = how_to_iterate(self.settings)
-        errors, powers = iterate.run(net, problem, asked, precision, **how)
+        try:
+            errors, powers = iterate.run(net, problem, asked, precision, **how)
+        except UserError as error:
+            raise UserError(f"{self.slug}: {error}") from error
         kept = [int(t) for t in iterate.kept_iterations(errors, powers)]
         seconds, counted = time.monotonic() - started, {}
         if record.diverges:
