@@ -46,8 +46,8 @@ class Coupled(Network):
     def linear(self, problem, p, state, y, context):
         return Inputs(state.x_hat + p["W"] @ (y - problem.A @ state.x_hat), None)
 
-    def correct(self, problem, p, x_hat, slope, inputs, state, y, context):
-        return State(x_hat)
+    def correct(self, problem, p, shrunk, state, y):
+        return State(shrunk.x_hat)
 '''
 NETWORK_YAML = """# @package _global_
 # title: LISTA-CP, LISTA whose two matrices are coupled

@@ -63,7 +63,7 @@ def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
 
     def estimate(params, y):
         _, inputs = trace(net, problem, params, y, depth)[-1]
-        return net.shrink(net.layer(params, depth - 1), inputs)[0]
+        return net.shrink(net.layer(params, depth - 1), inputs).x_hat
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], 1), problem.A.dtype)
     closed = jax.make_jaxpr(estimate)(params, y)

@@ -38,6 +38,14 @@ class Inputs(NamedTuple):
     sigma: Any
 
 
+class Shrunk(NamedTuple):
+    """What the shrinkage of a layer returns: x̂ (N, L) and ⟨η'⟩ (1, L), with its inputs."""
+
+    x_hat: Array
+    slope: Array
+    inputs: Inputs
+
+
 State = TypeVar("State")  # a named tuple of arrays
 Context = TypeVar("Context", bound=Array | None)
 
@@ -203,27 +211,17 @@ class Network(ABC, Generic[State, Context]):
         del p, state
         return None
 
-    def shrink(self, p: Parameters, inputs: Inputs) -> tuple[Array, Array]:
-        """x̂ (N, L) and ⟨η'⟩ (1, L) of the family's shrinkage."""
-        return self.family.eta(*inputs, self.spread(p["theta"]))
+    def shrink(self, p: Parameters, inputs: Inputs) -> Shrunk:
+        """The family's shrinkage with the θ of a layer."""
+        return Shrunk(*self.family.eta(*inputs, self.spread(p["theta"])), inputs)
 
     @abstractmethod
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: State,
-        y: Array,
-        context: Context,
-    ) -> State:
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: State, y: Array) -> State:
         """The state after the shrinkage: the estimate itself, Onsager correction, or decoupling."""
 
-    def step(self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array, context: Context) -> State:
+    def step(self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array) -> State:
         """The state after a layer with these inputs: shrinkage, then correction."""
-        return self.correct(problem, p, *self.shrink(p, inputs), inputs, state, y, context)
+        return self.correct(problem, p, self.shrink(p, inputs), state, y)
 
     def kept(self, state: State) -> State:
         """The parts of the state that derivatives of a layer need, so that training keeps them; None for the others."""

@@ -21,7 +21,7 @@ from jax import Array
 from onsager_cli.kinds.checks import by_depth, integer
 from onsager_cli.kinds.records import YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint
-from onsager_cli.networks.base import Inputs, Network, Parameters, Theta
+from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk, Theta
 from onsager_cli.problems.base import Problem
 from onsager_cli.shrinkage.family import Family
 
@@ -120,15 +120,5 @@ class Cnn(Network[CnnState, None]):
         # Never used: there is no second layer, but programs for any depth need the shape.
         return Inputs(jnp.zeros((problem.A.shape[1], y.shape[1]), y.dtype), None)
 
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: CnnState,
-        y: Array,
-        context: None,
-    ) -> CnnState:
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: CnnState, y: Array) -> CnnState:
         return state

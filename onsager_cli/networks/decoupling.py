@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.linalg import power, scaled, total
-from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.problems.base import Problem
 from onsager_cli.problems.operator import at_start
 
@@ -96,15 +96,5 @@ class Decoupled(Network[PseudoPrior, Array | None]):
         state = begin(y, problem.A.shape[1])
         return state, self.linear(problem, p, state, y, context)
 
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: PseudoPrior,
-        y: Array,
-        context: Array | None,
-    ) -> PseudoPrior:
-        return decouple(x_hat, slope, inputs.r, jnp.square(inputs.sigma))
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: PseudoPrior, y: Array) -> PseudoPrior:
+        return decouple(shrunk.x_hat, shrunk.slope, shrunk.inputs.r, jnp.square(shrunk.inputs.sigma))

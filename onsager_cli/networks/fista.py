@@ -18,7 +18,7 @@ from jax import Array
 
 from onsager_cli.kinds.checks import choice, integer
 from onsager_cli.kinds.records import GREEN, Look, NetworkKind
-from onsager_cli.networks.base import Inputs, Parameters
+from onsager_cli.networks.base import Inputs, Parameters, Shrunk
 from onsager_cli.networks.lista import Thresholding
 from onsager_cli.problems.base import Problem
 
@@ -60,15 +60,5 @@ class Fista(Thresholding[FistaState]):
             return Inputs(p["S"] @ (x_hat + push) + context, None)
         return Inputs(p["S"] @ x_hat + context + push, None)
 
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: FistaState,
-        y: Array,
-        context: Array,
-    ) -> FistaState:
-        return FistaState(x_hat, state.x_hat, state.count + 1)
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: FistaState, y: Array) -> FistaState:
+        return FistaState(shrunk.x_hat, state.x_hat, state.count + 1)

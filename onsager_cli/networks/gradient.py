@@ -83,7 +83,7 @@ def loss_and_gradient(
 
     def forward(t: Array | int, carry: tuple[State, Inputs, Scratch[State]]) -> tuple[State, Inputs, Scratch[State]]:
         state, inputs, scratch = carry
-        state = net.step(problem, net.layer(params, t), inputs, state, y, context)
+        state = net.step(problem, net.layer(params, t), inputs, state, y)
         p = net.layer(params, t + 1)
         projected = net.project(p, state)
         inputs = linear(p, state, projected, context)
@@ -92,7 +92,7 @@ def loss_and_gradient(
     state, inputs, scratch = jax.lax.fori_loop(0, depth - 1, forward, (state, inputs, scratch))
 
     def loss_of_last(p: Parameters, inputs: Inputs) -> Array:
-        return jnp.sum(weights * power(net.shrink(p, inputs)[0] - x))
+        return jnp.sum(weights * power(net.shrink(p, inputs).x_hat - x))
 
     loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(net.layer(params, depth - 1), inputs)
     gradient = _collect(net, jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)
@@ -120,8 +120,8 @@ def _backward(
     """From the cotangents at the inputs of layer t to those of layer t - 1, with what the linear stage and η add."""
     linear = _linear(net, problem, y)
 
-    def step(p: Parameters, inputs: Inputs, state: State, context: Context) -> State:
-        return net.step(problem, p, inputs, state, y, context)
+    def step(p: Parameters, inputs: Inputs, state: State) -> State:
+        return net.step(problem, p, inputs, state, y)
 
     def backward(t: Array | int, carry: Cotangents[State, Context]) -> Cotangents[State, Context]:
         gradient, to_inputs, to_state, to_context = carry
@@ -138,10 +138,9 @@ def _backward(
 
         inputs, kept, _ = _take(scratch, t - 1)
         state = net.restored(kept, inputs)
-        _, pull = jax.vjp(step, net.layer(params, t - 1), inputs, state, context)
-        layer_gradient, to_inputs, to_state, more_to_context = pull(to_state)
-        gradient = _collect(net, gradient, t - 1, layer_gradient)
-        return gradient, to_inputs, to_state, _add(to_context, more_to_context)
+        _, pull = jax.vjp(step, net.layer(params, t - 1), inputs, state)
+        layer_gradient, to_inputs, to_state = pull(to_state)
+        return _collect(net, gradient, t - 1, layer_gradient), to_inputs, to_state, to_context
 
     return backward
 

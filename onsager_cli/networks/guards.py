@@ -47,7 +47,7 @@ def guard_counts(
 
         def visit(t: Array | int, state: PseudoPrior, inputs: Inputs, counts: Array) -> Array:
             counts = counts.at[t].set(at_input(t, state, inputs))
-            return counts.at[t, 1].set(clipped(layers.shrink(t, inputs)[1])) if decoupled else counts
+            return counts.at[t, 1].set(clipped(layers.shrink(t, inputs).slope)) if decoupled else counts
 
         counts = jnp.zeros((net.depth_of(params), 3), jnp.int32)
         counts, state, inputs = layers.run(depth - 1, visit, counts)

@@ -21,7 +21,7 @@ from jax import Array
 from onsager_cli.kinds.checks import choice, flag, integer, words
 from onsager_cli.kinds.records import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power, scaled, total
-from onsager_cli.networks.base import Inputs, Network, Parameters
+from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems.base import Problem
 
@@ -99,22 +99,12 @@ class Lamp(Network[LampState, None]):
     def restored(self, kept: LampState, inputs: Inputs) -> LampState:
         return kept._replace(x_hat=jnp.full_like(inputs.r, jnp.nan))
 
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: LampState,
-        y: Array,
-        context: None,
-    ) -> LampState:
-        v = y - problem.A @ x_hat
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: LampState, y: Array) -> LampState:
+        v = y - problem.A @ shrunk.x_hat
         if self.onsager:
             M, N = problem.A.shape
-            v = v + scaled(state.v, (N / M) * slope)
-        return LampState(x_hat, v)
+            v = v + scaled(state.v, (N / M) * shrunk.slope)
+        return LampState(shrunk.x_hat, v)
 
     @property
     def new_leaves(self) -> str:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.networks.base import Context, Inputs, Network, Parameters, State
+from onsager_cli.networks.base import Context, Inputs, Network, Parameters, Shrunk, State
 from onsager_cli.problems.base import Problem
 
 Carry = TypeVar("Carry")
@@ -42,17 +42,17 @@ class Layers(Generic[State, Context]):
         """The state before layer 0, and the inputs of its shrinkage."""
         return self.net.first(self.problem, self.layer_params(0), self.y, self.context)
 
-    def shrink(self, t: Array | int, inputs: Inputs) -> tuple[Array, Array]:
-        """x̂ (N, L) and ⟨η'⟩ (1, L) of layer t."""
+    def shrink(self, t: Array | int, inputs: Inputs) -> Shrunk:
+        """The shrinkage of layer t."""
         return self.net.shrink(self.layer_params(t), inputs)
 
     def emit(self, t: Array | int, state: State, inputs: Inputs) -> tuple[Array, State, Inputs]:
         """x̂ (N, L) of layer t, the state after it, and the inputs of the shrinkage of layer t + 1."""
         net, problem, y, context = self.net, self.problem, self.y, self.context
         p = self.layer_params(t)
-        x_hat, slope = net.shrink(p, inputs)
-        state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-        return x_hat, state, net.linear(problem, self.layer_params(t + 1), state, y, context)
+        shrunk = net.shrink(p, inputs)
+        state = net.correct(problem, p, shrunk, state, y)
+        return shrunk.x_hat, state, net.linear(problem, self.layer_params(t + 1), state, y, context)
 
     def advance(self, t: Array | int, state: State, inputs: Inputs) -> tuple[State, Inputs]:
         """The state after layer t, and the inputs of the shrinkage of layer t + 1."""
@@ -88,7 +88,7 @@ def squared_errors(net: Network, problem: Problem, params: Parameters, x: Array,
 
     def visit(t: Array | int, state: object, inputs: Inputs, errors: Array) -> Array:
         del state
-        return errors.at[t].set(problem.squared_norm(layers.shrink(t, inputs)[0] - x))
+        return errors.at[t].set(problem.squared_norm(layers.shrink(t, inputs).x_hat - x))
 
     errors = jnp.zeros((net.depth_of(params), x.shape[1]), x.real.dtype)
     errors, state, inputs = layers.run(depth - 1, visit, errors)
@@ -114,4 +114,4 @@ def estimate(
     with jax.default_matmul_precision(precision):
         layers = Layers(net, problem, params, y)
         _, inputs = layers.reach(depth - 1)
-        return layers.shrink(depth - 1, inputs)[0]
+        return layers.shrink(depth - 1, inputs).x_hat

@@ -19,7 +19,7 @@ from jax import Array
 from onsager_cli.kinds.checks import choice, flag, integer
 from onsager_cli.kinds.records import VERMILLION, Look, NetworkKind
 from onsager_cli.linalg import adjoint, full_product
-from onsager_cli.networks.base import Inputs, Network, Parameters, State
+from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk, State
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems.base import Problem
 
@@ -80,18 +80,8 @@ class Lista(Thresholding[ListaState]):
     def linear(self, problem: Problem, p: Parameters, state: ListaState, y: Array, context: Array) -> Inputs:
         return Inputs(p["S"] @ state.x_hat + context, None)
 
-    def correct(
-        self,
-        problem: Problem,
-        p: Parameters,
-        x_hat: Array,
-        slope: Array,
-        inputs: Inputs,
-        state: ListaState,
-        y: Array,
-        context: Array,
-    ) -> ListaState:
-        return ListaState(x_hat)
+    def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: ListaState, y: Array) -> ListaState:
+        return ListaState(shrunk.x_hat)
 
     def to_coordinates(
         self, problem: Problem, params: Parameters, gradient: Parameters, masks: Parameters

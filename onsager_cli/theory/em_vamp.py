@@ -96,7 +96,7 @@ def _learn(net: Lvamp, problem: Problem, params: Parameters, y: Array, depth: in
             params = {**params, "theta": params["theta"].at[t].set(own)}
             if not known:
                 noise = jnp.maximum(_noise(p, state, y, context), QUIETEST * energy)
-            state = net.step(problem, {**p, "theta": own}, inputs, state, y, context)
+            state = net.step(problem, {**p, "theta": own}, inputs, state, y)
             return params, state, noise, theta
 
         return jax.lax.fori_loop(0, depth, body, (params, state, noise, theta))[0]
