@@ -20,6 +20,7 @@ import yaml
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
+from onsager_cli.kinds.problems import Linear
 from onsager_cli.record import pages
 from onsager_cli.record.gallery import write_index
 from onsager_cli.record.pages import draw, missing, write_tables
@@ -142,7 +143,7 @@ def problem_of(curve: Curve) -> "Problem":
     from onsager_cli.problems import build
 
     settings, A = curve.settings.problem, None
-    if settings.matrix is not None:
+    if isinstance(settings, Linear) and settings.matrix is not None:
         A = matrix.read(settings.matrix, settings.shape)
         matrix.warn(A, settings.matrix)
     return build(settings, curve.settings.seed, A)

@@ -6,7 +6,7 @@ Without an experiment there is one curve.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +224,7 @@ def _merge(first: "Sequence[Override]", then: "Sequence[Override]") -> "list[Ove
     return list({item.key_or_group: item for item in (*first, *then)}.values())
 
 
-def _unknown_key(key: str, known: set[str]) -> UserError:
+def _unknown_key(key: str, known: Collection[str]) -> UserError:
     """The error for a key that nothing has: the nearest one, or what there is in its group."""
     known = {item.removeprefix("@") for item in known}  # @experiment is our own name for the choice
     group, _, name = key.rpartition(".")

@@ -6,10 +6,14 @@ Units are in `conf/problem`. A package may build on `Linear` or on `ProblemSetti
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import choice, flag, group, integer, number, text
 from onsager_cli.text import one_of, show
+
+if TYPE_CHECKING:
+    from onsager_cli.kinds.records import ProblemKind
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
 NEIGHBOURS = 6  # a hexagon has no more
@@ -24,8 +28,10 @@ class ProblemSettings:
     kind: str = text()
     name: str = text()
 
+    if TYPE_CHECKING:
+        record: ClassVar[ProblemKind]
+
     # No annotations: an annotated name would keep its place among the keys of a kind that has such a key.
-    record = None
     selection_samples = None
     test_samples = None
     instance = "seeded"
@@ -135,7 +141,9 @@ class Activity(Sizes):
 class BernoulliGaussian(Linear, Activity):
     """x_n is N(0, 1) with probability `gamma`, else 0."""
 
-    matched_shrinkage = "bg"
+    @property
+    def matched_shrinkage(self) -> str:
+        return "bg"
 
     @property
     def matched_theta(self) -> tuple[float, ...]:
