@@ -166,7 +166,7 @@ class TestOwnMatrix:
             (tmp_path / f"{name}.npy").write_bytes(buffer.getvalue())
         np.save(tmp_path / "c.npy", np.full((20, 40), 2.0))
         one, same, other = (
-            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity() for name in "abc"
+            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity for name in "abc"
         )
         assert one == same
         assert one != other

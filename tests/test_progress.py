@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from onsager_cli.cli.progress import LOG_SECONDS, Progress, duration
+from onsager_cli.cli.progress import LOG_SECONDS, Progress
+from onsager_cli.text import duration
 
 
 class Clock:

@@ -135,7 +135,7 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     from onsager_cli.networks.base import RATES
     from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
-    from onsager_cli.training.curve import engine_of
+    from onsager_cli.training.engine import engine_of
     from onsager_cli.training.networks_on_disk import network_of
 
     chunk = 5
@@ -151,7 +151,7 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
         raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
-    engine = engine_of(settings, net, chunk)
+    engine = engine_of(net, settings, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))
     rates = {name: np.full(chunk, 1e-6, np.float32) for name in RATES}
