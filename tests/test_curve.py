@@ -53,11 +53,11 @@ class TestCurve:
         first, second, third = (row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"])
         assert first + 0.1 < second < third - 0.1
         assert (
-            f"layers 1-2: all: ends at {second:.2f} dB on the selection set, above the {first:.2f} dB of 1 layer"
+            f"layers 1-2: all: worse than 1 layer on the selection set ({second:.2f} against {first:.2f} dB): train longer"
             in said
         )
         assert (
-            f"layers 1-3: all: ends at {third:.2f} dB on the selection set, above the {second:.2f} dB of 2 layers"
+            f"layers 1-3: all: worse than 2 layers on the selection set ({third:.2f} against {second:.2f} dB): train longer"
             in said
         )
 

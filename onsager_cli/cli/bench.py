@@ -133,8 +133,8 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
 
     from onsager_cli.config.load import load_experiment
     from onsager_cli.networks.base import RATES
-    from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
+    from onsager_cli.run import problem_of
     from onsager_cli.training.engine import engine_of
     from onsager_cli.training.networks_on_disk import network_of
 
@@ -148,7 +148,7 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
         *asked, *(f"{key}={batch}" for key in batches or ["training.batch"])
     ]).curves  # fmt: skip
     settings = curve.settings
-    problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
+    problem, net = with_singular_vectors(problem_of(curve)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
         raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
     engine = engine_of(net, settings, chunk)
@@ -181,11 +181,10 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     import jax.numpy as jnp
 
     from onsager_cli.config.load import load_experiment
-    from onsager_cli.problems import build
+    from onsager_cli.run import problem_of
 
     experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-    settings = experiment.curves[0].settings
-    problem = build(settings.problem, settings.seed)
+    problem = problem_of(experiment.curves[0])
 
     @jax.jit
     def draw(problem, key):

@@ -6,7 +6,7 @@ Units are in `conf/problem`. A package may build on `Linear` or on `ProblemSetti
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import choice, flag, group, integer, number, text
@@ -26,16 +26,17 @@ class ProblemSettings:
     name: str = text()
 
     record: ClassVar[Any] = None
-    selection_samples: ClassVar[int | None] = None
-    test_samples: ClassVar[int | None] = None
-    instance: ClassVar[str] = "seeded"
-    matrix: ClassVar[str | None] = None
-    known_operator: ClassVar[bool] = True
-    embedding: ClassVar[str | None] = None
-    parts: ClassVar[int] = 1  # coordinates of x that one coefficient has
-    together: ClassVar[int] = 1  # consecutive samples that depend on each other
-    everybody_active: ClassVar[bool] = False
-    hard_samples: ClassVar[bool] = True  # whether hard samples may be drawn more often (`emphasis`)
+    # No ClassVar, which would hold the place of the key among the fields of a kind that has it.
+    selection_samples = cast("int | None", None)
+    test_samples = cast("int | None", None)
+    instance = "seeded"
+    matrix = cast("str | None", None)
+    known_operator = True
+    embedding = cast("str | None", None)
+    parts = 1  # coordinates of x that one coefficient has
+    together = 1  # consecutive samples that depend on each other
+    everybody_active = False
+    hard_samples = True  # whether hard samples may be drawn more often (`emphasis`)
 
     @property
     def shape(self) -> tuple[int | None, int | None]:
