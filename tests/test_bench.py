@@ -12,8 +12,8 @@ from conftest import slow
 from onsager_cli.cli import bench
 from onsager_cli.cli.main import dispatch
 from onsager_cli.errors import UserError
-from onsager_cli.training import curve
-from onsager_cli.training.curve import engine_of
+from onsager_cli.training import engine
+from onsager_cli.training.engine import engine_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -77,11 +77,11 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
 @pytest.mark.parametrize("network", ["lista", *slow("lamp-bg")])
 def test_an_untied_network_takes_the_batch_that_is_asked_for(network, monkeypatch):
     made = []
-    monkeypatch.setattr(curve, "engine_of", lambda *asked: made.append(engine_of(*asked)) or made[-1])
+    monkeypatch.setattr(engine, "engine_of", lambda *asked: made.append(engine_of(*asked)) or made[-1])
     monkeypatch.setattr(bench, "gemm_gflops", lambda *_: 1.0)
     overrides = [*bench.NETWORKS[network], f"problem.N={N}", f"problem.M={M}", "network.tied=false"]
     (row,) = bench.step_timing(network, overrides, [1], L, 0.01)
-    assert [engine.batch for engine in made] == [row.batch] == [L]
+    assert [one.batch for one in made] == [row.batch] == [L]
     flops = bench.matrix_flops(network, M, N, 1, L)
     assert row.roofline_fraction == pytest.approx(flops / 1e9 / (row.ms_per_step / 1e3))
 

@@ -8,7 +8,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from onsager_cli.metrics import nmse
-from onsager_cli.problems.bernoulli_gaussian import authors2017
+from onsager_cli.problems.linear import authors2017
 from onsager_cli.theory.bounds import support_oracle
 
 

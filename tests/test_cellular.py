@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import slow
-from onsager_cli.config.settings_cellular import Cellular
 from scipy.stats import arcsine, binomtest, kstest
 
 from onsager_cli.config.load import load_experiment
+from onsager_cli.kinds.problems import Cellular
 from onsager_cli.metrics import nmse
 from onsager_cli.problems import Problem, Samples, build, cellular
 from onsager_cli.theory import bounds

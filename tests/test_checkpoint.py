@@ -15,15 +15,16 @@ from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import DivergedError, UserError
+from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.store import files
 from onsager_cli.store.curves import CurveFolder, Store, StoreWarning
 from onsager_cli.training import checkpoint, resources
 from onsager_cli.training.checkpoint import NAMES, Checkpoint, Progress, StageState
-from onsager_cli.training.curve import CurveTrainer, engine_of
-from onsager_cli.training.engine import Engine
+from onsager_cli.training.engine import Engine, engine_of
 from onsager_cli.training.loop import fit
+from onsager_cli.training.network import NetworkTrainer
 from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -206,7 +207,7 @@ def test_saving_takes_less_than_two_percent(tmp_path, network):
     (curve,) = load_experiment([network, "network.tied=false", "network.depth=15"]).curves
     net, problem = network_of(curve.settings), with_singular_vectors(build_problem(curve.settings.problem, 0))
     params = net.start(problem, 15)
-    optimizer, _ = engine_of(curve.settings, net, 1).begin(problem, params)
+    optimizer, _ = engine_of(net, curve.settings, 1).begin(problem, params)
     state = StageState(params, optimizer, params, jax.random.key(0), 0.0, 0.0)
     now, seconds = [0.0], []
     keep = Checkpoint(CurveFolder(tmp_path / "c", {"a": 1}), 0, Progress(), clock=lambda: now[0])
@@ -277,21 +278,25 @@ class TestMemory:
             run.train(experiment(tmp_path), Watch())
 
     def test_forecast(self, tmp_path, monkeypatch):
+        def needs(curve, work):
+            found = resources.needs(curve.slug, curve.settings, work)
+            assert found is not None
+            return found
+
         (tied,) = load_experiment(["network=lamp"]).curves
         (untied,) = load_experiment(["network=lamp", "network.tied=false"]).curves
-        curves = [(tied, 1e6), (untied, 1e6)]
+        curves = [needs(curve, 1e6) for curve in (tied, untied)]
         line, warnings = resources.forecast(curves, tmp_path)
         assert "memory" in line
         assert warnings == []
-        assert resources.needs(untied, 1e6).disk > 5 * resources.needs(tied, 1e6).disk
+        assert curves[1].disk > 5 * curves[0].disk
         ista, vamp = (load_experiment([f"network={name}"]).curves[0] for name in ("ista", "vamp"))
-        assert resources.needs(ista, 0).disk == 0  # a λ per sample, and no network
-        assert resources.needs(ista, 0).memory < 2**30  # thousands of iterations with one matrix
-        assert 0 < resources.needs(vamp, 0).disk < 2**20
-        settings = tied.settings
-        plugin = dataclasses.replace(settings, problem=dataclasses.replace(settings.problem, N=None))
-        unsized = dataclasses.replace(tied, settings=plugin)
-        assert resources.forecast([(unsized, 1e6)], tmp_path) == ("", [])
+        assert needs(ista, 0).disk == 0  # a λ per sample, and no network
+        assert needs(ista, 0).memory < 2**30  # thousands of iterations with one matrix
+        assert 0 < needs(vamp, 0).disk < 2**20
+        unsized = dataclasses.replace(tied.settings, problem=ProblemSettings("mine", "mine"))
+        assert resources.needs("mine", unsized, 1e6) is None
+        assert resources.forecast([None], tmp_path) == ("", [])
         monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
         _, (warning,) = resources.forecast(curves, tmp_path)
         assert "lamp_untied_bg needs about" in warning
@@ -318,14 +323,14 @@ def test_giving_up_leaves_the_other_curves_alone(tmp_path, monkeypatch):
     asked = load_experiment([
         "+experiment=fig10", "only=[lamp_tied_bg,lamp_untied_bg,lamp_tied_exp,oracle]", *toy_overrides(), f"output={tmp_path}",
     ])  # fmt: skip
-    train = CurveTrainer.train
+    make = NetworkTrainer.make
 
-    def one_diverges(trainer, *arguments):
-        if trainer.curve.slug == "lamp_tied_bg":
+    def one_diverges(trainer, problem):
+        if trainer.slug == "lamp_tied_bg":
             raise DivergedError("lamp_tied_bg: still diverging", {}, 1)
-        train(trainer, *arguments)
+        make(trainer, problem)
 
-    monkeypatch.setattr(CurveTrainer, "train", one_diverges)
+    monkeypatch.setattr(NetworkTrainer, "make", one_diverges)
     with pytest.raises(DivergedError, match="lamp_tied_bg"):
         run.train(asked, watch := Watch())
     assert {row["curve"] for row in run.rows_of(asked)} == {"lamp_tied_exp", "oracle"}

@@ -19,8 +19,9 @@ from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lista import Lista
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
-from onsager_cli.problems import bernoulli_gaussian as bg
 from onsager_cli.problems import build as build_problem
+from onsager_cli.problems import linear
+from onsager_cli.problems.bernoulli_gaussian import Draw
 from onsager_cli.theory import em_vamp, iterate
 from onsager_cli.training.networks_on_disk import network_of
 
@@ -30,8 +31,8 @@ SOFT, MINIMAX = shrinkage.build("soft"), (1.0, 1.1402)
 
 
 def toy(N=100, M=60, L=12, kappa=None, snr_db=40, seed=2):
-    return bg.build(
-        A=bg.gaussian_matrix(seed, M, N, kappa), gamma=0.1, snr_db=snr_db, seed=seed, selection_samples=10, test_samples=L
+    return linear.build(
+        Draw(0.1), A=linear.gaussian_matrix(seed, M, N, kappa), snr_db=snr_db, seed=seed, selection_samples=10, test_samples=L
     )  # fmt: skip
 
 

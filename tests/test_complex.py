@@ -12,6 +12,8 @@ from conftest import slow
 from scipy.integrate import trapezoid
 
 from onsager_cli import shrinkage
+from onsager_cli.kinds.records import ShrinkageKind
+from onsager_cli.kinds.registry import names
 from onsager_cli.linalg import computed_once, scaled, total
 from onsager_cli.networks.base import Network
 from onsager_cli.networks.decoupling import PseudoPrior

@@ -12,13 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onsager_cli.config import catalog
-from onsager_cli.config import settings as schema
 from onsager_cli.config.compose import composer
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.names import slug_of
 from onsager_cli.config.overrides import parse
-from onsager_cli.config.settings import NoTraining, PaperTraining
 from onsager_cli.errors import UserError
+from onsager_cli.kinds import registry
+from onsager_cli.kinds.problems import Linear
+from onsager_cli.kinds.records import NetworkKind, TrainingKind
+from onsager_cli.kinds.registry import names
+from onsager_cli.kinds.trainings import NoTraining, PaperTraining
 
 FIGURES = ("fig8", "fig9", "fig10", "fig11")
 PROBLEMS, NETWORKS = (catalog.config_files(group) for group in ("problem", "network"))
@@ -90,11 +93,11 @@ class TestOneCurve:
     def test_every_shrinkage_in_lamp(self, name):
         problem = "massive_mimo" if name == "bg_massive_mimo" else "gaussian"  # the one with a row per group
         shrinkage = only_curve(f"shrinkage={name}", f"problem={problem}").settings.shrinkage
-        assert np.shape(shrinkage.theta)[-1] == len(schema.shrinkage.build(shrinkage.family))
+        assert np.shape(shrinkage.theta)[-1] == len(shrinkage.record.parameters)
 
     @pytest.mark.parametrize("name", slow(*catalog.config_files("training"), but=("paper",)))
     def test_every_schedule(self, name):
-        assert only_curve(f"training={name}").settings.training.kind in schema.TRAININGS
+        assert only_curve(f"training={name}").settings.training.kind in names(TrainingKind)
 
 
 THREE = {
@@ -114,10 +117,8 @@ class TestExperiments:
     def test_figures_use_the_published_instances(self, name):
         problems = {curve.settings.problem for curve in load_experiment([f"+experiment={name}"]).curves}
         assert {problem.instance for problem in problems} == {"authors2017"}
-        assert all(isinstance(problem, schema.Problem) for problem in problems)
-        assert {problem.kappa for problem in problems if isinstance(problem, schema.Problem)} == {
-            None if name in ("fig8", "fig10") else 15.0
-        }
+        kappa = None if name in ("fig8", "fig10") else 15.0
+        assert [isinstance(problem, Linear) and problem.kappa for problem in problems] == [kappa]
 
     @pytest.mark.slow
     def test_depths_of_fig8(self):
@@ -226,12 +227,12 @@ class TestExperiments:
 
 class TestIdentity:
     def test_is_plain_json(self):
-        identity = only_curve("shrinkage=pwlin").identity()
+        identity = only_curve("shrinkage=pwlin").identity
         assert json.loads(json.dumps(identity)) == identity
 
     @pytest.mark.parametrize("same", ["network.depth=3", *slow("output=elsewhere", "plot.formats=[png]")])
     def test_leaves_out_what_does_not_decide_the_numbers(self, same):
-        assert only_curve(same).identity() == only_curve().identity()
+        assert only_curve(same).identity == only_curve().identity
 
     @pytest.mark.parametrize(
         "other",
@@ -242,24 +243,24 @@ class TestIdentity:
         ],
     )  # fmt: skip
     def test_holds_what_decides_the_numbers(self, other):
-        assert only_curve(other).identity() != only_curve().identity()
+        assert only_curve(other).identity != only_curve().identity
 
     def test_no_warmup_is_what_was_meant_before_there_was_one(self):
         """Without a warm-up, curves are those from before there was one; with it they are others."""
-        cold, warm = (only_curve(f"training.warmup={steps}").identity()["training"] for steps in (0, 15))
+        cold, warm = (only_curve(f"training.warmup={steps}").identity["training"] for steps in (0, 15))
         assert warm.pop("warmup") == 15
         assert cold == warm
 
     def test_names_do_not_count(self):
-        assert only_curve("network=amp", "shrinkage=bg").identity() == only_curve("training=none").identity()
+        assert only_curve("network=amp", "shrinkage=bg").identity == only_curve("training=none").identity
 
     def test_an_oracle_has_no_shrinkage(self):
-        assert only_curve("network=oracle", "shrinkage=exp").identity() == only_curve("network=oracle").identity()
+        assert only_curve("network=oracle", "shrinkage=exp").identity == only_curve("network=oracle").identity
 
     def test_a_matrix_counts_by_its_content(self):
         for name, text in (("a.csv", "1,2\n"), ("b.csv", "1,2\n"), ("c.csv", "1,3\n")):
             write(name, text)
-        a, b, c = (only_curve(f"problem.matrix={name}").identity() for name in ("a.csv", "b.csv", "c.csv"))
+        a, b, c = (only_curve(f"problem.matrix={name}").identity for name in ("a.csv", "b.csv", "c.csv"))
         assert a == b != c
 
 
@@ -311,13 +312,29 @@ def test_what_is_composed_once_is_left_alone_and_own_files_are_read_again():
         assert vars(only_curve("problem=small").settings.problem)["N"] == N
 
 
-def test_a_plugin_brings_its_own_keys(monkeypatch):
-    entry = EntryPoint("gated", "nowhere_to_import_from", "onsager.networks")
-    monkeypatch.setattr(schema, "entry_points", lambda group: [entry] if group == "onsager.networks" else [])
+def test_a_plugin_brings_its_own_keys(tmp_path, monkeypatch):
+    """By its record alone: nothing of the package is imported."""
+    keys = '{"depth": integer(1, 100), "gates": integer(1, 9)}'
+    record = f'KIND = NetworkKind("gated", of="Gated", keys={keys}, learnable=("theta",))'
+    write("a_package_of_gates.py", f"import nowhere_to_import_from\n\n{record}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("gated", "a_package_of_gates:KIND", "onsager.networks")
+
+    def entry_points(group, name="gated"):
+        return [entry] if (group, name) == ("onsager.networks", "gated") else []
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
     write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\ngates: 3\n")
     curve = only_curve("network=gated", "training=paper")
-    assert curve.settings.network.options == {"gates": 3}
-    assert curve.identity["network"] == {"kind": "gated", "options": {"gates": 3}}
+    assert vars(curve.settings.network) == {"kind": "gated", "name": "gated", "depth": 4, "gates": 3}
+    assert curve.identity["network"] == {"kind": "gated", "gates": 3}
+    assert only_curve("network=gated", "network.gates=4").identity["network"]["gates"] == 4
+    with pytest.raises(UserError, match=r"^network\.gates must be at most 9, got 10$"):
+        load_experiment(["network=gated", "network.gates=10"])
+    write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\ngates: 3\ngate: 3\n")
+    with pytest.raises(UserError, match=r"^unknown key 'network\.gate' \(did you mean gates\?\)$"):
+        load_experiment(["network=gated"])
+    assert names(NetworkKind).count("gated") == 1
 
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

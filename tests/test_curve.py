@@ -13,7 +13,7 @@ from onsager_cli.config.load import load_experiment
 from onsager_cli.problems import build as build_problem
 from onsager_cli.record.pages import missing
 from onsager_cli.store.curves import CurveFolder, Store
-from onsager_cli.training.curve import engine_of
+from onsager_cli.training.engine import engine_of
 from onsager_cli.training.networks_on_disk import network_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -53,11 +53,11 @@ class TestCurve:
         first, second, third = (row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"])
         assert first + 0.1 < second < third - 0.1
         assert (
-            f"layers 1-2: all: ends at {second:.2f} dB on the selection set, above the {first:.2f} dB of 1 layer"
+            f"layers 1-2: all: worse than 1 layer on the selection set ({second:.2f} against {first:.2f} dB): train longer"
             in said
         )
         assert (
-            f"layers 1-3: all: ends at {third:.2f} dB on the selection set, above the {second:.2f} dB of 2 layers"
+            f"layers 1-3: all: worse than 2 layers on the selection set ({third:.2f} against {second:.2f} dB): train longer"
             in said
         )
 
@@ -74,7 +74,7 @@ class TestCurve:
             tied = folder.identity["network"]["tied"]
             curve = settings("shrinkage=bg", f"network.tied={str(tied).lower()}", f"network.depth={ROOM}")
             net, problem = network_of(curve), build_problem(curve.problem, curve.seed)
-            engine = engine_of(curve, net, 10)
+            engine = engine_of(net, curve, 10)
             for row in folder.points():
                 arrays, meta = state_of(folder, f"depth_{row['layer']:02d}")
                 params = net.fill(net.start(problem, ROOM), unflatten(net, arrays))
@@ -149,8 +149,8 @@ class TestCurve:
             assert missing(what.curves, []) == [what.curves[0].slug]
             assert run.train(what, lambda _: None) == []
             assert [row["layer"] for row in run.rows_of(what)] == [depth]
-        assert asked[2].curves[0].identity() != asked[3].curves[0].identity()
-        assert run.tied_twin(joint(tmp_path, 2, "network.tied=false").curves[0]) is None
+        assert asked[2].curves[0].identity != asked[3].curves[0].identity
+        assert joint(tmp_path, 2, "network.tied=false").curves[0].twin is None
 
     def test_joint_training_whose_network_is_stored_is_not_repeated(self, tmp_path):
         """Stopped between the network and its point."""

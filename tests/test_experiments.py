@@ -10,7 +10,6 @@ from onsager_cli.config.catalog import config_files
 from onsager_cli.config.load import load_experiment
 from onsager_cli.figures import qq
 from onsager_cli.figures.kinds import kind_of
-from onsager_cli.run import _with_tied, identity, tied_twin
 from onsager_cli.store.tables import read_table
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -35,10 +34,10 @@ def test_runs_and_draws(name, output, monkeypatch):
         assert run.train(experiment, events.append) == []
         files, missing = run.plot(experiment)
         assert missing == []
-        if kind is None or kind.DRAWS:
+        if kind.draws:
             assert files[-1].suffix == ".svg"
             assert files[-1].stat().st_size > 10_000
-        if kind is not None and not kind.TRAINS:
+        if not kind.trains:
             assert [file.suffix for file in files] == [".csv"]
             assert events == []
             continue
@@ -66,10 +65,10 @@ def test_the_tied_network_that_an_untied_one_takes_over_is_that_of_the_figure(na
     """Algorithm 3 compares with the tied curve that is drawn, and does not train one more."""
     curves = {curve.slug: curve for curve in load_experiment([f"+experiment={name}"]).curves}
     for slug, curve in curves.items():
-        twin = tied_twin(curve)
+        twin = curve.twin
         drawn = curves.get(slug.replace("untied", "tied"))
         if twin is not None and drawn is not None:
-            assert identity(twin) == identity(drawn)
+            assert twin.identity == drawn.identity
 
 
 @pytest.mark.parametrize(("name", "other"), slow(("fig15c", "fig15"), ("fig16c", "fig16")))
@@ -79,7 +78,7 @@ def test_what_two_figures_call_alike_is_one_training(name, other):
     shared = set(one) & set(two)
     assert len(shared) >= 7
     for slug in shared:
-        assert identity(one[slug]) == identity(two[slug]), slug
+        assert one[slug].identity == two[slug].identity, slug
 
 
 @pytest.mark.parametrize(
@@ -88,5 +87,5 @@ def test_what_two_figures_call_alike_is_one_training(name, other):
 def test_curves_that_differ_in_depth_alone_are_one_training_to_the_deepest(tied, depths):
     lines = [f"network=lamp network.tied={tied} shrinkage=bg network.depth={depth}" for depth in depths]
     asked = load_experiment([f"+curves={{a: '{lines[0]}', b: '{lines[1]}'}}"]).curves
-    found = [(curve.settings.network.tied, curve.settings.network.depth) for curve in _with_tied(asked)]
+    found = [(curve.settings.network.tied, curve.settings.network.depth) for curve in run.in_order(asked)]
     assert found == [(True, 15), (False, 15)][: 1 + (tied == "false")]

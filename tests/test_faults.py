@@ -27,7 +27,7 @@ from onsager_cli.cli import main, progress, signals, train
 from onsager_cli.config import load
 from onsager_cli.figures import curves
 from onsager_cli.record import pages
-from onsager_cli.training import checkpoint, curve
+from onsager_cli.training import checkpoint, network
 checkpoint.SECONDS = 0.0  # save whenever it could be: the more writes, the more chances to be killed in one
 for line in sys.stdin:
     seconds, number, arguments = json.loads(line)

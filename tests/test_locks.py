@@ -13,7 +13,6 @@ from toy_training import Watch, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
-from onsager_cli.run import folder_of
 from onsager_cli.store import locks
 from onsager_cli.store.curves import Store
 from onsager_cli.store.environment import environment
@@ -119,7 +118,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
     monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
     asked = figure(tmp_path)
     amp, lamp = asked.curves
-    process = hold(folder_of(Store(tmp_path), amp).path)
+    process = hold(amp.folder.path)
 
     def kill_once_the_other_is_done(event):
         if event["event"] == "curve_done" and event["curve"] == lamp.slug:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from conftest import slow
 
-from onsager_cli.config import settings as schema
+from onsager_cli import shrinkage as families
+from onsager_cli.kinds.records import NetworkKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.settings import make_network, make_shrinkage
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
 from onsager_cli.networks.base import Inputs
@@ -18,7 +21,8 @@ from onsager_cli.networks.guards import clipped_divergences, guard_counts
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.networks.lvamp import Lvamp, economy_svd
 from onsager_cli.networks.lvamp_gh import LvampGH, lmmse
-from onsager_cli.problems import bernoulli_gaussian as bg
+from onsager_cli.problems import linear
+from onsager_cli.problems.bernoulli_gaussian import Draw
 from onsager_cli.problems.operator import least_squares
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -36,19 +40,24 @@ FIXED_POINT = -45.61
 
 
 def toy(N=60, M=36, L=40, kappa=None, seed=3):
-    return bg.build(
-        A=bg.gaussian_matrix(seed, M, N, kappa), gamma=0.1, snr_db=40, seed=seed, selection_samples=200, test_samples=L
+    return linear.build(
+        Draw(0.1),
+        A=linear.gaussian_matrix(seed, M, N, kappa),
+        snr_db=40,
+        seed=seed,
+        selection_samples=200,
+        test_samples=L,
     )
 
 
 def vamp(shrinkage=MATCHED, **options):
     name, theta = shrinkage
-    return Lvamp(family(name), theta, **{"noise_start": "known", **options})
+    return Lvamp(families.build(name), theta, **{"noise_start": "known", **options})
 
 
 def gh(shrinkage=MATCHED, **options):
     name, theta = shrinkage
-    return LvampGH(family(name), theta, **{"tied": False, **options})
+    return LvampGH(families.build(name), theta, **{"tied": False, **options})
 
 
 def db_by_layer(net, problem, depth, params=None):
@@ -189,8 +198,8 @@ class TestLinearStage:
 class TestMatchedVamp:
     @pytest.mark.parametrize("kappa", [None, *slow(15.0, 100.0)])
     def test_authors_instance_layer_by_layer(self, kappa):
-        A, (x, y) = bg.authors2017(kappa)
-        problem = bg.build(A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=(x, y))
+        A, (x, y) = linear.authors2017(kappa)
+        problem = linear.build(Draw(0.1), A=A, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=(x, y))
         found = db_by_layer(vamp(), problem, 16)
         np.testing.assert_allclose(found, dense_vamp(A, x, y, 2e-5, posterior_mean, 16), atol=0.01)
         if kappa is None:
@@ -209,7 +218,7 @@ class TestMatchedVamp:
     def test_rank_deficient_matrix(self):
         rng = np.random.default_rng(4)
         A = (rng.normal(size=(36, 20)) @ rng.normal(size=(20, 60)) / 30).astype(np.float32)
-        problem = bg.build(A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=50)
+        problem = linear.build(Draw(0.1), A=A, snr_db=40, seed=0, selection_samples=10, test_samples=50)
         assert vamp().start(problem, 1)["log_s"].shape == (20,)
         expected = dense_vamp(A, *problem.test, float(problem.noise_variance), posterior_mean, 8)
         np.testing.assert_allclose(db_by_layer(vamp(), problem, 8), expected, atol=0.05)
@@ -331,18 +340,22 @@ class TestParameters:
 
     def test_the_schema_names_what_learns(self):
         for kind, leaves in (("lvamp", lvamp.LEAVES), ("lvamp_gh", lvamp_gh.LEAVES)):
-            assert tuple(leaves) == schema.LEARNABLE[kind]
+            assert tuple(leaves) == find(NetworkKind, kind).learnable
 
     def test_built_from_settings(self):
-        settings = schema.Network(
-            kind="lvamp", name="lvamp", tied=False, depth=3, init="random", noise_start="known", learn=("V",)
-        )
-        net = build_network(settings, schema.Shrinkage("pwlin", PWLIN[1]), 5)
+        family, theta = PWLIN
+        shrinkage = make_shrinkage({"family": family, "theta": list(theta)})
+        raw = {
+            "kind": "lvamp", "name": "lvamp", "tied": False, "depth": 3, "theta_per": "all", "init": "random",
+            "noise_start": "known", "learn": ["V"],
+        }  # fmt: skip
+        net = build_network(make_network(raw), shrinkage, seed=5)
         assert net == vamp(PWLIN, tied=False, init="random", learn=("V",))
         assert isinstance(net, Lvamp)
         assert net.seed == 5
-        settings = dataclasses.replace(settings, kind="lvamp_gh", noise_start=None, learn=("G",))
-        assert isinstance(build_network(settings, schema.Shrinkage("pwlin", PWLIN[1])), LvampGH)
+        del raw["noise_start"]
+        settings = make_network({**raw, "kind": "lvamp_gh", "learn": ["G"]})
+        assert isinstance(build_network(settings, shrinkage), LvampGH)
 
 
 class TestGradient:

@@ -11,11 +11,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
-from test_problems import TOY, settings
+from test_problems import TOY
 
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.problems import build
+from onsager_cli.run import problem_of
 from onsager_cli.store import matrix
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -154,8 +155,11 @@ class TestOwnMatrix:
         rng = np.random.default_rng(0)
         A = rng.normal(0, 20**-0.5, size=(20, 40)).astype(np.float32)
         np.save(tmp_path / "a.npy", A)
-        problem = build(settings(*TOY, f"problem.matrix={tmp_path / 'a.npy'}"), 0)
+        (curve,) = load_experiment([*TOY, f"problem.matrix={tmp_path / 'a.npy'}"]).curves
+        problem = problem_of(curve)
         np.testing.assert_array_equal(problem.A, A)
+        with pytest.raises(ValueError, match=r"a\.npy and passes it as A"):
+            build(curve.settings.problem, 0)
         x, y = problem.test
         assert np.std(y - A @ x) == pytest.approx(np.sqrt(2e-5), rel=0.15)
 
@@ -166,7 +170,7 @@ class TestOwnMatrix:
             (tmp_path / f"{name}.npy").write_bytes(buffer.getvalue())
         np.save(tmp_path / "c.npy", np.full((20, 40), 2.0))
         one, same, other = (
-            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity() for name in "abc"
+            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity for name in "abc"
         )
         assert one == same
         assert one != other

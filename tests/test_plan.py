@@ -7,7 +7,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from toy_training import full_size, settings, stages_of
 
-from onsager_cli.config.settings import PaperTraining
+from onsager_cli.kinds.trainings import PaperTraining
 from onsager_cli.networks.base import RATES
 from onsager_cli.training.networks_on_disk import network_of
 

@@ -16,7 +16,7 @@ from onsager_cli import shrinkage
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.networks.lista import Lista
-from onsager_cli.problems import Problem, bernoulli_gaussian, build
+from onsager_cli.problems import Problem, bernoulli_gaussian, build, linear
 from onsager_cli.problems.base import Samples, check_samples
 from onsager_cli.training.loop import TRAINING_KEY
 
@@ -40,7 +40,7 @@ class TestAuthors2017:
     @pytest.fixture(scope="class", params=[None, *slow(15.0, 100.0)])
     @staticmethod
     def instance(request):
-        return request.param, *bernoulli_gaussian.authors2017(request.param)
+        return request.param, *linear.authors2017(request.param)
 
     def test_norms(self, instance):
         kappa, A, (x, y) = instance
@@ -69,7 +69,7 @@ class TestAuthors2017:
     @pytest.mark.slow
     def test_what_a_run_gets(self):
         problem = build(settings("problem=kappa15", "problem.instance=authors2017", "problem.selection_samples=30"), 0)
-        A, (x, y) = bernoulli_gaussian.authors2017(15.0)
+        A, (x, y) = linear.authors2017(15.0)
         for given_array, expected in zip((problem.A, *problem.test), (A, x, y), strict=True):
             assert given_array.dtype == jnp.float32
             np.testing.assert_array_equal(given_array, expected.astype(np.float32))
@@ -79,7 +79,7 @@ class TestAuthors2017:
 
 class TestMatrix:
     def test_noise_variance(self):
-        assert bernoulli_gaussian.noise_variance(500, 250, 0.1, 40.0) == pytest.approx(2e-5, rel=1e-12)
+        assert linear.noise_variance(500, 250, 0.1, 40.0) == pytest.approx(2e-5, rel=1e-12)
 
     @given(M=st.integers(2, 12), wider=st.integers(0, 12), kappa=st.floats(1, 1000), seed=st.integers(0, 2**32 - 1))
     @examples(max_examples=50)
@@ -87,7 +87,7 @@ class TestMatrix:
         """A geometric spectrum with s_1 / s_M = κ and ‖A‖_F² = N, on the singular vectors of the draw."""
         N = M + wider
         A = np.random.default_rng(seed).normal(size=(M, N))
-        B = bernoulli_gaussian.with_condition_number(A, kappa)
+        B = linear.with_condition_number(A, kappa)
         s = np.linalg.svd(B, compute_uv=False)
         assert np.sum(s**2) == pytest.approx(N, rel=1e-9)
         np.testing.assert_allclose(s[:-1] / s[1:], kappa ** (1 / (M - 1)), rtol=1e-7)
@@ -96,23 +96,23 @@ class TestMatrix:
         np.testing.assert_allclose(A @ B.T, B @ A.T, atol=1e-8)
 
     def test_one_row(self):
-        B = bernoulli_gaussian.with_condition_number(np.array([[3.0, 4.0]]), 7.0)
+        B = linear.with_condition_number(np.array([[3.0, 4.0]]), 7.0)
         assert np.linalg.norm(B) ** 2 == pytest.approx(2)
 
     def test_gaussian_entries(self):
-        A = bernoulli_gaussian.gaussian_matrix(0, 100, 200, None)
+        A = linear.gaussian_matrix(0, 100, 200, None)
         assert (A.shape, A.dtype) == ((100, 200), np.float32)
         assert kstest(A.ravel() * 10, norm.cdf).pvalue > 1e-3
 
     @pytest.mark.slow
     def test_kappa_none_leaves_the_spectrum(self):
         """About (1 + √(M/N)) / (1 - √(M/N)) = 5.8 for a Gaussian draw, and not 1."""
-        s = np.linalg.svd(bernoulli_gaussian.gaussian_matrix(0, 250, 500, None), compute_uv=False)
+        s = np.linalg.svd(linear.gaussian_matrix(0, 250, 500, None), compute_uv=False)
         assert 4.5 < s[0] / s[-1] < 6.5
 
     def test_kappa_acts_on_the_same_draw(self):
-        A, B = (bernoulli_gaussian.gaussian_matrix(3, 20, 40, kappa) for kappa in (None, 15.0))
-        np.testing.assert_allclose(B, bernoulli_gaussian.with_condition_number(A, 15.0), atol=1e-6)
+        A, B = (linear.gaussian_matrix(3, 20, 40, kappa) for kappa in (None, 15.0))
+        np.testing.assert_allclose(B, linear.with_condition_number(A, 15.0), atol=1e-6)
 
 
 class TestDraw:
@@ -170,7 +170,7 @@ class TestDraw:
 
     @pytest.mark.parametrize(("gamma", "snr_db"), [(0.01, 10.0), *slow((0.5, 20.0), (0.999, 0.0))])
     def test_other_laws(self, gamma, snr_db):
-        noise_variance = bernoulli_gaussian.noise_variance(40, 20, gamma, snr_db)
+        noise_variance = linear.noise_variance(40, 20, gamma, snr_db)
         assert noise_variance == pytest.approx(gamma * 2 * 10 ** (-snr_db / 10))
         problem = problem_with(gamma, noise_variance)
         x, y = (np.asarray(a) for a in _sample(problem, jax.random.key(0), 5000))

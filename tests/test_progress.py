@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from onsager_cli.cli.progress import LOG_SECONDS, Progress, duration
+from onsager_cli.cli.progress import LOG_SECONDS, Progress
+from onsager_cli.text import clock
 
 
 class Clock:
@@ -83,8 +84,8 @@ class Training:
         (-3, "0 s"),
     ],
 )
-def test_duration(seconds, text):
-    assert duration(seconds) == text
+def test_clock(seconds, text):
+    assert clock(seconds) == text
 
 
 class TestRemainingTimes:

@@ -8,10 +8,14 @@ import pytest
 from onsager_cli.cli import clean
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
-from onsager_cli.run import NUMERICS, NUMERICS_OF, NUMERICS_OF_HARD_CELLULAR, identity
+from onsager_cli.kinds.records import NUMERICS, NetworkKind, ProblemKind
+from onsager_cli.kinds.registry import every, find
 from onsager_cli.store.curves import Store
 from onsager_cli.store.files import FOREIGN_SECONDS, TEMPORARY_SUFFIX, is_leftover, temporary_name
 from onsager_cli.store.locks import locked
+
+NUMERICS_OF = {kind.name: kind.numerics for kind in every(NetworkKind) if kind.numerics != NUMERICS}
+OF_HARD_CELLULAR = find(ProblemKind, "cellular").numerics_of_hard
 
 ROW = {
     "curve": "lamp_tied_bg", "network": "lamp", "shrinkage": "bg", "tied": True, "layer": 3, "nmse_db": -17.51,
@@ -79,20 +83,20 @@ class TestList:
     def test_a_curve_is_asked_for_in_the_version_of_its_kind(self):
         for kind, version in {**NUMERICS_OF, "lamp": NUMERICS}.items():
             (one,) = load_experiment([f"network={kind}"]).curves
-            assert identity(one)["numerics"] == version
+            assert one.identity["numerics"] == version
 
     @pytest.mark.parametrize(
         ("overrides", "version"),
         [
             ("problem=random_access training.lamp.emphasis=[1]", NUMERICS),
-            ("problem=random_access training.lamp.emphasis=[1,2]", NUMERICS_OF_HARD_CELLULAR),
+            ("problem=random_access training.lamp.emphasis=[1,2]", OF_HARD_CELLULAR),
             ("problem=massive_mimo", NUMERICS),
             ("problem=gaussian training.lamp.emphasis=[1,2]", NUMERICS),
         ],
     )
     def test_hard_samples_of_random_access_have_one(self, overrides, version):
         (one,) = load_experiment(overrides.split()).curves
-        assert identity(one)["numerics"] == version
+        assert one.identity["numerics"] == version
 
     def test_elsewhere_and_nothing(self, outputs, capsys):
         curve(outputs.parent / "other", "whole")

@@ -44,7 +44,7 @@ def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
         for instance, seed in (("authors2017", 0), ("seeded", 1), ("seeded", 2))
     ]
     (alone, _) = load_experiment(["+experiment=fig10", "only=[lamp_untied_bg,oracle]"]).curves
-    assert curves[0].identity() == alone.identity()
+    assert curves[0].identity == alone.identity
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,13 @@ from scipy.integrate import trapezoid
 from scipy.interpolate import BSpline
 from scipy.stats import norm
 
-from onsager_cli.config import settings as schema
-from onsager_cli.config.catalog import package_conf
-from onsager_cli.networks.lamp import rms
 from onsager_cli import shrinkage
+from onsager_cli.config.catalog import package_conf
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.records import ShrinkageKind
+from onsager_cli.kinds.registry import names
+from onsager_cli.kinds.settings import make_shrinkage
+from onsager_cli.networks.lamp import rms
 from onsager_cli.shrinkage.family import summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
@@ -288,14 +291,14 @@ class TestProject:
     @given(name=st.sampled_from(NAMES), rows=st.integers(1, 3), seed=seeds)
     @examples(max_examples=60)
     def test_allowed_and_idempotent(self, name, rows, seed):
-        shrinkage = shrinkage.build(name)
-        raw = np.random.default_rng(seed).normal(0, 3, (rows, len(shrinkage.parameters)))
-        theta = shrinkage.project(jnp.asarray(raw, jnp.float32))
+        family = shrinkage.build(name)
+        raw = np.random.default_rng(seed).normal(0, 3, (rows, len(family.parameters)))
+        theta = family.project(jnp.asarray(raw, jnp.float32))
         assert theta.shape == raw.shape
-        assert np.all(theta >= np.asarray(shrinkage.lower, np.float32))
-        if shrinkage.ordered:
+        assert np.all(theta >= np.asarray(family.lower, np.float32))
+        if family.ordered:
             assert np.all(theta[:, 0] <= theta[:, 1])
-        np.testing.assert_array_equal(shrinkage.project(theta), theta)
+        np.testing.assert_array_equal(family.project(theta), theta)
 
     @given(case=cases)
     @examples(max_examples=60)
@@ -314,9 +317,14 @@ class TestProject:
 
 class TestNames:
     def test_the_config_knows_every_family_and_its_parameters(self):
-        assert set(schema.FAMILIES) == set(names(ShrinkageKind))
-        for name, bounds in schema.FAMILIES.items():
-            assert len(bounds) == len(shrinkage.build(name).parameters)
+        assert set(NAMES) == set(TYPICAL)
+        for name in NAMES:
+            family = shrinkage.build(name)
+            assert len(family.lower) == len(family.parameters)
+            theta = list(TYPICAL[name])
+            assert make_shrinkage({"family": name, "theta": theta}).theta == TYPICAL[name]
+            with pytest.raises(UserError, match=f"must be a list of {len(family.parameters)} number"):
+                make_shrinkage({"family": name, "theta": [*theta, 1.0]})
 
     def test_default_starts(self):
         """SPEC 5, in the paper's order."""
@@ -327,9 +335,9 @@ class TestNames:
             assert config["theta"] == pytest.approx(theta)
 
     def test_only_the_scaled_soft_threshold_has_a_free_scale(self):
-        assert {name: item.scale for name, item in FAMILIES.items() if item.scale is not None} == {"soft": 0}
+        assert {name: scale for name in NAMES if (scale := shrinkage.build(name).scale) is not None} == {"soft": 0}
 
-    @given(case=cases.filter(lambda case: shrinkage.build(case[0)].slopes), sigma=sigmas, seed=seeds)
+    @given(case=cases.filter(lambda case: shrinkage.build(case[0]).slopes), sigma=sigmas, seed=seeds)
     @examples(max_examples=30)
     def test_rescaled(self, x64, case, sigma, seed):
         name, theta = case
@@ -354,7 +362,7 @@ class TestNames:
         assert item.at_bound(jnp.asarray([TYPICAL[name]], jnp.float32)) == 0
 
     def test_every_family_but_the_bayesian_one_has_a_scale(self):
-        assert {name for name, item in FAMILIES.items() if not item.slopes} == {"bg", "threshold"}
+        assert {name for name in NAMES if not shrinkage.build(name).slopes} == {"bg", "threshold"}
 
     def test_family_by_name(self):
         assert shrinkage.build("bg") is shrinkage.build("bg")

@@ -11,16 +11,18 @@ from scipy.stats import norm
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
+from onsager_cli.figures.curves import build as build_figure
+from onsager_cli.figures.layers import predict, predictions
 from onsager_cli.metrics import to_db
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.layers import squared_errors
-from onsager_cli.problems import bernoulli_gaussian as bg
+from onsager_cli.problems import linear
+from onsager_cli.problems.bernoulli_gaussian import Draw
 from onsager_cli.theory.state_evolution import (
     Signal,
     amp,
     conditional_mean,
     denoising,
-    predict,
     soft,
     soft_threshold_error,
     vamp,
@@ -140,8 +142,8 @@ class TestPredictions:
         problem = {None: "gaussian", 15.0: "kappa15", 100.0: "kappa100"}[kappa]
         overrides = f"network={network} network.depth=30 problem={problem} problem.instance=authors2017"
         (curve,) = load_experiment(overrides.split()).curves
-        A, test = bg.authors2017(kappa)
-        built = bg.build(A=A, gamma=0.1, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=test)
+        A, test = linear.authors2017(kappa)
+        built = linear.build(Draw(0.1), A=A, snr_db=40, seed=0, selection_samples=10, test_samples=1000, test=test)
         net = build_network(curve.settings.network, curve.settings.shrinkage)
         with jax.default_matmul_precision("highest"):
             run = jax.jit(squared_errors, static_argnums=0)
@@ -197,7 +199,7 @@ def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
     table = run.plot(load_experiment(overrides))[0][0].read_bytes()
 
     experiment = load_experiment([*overrides, "plot.state_evolution=true"])
-    rows = run.predictions(experiment, run.rows_of(experiment))
+    rows = predictions(experiment, run.rows_of(experiment))
     assert [(row["curve"], row["layer"]) for row in rows] == [
         (f"{name}_state_evolution", t) for name, depth in (("amp_l1", 4), ("amp_bg", 3)) for t in range(1, depth + 1)
     ]
@@ -207,6 +209,6 @@ def test_drawn_once_for_each_algorithm_beside_its_curves(tmp_path, monkeypatch):
     files, _ = run.plot(experiment)
     assert [path.name for path in files] == ["curves.csv", "state_evolution.csv", "mine.svg"]
     assert files[0].read_bytes() == table
-    drawing = curves.build(experiment.figure, [*run.rows_of(experiment), *rows])
+    drawing = build_figure(experiment.figure, [*run.rows_of(experiment), *rows])
     labels = drawing.axes[0].get_legend_handles_labels()[1]
     assert {"state evolution, AMP-$\\ell_1$", "state evolution, AMP-BG"} <= set(labels)

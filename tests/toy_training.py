@@ -13,8 +13,7 @@ from onsager_cli.problems import Problem
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.store.curves import CurveFolder, Store
-from onsager_cli.training.curve import engine_of
-from onsager_cli.training.engine import Engine
+from onsager_cli.training.engine import Engine, engine_of
 from onsager_cli.training.loop import Progress, fit, selection_db
 from onsager_cli.training.networks_on_disk import network_of
 from onsager_cli.training.plan import Stage, plan
@@ -62,7 +61,7 @@ def setup_of(*overrides: str) -> Setup:
     curve = settings(*overrides, f"network.depth={ROOM}")
     net = network_of(curve)
     problem = with_singular_vectors(build_problem(curve.problem, curve.seed))
-    engine = engine_of(curve, net, 10)
+    engine = engine_of(net, curve, 10)
     return Setup(engine, problem, net.start(problem, ROOM))
 
 

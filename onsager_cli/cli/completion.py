@@ -174,7 +174,8 @@ def _values(key: str, experiment: Mapping[str, Any]) -> list[str]:
         return [*map(str, curves), DRAWN] if curves else []
     group, _, name = key.rpartition(".")
     fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(group)]  # type: ignore[attr-defined]
-    return [word for field in fields if field for word in field.metadata.get("choices", ())]
+    # Several kinds have the same key.
+    return list(dict.fromkeys(word for field in fields if field for word in field.metadata.get("choices", ())))
 
 
 def _config_classes(group: str) -> list[type]:

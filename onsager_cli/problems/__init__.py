@@ -21,7 +21,10 @@ def build(settings: ProblemSettings, seed: int, A: np.ndarray | None = None) -> 
     """The problem that settings describe, with its selection and test sets; `A` (M, N) is a matrix of the user's own.
 
     Where A is not known, networks are given the least-squares estimate (Section III-C) and the samples still come from A.
+    Raises ValueError if the settings name a matrix file and `A` is missing: no file is read here.
     """
+    if settings.matrix is not None and A is None:
+        raise ValueError(f"the caller reads problem.matrix={settings.matrix} and passes it as A")
     make = implementation(settings.record)
     problem = (
         linear.from_settings(settings, make(settings), seed, A)
