@@ -132,7 +132,7 @@ def check_learnable(shrinkage: ShrinkageSettings) -> None:
                 )
 
 
-def plain_training(raw: object) -> tuple[TrainingKind, TrainingSettings]:
+def plain_training(raw: object) -> tuple[TrainingKind, Any]:
     """The record of a training, and its settings without the groups of keys for kinds of networks."""
     kind, keys = record_of(TrainingKind, raw, "training")
     shared = {key: value for key, value in keys.items() if not isinstance(value, Mapping)}
