@@ -300,7 +300,7 @@ def test_values_are_set_as_hydra_sets_them():
     hydra_own = [f"++{item}" for item in values]
     with composer() as compose:
         groups = parse(["problem=kappa15", "network=lamp"])
-        assert compose(groups, parse(values)) == compose(groups, parse(hydra_own))
+        assert compose([*groups, *parse(values)]) == compose([*groups, *parse(hydra_own)])
 
 
 def test_what_is_composed_once_is_left_alone_and_own_files_are_read_again():

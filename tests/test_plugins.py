@@ -90,7 +90,7 @@ class TestNetwork:
         write(Path("conf/network/coupled.yaml"), text + "\n")
         small = ["training.default.steps=[30]", "training.default.batch=32"]
         assert trained("network=coupled", *SMALL, *small)[-1] < -1
-        with pytest.raises(UserError, match="unknown key 'training.coupled.steps'"):
+        with pytest.raises(UserError, match=r"unknown key 'training.coupled.steps'"):
             load_experiment(["network=coupled", "training.coupled.steps=[3]"])
 
     @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ class TestShrinkage:
         assert levels[-1] < levels[0] - 3
 
     def test_start_and_name_are_checked(self):
-        with pytest.raises(UserError, match="shrinkage.theta must be at least 0 at position 1 for garrote"):
+        with pytest.raises(UserError, match=r"shrinkage.theta must be at least 0 at position 1 for garrote"):
             load_experiment(["shrinkage=garrote", "shrinkage.theta=[-1]"])
         with pytest.raises(UserError, match=r"shrinkage.family must be .*garrote.*did you mean garrote"):
             load_experiment(["shrinkage=garrote", "shrinkage.family=garote"])
@@ -164,11 +164,11 @@ class TestProblem:
 
     def test_published_instances_are_of_other_signals(self):
         size = ["problem.N=500", "problem.M=250", "problem.snr_db=40", "problem.test_samples=1000"]
-        with pytest.raises(UserError, match="problem.instance=authors2017 has Bernoulli-Gaussian signals"):
+        with pytest.raises(UserError, match=r"problem.instance=authors2017 has Bernoulli-Gaussian signals"):
             load_experiment(["problem=laplace", "problem.instance=authors2017", *size])
 
     def test_its_keys_are_checked(self):
-        with pytest.raises(UserError, match="problem.scale must be greater than 0, got 0"):
+        with pytest.raises(UserError, match=r"problem.scale must be greater than 0, got 0"):
             load_experiment(["problem=laplace", "problem.scale=0"])
 
 
@@ -221,7 +221,7 @@ def test_a_declaration_may_use_names_of_its_own_file(tmp_path, monkeypatch):
     write(tmp_path / "conf" / "network" / "coupled.yaml", mine.NETWORK_YAML)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="network.depth must be at most 7, got 8"):
+    with pytest.raises(UserError, match=r"network.depth must be at most 7, got 8"):
         load_experiment(["network=coupled", "network.depth=8"])
     assert "a_file_of_mine" in sys.modules
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onsager_cli.config import catalog
 from onsager_cli.config.catalog import LARGEST_CONFIG
-from onsager_cli.config.overrides import fits, is_plain
+from onsager_cli.config.overrides import fits, is_group, is_plain, typed
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
 
@@ -56,7 +56,7 @@ def check_own_files() -> None:
             raise UserError(f"{path}: it has more than {LARGEST_CONFIG} values, or aliases without an end")
 
 
-def _nodes(node: Any, known: dict[int, int]) -> int:
+def _nodes(node: object, known: dict[int, int]) -> int:
     """How many nodes a config has once each alias is a copy. RecursionError for one that contains itself."""
     children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     if children and id(node) not in known:
@@ -89,7 +89,7 @@ def composer() -> "Iterator[Composer]":
 
 
 class Composed(NamedTuple):
-    """A config as a plain, resolved dictionary, its dotted keys, and the keys of the values that it has a place for.
+    """A config as a plain, resolved dictionary, its dotted keys, and the keys of the overrides that it has a place for.
 
     `config["@experiment"]` is the chosen experiment or None.
     """
@@ -110,8 +110,8 @@ class Composer:
     def __init__(self) -> None:
         self._with_own_files = cache(_compose)
 
-    def __call__(self, groups: "Sequence[Override]", values: "Sequence[Override]" = ()) -> Composed:
-        """The config of the groups, with those of the values that it has a place for.
+    def __call__(self, overrides: "Sequence[Override]") -> Composed:
+        """The config of the overrides, without the values that it has no place for.
 
         Raises UserError whatever Hydra, OmegaConf or PyYAML dislike.
         """
@@ -119,16 +119,16 @@ class Composer:
 
         from omegaconf import OmegaConf
 
-        lines = [item.input_line or "" for item in groups]
-        keys = self._composed(lines)[2]
-        fitting = [item for item in values if fits(item, keys)]
-        special = [item.input_line or "" for item in fitting if not is_plain(item)]
-        shared, experiment, _ = self._composed([*lines, *special])
+        groups = [item for item in overrides if is_group(item)]
+        keys = self._composed(groups)[2]
+        values = [item for item in overrides if not is_group(item) and fits(item, keys)]
+        special = [item for item in values if not is_plain(item)]
+        shared, experiment, _ = self._composed([*groups, *special])
         # Hydra, OmegaConf and PyYAML raise their own classes and bare ValueError, TypeError, AttributeError, …, all
         # for the same reason: the config or an override cannot be composed.
         try:
             config = copy.deepcopy(shared)
-            for item in fitting:
+            for item in values:
                 if is_plain(item):
                     OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
             result = OmegaConf.to_container(config, resolve=True)
@@ -136,18 +136,21 @@ class Composer:
             raise UserError(first_line(error)) from error
         assert isinstance(result, dict)
         found = {**{str(key): value for key, value in result.items()}, "@experiment": experiment}
-        return Composed(found, keys | flat_keys(found) if special else keys, {item.key_or_group for item in fitting})
+        used = {item.key_or_group for item in (*groups, *values)}
+        return Composed(found, keys | flat_keys(found) if special else keys, used)
 
-    def training(self, groups: "Sequence[Override]") -> str | None:
-        """The kind of training that these groups choose."""
-        shared = self._composed([item.input_line or "" for item in groups])[0]
+    def training(self, overrides: "Sequence[Override]") -> str | None:
+        """The kind of training that the options among the overrides choose."""
+        shared = self._composed([item for item in overrides if is_group(item)])[0]
         return (shared.get("training") or {}).get("kind")
 
-    def _composed(self, lines: list[str]) -> "tuple[DictConfig, str | None, frozenset[str]]":
-        lines = [*lines, *search_path_override(lines)]
+    def _composed(self, overrides: "Sequence[Override]") -> "tuple[DictConfig, str | None, frozenset[str]]":
+        """`_compose` of the overrides, from memory if it was asked before."""
+        lines = typed(overrides)
+        lines += tuple(search_path_override(lines))
         own_files = any(line.startswith("hydra.searchpath") for line in lines)
         try:
-            return (self._with_own_files if own_files else _of_package)(tuple(lines))
+            return (self._with_own_files if own_files else _of_package)(lines)
         except Exception as error:
             raise UserError(first_line(error)) from error
 
@@ -187,11 +190,9 @@ _of_package = lru_cache(maxsize=100)(_compose)
 
 def first_line(error: Exception) -> str:
     """The line of a composition error that says what is wrong, with the place for YAML errors."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
+    if (mark := getattr(error, "problem_mark", None)) is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', None) or 'not valid YAML'}"
-    missing = getattr(error, "missing_cfg_file", None)
-    if missing is not None:
+    if (missing := getattr(error, "missing_cfg_file", None)) is not None:
         extra = EXTRAS.get(missing)
         return f"no config '{missing}'" + (f": pip install 'onsager[{extra}]'" if extra else "")
     text = " ".join(str(error).split())
@@ -201,11 +202,9 @@ def first_line(error: Exception) -> str:
     return f"cannot compose the config: {text or type(error).__name__}"
 
 
-def flat_keys(config: Mapping[Any, Any], prefix: str = "") -> set[str]:
+def flat_keys(config: Mapping[Any, object], prefix: str = "") -> set[str]:
     """Dotted names of every node of a nested mapping, groups included."""
-    keys = set()
-    for key, value in config.items():
-        keys.add(f"{prefix}{key}")
-        if isinstance(value, Mapping):
-            keys |= flat_keys(value, f"{prefix}{key}.")
-    return keys
+    keys = {f"{prefix}{key}" for key in config}
+    return keys.union(
+        *(flat_keys(node, f"{prefix}{key}.") for key, node in config.items() if isinstance(node, Mapping))
+    )

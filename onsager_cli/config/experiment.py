@@ -1,6 +1,5 @@
 """What a command asks for: the curves of one experiment, with the settings of each and its place in the store."""
 
-import dataclasses
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -69,8 +68,6 @@ class Experiment:
     schedules by which one of the curves is trained, such as training.lamp.steps.
     """
 
-    name: str
-    title: str
     curves: tuple[Curve, ...]
     figure: FigureSpec
     output: Path
@@ -80,6 +77,11 @@ class Experiment:
     panels: tuple["Experiment", ...] = ()
     partial: bool = False
     effective: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name of the figure, of its folder and files."""
+        return self.figure.name
 
     @property
     def first_curves(self) -> tuple[Curve, ...]:
@@ -95,9 +97,8 @@ class Experiment:
         """The same under a longer name, that of its folder and files."""
         name = self.name + suffix
         title = name if self.figure.title == self.name else self.figure.title
-        figure = dataclasses.replace(self.figure, name=name, title=title)
         panels = tuple(panel.renamed(suffix) for panel in self.panels)
-        return dataclasses.replace(self, name=name, title=title, figure=figure, panels=panels)
+        return replace(self, figure=replace(self.figure, name=name, title=title), panels=panels)
 
     @property
     def parts(self) -> tuple["Experiment", ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from onsager_cli.config.names import safe
 from onsager_cli.errors import UserError
@@ -45,19 +44,17 @@ class PlotSpec:
     formats: tuple[str, ...] = words(FORMATS)
 
 
-def make_figure(raw: Any, name: str, slugs: Iterable[str]) -> FigureSpec:
+def make_figure(raw: object, name: str, slugs: Iterable[str]) -> FigureSpec:
     """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
     figure = build(FigureSpec, raw, "figure")
     title = figure.title or figure.name or name
     figure = replace(figure, name=figure.name or name, title=title, caption=figure.caption or title)
     safe(figure.name, "figure.name")
     known = list(map(str, slugs))
-    for key in ("hidden", "labels"):
-        for slug in getattr(figure, key):
-            if slug not in known:
-                raise UserError(f"figure.{key}: no curve '{slug}'{did_you_mean(slug, known)}")
-    for key in ("xlim", "ylim"):
-        limits = getattr(figure, key)
+    for key, named in (("hidden", figure.hidden), ("labels", figure.labels)):
+        if unknown := [slug for slug in named if slug not in known]:
+            raise UserError(f"figure.{key}: no curve '{unknown[0]}'{did_you_mean(unknown[0], known)}")
+    for key, limits in (("xlim", figure.xlim), ("ylim", figure.ylim)):
         if limits is not None and limits[0] >= limits[1]:
             raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
     return figure

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.kinds.records import NUMERICS, NetworkKind, ProblemKind
+from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.files import checksum
@@ -23,11 +23,8 @@ def identity_of(settings: Settings) -> dict[str, Any]:
     that make no difference. A matrix of the user's own counts by its content, not by its path.
     Raises UserError if that matrix cannot be read.
     """
-    record = settings.network.record
-    parts = {
-        name: dataclasses.asdict(getattr(settings, name)) for name in ("problem", "network", "shrinkage", "training")
-    }
-    problem, network, training = parts["problem"], parts["network"], parts["training"]
+    record, whole = settings.network.record, dataclasses.asdict(settings)
+    problem, network, training = whole["problem"], whole["network"], whole["training"]
     joint = training.pop("joint", None)
     for key in ("name", "depth", *(() if settings.training.trains else record.untrained_ignores)):
         network.pop(key, None)
@@ -36,12 +33,12 @@ def identity_of(settings: Settings) -> dict[str, Any]:
         problem.pop("known_operator", None)
     if settings.problem.matrix is not None:
         problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
-    parts |= {"network": _used(network), "training": _used(training)}
+    whole |= {"network": _used(network), "training": _used(training)}
     if joint:
-        parts["training"]["joint"] = settings.network.depth
+        whole["training"]["joint"] = settings.network.depth
     if not record.uses_shrinkage:
-        del parts["shrinkage"]
-    whole = json.loads(json.dumps({**parts, "seed": settings.seed, "precision": settings.precision}))  # tuples as lists
+        del whole["shrinkage"]
+    whole = json.loads(json.dumps(whole))  # tuples as lists
     return {**whole, "numerics": numerics(whole)}
 
 
@@ -59,31 +56,28 @@ def numerics(identity: Mapping[str, Any]) -> int:
 
     That of its network or, for one that is trained on hard samples, the version of such samples of its problem.
     """
-    versions = [_version(NetworkKind, identity, "network", "numerics")]
+    version = _version(NetworkKind, identity.get("network"), "numerics")
     training = identity.get("training") or {}
     schedules = [training.get(name) or {} for name in ("descent", "tied_descent")]
     emphases = [schedule.get("emphasis") for schedule in schedules if isinstance(schedule, Mapping)]
     if any(isinstance(emphasis, Sequence) and set(emphasis) != {1} for emphasis in emphases):
-        versions.append(_version(ProblemKind, identity, "problem", "numerics_of_hard"))
-    return max(versions)
+        version = max(version, _version(ProblemKind, identity.get("problem"), "numerics_of_hard"))
+    return version
 
 
-def _version(group: Any, identity: Mapping[str, Any], part: str, attribute: str) -> int:
-    """A version out of a record; that of all networks for a kind that nobody offers any more."""
-    found = identity.get(part)
+def _version(group: type[Kind], part: object, attribute: str) -> int:
+    """A version out of the record of a part's kind; that of all networks for a kind that nobody offers any more."""
     try:
-        return getattr(find(group, str(found["kind"] if isinstance(found, Mapping) else found)), attribute)
+        return getattr(find(group, str(part["kind"] if isinstance(part, Mapping) else part)), attribute)
     except (KeyError, ValueError):
         return NUMERICS
 
 
 def tied_twin(settings: Settings) -> Settings | None:
     """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
-    if settings.network.tied is not False or not settings.training.trains or not settings.network.record.twin:
+    network, training = settings.network, settings.training
+    if network.tied is not False or not network.record.twin or not training.trains or getattr(training, "joint", False):
         return None
-    if getattr(settings.training, "joint", False):
-        return None
-    training = settings.training
     if (tied_descent := getattr(training, "tied_descent", None)) is not None:
         training = replace(training, descent=tied_descent, tied_descent=None)  # type: ignore[call-arg]
-    return replace(settings, network=replace(settings.network, tied=True), training=training)  # type: ignore[call-arg]
+    return replace(settings, network=replace(network, tied=True), training=training)  # type: ignore[call-arg]

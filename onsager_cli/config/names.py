@@ -23,7 +23,7 @@ def slug_of(settings: Settings) -> str:
         return MATCHED
     parts = [name]
     if not untrained and network.tied is not None:
-        parts.append("tied" if network.tied else "untied")
+        parts += ["tied" if network.tied else "untied"]
     if record.shrinkage_in_name:
         parts.append(settings.shrinkage.record.slug or settings.shrinkage.family)
     for key, words in record.marks.items():
@@ -62,13 +62,11 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
         return list(listed)
     if DRAWN in only and len(only) > 1:
         raise UserError(f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}")
-    drawn = [slug for slug in listed if slug not in hidden]
-    if not only or (list(only) == [DRAWN] and not drawn):
+    asked = [slug for slug in listed if slug not in hidden] if DRAWN in only else only
+    if not asked:
         raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")
-    if list(only) == [DRAWN]:
-        return drawn
-    for slug in only:
+    for slug in asked:
         if slug not in listed:
             known = [*map(str, listed), DRAWN]
             raise UserError(f"only: no curve '{slug}'{did_you_mean(slug, known)}: known are {one_of(known)}")
-    return [slug for slug in listed if slug in only]
+    return [slug for slug in listed if slug in asked]

@@ -3,6 +3,7 @@
 Hydra's own messages span several lines and name its internals; here every mistake is one line.
 """
 
+import itertools
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,28 +71,32 @@ def is_group(override: "Override") -> bool:
 
 
 def check_options(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for an option that its group does not have, and for `+` or `~` on a group that is always set."""
+    """Raises UserError for overrides that Hydra would refuse in several lines, or take for something else.
+
+    Those are a list of alternatives (`problem=gaussian,kappa15`), since one curve or figure is asked for, an option that
+    its group does not have, and `+` or `~` on a group that is always set.
+    """
     for override in overrides:
-        group = override.key_or_group
+        group, text = override.key_or_group, override.input_line
+        if override.is_sweep_override():
+            raise UserError(
+                f"{text} names several values: use `onsager sweep`, or quote the value if the comma belongs to it"
+            )
         if group not in catalog.GROUPS:
             continue
         if override.is_delete():
-            raise UserError(f"{group} cannot be removed: {override.input_line}")
+            raise UserError(f"{group} cannot be removed: {text}")
+        chosen = override.get_value_element_as_str()
         if override.is_add() and group != "experiment":
-            raise UserError(f"{group} is always set: write {group}={override.get_value_element_as_str()}")
-        known = catalog.config_files(group)
-        name = override.value()
+            raise UserError(f"{group} is always set: write {group}={chosen}")
+        known, name = catalog.config_files(group), override.value()
         if not isinstance(name, str):
-            raise UserError(
-                f"{group} takes one option, whose name is no list, number, null, true or false, "
-                f"got {show(override.get_value_element_as_str())}"
-            )
-        if name in known:
-            if group == "experiment":
-                _check_package(name, known[name])
-            continue
-        near = did_you_mean(name, known)
-        raise UserError(f"unknown {group} '{show(name)[1:-1]}'{near}: known are {one_of(known)}")
+            raise UserError(f"{group} takes one option, no list, number, null, true or false, got {show(chosen)}")
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise UserError(f"unknown {group} '{show(name)[1:-1]}'{near}: known are {one_of(known)}")
+        if group == "experiment":
+            _check_package(name, known[name])
 
 
 def _check_package(name: str, path: Path) -> None:
@@ -105,19 +110,12 @@ def check_kinds(overrides: "Sequence[Override]") -> None:
     """Raises UserError for a kind that is set by itself (`network.kind=lista`), with the keys of another one around it."""
     for override in overrides:
         group, _, key = override.key_or_group.partition(".")
-        option = str(override.value())
-        if key == "kind" and group in catalog.GROUPS and option in catalog.config_files(group):
+        if (
+            key == "kind"
+            and group in catalog.GROUPS
+            and (option := str(override.value())) in catalog.config_files(group)
+        ):
             raise UserError(f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}")
-
-
-def check_no_sweep(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for a list of alternatives (`problem=gaussian,kappa15`): one curve or figure is asked for."""
-    for override in overrides:
-        if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line} names several values: use `onsager sweep`, "
-                f"or quote the value if the comma belongs to it"
-            )
 
 
 def check_no_launcher(overrides: "Sequence[Override]") -> None:
@@ -144,17 +142,14 @@ def sweep_jobs(overrides: "Sequence[Override]") -> list[list[str]]:
 
     A `glob(...)` is resolved by Hydra alone, so a sweep with one has no list: [] is returned.
     """
-    import itertools
-
     from hydra.core.override_parser.types import Glob
 
-    axes = []
-    for override in overrides:
-        if isinstance(override.value(), Glob):
-            return []
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            axes.append([override.input_line or ""])
-    return [list(job) for job in itertools.product(*axes)]
+    if any(isinstance(override.value(), Glob) for override in overrides):
+        return []
+    axes = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [override.input_line or ""]
+        for override in overrides
+    ]
+    return list(map(list, itertools.product(*axes)))

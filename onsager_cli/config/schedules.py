@@ -25,17 +25,13 @@ def effective(settings: Settings, config: Mapping[str, Any], own: "Sequence[Over
 
     Raises UserError if one of `own`, the overrides of the curve's own line, has no effect on it.
     """
-    keys: frozenset[str] = frozenset()
+    keys = set()
     if find(TrainingKind, settings.training.kind).by_network and not settings.network.record.bound:
-        without = set() if settings.problem.hard_samples else {"emphasis"}
-        keys = frozenset(
-            f"training.{name}.{key}"
-            for name in schedules_of(settings.network, config["training"])
-            for key in known_keys(Schedule)
-            if key not in without
-        )
+        used = set(known_keys(Schedule)) - (set() if settings.problem.hard_samples else {"emphasis"})
+        names = schedules_of(settings.network, config["training"])
+        keys = {f"training.{name}.{key}" for name in names for key in used}
     check(own, keys)
-    return keys
+    return frozenset(keys)
 
 
 def check_command(overrides: "Sequence[Override]", experiments: Iterable[Experiment]) -> None:

@@ -1,5 +1,6 @@
 """From a composed config to the settings of a curve: each group by its kind, then what the groups ask of each other."""
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,23 +47,19 @@ def make_training(
     kind, shared = plain_training(raw)
     if not kind.by_network:
         return shared
-    schedules = {
-        name: build(Schedule, item, f"training.{name}") for name, item in raw.items() if isinstance(item, Mapping)
-    }
+    groups = {name: item for name, item in raw.items() if isinstance(item, Mapping)}
+    schedules = {name: build(Schedule, item, f"training.{name}") for name, item in groups.items()}
     if network.record.bound:
         return replace(shared, knee_rate=None)
-    own, *tied = (
-        _bounded(schedules[name], shared.knee_rate if shrinkage.record.ordered else None, problem.hard_samples)
-        for name in schedules_of(network, schedules)
-    )
+    highest = (shrinkage.record.ordered and shared.knee_rate) or math.inf
+
+    def fitted(name: str) -> Schedule:
+        schedule = schedules[name]
+        rates = tuple(min(rate, highest) for rate in schedule.theta_rates)
+        return replace(schedule, theta_rates=rates, emphasis=schedule.emphasis if problem.hard_samples else (1,))
+
+    own, *tied = map(fitted, schedules_of(network, schedules))
     return replace(shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None)
-
-
-def _bounded(schedule: Schedule, knee_rate: float | None, hard_samples: bool) -> Schedule:
-    if knee_rate is not None:
-        rates = tuple(min(rate, knee_rate) for rate in schedule.theta_rates)
-        schedule = replace(schedule, theta_rates=rates)
-    return schedule if hard_samples else replace(schedule, emphasis=(1,))
 
 
 def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, ...]:
@@ -86,7 +83,9 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
     network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
     problem, training = make_problem(config.get("problem")), config.get("training")
-    _check_network(network)
+    for name in network.learn or ():
+        if name not in (known := network.record.learnable):
+            raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")
     _check_shrinkage(network, shrinkage)
     if not isinstance(training, Mapping) or training.get("kind") == "none":
         if network.record.untrained is None:
@@ -104,15 +103,6 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     return settings
 
 
-def _check_network(network: NetworkSettings) -> None:
-    learnable = network.record.learnable
-    for name in network.learn or ():
-        if name not in learnable:
-            raise UserError(
-                f"network.learn may hold {one_of(learnable)}{did_you_mean(name, learnable)}, got {show(name)}"
-            )
-
-
 def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> None:
     """Raises UserError for a shrinkage family, or a start of it, that a network does not take."""
     record, family = network.record, shrinkage.family
@@ -122,32 +112,28 @@ def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> 
         raise UserError(f"network={network.name} takes shrinkage={named} only, got {show(family)}")
     if not record.shrinkages and record.uses_shrinkage and shrinkage.record.absolute:
         raise UserError(f"network={network.name} cannot use shrinkage={family}: for l1 write shrinkage=soft")
-    if record.lasso and shrinkage.record.slopes and shrinkage.theta[0] != 1:
-        raise UserError(
-            f"shrinkage.theta: network={network.name} has α = θ_2 alone, so that θ_1 must be 1, got {show(shrinkage.theta[0])}"
-        )
+    if record.lasso and shrinkage.record.slopes and (slope := shrinkage.theta[0]) != 1:
+        raise UserError(f"shrinkage.theta: network={network.name} has α = θ_2 alone: θ_1 must be 1, got {show(slope)}")
 
 
 def _check_theta(settings: Settings) -> None:
     """Raises UserError for rows of θ that the groups of coordinates do not go with."""
-    problem, network, shrinkage = settings.problem, settings.network, settings.shrinkage
+    problem, network, theta = settings.problem, settings.network, settings.shrinkage.theta
     rows = len(set(problem.groups)) or 1
     by_group = not network.record.uses_shrinkage or network.theta_per in ("group", "coordinate")
-    if isinstance(shrinkage.theta[0], tuple) and not (problem.groups and by_group and len(shrinkage.theta) == rows):
-        raise UserError(
-            f"shrinkage.theta must be one row{f' or one for each of {rows} groups of users' if by_group and rows > 1 else ''} "
-            f"for network={network.name} on problem={problem.name}, got {show([list(row) for row in shrinkage.theta])}"
-        )
+    if isinstance(theta[0], tuple) and not (problem.groups and by_group and len(theta) == rows):
+        more = f" or one for each of {rows} groups of users" if by_group and rows > 1 else ""
+        where = f"network={network.name} on problem={problem.name}"
+        raise UserError(f"shrinkage.theta must be one row{more} for {where}, got {show([list(row) for row in theta])}")
     if network.theta_per == "coordinate" and problem.shape[1] is None:
         raise UserError(f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group")
 
 
 def _check_optimizer(settings: Settings) -> None:
     """Raises UserError for Muon where it cannot turn the matrices: it works on real ones, and kernels are none."""
-    training, record = settings.training, settings.network.record
+    schedules = [getattr(settings.training, name, None) for name in ("descent", "tied_descent")]
     native = settings.problem.embedding == "complex"
-    schedules = [getattr(training, name, None) for name in ("descent", "tied_descent")]
-    if not (native or not record.matrices) or not any(s and "muon" in s.optimizers for s in schedules):
-        return
-    where = " where problem.embedding=complex" if native else ""
-    raise UserError(f"training.{settings.network.kind}.optimizer must be adam{where}, got 'muon'")
+    turns = settings.network.record.matrices and not native
+    if not turns and any(schedule and "muon" in schedule.optimizers for schedule in schedules):
+        where = " where problem.embedding=complex" if native else ""
+        raise UserError(f"training.{settings.network.kind}.optimizer must be adam{where}, got 'muon'")

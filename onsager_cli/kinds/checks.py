@@ -7,61 +7,66 @@ from a mapping and turns every failure into a `UserError` that names the key, wh
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.text import did_you_mean, one_of, show
 
-Check = Callable[[Any], Any]
+Field = Any
+"""A field of a dataclass. A type checker must accept it as the default of any value, like `dataclasses.field`."""
 T = TypeVar("T")
 
 
-def _field(check: Check, choices: Iterable[str] = (), null: bool = False) -> Any:
+def _field(check: Callable[[object], object], choices: Iterable[str] = (), null: bool = False) -> Field:
     """A dataclass field with a check; `choices` are the words that completion offers.
 
     Its default is None, so that fields of base classes may come first; `build` asks for every key.
     """
 
-    def checked(value: Any) -> Any:
-        if value is None and null:
-            return None
-        return check(value)
+    def checked(value: object) -> object:
+        return None if value is None and null else check(value)
 
     return dataclasses.field(default=None, metadata={"check": checked, "choices": tuple(choices)})
 
 
-def in_range(value: Any, low: Any = None, high: Any = None, above: Any = None, below: Any = None) -> None:
+def in_range(
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
     """Raises ValueError if value < low, value > high, value <= above or value >= below."""
     if above is not None and below is not None and not above < value < below:
         raise ValueError(f"must be between {above} and {below}, both excluded")
-    if low is not None and value < low:
-        raise ValueError(f"must be at least {low}")
-    if high is not None and value > high:
-        raise ValueError(f"must be at most {high}")
-    if above is not None and value <= above:
-        raise ValueError(f"must be greater than {above}")
-    if below is not None and value >= below:
-        raise ValueError(f"must be less than {below}")
+    limits = (
+        (low, operator.lt, "at least"), (high, operator.gt, "at most"),
+        (above, operator.le, "greater than"), (below, operator.ge, "less than"),
+    )  # fmt: skip
+    for limit, outside, words in limits:
+        if limit is not None and outside(value, limit):
+            raise ValueError(f"must be {words} {limit}")
 
 
-def finite(value: Any) -> float:
-    """A finite float from an int or a float; text and booleans are refused, not converted."""
+def finite(value: object) -> float:
+    """A finite float from an int or a float. Raises ValueError for text and booleans, which are not converted."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     try:
-        value = float(value)
+        number = float(value)
     except OverflowError:
-        raise ValueError("must be a finite number") from None
-    if not math.isfinite(value):
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError("must be a finite number")
-    return value
+    return number
 
 
-def integer(low: int, high: int) -> Any:
+def integer(low: int, high: int) -> Field:
     """Field for a whole number with low <= value <= high."""
 
-    def check(value: Any) -> int:
+    def check(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"must be a whole number from {low} to {high}")
         in_range(value, low, high)
@@ -70,36 +75,25 @@ def integer(low: int, high: int) -> Any:
     return _field(check)
 
 
-def number(
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    null: bool = False,
-) -> Any:
+def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
     """Field for a finite number with low <= value <= high and above < value < below; null on request."""
 
-    def check(value: Any) -> float:
-        value = finite(value)
-        in_range(value, low, high, above, below)
-        return value
+    def check(value: object) -> float:
+        in_range(checked := finite(value), low, high, **open_limits)
+        return checked
 
     return _field(check, null=null)
 
 
-def numbers(length: int, null: bool = False) -> Any:
+def numbers(length: int, null: bool = False) -> Field:
     """Field for a list of `length` finite numbers, stored as a tuple."""
-
-    def check(value: Any) -> tuple[float, ...]:
-        return finite_tuple(value, length)
-
-    return _field(check, null=null)
+    return _field(lambda value: finite_tuple(value, length), null=null)
 
 
-def seed_list() -> Any:
+def seed_list() -> Field:
     """Field for a list of different seeds, stored as a tuple; null allowed."""
 
-    def check(value: Any) -> tuple[int, ...]:
+    def check(value: object) -> tuple[int, ...]:
         if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
             raise ValueError("must be a list of whole numbers")
         for item in value:
@@ -111,10 +105,10 @@ def seed_list() -> Any:
     return _field(check, null=True)
 
 
-def by_depth(low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False) -> Any:
+def by_depth(low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False) -> Field:
     """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
 
-    def check(value: Any) -> tuple[float, ...]:
+    def check(value: object) -> tuple[float, ...]:
         items = finite_tuple(value)
         if not items:
             raise ValueError("must name at least one value")
@@ -127,23 +121,22 @@ def by_depth(low: float | None = None, above: float | None = None, whole: bool =
     return _field(check, null=null)
 
 
-def finite_tuple(value: Any, length: int | None = None) -> tuple[float, ...]:
+def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
     """A tuple of finite floats from a list or one number; ValueError if the length is another one."""
     items = value if isinstance(value, list | tuple) else [value]
-    counted = "numbers" if length is None else f"{length} number" + "s" * (length != 1)
     try:
-        result = tuple(finite(item) for item in items)
+        if length not in (None, len(items)):
+            raise ValueError
+        return tuple(map(finite, items))
     except ValueError as error:
+        counted = "numbers" if length is None else f"{length} number" + "s" * (length != 1)
         raise ValueError(f"must be a list of {counted}") from error
-    if length is not None and len(result) != length:
-        raise ValueError(f"must be a list of {counted}")
-    return result
 
 
-def flag() -> Any:
+def flag() -> Field:
     """Field for true or false."""
 
-    def check(value: Any) -> bool:
+    def check(value: object) -> bool:
         if not isinstance(value, bool):
             raise ValueError("must be true or false")
         return value
@@ -151,10 +144,10 @@ def flag() -> Any:
     return _field(check, choices=("true", "false"))
 
 
-def choice(*names: str, null: bool = False) -> Any:
+def choice(*names: str, null: bool = False) -> Field:
     """Field for one of a few words; null on request."""
 
-    def check(value: Any) -> str:
+    def check(value: object) -> object:
         if value not in names:
             raise ValueError(f"must be {one_of(names)}{did_you_mean(value, names)}")
         return value
@@ -162,10 +155,10 @@ def choice(*names: str, null: bool = False) -> Any:
     return _field(check, choices=names, null=null)
 
 
-def choice_by_depth(*names: str) -> Any:
+def choice_by_depth(*names: str) -> Field:
     """Field for one of a few words, or a list of them, one per depth, stored as a tuple."""
 
-    def check(value: Any) -> str | tuple[str, ...]:
+    def check(value: object) -> object:
         items = value if isinstance(value, list) else [value]
         for item in items or [value]:
             if item not in names:
@@ -175,13 +168,12 @@ def choice_by_depth(*names: str) -> Any:
     return _field(check, choices=names)
 
 
-def text(null: bool = False) -> Any:
+def text(null: bool = False) -> Field:
     """Field for a line of text that is not empty."""
-
     return _field(_line, null=null)
 
 
-def _line(value: Any) -> str:
+def _line(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be a text")
     if not value.isprintable():
@@ -189,11 +181,11 @@ def _line(value: Any) -> str:
     return value
 
 
-def words(allowed: Iterable[str] | None = None, null: bool = False) -> Any:
+def words(allowed: Iterable[str] | None = None, null: bool = False) -> Field:
     """Field for a list of words, each once, stored as a tuple; `allowed` restricts them."""
     allowed = None if allowed is None else tuple(allowed)
 
-    def check(value: Any) -> tuple[str, ...]:
+    def check(value: object) -> tuple[str, ...]:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
             raise ValueError("must be a list of words")
@@ -207,10 +199,10 @@ def words(allowed: Iterable[str] | None = None, null: bool = False) -> Any:
     return _field(check, choices=allowed or (), null=null)
 
 
-def texts() -> Any:
+def texts() -> Field:
     """Field for a group of names with a line of text each."""
 
-    def check(value: Any) -> dict[str, str]:
+    def check(value: object) -> dict[str, str]:
         if not isinstance(value, Mapping):
             raise ValueError("must map names to texts")
         return {str(name): _line(line) for name, line in value.items()}
@@ -223,33 +215,40 @@ def known_keys(cls: type) -> list[str]:
     return [item.name for item in dataclasses.fields(cls) if item.metadata]
 
 
-def group(cls: type) -> Any:
+def group(cls: type) -> Field:
     """Field for a group of keys of its own, made into the dataclass `cls`."""
     return dataclasses.field(default_factory=cls, metadata={"group": cls})
+
+
+def with_keys(raw: object, known: Collection[str], where: str) -> Mapping[str, object]:
+    """`raw`, found at the config key `where`, once it has all keys in `known` and no other.
+
+    Raises UserError if `raw` is no mapping, lacks a key or has an unknown one.
+    """
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{where} must be a group of keys, got {show(raw)}")
+    prefix = f"{where}." if where else ""
+    for key in raw:
+        if key not in known:
+            raise UserError(f"unknown key '{prefix}{key}'{did_you_mean(key, known)}")
+    if missing := [key for key in known if key not in raw]:
+        raise UserError(f"the key {prefix}{missing[0]} is missing")
+    return raw
 
 
 def build(cls: type[T], raw: object, where: str) -> T:
     """Make the dataclass `cls` from the mapping `raw` found at the config key `where`.
 
-    Every checked field is a key that must be there. Raises UserError if `raw` is no mapping, lacks a key, has an
-    unknown one, or a value fails its check.
+    Every checked field is a key that must be there. Raises UserError as `with_keys` does, and for a value that fails
+    its check.
     """
-    if not isinstance(raw, Mapping):
-        raise UserError(f"{where} must be a group of keys, got {show(raw)}")
-    known, prefix = known_keys(cls), f"{where}." if where else ""
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        if key not in known:
-            raise UserError(f"unknown key '{prefix}{key}'{did_you_mean(key, known)}")
-        metadata = cls.__dataclass_fields__[key].metadata  # type: ignore[attr-defined]
+    fields = {item.name: item.metadata for item in dataclasses.fields(cls) if item.metadata}  # type: ignore[arg-type]
+    values: dict[str, object] = {}
+    for key, value in with_keys(raw, fields, where).items():
+        full = f"{where}.{key}" if where else key
         try:
-            if "group" in metadata:
-                values[key] = build(metadata["group"], value, f"{prefix}{key}")
-            else:
-                values[key] = metadata["check"](value)
+            group = fields[key].get("group")
+            values[key] = build(group, value, full) if group else fields[key]["check"](value)
         except ValueError as error:
-            raise UserError(f"{prefix}{key} {error}, got {show(value)}") from None
-    for key in known:
-        if key not in values:
-            raise UserError(f"the key {prefix}{key} is missing")
+            raise UserError(f"{full} {error}, got {show(value)}") from None
     return cls(**values)

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
 NEIGHBOURS = 6  # a hexagon has no more
-PUBLISHED_SIZE = {"N": 500, "M": 250, "gamma": 0.1, "snr_db": 40.0, "test_samples": 1000, "matrix": None}
-PUBLISHED_KAPPA = (None, 15.0, 100.0)
+# The keys that problem.instance=authors2017 fixes, each with the values that it may have.
+PUBLISHED = {
+    "N": [500], "M": [250], "gamma": [0.1], "snr_db": [40.0], "test_samples": [1000], "matrix": [None],
+    "kappa": [None, 15.0, 100.0],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,12 @@ class Linear(Sizes):
                 f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with problem.kind={self.kind} write "
                 "problem.instance=seeded"
             )
-        for key, value in PUBLISHED_SIZE.items():
-            if getattr(self, key) != value:
+        for key, allowed in PUBLISHED.items():
+            if (value := getattr(self, key)) not in allowed:
                 raise UserError(
-                    f"problem.{key} is {'null' if value is None else value} in problem.instance=authors2017, "
-                    f"got {show(getattr(self, key))}: write problem.instance=seeded"
+                    f"problem.{key} must be {one_of(map(show, allowed))} for problem.instance=authors2017, "
+                    f"got {show(value)}: write problem.instance=seeded"
                 )
-        if self.kappa not in PUBLISHED_KAPPA:
-            raise UserError(
-                f"problem.kappa must be null, 15 or 100 in problem.instance=authors2017, got {self.kappa:g}: "
-                "write problem.instance=seeded"
-            )
 
     def _check_matrix(self, matrix: str) -> None:
         path = Path(matrix)

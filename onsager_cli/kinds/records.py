@@ -16,8 +16,8 @@ POSITIVE = 1e-3  # what training keeps a positive scale above, so that it can be
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#6e6e6e", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, YELLOW = "#0072B2", "#D55E00", "#CC79A7", "#B8A800"
 
-Keys = Mapping[str, Any]
-"""Name of a config key → its field (`checks`)."""
+Count = Callable[[Any, int, int], int]
+"""(settings of a network, M, N) → a number. The settings are of the class that its kind declares."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What all records have. `module` is filled in by the registry."""
+    """What all records have: `keys` maps config keys to their fields (`checks`); the registry fills in `module`."""
 
     name: str = field(kw_only=False)
     of: str = ""
-    keys: Keys = field(default_factory=dict, hash=False, compare=False)
+    keys: Mapping[str, object] = field(default_factory=dict, hash=False, compare=False)
     module: str = ""
 
 
@@ -80,13 +80,13 @@ class NetworkKind(Kind):
 
     untrained: str | None = ""
     shrinkage_in_name: bool = True
-    marks: Mapping[str, Mapping[Any, str]] = field(default_factory=dict, hash=False, compare=False)
+    marks: Mapping[str, Mapping[object, str]] = field(default_factory=dict, hash=False, compare=False)
     family: str = ""
     looks: Mapping[str, Mapping[str, Look]] = field(default_factory=dict, hash=False, compare=False)
     shrinkages: tuple[str, ...] = ()
     uses_shrinkage: bool = True
     learnable: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    fixed: Mapping[str, object] = field(default_factory=dict, hash=False, compare=False)
     trains: bool = True
     matrices: bool = True
     twin: bool = True
@@ -99,8 +99,8 @@ class NetworkKind(Kind):
     untrained_ignores: tuple[str, ...] = ()
     evolution: str = ""
     numerics: int = NUMERICS
-    entries: Callable[[Any, int, int], int] = field(default=lambda settings, M, N: N * N + N * M, compare=False)
-    fixed_entries: Callable[[Any, int, int], int] = field(default=lambda settings, M, N: 0, compare=False)
+    entries: Count = field(default=lambda settings, M, N: N * N + N * M, compare=False)
+    fixed_entries: Count = field(default=lambda settings, M, N: 0, compare=False)
     formula: Callable[[Any, int, int, int, int], tuple[int, int]] | None = field(default=None, compare=False)
     form: str = ""
 

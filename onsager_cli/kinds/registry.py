@@ -43,11 +43,10 @@ def find(group: type[K], name: str) -> K:
     built_in = _built_in(group)
     if name in built_in:
         return built_in[name]  # type: ignore[return-value]
-    entries = list(entry_points(group=PLACES[group][0], name=name))
-    if not entries:
-        known = names(group)
-        raise ValueError(f"must be {one_of(known)}{did_you_mean(name, known)}")
-    return _of_entry(group, name, entries[0].value)
+    for entry in entry_points(group=PLACES[group][0], name=name):
+        return _of_entry(group, name, entry.value)
+    known = names(group)
+    raise ValueError(f"must be {one_of(known)}{did_you_mean(name, known)}")
 
 
 def every(group: type[K]) -> list[K]:
@@ -76,9 +75,9 @@ def _of_entry(group: type[Kind], name: str, value: str) -> Any:
     module, _, attribute = value.partition(":")
     spec = find_spec(module)
     if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
-        for found, kind in _heads(group, module, Path(spec.origin).read_text(encoding="utf-8")):
-            if found == attribute:
-                return kind
+        heads = dict(_heads(group, module, Path(spec.origin).read_text(encoding="utf-8")))
+        if attribute in heads:
+            return heads[attribute]
     kind = getattr(import_module(module), attribute)
     if not isinstance(kind, group):
         raise ValueError(

@@ -4,15 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, finite_tuple, text
+from onsager_cli.kinds.checks import build, finite_tuple, text, with_keys
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
 from onsager_cli.kinds.registry import every, find
 from onsager_cli.kinds.trainings import TrainingSettings
-from onsager_cli.text import did_you_mean, show
+from onsager_cli.text import show
+
+K = TypeVar("K", bound=Kind)
 
 
 @dataclass(frozen=True)
@@ -72,48 +74,51 @@ class Settings:
         return self.network.depth or 1
 
 
-def record_of(group: type[Kind], raw: object, where: str, key: str = "kind") -> Any:
-    """The record that a raw group of the config names. Raises UserError if nobody offers it."""
+BASES: Mapping[str, tuple[type[Kind], type]] = {
+    "network": (NetworkKind, NetworkSettings),
+    "problem": (ProblemKind, ProblemSettings),
+    "training": (TrainingKind, TrainingSettings),
+}
+"""Group of the config → its kind of record and the class of settings that all such kinds share."""
+
+
+def record_of(group: type[K], raw: object, where: str, key: str = "kind") -> tuple[K, Mapping[str, object]]:
+    """The record that a raw group of the config names, and the group. Raises UserError if nobody offers the record."""
     if not isinstance(raw, Mapping):
         raise UserError(f"{where} must be a group of keys, got {show(raw)}")
     if key not in raw:
         raise UserError(f"the key {where}.{key} is missing")
     try:
-        return find(group, raw[key] if isinstance(raw[key], str) else "")
+        return find(group, raw[key] if isinstance(raw[key], str) else ""), raw
     except ValueError as error:
-        text, near, _ = str(error).partition(" (")
-        raise UserError(f"{where}.{key} {text}, got {show(raw[key])}{near}{_}") from None
+        text, near, rest = str(error).partition(" (")
+        raise UserError(f"{where}.{key} {text}, got {show(raw[key])}{near}{rest}") from None
 
 
-def make_network(raw: Any) -> NetworkSettings:
+def make_network(raw: object) -> NetworkSettings:
     """Validate `network`. Raises UserError."""
-    kind: NetworkKind = record_of(NetworkKind, raw, "network")
-    return build(_class_of(kind, NetworkSettings), raw, "network")
+    kind, keys = record_of(NetworkKind, raw, "network")
+    return build(_class_of("network", kind), keys, "network")
 
 
-def make_problem(raw: Any) -> ProblemSettings:
+def make_problem(raw: object) -> ProblemSettings:
     """Validate `problem`. Raises UserError."""
-    kind: ProblemKind = record_of(ProblemKind, raw, "problem")
-    problem = build(_class_of(kind, kind.settings or ProblemSettings), raw, "problem")
+    kind, keys = record_of(ProblemKind, raw, "problem")
+    problem = build(_class_of("problem", kind), keys, "problem")
     problem.check()
     return problem
 
 
-def make_shrinkage(raw: Any) -> ShrinkageSettings:
+def make_shrinkage(raw: object) -> ShrinkageSettings:
     """Validate `shrinkage`: the family, the number of parameters and their ranges. Raises UserError."""
-    kind: ShrinkageKind = record_of(ShrinkageKind, raw, "shrinkage", "family")
-    for key in raw:
-        if key not in ("family", "theta"):
-            raise UserError(f"unknown key 'shrinkage.{key}'{did_you_mean(key, ['family', 'theta'])}")
-    if "theta" not in raw:
-        raise UserError("the key shrinkage.theta is missing")
-    theta = raw["theta"]
-    nested = isinstance(theta, list) and bool(theta) and all(isinstance(row, list) for row in theta)
+    kind, keys = record_of(ShrinkageKind, raw, "shrinkage", "family")
+    theta = with_keys(keys, ("family", "theta"), "shrinkage")["theta"]
     try:
-        rows = tuple(_row(row, kind) for row in (theta if nested else [theta]))
+        if isinstance(theta, list) and theta and all(isinstance(row, list) for row in theta):
+            return ShrinkageSettings(kind.name, tuple(_row(row, kind) for row in theta))
+        return ShrinkageSettings(kind.name, _row(theta, kind))
     except ValueError as error:
         raise UserError(f"shrinkage.theta {error}, got {show(theta)}") from None
-    return ShrinkageSettings(kind.name, rows if nested else rows[0])
 
 
 def check_learnable(shrinkage: ShrinkageSettings) -> None:
@@ -127,38 +132,35 @@ def check_learnable(shrinkage: ShrinkageSettings) -> None:
                 )
 
 
-def plain_training(raw: Any) -> tuple[TrainingKind, Any]:
+def plain_training(raw: object) -> tuple[TrainingKind, Any]:
     """The record of a training, and its settings without the groups of keys for kinds of networks."""
-    kind: TrainingKind = record_of(TrainingKind, raw, "training")
-    shared = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
-    return kind, build(_class_of(kind, kind.settings), shared, "training")
+    kind, keys = record_of(TrainingKind, raw, "training")
+    shared = {key: value for key, value in keys.items() if not isinstance(value, Mapping)}
+    return kind, build(_class_of("training", kind), shared, "training")
 
 
 def classes_of(group: str) -> list[type]:
     """The settings classes of all built-in kinds of a group of the config: network, problem or training."""
-    if group == "network":
-        return [_class_of(kind, NetworkSettings) for kind in every(NetworkKind)]
-    if group == "problem":
-        return [_class_of(kind, kind.settings or ProblemSettings) for kind in every(ProblemKind)]
-    return [_class_of(kind, kind.settings) for kind in every(TrainingKind)] if group == "training" else []
+    return [_class_of(group, kind) for kind in every(BASES[group][0])] if group in BASES else []
 
 
 @cache
-def _class_of(kind: Any, base: type) -> type:
-    """The settings class of a kind: `base`, with the keys of the record as further fields."""
-    fields = [(key, Any, item) for key, item in kind.keys.items()]
+def _class_of(group: str, kind: Kind) -> type[Any]:
+    """The settings class of a kind, with the keys of its record as further fields."""
+    fields = [(key, object, item) for key, item in kind.keys.items()]
+    bases = (getattr(kind, "settings", None) or BASES[group][1],)
     return dataclasses.make_dataclass(
-        f"{kind.name}_settings", fields, bases=(base,), namespace={"record": kind}, frozen=True
+        f"{kind.name}_settings", fields, bases=bases, namespace={"record": kind}, frozen=True
     )
 
 
 def _row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
+    """One row of θ. Raises ValueError for a wrong number of parameters and for values out of range."""
     theta = finite_tuple(raw, len(kind.parameters))
-    for index, (value, low) in enumerate(zip(theta, kind.lower, strict=True)):
-        if low > 0 and value <= 0:
-            raise ValueError(f"must be greater than 0 at position {index + 1} for {kind.name}")
-        if low == 0 and value < 0:
-            raise ValueError(f"must be at least 0 at position {index + 1} for {kind.name}")
+    for position, (value, low) in enumerate(zip(theta, kind.lower, strict=True), 1):
+        if value < 0 <= low or value == 0 < low:
+            limit = "greater than 0" if low else "at least 0"
+            raise ValueError(f"must be {limit} at position {position} for {kind.name}")
     if kind.ordered and theta[0] > theta[1]:
         raise ValueError(f"must start with two knots in rising order for {kind.name}")
     return theta
