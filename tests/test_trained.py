@@ -5,7 +5,7 @@ import pytest
 from conftest import slow, toy_overrides
 
 from onsager_cli import run
-from onsager_cli.api import Trained, load
+from onsager_cli.api.training import Trained, load
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 

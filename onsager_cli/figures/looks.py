@@ -28,14 +28,16 @@ _SPARE = tuple(
 
 
 @cache
-def _kinds() -> dict[str, NetworkKind]:
-    """Name of a network in tables → record of its kind."""
-    found: dict[str, NetworkKind] = {}
-    for kind in every(NetworkKind):
-        found |= {name: kind for name in (kind.name, *kind.looks, kind.untrained) if name}
-    for name in set(names(NetworkKind)) - set(found):
-        found[name] = find(NetworkKind, name)
-    return found
+def _built_in() -> dict[str, NetworkKind]:
+    """Name of a network in tables → record of its kind, for built-in kinds."""
+    return {name: kind for kind in every(NetworkKind) for name in (kind.name, *kind.looks, kind.untrained) if name}
+
+
+def _kind_of(network: str) -> NetworkKind | None:
+    """The record of the kind that a network of this name in a table is of; None if nobody offers it."""
+    if network in _built_in():
+        return _built_in()[network]
+    return find(NetworkKind, network) if network in names(NetworkKind) else None
 
 
 @cache
@@ -60,11 +62,11 @@ def _style_of(row: Mapping[str, Any]) -> Look:
     if network == "state_evolution":
         name = f"{row['curve'].partition('_')[0].upper()}-{of_family}"
         return replace(STATE_EVOLUTION, label=f"{STATE_EVOLUTION.label}, {name}")
-    kind = _kinds().get(network)
+    kind = _kind_of(network)
     if kind is None:
         return _SPARE[0]
     if kind.family:
-        kind, network = _kinds()[kind.family], kind.family
+        kind, network = _built_in()[kind.family], kind.family
     # The name of the curve alone tells what VAMP was told.
     looks = kind.looks.get(MATCHED if row.get("curve") == MATCHED else network, {})
     style = looks.get(family.name if family else shrinkage) or looks.get("")
