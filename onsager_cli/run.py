@@ -10,6 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ import yaml
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
+from onsager_cli.kinds.problems import Linear
 from onsager_cli.record import pages
 from onsager_cli.record.gallery import write_index
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.store import matrix
+from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, version_changes
 from onsager_cli.store.files import remove_leftovers
 from onsager_cli.store.locks import holder
@@ -76,17 +79,17 @@ def in_order(curves: Iterable[Curve]) -> list[Curve]:
     return list(ordered.values())
 
 
-def maker_of(curve: Curve, report: "Report") -> "Maker":
-    """What makes this curve: a bound, an algorithm, or the training of a network."""
+def maker_of(curve: Curve, report: "Report", place: Callable[[Curve], CurveFolder] = attrgetter("folder")) -> "Maker":
+    """What makes this curve: a bound, an algorithm, or the training of a network; `place` says where it is kept."""
     from onsager_cli.training.curve import Algorithm, Bound
     from onsager_cli.training.network import NetworkTrainer
 
-    settings, of_curve = curve.settings, (curve.slug, curve.settings, curve.folder, report)
+    settings, of_curve = curve.settings, (curve.slug, curve.settings, place(curve), report)
     if settings.network.record.bound:
         return Bound(*of_curve)
     if not settings.training.trains:
         return Algorithm(*of_curve)
-    return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, curve.twin.folder))
+    return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, place(curve.twin)))
 
 
 @dataclasses.dataclass
@@ -111,8 +114,10 @@ class _Asked:
         return None
 
 
-def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1) -> None:
+def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Problem | None" = None) -> None:
     """Make what is missing of one curve, with its config, its log and a note of how it is made.
+
+    `problem` is that of the curve, if it is built already.
 
     Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
     """
@@ -126,7 +131,7 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1) -> None:
     })  # fmt: skip
     started = time.monotonic()
     with memory_errors(curve.slug, settings):
-        problem = problem_of(curve)
+        problem = problem or problem_of(curve)
         check_samples(problem)
         _note_environment(maker, problem)
         maker.make(problem)
@@ -138,7 +143,7 @@ def problem_of(curve: Curve) -> "Problem":
     from onsager_cli.problems import build
 
     settings, A = curve.settings.problem, None
-    if settings.matrix is not None:
+    if isinstance(settings, Linear) and settings.matrix is not None:
         A = matrix.read(settings.matrix, settings.shape)
         matrix.warn(A, settings.matrix)
     return build(settings, curve.settings.seed, A)

@@ -25,6 +25,8 @@ from onsager_cli.text import columns, one_of
 if TYPE_CHECKING:
     from jax import Array
 
+    from onsager_cli.config.experiment import Curve
+
 NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
     "lamp-soft": ["network=lamp", "shrinkage=soft"],
@@ -124,6 +126,20 @@ def product_loop(M: int, N: int, batch: int, pairs: int) -> "tuple[Callable[[Arr
     return jax.jit(loop), matrix(0, N, M), matrix(1, M, batch)
 
 
+def curve_of(overrides: Sequence[str], depth: int, batch: int) -> "Curve":
+    """The one curve that the overrides describe, with this depth and batch."""
+    from onsager_cli.config.load import load_experiment
+
+    asked = [
+        *overrides, f"network.depth={depth}", "problem.selection_samples=1", "problem.test_samples=1",
+    ]  # fmt: skip
+    # An untied network has its own schedule and also depends on the schedule of the tied network.
+    keys = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
+    batches = [f"{key}={batch}" for key in keys or ["training.batch"]]
+    (curve,) = load_experiment([*asked, *batches]).curves
+    return curve
+
+
 def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batch: int, seconds: float) -> list[Timing]:
     """Time the compiled step of one network at several depths; all depths share one executable.
 
@@ -132,24 +148,15 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     import jax
     import numpy as np
 
-    from onsager_cli.config.load import load_experiment
     from onsager_cli.networks.base import RATES
-    from onsager_cli.problems import build
     from onsager_cli.problems.base import with_singular_vectors
+    from onsager_cli.run import problem_of
     from onsager_cli.training.engine import engine_of
     from onsager_cli.training.networks_on_disk import network_of
 
-    chunk = 5
-    asked = [
-        *overrides, f"network.depth={max(depths)}", "problem.selection_samples=1", "problem.test_samples=1",
-    ]  # fmt: skip
-    # An untied network has its own schedule and also depends on the schedule of the tied network.
-    batches = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
-    (curve,) = load_experiment([
-        *asked, *(f"{key}={batch}" for key in batches or ["training.batch"])
-    ]).curves  # fmt: skip
+    chunk, curve = 5, curve_of(overrides, max(depths), batch)
     settings = curve.settings
-    problem, net = with_singular_vectors(build(settings.problem, settings.seed)), network_of(settings)
+    problem, net = with_singular_vectors(problem_of(curve)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
         raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
     engine = engine_of(net, settings, chunk)
@@ -182,11 +189,10 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     import jax.numpy as jnp
 
     from onsager_cli.config.load import load_experiment
-    from onsager_cli.problems import build
+    from onsager_cli.run import problem_of
 
     experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-    settings = experiment.curves[0].settings
-    problem = build(settings.problem, settings.seed)
+    problem = problem_of(experiment.curves[0])
 
     @jax.jit
     def draw(problem, key):

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from onsager_cli.store.tables import NMSE, Point, Row, groups
+from onsager_cli.store.tables import NMSE, Point, Row, grouped
 
 # Instance and seed name a matrix and the draw of everything else.
 _REALIZATION = ("instance", "seed")
@@ -24,12 +24,12 @@ def averaged(rows: Sequence[Point]) -> list[Row]:
     A point that one of the matrices lacks is left out. An averaged row has `matrices`, the number of matrices.
     """
     found: list[Row] = []
-    for of_curve in groups(rows, "curve"):
-        count = len(realizations(of_curve))
+    for of_curve in grouped((row["curve"], row) for row in rows).values():
+        count, points = len(realizations(of_curve)), grouped((row["layer"], row) for row in of_curve).values()
         if count == 1:
             found += map(dict, of_curve)
         else:
-            found += [_mean(point) for point in groups(of_curve, "layer") if len(point) == count]
+            found += [_mean(point) for point in points if len(point) == count]
     return found
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
@@ -21,6 +21,8 @@ Row = dict[str, Any]
 """A point of a curve, or a row of another table: column → value."""
 Point = Mapping[str, Any]
 """A row that is only read."""
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def _integer(text: str) -> int:
@@ -190,21 +192,13 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
     return row
 
 
-def groups(rows: Iterable[Point], *columns: str) -> list[list[Point]]:
-    """The rows that have equal values in these columns, together, in their order."""
-    found: dict[tuple[object, ...], list[Point]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in columns), []).append(row)
-    return list(found.values())
-
-
 def trainings(rows: Iterable[Point]) -> dict[tuple, float]:
     """The trained networks behind these points → the seconds of training, up to the deepest point of each.
 
     A network has the same key in every table that holds its first point, whatever its name and depth there.
     """
     seconds: dict[tuple, float] = {}
-    for points in groups(rows, "curve", "instance", "seed"):
+    for points in grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows).values():
         first = min(points, key=lambda row: row["layer"] or 0)
         if first["steps"]:
             key = tuple(first[name] for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds"))
@@ -218,3 +212,11 @@ def all_trainings(experiments: Iterable[Mapping[tuple, float]]) -> dict[tuple, f
     for key, value in chain.from_iterable(found.items() for found in experiments):
         seconds[key] = max(value, seconds.get(key, 0.0))
     return seconds
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Key → the values that have this key; keys and values in order of appearance."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
