@@ -24,7 +24,7 @@ class DivergedError(Exception):
         super().__init__(message)
         self.best, self.depth = best, depth
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type, tuple[str, None, int]]:
         """Pickle without the parameters: processes of a pool exchange only the message and the depth."""
         return DivergedError, (str(self), None, self.depth)
 
@@ -36,7 +36,7 @@ class Notice(UserWarning):
 @contextlib.contextmanager
 def notices_to(show: Callable[[str], None]) -> Iterator[None]:
     """Within the block, call `show` with the text of every warning, once per text; Python prints none of them."""
-    shown = set()
+    shown: set[str] = set()
 
     def showwarning(message: Warning | str, *_: object, **__: object) -> None:
         text = " ".join(str(message).split())

@@ -3,10 +3,13 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "record" / "templates"
 
@@ -35,7 +38,7 @@ def show(value: object, limit: int = 60) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def cell(value: Any, digits: int = 6) -> str:
+def cell(value: object, digits: int = 6) -> str:
     """A value in a table: a float with `digits` significant digits, true or false, nothing for None."""
     if value is None:
         return ""
@@ -84,6 +87,20 @@ def size_decimal(count: float) -> str:
     return f"{size:.1f} GB"
 
 
+def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
+    """Rows of cells as lines with aligned columns; the columns with numbers in `right` are flush right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = (
+        [
+            text.rjust(width) if n in right else text.ljust(width)
+            for n, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
+
+
 def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None) -> str:
     """A table in Markdown.
 
@@ -96,7 +113,7 @@ def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]], right: 
     return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """Fill in a template of `record/templates`. Values are escaped in HTML, and only there.
 
     In Markdown, runs of blank lines become one, and there is no newline at the end. Raises jinja2.UndefinedError if
@@ -112,7 +129,8 @@ def _alt(text: str) -> str:
 
 
 @cache
-def _templates() -> Any:
+def _templates() -> "Environment":
+    """The environment of all templates."""
     # Imported here: most commands write no page.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -64,6 +64,8 @@ class TestOneCurve:
                 ("network=lista", "lista_tied"),
                 ("network=lista network.tied=false", "lista_untied"),
                 ("network=amp shrinkage=bg", "amp_bg"),
+                ("network=vamp", "matched_vamp"),
+                ("network=vamp training=fast network.learn=[theta]", "vamp_tied_bg"),
                 ("network=oracle", "oracle"),
             ),
         ],

@@ -131,7 +131,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
     assert [event["curve"] for event in watch.of("curve")] == [lamp.slug, amp.slug]
     (said,) = watch.of("warning")
     assert (said["curve"], said["message"]) == (
-        amp.slug, f"process {process.pid} trains it; other curves go first",
+        amp.slug, f"process {process.pid} trains it; other curves come first",
     )  # fmt: skip
 
 

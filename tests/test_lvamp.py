@@ -14,7 +14,7 @@ from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import make_network, make_shrinkage
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks import lvamp, lvamp_gh
-from onsager_cli.networks.base import Inputs
+from onsager_cli.networks.base import Inputs, Shrunk
 from onsager_cli.networks.decoupling import PseudoPrior
 from onsager_cli.networks.gradient import loss_and_gradient, scratch
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
@@ -171,7 +171,7 @@ class TestLinearStage:
         def next_r(r):  # column i: where coordinate i has moved
             x_hat, slope = net.family.eta(r, sigma, theta)
             state = PseudoPrior(r, sigma)  # not used
-            return net.correct(problem, {}, x_hat, slope, Inputs(r, sigma), state, jnp.zeros((36, 30)), None).r_tilde
+            return net.correct(problem, {}, Shrunk(x_hat, slope, Inputs(r, sigma)), state, jnp.zeros((36, 30))).r_tilde
 
         ends = [next_r(jnp.asarray(r + move * np.eye(30))) for move in (-step, step)]
         assert abs(float(jnp.trace(ends[1] - ends[0]))) / (2 * step) < 1e-9
@@ -377,9 +377,9 @@ class TestGradient:
                 p = net.layer(params, t)
                 if t:
                     inputs = net.linear(problem, p, state, y, net.prepare(problem, params, y))
-                x_hat, slope = net.family.eta(*inputs, p["theta"])
-                state = net.correct(problem, p, x_hat, slope, inputs, state, y, net.prepare(problem, params, y))
-            return jnp.sum(jnp.square(x_hat - x))
+                shrunk = net.shrink(p, inputs)
+                state = net.correct(problem, p, shrunk, state, y)
+            return jnp.sum(jnp.square(shrunk.x_hat - x))
 
         loss, gradient = jax.jit(jax.value_and_grad(loss_of))(params)
         room = scratch(net, problem, params, x.shape[1])

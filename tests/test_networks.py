@@ -170,9 +170,9 @@ def plain_loss(net, problem, params, x, y, weights, depth):
         p = net.layer(params, t)
         if t > 0:
             inputs = net.linear(problem, p, state, y, context)
-        x_hat, slope = net.family.eta(*inputs, net.spread(p["theta"]))
-        state = net.correct(problem, p, x_hat, slope, inputs, state, y, context)
-    return jnp.sum(weights * jnp.square(x_hat - x))
+        shrunk = net.shrink(p, inputs)
+        state = net.correct(problem, p, shrunk, state, y)
+    return jnp.sum(weights * jnp.square(shrunk.x_hat - x))
 
 
 by_layers = jax.jit(loss_and_gradient, static_argnums=0)

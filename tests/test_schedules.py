@@ -1,12 +1,21 @@
 """Which schedule of `training=fast` a curve is trained by, and which keys of it have an effect."""
 
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
 import pytest
+import yaml
 from conftest import slow
 
+from onsager_cli.config.catalog import package_conf
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.overrides import parse
 from onsager_cli.config.schedules import check_command
 from onsager_cli.errors import UserError
+from onsager_cli.kinds import registry
+from onsager_cli.kinds.checks import build
+from onsager_cli.kinds.trainings import FastTraining, Schedule
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +73,49 @@ def test_a_misspelt_key_of_a_schedule_is_unknown_wherever_it_stands(overrides):
 
     with pytest.raises(UserError, match=r"unknown key .training\.lamp\.stepz. \(did you mean"):
         load()
+
+
+class TestOfAnInstalledNetwork:
+    @pytest.fixture(autouse=True)
+    def installed(self, tmp_path, monkeypatch):
+        record = 'KIND = NetworkKind("scheduled", of="Mine", keys={"depth": integer(1, 9)}, learnable=("theta",))'
+        (tmp_path / "a_package_with_a_schedule.py").write_text(f"{record}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        entry = EntryPoint("scheduled", "a_package_with_a_schedule:KIND", "onsager.networks")
+
+        def entry_points(group, name="scheduled"):
+            return [entry] if (group, name) == ("onsager.networks", "scheduled") else []
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+
+    @staticmethod
+    def schedule(text: str, *overrides: str) -> tuple[Schedule, frozenset[str]]:
+        """What the network learns by, with this text as its file, and the keys of schedules that have an effect."""
+        Path("conf/network").mkdir(parents=True)
+        Path("conf/network/scheduled.yaml").write_text(text)
+        asked = ["network=scheduled", *overrides]
+        experiment = load_experiment(asked)
+        check_command(parse(asked), [experiment])
+        training = experiment.curves[0].settings.training
+        assert isinstance(training, FastTraining)
+        return training.descent, experiment.effective
+
+    @pytest.fixture
+    def default(self) -> Schedule:
+        config = yaml.safe_load((package_conf() / "training" / "fast.yaml").read_text())
+        return build(Schedule, config["default"], "training.default")
+
+    def test_is_the_default_one(self, default):
+        text = "kind: scheduled\nname: scheduled\ndepth: 2\n"
+        found, keys = self.schedule(text, "training.default.batch=9")
+        assert found == replace(default, batch=9)
+        assert {key.rpartition(".")[0] for key in keys} == {"training.default"}
+
+    def test_is_the_default_one_where_its_own_file_says_nothing(self, default):
+        text = (
+            "# @package _global_\nnetwork: {kind: scheduled, name: scheduled, depth: 2}\n"
+            "training:\n  scheduled:\n    steps: [7]\n"
+        )
+        found, keys = self.schedule(text, "training.scheduled.batch=9")
+        assert found == replace(default, steps=(7,), batch=9)
+        assert {key.rpartition(".")[0] for key in keys} == {"training.scheduled"}

@@ -14,12 +14,13 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.record import published
-from onsager_cli.text import one_of
+from onsager_cli.store.tables import Row
+from onsager_cli.text import columns, one_of
 
 if TYPE_CHECKING:
     from jax import Array
@@ -61,7 +62,7 @@ def matrix_flops(network: str, M: int, N: int, depth: int, batch: int) -> int:
     return rectangle * (1 + (2 * depth - 1) + (3 * depth - 2))
 
 
-def median_seconds(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
+def median_seconds(run: Callable[[], object], seconds: float, least: int = 3) -> float:
     """Median time of `run`, after one warm-up call. Calls it for `seconds`, at least `least` times."""
     import jax
 
@@ -204,7 +205,7 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     return 10 * batch / median_seconds(lambda: draw(problem, jax.random.key(0)), seconds)
 
 
-def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[Row]:
     """Train six layers in a new folder and compare each layer with its published NMSE; one row per layer.
 
     The schedule is `training=fast`, unless `overrides` choose another.
@@ -232,20 +233,12 @@ def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[dict[st
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager bench`."""
-    parser.add_argument(
-        "--network", nargs="+", metavar="NAME", choices=NETWORKS, help=f"{one_of(NETWORKS)} (default: all)"
-    )
+    parser.add_argument("--network", nargs="+", choices=NETWORKS, help="networks to measure (default: all)")
     parser.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
     parser.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
     parser.add_argument("--seconds", type=float, help="seconds per measurement (default 5)")
-    parser.add_argument(
-        "--override", nargs="+", metavar="KEY=VALUE",
-        help="overrides, such as problem.N=2000; with --quality, training=thorough",
-    )  # fmt: skip
-    parser.add_argument(
-        "--quality", action="store_true",
-        help="instead train lista and lamp-bg with six layers and compare with the published NMSE",
-    )  # fmt: skip
+    parser.add_argument("--override", nargs="+", metavar="KEY=VALUE", help="such as problem.N=2000, training=thorough")
+    parser.add_argument("--quality", action="store_true", help="train six layers; compare with the published NMSE")
     parser.add_argument("--seed", type=int, help="seed of the training of --quality (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON, with versions and machine")
 
@@ -257,17 +250,13 @@ def set_defaults(options: Namespace) -> None:
         if getattr(options, name) is not None:
             raise UserError(f"bench: --{name} {use} --quality")
     networks = PUBLISHED if options.quality else NETWORKS
-    for name, default in {"network": list(networks), "override": [], **TIMING, **QUALITY}.items():
-        if getattr(options, name) is None:
-            setattr(options, name, default)
+    defaults = {"network": list(networks), "override": [], **TIMING, **QUALITY}
+    vars(options).update({name: value for name, value in defaults.items() if getattr(options, name) is None})
     if unknown := [name for name in options.network if name not in networks]:
+        raise UserError(f"bench: --quality needs published numbers (--network {one_of(PUBLISHED)}), got {unknown[0]}")
+    if options.quality and (others := [word for word in options.override if not word.startswith("training")]):
         raise UserError(
-            f"bench: --quality needs published numbers, which exist for {one_of(PUBLISHED)}, got {unknown[0]}"
-        )
-    if options.quality and (others := [o for o in options.override if not o.startswith("training")]):
-        raise UserError(
-            f"bench: --override {others[0]}: with --quality only the training may differ: "
-            "training=thorough, training.lamp.steps=[400]"
+            f"bench: --override {others[0]}: --quality takes overrides of the training alone, training=thorough"
         )
     if min(options.depth + options.batch) < 1:
         raise UserError("bench: --depth and --batch must be at least 1")
@@ -282,9 +271,10 @@ def main(options: Namespace) -> int:
     report = measured(options)
     if options.json:
         print(json.dumps({**report, **environment()}, indent=2))
-        return 0
-    print(table(report["quality" if options.quality else "steps"]))
-    if not options.quality:
+    elif options.quality:
+        print(table(report["quality"]))
+    else:
+        print(table(report["steps"]))
         print(
             f"\ntraining data: {report['samples_per_second']:,.0f} samples per second, "
             f"{report['data_ms_per_step']:.2g} ms of a step with a batch of {max(options.batch)}"
@@ -292,7 +282,7 @@ def main(options: Namespace) -> int:
     return 0
 
 
-def measured(options: Namespace) -> dict[str, Any]:
+def measured(options: Namespace) -> Row:
     """The measurements that the options ask for, as plain JSON."""
     if options.quality:
         rows = [row for name in options.network for row in quality(name, options.seed, options.override)]
@@ -308,14 +298,12 @@ def measured(options: Namespace) -> dict[str, Any]:
     return {"steps": rows, "samples_per_second": rate, "data_ms_per_step": 1e3 * largest / rate}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Aligned columns for people."""
 
     def show(value: object) -> str:
-        if isinstance(value, float):
-            return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-        return str(value)
+        return f"{value:{'.3g' if abs(value) < 10 else '.1f'}}" if isinstance(value, float) else str(value)
 
-    cells = [list(rows[0])] + [[show(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return columns(
+        [list(rows[0]), *([show(value) for value in row.values()] for row in rows)], right=range(len(rows[0]))
+    )

@@ -6,17 +6,21 @@ It comes from the parser of the command and from the files in conf/, without Hyd
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.verbs import VERBS, fill
 from onsager_cli.config import catalog
+from onsager_cli.config.names import DRAWN, NAMED_BY_SLUG
 from onsager_cli.errors import UserError
 from onsager_cli.text import one_of
 
 SHELLS = ("bash", "zsh", "fish")
+Tree = dict[str, Any]
+"""A config file: key → value, or the tree below the key."""
 
 
 def add_options(parser: Parser) -> None:
@@ -29,10 +33,10 @@ def main(options: argparse.Namespace) -> int:
     """Print the script of a shell, or (for that script) the words that can follow."""
     if options.words is not None:
         print("\n".join(candidates(options.words)))
-        return 0
-    if options.shell is None:
+    elif options.shell is None:
         raise UserError(f"completion needs the name of a shell: {one_of(SHELLS)}")
-    print(script(options.shell), end="")
+    else:
+        print(script(options.shell), end="")
     return 0
 
 
@@ -93,25 +97,19 @@ def _overrides(given: list[str], current: str) -> list[str]:
         end = "]" if done[:1] == "[" else ""
         taken = done.lstrip("[").split(",")
         return [f"{key}={done}{word}{end}" for word in _values(key.lstrip("+"), experiment) if word not in taken]
-    groups = ["+experiment" if group == "experiment" else group for group in catalog.GROUPS]
-    keys = [*groups, *_keys(chosen, experiment)]
-    if experiment:  # its curves set these
-        from onsager_cli.config.load import NAMED_BY_SLUG
-
-        keys = [key for key in keys if key not in NAMED_BY_SLUG]
-    if current.startswith("experiment"):  # the plus may be left out
-        keys.append("experiment")
-    return [f"{key}=" for key in dict.fromkeys(keys) if key.lstrip("+") not in chosen]
+    # The curves of an experiment set what their names tell. The plus before `experiment` may be left out.
+    hidden = {*chosen, *(NAMED_BY_SLUG if experiment else ())}
+    keys = [*catalog.GROUPS, *_keys(chosen, experiment)]
+    plus = "" if current.startswith("experiment") else "+"
+    return [f"{plus}{key}=" if key == "experiment" else f"{key}=" for key in dict.fromkeys(keys) if key not in hidden]
 
 
-def _keys(chosen: dict[str, str], experiment: Mapping[str, Any]) -> list[str]:
+def _keys(chosen: dict[str, str], experiment: Tree) -> Iterator[str]:
     """Dotted keys of the primary config and of the options that are chosen, by the user, the curves or default."""
     top = _read(catalog.package_conf() / "config.yaml")
     defaults = {**_defaults(top), **_defaults(experiment)}
-    keys = [key for key in _flat(top) if key.split(".")[0] not in ("defaults", "hydra", "curves", "figure")]
-    for group in catalog.GROUPS:
-        if group == "experiment":
-            continue
+    yield from (key for key in _flat(top) if key.split(".")[0] not in ("defaults", "hydra", "curves", "figure"))
+    for group in catalog.GROUPS[1:]:  # the experiment, which comes first, has no keys
         options = [chosen[group]] if chosen.get(group) else []
         for line in [] if options else _curves(experiment).values() or [""]:
             named = re.search(rf"(?:^|\s){group}=(\S+)", str(line))
@@ -119,40 +117,35 @@ def _keys(chosen: dict[str, str], experiment: Mapping[str, Any]) -> list[str]:
         for option in dict.fromkeys(options):
             tree = _option(group, option)
             tree = tree.get(group, tree)  # of a global package: the part below the group
-            keys += [f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")]
-    return keys
+            yield from (f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family"))
 
 
-def _option(group: str, name: str) -> dict[str, Any]:
+def _option(group: str, name: str) -> Tree:
     """The file of an option; {} if there is none."""
     path = catalog.config_files(group).get(name)
     return {} if path is None else _read(path)
 
 
-def _defaults(tree: Mapping[str, Any]) -> dict[str, str]:
+def _defaults(tree: Tree) -> dict[str, str]:
     """The options that a config chooses in its defaults list, by group."""
-    entries = [entry for entry in tree.get("defaults") or () if isinstance(entry, dict)]
-    return {
-        str(key).removeprefix("override").strip(" /"): str(value) for entry in entries for key, value in entry.items()
-    }
+    entries = [item for entry in tree.get("defaults") or () if isinstance(entry, dict) for item in entry.items()]
+    return {str(key).removeprefix("override").strip(" /"): str(value) for key, value in entries}
 
 
-def _curves(experiment: Mapping[str, Any]) -> dict[str, Any]:
+def _curves(experiment: Tree) -> Tree:
     """The curves of an experiment: name → overrides."""
     listed = experiment.get("curves")
     return listed if isinstance(listed, dict) else {}
 
 
-def _flat(tree: Mapping[str, Any]) -> list[str]:
+def _flat(tree: Tree) -> Iterator[str]:
     """Dotted names of the leaves of a nested mapping."""
-    keys = []
     for key, value in tree.items():
-        nested = isinstance(value, dict) and value
-        keys += [f"{key}.{name}" for name in _flat(value)] if nested else [str(key)]
-    return keys
+        inner = _flat(value) if isinstance(value, dict) else ()
+        yield from [f"{key}.{name}" for name in inner] or [str(key)]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Tree:
     """A YAML file as a mapping; {} if it holds something else."""
     import yaml
 
@@ -163,19 +156,20 @@ def _read(path: Path) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _values(key: str, experiment: Mapping[str, Any]) -> list[str]:
+def _values(key: str, experiment: Tree) -> list[str]:
     """What a key can be: options of a group, curves of the experiment, or words that the config class allows."""
     if key in catalog.GROUPS:
         return list(catalog.config_files(key))
     if key == "only":
-        from onsager_cli.config.names import DRAWN
-
         curves = _curves(experiment)
         return [*map(str, curves), DRAWN] if curves else []
+    return list(dict.fromkeys(word for field in _fields(key) for word in field.metadata.get("choices", ())))
+
+
+def _fields(key: str) -> list[Field]:
+    """The fields of config classes that a dotted key can mean, one for each kind that has the key."""
     group, _, name = key.rpartition(".")
-    fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(group)]  # type: ignore[attr-defined]
-    # Several kinds have the same key.
-    return list(dict.fromkeys(word for field in fields if field for word in field.metadata.get("choices", ())))
+    return [field for cls in _config_classes(group) for field in fields(cls) if field.name == name]
 
 
 def _config_classes(group: str) -> list[type]:
@@ -185,9 +179,7 @@ def _config_classes(group: str) -> list[type]:
     from onsager_cli.kinds.settings import classes_of
     from onsager_cli.kinds.trainings import Schedule
 
-    parent, dot, name = group.rpartition(".")
-    if dot:
-        fields = [cls.__dataclass_fields__.get(name) for cls in _config_classes(parent)]  # type: ignore[attr-defined]
-        groups = [field.metadata["group"] for field in fields if field and "group" in field.metadata]
-        return groups or ([Schedule] if parent == "training" else [])
+    if "." in group:
+        inner = [field.metadata["group"] for field in _fields(group) if "group" in field.metadata]
+        return inner or ([Schedule] if group.startswith("training.") else [])
     return {"": [Top], "figure": [FigureSpec], "plot": [PlotSpec]}.get(group) or classes_of(group)

@@ -16,7 +16,7 @@ from onsager_cli.store.arrays import DamagedFileError, unpack
 from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
 from onsager_cli.store.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.store.locks import holder, locked
-from onsager_cli.text import size_decimal
+from onsager_cli.text import columns, size_decimal
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
@@ -39,14 +39,7 @@ def listing(words: Sequence[str]) -> str:
     rows = [HEADER, *map(_row, curve_folders(output))]
     if len(rows) == 1:
         return f"nothing is stored in {output}"
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if 0 < column < 5 else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return columns(rows, right=range(1, 5))
 
 
 def curve_folders(output: Path) -> list[Path]:

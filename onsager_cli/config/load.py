@@ -14,7 +14,7 @@ from onsager_cli.config import overrides as grammar
 from onsager_cli.config.compose import Composed, Composer, composer
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
-from onsager_cli.config.names import MATCHED, chosen, safe, slug_of
+from onsager_cli.config.names import MATCHED, NAMED_BY_SLUG, chosen, safe, slug_of
 from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Top, make_settings
 from onsager_cli.errors import UserError
@@ -24,8 +24,6 @@ from onsager_cli.text import did_you_mean, one_of, show
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-# Keys that the name of a curve tells; in an experiment they belong to the curve, not to the command line.
-NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
 # Keys that the command line may not override if the curve sets them.
 MADE_BY_CURVE = (
     "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",

@@ -8,6 +8,8 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import did_you_mean, one_of, show
 
+# Keys that the name of a curve tells; in an experiment they belong to the curve, not to the command line.
+NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
 MATCHED = "matched_vamp"
 DRAWN = "drawn"  # only=drawn: the curves of an experiment that its figure draws
 

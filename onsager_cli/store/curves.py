@@ -20,6 +20,7 @@ old file or the new one, never half of one. No JAX here.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import warnings
@@ -44,6 +45,8 @@ from onsager_cli.store.files import (
 from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
+Json = dict[str, Any]
+"""A JSON object."""
 
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
@@ -55,7 +58,7 @@ class StoreWarning(Notice):
     """Something stored is damaged or does not belong: it is left alone and made again."""
 
 
-def canonical(identity: Mapping[str, Any]) -> str:
+def canonical(identity: Mapping[str, object]) -> str:
     """One spelling per identity: sorted keys, no spaces, 15.0 as 15.
 
     Raises TypeError for anything but plain JSON types and ValueError for NaN or infinity.
@@ -63,12 +66,13 @@ def canonical(identity: Mapping[str, Any]) -> str:
     return json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def identity_hash(identity: Mapping[str, Any]) -> str:
+def identity_hash(identity: Mapping[str, object]) -> str:
     """First 12 hexadecimal digits of the sha256 of the canonical identity."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
+    """An identity with whole floats as integers. Raises TypeError for a key that is no string."""
     # `problem.kappa=15` and `problem.kappa=15.0` are one problem and must be one folder.
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -91,7 +95,7 @@ def checked_name(name: str, what: str) -> str:
 class CurveFolder:
     """One stored curve. Nothing is created on disk before the first write."""
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]):
+    def __init__(self, path: Path, identity: Mapping[str, object]):
         self.path = path
         self.identity = dict(identity)
         self._begun = False
@@ -128,28 +132,28 @@ class CurveFolder:
                 remove_leftovers(self.path)
             yield held
 
-    def points(self) -> list[dict[str, Any]]:
+    def points(self) -> list[Json]:
         """Rows of points.csv, sorted by layer; [] if there are none. Raises UserError for a broken table."""
         data = self._read("points.csv")
         return [] if data is None else read_table(self.path / "points.csv", data)
 
-    def add_point(self, row: Mapping[str, Any]) -> None:
+    def add_point(self, row: Mapping[str, object]) -> None:
         """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""
         self.add_points([row])
 
-    def add_points(self, new: Iterable[Mapping[str, Any]]) -> None:
+    def add_points(self, new: Iterable[Mapping[str, object]]) -> None:
         """Store rows (any of tables.COLUMNS) in one step; each replaces the row of the same layer."""
         added = {row.get("layer"): dict(row) for row in new}
         rows = [old for old in self.points() if old["layer"] not in added] + list(added.values())
         rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
         self._write("points.csv", table_bytes(rows))
 
-    def save(self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> Path:
+    def save(self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object] | None = None) -> Path:
         """Write NAME.npz: plain arrays and a JSON-able `meta`, sealed with a sha256 of the whole file."""
         checked_name(name, "the name of a saved state")
         return self._write(f"{name}.npz", pack(arrays, meta or {}))
 
-    def load(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
+    def load(self, name: str) -> tuple[Arrays, Json] | None:
         """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a saved state')}.npz"
         if (data := self._read(file)) is None:
@@ -170,14 +174,14 @@ class CurveFolder:
         with writing(path):
             path.unlink(missing_ok=True)
 
-    def write_json(self, name: str, note: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, note: Mapping[str, object]) -> None:
         """Write NAME.json: how or where the curve was made; decides nothing."""
         if name == "identity":
             raise ValueError("identity.json is written by the store itself")
         checked_name(name, "the name of a note")
         self._write(f"{name}.json", _json_bytes(note))
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
+    def read_json(self, name: str) -> Json | None:
         """The note NAME.json; None if it is not there or unreadable (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a note')}.json"
         if (data := self._read(file)) is None:
@@ -190,23 +194,15 @@ class CurveFolder:
         """Write config.yaml, the resolved config."""
         self._write("config.yaml", text.encode())
 
-    def log(self, event: Mapping[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
         self.begin()
         append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Json]:
         """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
-        path = self.path / "log.jsonl"
-        events = []
-        for line in read_bytes(path).splitlines() if path.exists() else []:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                events.append(event)
-        return events
+        lines = (self._read("log.jsonl") or b"").splitlines()
+        return [event for line in lines if (event := parse_json(line)) is not None]
 
     def begin(self) -> None:
         """Makes the folder with its identity, if it is not there. Raises UserError if it is another curve's."""
@@ -232,12 +228,13 @@ class CurveFolder:
 class MemoryFolder(CurveFolder):
     """A curve that is kept in memory alone, with everything that a stored one has."""
 
-    def __init__(self, identity: Mapping[str, Any]):
+    def __init__(self, identity: Mapping[str, object]):
         super().__init__(Path("memory"), identity)
         self._files: dict[str, bytes] = {}
 
     @property
     def exists(self) -> bool:
+        """True once something of this curve is kept."""
         return bool(self._files)
 
     @contextlib.contextmanager
@@ -250,7 +247,7 @@ class MemoryFolder(CurveFolder):
     def delete(self, name: str) -> None:
         self._files.pop(f"{name}.npz", None)
 
-    def log(self, event: Mapping[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         del event  # whoever watches a training in memory has them
 
     def begin(self) -> None:
@@ -270,7 +267,7 @@ class Store:
     def __init__(self, root: Path | str):
         self.root = Path(root)
 
-    def curve(self, identity: Mapping[str, Any], label: str) -> CurveFolder:
+    def curve(self, identity: Mapping[str, object], label: str) -> CurveFolder:
         """The folder of this identity, whatever label it was stored under; a new one if there is none.
 
         A folder with the right hash whose identity.json differs is never used: a StoreWarning names it, and
@@ -279,7 +276,6 @@ class Store:
         checked_name(label, "the name of a curve")
         digest = identity_hash(identity)
         curves = self.root / "curves"
-        fresh = curves / f"{label}-{digest}"
         found = (path for path in curves.glob(f"*-{digest}*") if re.search(rf"-{digest}(-\d+)?$", path.name))
         others = []
         # The folder that has begun comes before the empty one that a killed process left.
@@ -290,13 +286,11 @@ class Store:
             others.append(path)
         for path in others:
             warnings.warn(f"{path} is not reused: its identity.json is not that of {label}", StoreWarning, stacklevel=2)
-        number = 1
-        while fresh in others:
-            number += 1
-            fresh = curves / f"{label}-{digest}-{number}"
-        return CurveFolder(fresh, identity)
+        suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        fresh = (curves / f"{label}-{digest}{suffix}" for suffix in suffixes)
+        return CurveFolder(next(path for path in fresh if path not in others), identity)
 
-    def claim(self, identity: Mapping[str, Any], label: str) -> CurveFolder:
+    def claim(self, identity: Mapping[str, object], label: str) -> CurveFolder:
         """The folder of this identity, made if there is none: two processes that name it differently get the same."""
         with locks.turn(self.root / "curves"):
             folder = self.curve(identity, label)
@@ -314,12 +308,12 @@ class Store:
         return self.root / "figures" / checked_name(name, "the name of a figure")
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> Json | None:
     """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
     return parse_json(read_bytes(path, _MAX_JSON))
 
 
-def parse_json(data: bytes) -> dict[str, Any] | None:
+def parse_json(data: bytes) -> Json | None:
     """The JSON object in `data`; None if there is something else."""
     try:
         value = json.loads(data)
@@ -328,11 +322,12 @@ def parse_json(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _json_bytes(value: Mapping[str, Any]) -> bytes:
+def _json_bytes(value: object) -> bytes:
+    """JSON for a file: indented, with sorted keys."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _loggable(value: Any) -> Any:
+def _loggable(value: object) -> object:
     """Plain JSON: NumPy scalars unwrapped, NaN and infinities (which JSON lacks) as null."""
     if isinstance(value, Mapping):
         return {str(key): _loggable(item) for key, item in value.items()}

@@ -46,6 +46,16 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+@contextlib.contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Yield the descriptor of a file that is open within the block. Raises OSError."""
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file. Raises UserError if it cannot be read or has more than `limit` bytes."""
     with writing(path, "read"), open(path, "rb") as file:
@@ -65,18 +75,17 @@ def atomic_write(path: Path, data: bytes) -> None:
     temporary = temporary_name(path)
     with writing(path):
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
+            with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    _sync_folder(path.parent)
+    # Syncing the folder lets the rename survive a power loss. Some systems cannot do it; the file is whole anyway.
+    with contextlib.suppress(OSError), opened(path.parent, os.O_RDONLY) as descriptor:
+        os.fsync(descriptor)
 
 
 def temporary_name(path: Path) -> Path:
@@ -92,17 +101,12 @@ def _machine() -> str:
 
 def append_line(path: Path, line: bytes) -> None:
     """Append one line. If a killed process left an incomplete line, end that line first."""
-    with writing(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size:
-                os.lseek(descriptor, size - 1, os.SEEK_SET)
-                if os.read(descriptor, 1) != b"\n":
-                    line = b"\n" + line
-            _write_all(descriptor, line + b"\n")
-        finally:
-            os.close(descriptor)
+    with writing(path), opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
+        if size := os.fstat(descriptor).st_size:
+            os.lseek(descriptor, size - 1, os.SEEK_SET)
+            if os.read(descriptor, 1) != b"\n":
+                line = b"\n" + line
+        _write_all(descriptor, line + b"\n")
 
 
 def is_temporary(path: Path) -> bool:
@@ -146,17 +150,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(path: Path) -> None:
-    # The rename then survives a power loss. Some systems cannot open or sync a folder; the file is whole anyway, so
-    # a failure is no error.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def checksum(path: Path, key: str) -> str:

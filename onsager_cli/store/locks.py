@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from onsager_cli.store.files import make_folder, writing
+from onsager_cli.store.files import make_folder, opened, writing
 
 try:
     import fcntl
@@ -57,17 +57,11 @@ def turn(folder: Path) -> Iterator[None]:
 
 def holder(folder: Path) -> str | None:
     """The process that holds the lock of `folder`, as "process 4711"; None if no process does."""
-    try:
-        descriptor = os.open(folder / NAME, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        if _take(descriptor):
-            return None
-        number = os.read(descriptor, 20).decode(errors="replace").strip()
-        return f"process {number}" if number.isdecimal() else "another process"
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError), opened(folder / NAME, os.O_RDWR) as descriptor:
+        if not _take(descriptor):
+            number = os.read(descriptor, 20).decode(errors="replace").strip()
+            return f"process {number}" if number.isdecimal() else "another process"
+    return None
 
 
 def _open(folder: Path) -> int:
@@ -85,6 +79,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _take(descriptor: int, wait: bool = False) -> bool:
+    """Try to lock an open file, or `wait` for it. Return whether it is locked, or cannot be on this system."""
     if fcntl is None:
         return True
     try:
@@ -92,9 +87,8 @@ def _take(descriptor: int, wait: bool = False) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return True
-        raise
+        if error.errno not in _UNSUPPORTED:
+            raise
     return True
 
 

@@ -7,15 +7,22 @@ point, so the last point has the cost of the curve. A table of an untrained curv
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
 from onsager_cli.text import cell
 
 Row = dict[str, Any]
+"""A point of a curve, or a row of another table: column → value."""
+Point = Mapping[str, Any]
+"""A row that is only read."""
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def _integer(text: str) -> int:
@@ -59,7 +66,7 @@ NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 # What makes two rows the same point.
 _KEY = ("curve", "problem", "instance", "seed", "layer")
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
+_PARSERS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(_INTEGERS, _integer),
     **dict.fromkeys(_NUMBERS, _number),
     "tied": _boolean,
@@ -67,27 +74,24 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 
 
 def _format(column: str, value: Any) -> str:
+    """The text of a field. Raises TypeError for a value of the wrong type."""
     if value is None:
         return ""
-    if column == "tied":
-        if not isinstance(value, bool):
-            raise TypeError(f"column tied holds True, False or None, got {value!r}")
-        return "true" if value else "false"
-    if column in _INTEGERS:
-        if int(value) != value:
-            raise TypeError(f"column {column} holds whole numbers, got {value!r}")
-        return str(int(value))
-    if column in _DECIBELS:
-        return f"{float(value):.4f}"
     if column in _NUMBERS:
-        return f"{float(value):.6g}"
-    if not isinstance(value, str):
-        raise TypeError(f"column {column} holds text, got {value!r}")
-    return value
+        return format(float(value), ".4f" if column in _DECIBELS else ".6g")
+    if column == "tied":
+        holds, fits, text = "True, False or None", isinstance(value, bool), cell(value)
+    elif column in _INTEGERS:
+        holds, fits, text = "whole numbers", int(value) == value, str(int(value))
+    else:
+        holds, fits, text = "text", isinstance(value, str), value
+    if not fits:
+        raise TypeError(f"column {column} holds {holds}, got {value!r}")
+    return text
 
 
 def csv_bytes(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, object]],
     columns: Sequence[str] | None = None,
     text: Callable[[str, Any], str] = lambda _, value: cell(value),
 ) -> bytes:
@@ -131,7 +135,7 @@ def read_csv(path: Path, data: bytes | None = None) -> tuple[list[str], list[tup
     return header, rows
 
 
-def table_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
+def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     """A table of curves as UTF-8 CSV. A missing column or None is an empty field.
 
     dB values have 4 decimals, other numbers 6 significant digits. Raises ValueError for an unknown column and
@@ -140,7 +144,7 @@ def table_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return csv_bytes(rows, COLUMNS, _format)
 
 
-def write_table(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_table(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:
     """Write `rows` (see `table_bytes`) in one atomic step."""
     atomic_write(Path(path), table_bytes(rows))
 
@@ -157,30 +161,26 @@ def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
     path = Path(path)
     header, lines = read_csv(path, data)
     _check_header(path, header)
-    rows: list[Row] = []
-    seen: dict[tuple[Any, ...], int] = {}
-    for line, fields in lines:
-        row = _parse(f"{path}, line {line}", header, fields)
-        key = tuple(row[column] for column in _KEY)
-        if key in seen:
-            raise UserError(
-                f"{path}, line {line}: the same point as line {seen[key]} (curve {row['curve']}, layer {row['layer']})"
-            )
-        seen[key] = line
-        rows.append(row)
+    rows = [_parse(f"{path}, line {line}", header, fields) for line, fields in lines]
+    seen: dict[tuple[object, ...], int] = {}
+    for (line, _), row in zip(lines, rows, strict=True):
+        first = seen.setdefault(tuple(row[column] for column in _KEY), line)
+        if first != line:
+            point = f"curve {row['curve']}, layer {row['layer']}"
+            raise UserError(f"{path}, line {line}: the same point as line {first} ({point})")
     return rows
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    for column in REQUIRED:
-        if column not in header:
-            raise UserError(f"{path}: column {column} is missing; needed are {', '.join(REQUIRED)}")
-    doubled = sorted({column for column in header if header.count(column) > 1})
-    if doubled:
+    """Raises UserError for a missing or doubled column."""
+    if missing := [column for column in REQUIRED if column not in header]:
+        raise UserError(f"{path}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
+    if doubled := sorted(column for column, count in Counter(header).items() if count > 1):
         raise UserError(f"{path}: column {doubled[0]} appears twice")
 
 
 def _parse(where: str, header: list[str], fields: list[str]) -> Row:
+    """The row of these fields. Raises UserError for one that does not parse."""
     row: Row = dict.fromkeys(COLUMNS)
     for column, text in zip(header, fields, strict=True):
         if text == "":
@@ -192,16 +192,13 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
     return row
 
 
-def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
+def trainings(rows: Iterable[Point]) -> dict[tuple, float]:
     """The trained networks behind these points → the seconds of training, up to the deepest point of each.
 
     A network has the same key in every table that holds its first point, whatever its name and depth there.
     """
-    found: dict[tuple, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in ("curve", "instance", "seed")), []).append(row)
     seconds: dict[tuple, float] = {}
-    for points in found.values():
+    for points in grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows).values():
         first = min(points, key=lambda row: row["layer"] or 0)
         if first["steps"]:
             key = tuple(first[name] for name in ("problem", "instance", "seed", "layer", "nmse_db", "steps", "seconds"))
@@ -212,7 +209,14 @@ def trainings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple, float]:
 def all_trainings(experiments: Iterable[Mapping[tuple, float]]) -> dict[tuple, float]:
     """The trained networks of several experiments (`trainings`), each once, with the seconds of the deepest one."""
     seconds: dict[tuple, float] = {}
-    for found in experiments:
-        for key, value in found.items():
-            seconds[key] = max(value, seconds.get(key, 0.0))
+    for key, value in chain.from_iterable(found.items() for found in experiments):
+        seconds[key] = max(value, seconds.get(key, 0.0))
     return seconds
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Key → the values that have this key; keys and values in order of appearance."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
