@@ -15,6 +15,7 @@ has its own λ.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,14 @@ FIXED_POINT = 200  # iterations to the fixed point of AMP and VAMP
 FAILED = 10.0  # a realization that ends with this many times the median's error has not converged
 
 Learn = Callable[[Network, Problem, Array, int, str], Parameters]  # (net, problem, y, depth, precision)
+
+
+class How(TypedDict):
+    """What `run` has to know of an algorithm beyond its network."""
+
+    weight: str | None
+    layered: bool
+    learn: Learn | None
 
 
 @partial(jax.jit, static_argnums=(0, 6, 7))

@@ -8,16 +8,16 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 
 from onsager_cli.networks.base import Parameters
 from onsager_cli.store.arrays import check_shapes
-from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.curves import CurveFolder, Json
 
 SECONDS = 50.0  # of work that a kill may cost, with some room to the promised minute for the save itself
 PIECE_SECONDS = 10.0  # of steps between two moments where the state can be saved
@@ -29,7 +29,7 @@ class StageState:
     """All that decides how a stage goes on. NMSEs in dB on the selection set."""
 
     params: Parameters
-    optimizer: Any  # optax's pytree
+    optimizer: optax.OptState
     best_params: Parameters
     key: Array  # batches are drawn from it and the number of their step
     start_db: float
@@ -49,9 +49,7 @@ class StageState:
         """Everything else, exact in JSON."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _PYTREES}
 
-    def restored(
-        self, arrays: dict[str, np.ndarray], numbers: dict[str, Any], source: object, depth: int
-    ) -> "StageState":
+    def restored(self, arrays: dict[str, np.ndarray], numbers: Json, source: object, depth: int) -> "StageState":
         """The stored state, in the layout of this one, of a stage that trains `depth` layers.
 
         It may have been saved on the way to another depth: layers beyond `depth` are as they began, so that there may
@@ -71,7 +69,7 @@ class StageState:
         pytrees["key"] = jax.random.wrap_key_data(pytrees["key"])
         return StageState(**pytrees, **{name: numbers[name] for name in self.numbers()})
 
-    def _pytrees(self) -> dict[str, Any]:
+    def _pytrees(self) -> Json:
         return {name: getattr(self, name) for name in _PYTREES} | {"key": jax.random.key_data(self.key)}
 
 
@@ -138,7 +136,7 @@ class Checkpoint:
         self._saved = self._offered = self._clock()
 
 
-def stored(folder: CurveFolder, number: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
+def stored(folder: CurveFolder, number: int) -> tuple[int, dict[str, np.ndarray], Json] | None:
     """(which of NAMES, arrays, meta) of the newest whole checkpoint of stage `number`; None if there is none.
 
     A damaged one is said (StoreWarning) and passed over.

@@ -2,8 +2,6 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from onsager_cli.networks.decoupling import Decoupled
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
 from onsager_cli.problems import Problem
 from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.tables import Point, Row, Value
 from onsager_cli.theory import iterate
 from onsager_cli.training.loop import Report
 from onsager_cli.training.networks_on_disk import NETWORK, flatten, network_of, save_network
@@ -52,17 +51,17 @@ class Maker(ABC):
         """Where a stopped training resumes, in words."""
         return None
 
-    def report(self, event: Mapping[str, Any]) -> None:
+    def report(self, event: Point) -> None:
         """Send an event to whoever watches, and to the folder's log."""
         event = {**event, "curve": self.slug}
         self._report(event)
         self.folder.log({**event, "time": time.time()})
 
-    def row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> dict[str, Any]:
+    def row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> Row:
         """The row of a point of this curve."""
         return row_of(self.slug, self.settings, layer, errors, powers, **more)
 
-    def add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any) -> None:
+    def add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> None:
         """Store a point and report it."""
         row = self.row(layer, errors, powers, **more)
         self.folder.add_point(row)
@@ -131,8 +130,8 @@ class Algorithm(Maker):
                 self.report(event_of(row))
 
 
-def how_to_iterate(settings: Settings) -> dict[str, Any]:
+def how_to_iterate(settings: Settings) -> iterate.How:
     """What `theory.iterate` has to know of an algorithm: the λ of its LASSO, whether layers differ, what fits them."""
     record = settings.network.record
-    fit: Callable[..., Any] | None = implementation(record, record.fit) if record.fit else None
-    return {"weight": settings.network.weight, "layered": record.layered, "learn": fit}
+    learn = implementation(record, record.fit) if record.fit else None
+    return {"weight": settings.network.weight, "layered": record.layered, "learn": learn}

@@ -1,7 +1,6 @@
 """Trains the network of one curve in its folder: resume, stages, points, and the network at the end."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from onsager_cli.networks.guards import GUARDS, frequent, guard_counts
 from onsager_cli.problems import Problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.store.arrays import check_shapes
-from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.curves import CurveFolder, Json
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.curve import Maker
@@ -123,7 +122,7 @@ class NetworkTrainer(Maker):
     ) -> None:
         """Store what each stage of `run_plan` ends with, and the point where it closes a depth."""
         for number, stage, params, best_db in stages:
-            state: dict[str, Any] = {
+            state: Json = {
                 "stage": number, "name": stage.name, "depth": stage.depth, "seconds": progress.seconds,
                 "steps": progress.steps, "rescues": progress.rescues, "selection_nmse_db": best_db,
             }  # fmt: skip
@@ -145,7 +144,7 @@ class NetworkTrainer(Maker):
         problem: Problem,
         params: Parameters,
         stage: Stage,
-        state: Mapping[str, Any],
+        state: Json,
         errors: np.ndarray,
         powers: np.ndarray,
     ) -> None:
@@ -207,7 +206,7 @@ class NetworkTrainer(Maker):
         loaded = self.folder.load(name)
         return 0 if loaded is None else int(loaded[1].get("stage", -1)) + 1
 
-    def _state_after(self, number: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _state_after(self, number: int) -> tuple[dict[str, np.ndarray], Json]:
         for name in (RESUME, depth_name(self.stages[number].depth)):
             loaded = self.folder.load(name)
             if loaded is not None and loaded[1].get("stage") == number:

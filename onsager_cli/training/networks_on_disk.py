@@ -1,10 +1,10 @@
 """The networks of a curve as its folder keeps them: plain arrays with dotted names, a file for each depth."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
@@ -36,7 +36,7 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
     return net, unflatten(net, loaded[0])
 
 
-def save_deepest(folder: CurveFolder, A: Any, slug: str) -> None:
+def save_deepest(folder: CurveFolder, A: Array, slug: str) -> None:
     """Writes network.npz: the deepest network that the folder has whole, with the matrix, (M, N)."""
     depths = sorted(int(name.removeprefix("depth_")) for name in folder.saved() if name.startswith("depth_"))
     for depth in reversed(depths):
@@ -45,7 +45,7 @@ def save_deepest(folder: CurveFolder, A: Any, slug: str) -> None:
             return
 
 
-def save_network(folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Any, depth: int, slug: str) -> None:
+def save_network(folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Array, depth: int, slug: str) -> None:
     """Writes network.npz of a network of `depth` layers."""
     folder.save(NETWORK, {**arrays, "problem.A": np.asarray(A)}, {"depth": depth, "curve": slug})
 
@@ -63,7 +63,7 @@ def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarra
 
 def unflatten(net: Network, arrays: Mapping[str, np.ndarray]) -> Parameters:
     """The inverse of `flatten`: leaves stacked over as many layers as there are."""
-    params: dict[str, Any] = {name: jnp.asarray(a) for name, a in arrays.items() if "." not in name}
+    params: Parameters = {name: jnp.asarray(a) for name, a in arrays.items() if "." not in name}
     for name in net.layered:
         rows = []
         while f"layers.{len(rows)}.{name}" in arrays:

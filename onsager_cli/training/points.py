@@ -1,18 +1,14 @@
 """Rows of a curve's table: what the test set says of one estimate, with what the estimate is of."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.metrics import nmse
-
-Row = dict[str, Any]
+from onsager_cli.store.tables import Point, Row, Value
 
 
 def row_of(
-    slug: str, settings: Settings, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Any
+    slug: str, settings: Settings, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value
 ) -> Row:
     """The row of a point: NMSE (dB) from ‖x̂ - x‖² and ‖x‖² per test sample, (L,) each, linear, and the columns `more`.
 
@@ -30,6 +26,6 @@ def row_of(
     }  # fmt: skip
 
 
-def event_of(row: Mapping[str, Any]) -> Row:
+def event_of(row: Point) -> Row:
     """The event that reports a point."""
     return {"event": "point", **{key: row[key] for key in ("layer", "nmse_db", "steps", "seconds")}}
