@@ -81,7 +81,10 @@ MORE = {
     "shrinkage": ("train shrinkage=spine", ["spine", "did you mean spline?"]),
     "experiment without a plus": ("plot experiment=fgi10", ["fgi10", "did you mean fig10?"]),
     "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["hydra/launcher/jobslib"]),
-    "kind of figure": ("plot +experiment=quick figure.kind=bars", ["figure.kind", "complexity, costs, curves, detection, params or qq", "'bars'"]),
+    "kind of figure": (
+        "plot +experiment=quick figure.kind=bars",
+        ["figure.kind", "complexity, costs, curves, detection, params or qq", "'bars'"],
+    ),
     "parameters of LAMP": ("train network=lamp figure.kind=params", ["lamp_tied_bg", "figure.kind=params"]),
     "cost of the oracle": ("train network=oracle figure.kind=complexity", ["oracle", "figure.kind=complexity"]),
     "EM-VAMP for another prior": ("train network=em_vamp shrinkage=pwlin", ["em_vamp", "shrinkage=bg"]),
