@@ -83,7 +83,7 @@ def table(output) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_thirty_kills(onsager, tmp_path):
     # A command refuses what it says for networks that it does not train.
-    others = ("training.lamp_", "training.lista", "training.lvamp", "training.cnn")
+    others = ("training.lamp_", "training.lista", "training.lvamp", "training.cnn", "training.default")
     toy = [text for text in toy_overrides(steps=40) if not text.startswith(("network.depth", *others))]
     figure = ("+experiment=quick", "only=[lamp_tied_bg,oracle]", *toy, "network.depth=2", "plot.formats=[svg]")
     reference, output = tmp_path / "reference", tmp_path / "killed"
