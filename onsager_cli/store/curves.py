@@ -31,17 +31,8 @@ from typing import Any
 import numpy as np
 
 from onsager_cli.errors import Notice, UserError
-from onsager_cli.store import locks
+from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
-from onsager_cli.store.files import (
-    append_line,
-    atomic_write,
-    is_temporary,
-    make_folder,
-    read_bytes,
-    remove_leftovers,
-    writing,
-)
 from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
@@ -114,7 +105,7 @@ class CurveFolder:
             return True
         if not self.exists:
             # A process may die between creating the folder and writing the identity, which comes first.
-            return all(is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
+            return all(files.is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
         try:
             stored = read_json(self.path / "identity.json")
             return stored is not None and canonical(stored) == canonical(self.identity)
@@ -129,7 +120,7 @@ class CurveFolder:
         """
         with locks.locked(self.path) as held:
             if held:
-                remove_leftovers(self.path)
+                files.remove_leftovers(self.path)
             yield held
 
     def points(self) -> list[Json]:
@@ -166,12 +157,12 @@ class CurveFolder:
 
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
-        return sorted(path.stem for path in self.path.glob("*.npz") if not is_temporary(path))
+        return sorted(path.stem for path in self.path.glob("*.npz") if not files.is_temporary(path))
 
     def delete(self, name: str) -> None:
         """Remove NAME.npz if it is there."""
         path = self.path / f"{checked_name(name, 'the name of a saved state')}.npz"
-        with writing(path):
+        with files.writing(path):
             path.unlink(missing_ok=True)
 
     def write_json(self, name: str, note: Mapping[str, object]) -> None:
@@ -197,7 +188,7 @@ class CurveFolder:
     def log(self, event: Mapping[str, object]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
         self.begin()
-        append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
+        files.append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
 
     def events(self) -> list[Json]:
         """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
@@ -210,19 +201,19 @@ class CurveFolder:
             return
         if not self.identity_ok():
             raise UserError(f"{self.path} belongs to another curve: its identity.json differs")
-        make_folder(self.path)
+        files.make_folder(self.path)
         if not self.exists:
-            atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
+            files.atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
         self._begun = True
 
     def _write(self, name: str, data: bytes) -> Path:
         self.begin()
-        atomic_write(self.path / name, data)
+        files.atomic_write(self.path / name, data)
         return self.path / name
 
     def _read(self, name: str) -> bytes | None:
         path = self.path / name
-        return read_bytes(path) if path.exists() else None
+        return files.read_bytes(path) if path.exists() else None
 
 
 class MemoryFolder(CurveFolder):
@@ -310,7 +301,7 @@ class Store:
 
 def read_json(path: Path) -> Json | None:
     """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
-    return parse_json(read_bytes(path, _MAX_JSON))
+    return parse_json(files.read_bytes(path, _MAX_JSON))
 
 
 def parse_json(data: bytes) -> Json | None:
