@@ -255,9 +255,7 @@ def set_defaults(options: Namespace) -> None:
     if unknown := [name for name in options.network if name not in networks]:
         raise UserError(f"bench: --quality needs published numbers (--network {one_of(PUBLISHED)}), got {unknown[0]}")
     if options.quality and (others := [word for word in options.override if not word.startswith("training")]):
-        raise UserError(
-            f"bench: --override {others[0]}: --quality takes overrides of the training alone, training=thorough"
-        )
+        raise UserError(f"bench: --override {others[0]}: with --quality, only keys of the training may change")
     if min(options.depth + options.batch) < 1:
         raise UserError("bench: --depth and --batch must be at least 1")
 

@@ -14,8 +14,8 @@ from onsager_cli.config.catalog import package_conf
 from onsager_cli.config.identity import numerics
 from onsager_cli.errors import UserError
 from onsager_cli.store.arrays import DamagedFileError, unpack
-from onsager_cli.store.curves import CurveFolder, Json, identity_hash, read_json
-from onsager_cli.store.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
+from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
+from onsager_cli.store.files import Json, is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.store.locks import holder, locked
 from onsager_cli.text import cell, columns, size_decimal
 

@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.config.experiment import Experiment
-from onsager_cli.config.settings import schedules_of
+from onsager_cli.config.settings import Config, schedules_of
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import known_keys
 from onsager_cli.kinds.records import TrainingKind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 
-def effective(settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()) -> frozenset[str]:
+def effective(settings: Settings, config: Config, own: "Sequence[Override]" = ()) -> frozenset[str]:
     """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, …
 
     Raises UserError if one of `own`, the overrides of the curve's own line, has no effect on it.

@@ -13,6 +13,8 @@ from onsager_cli.kinds.settings import NetworkSettings, Settings, ShrinkageSetti
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
 from onsager_cli.text import did_you_mean, one_of, show
 
+Config = Mapping[str, Any]
+"""A composed config, or a group of it: key → value or group."""
 DEFAULT = "default"  # the schedule of networks that have none of their own
 
 
@@ -29,7 +31,7 @@ class Top:
 
 
 def make_training(
-    raw: Any, network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings
+    raw: Config, network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings
 ) -> TrainingSettings:
     """Validate `training` for a network: of `training.lamp`, `training.lamp_untied`, … those of `schedules_of` count.
 
@@ -71,7 +73,7 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
     return (f"{name}_untied" if f"{name}_untied" in names else name, name)
 
 
-def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
+def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
     network, shrinkage = kinds.make_network(config.get("network")), kinds.make_shrinkage(config.get("shrinkage"))
     problem, training = kinds.make_problem(config.get("problem")), config.get("training")

@@ -80,9 +80,7 @@ def _of_entry(group: type[Kind], name: str, value: str) -> Any:
             return heads[attribute]
     kind = getattr(import_module(module), attribute)
     if not isinstance(kind, group):
-        raise ValueError(
-            f"{name} comes from a package whose entry point {value} is no {group.__name__}: docs say how to declare one"
-        )
+        raise ValueError(f"{name}: the entry point {value} of its package is no {group.__name__}")
     return kind if kind.module else replace(kind, module=module)
 
 

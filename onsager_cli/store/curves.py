@@ -26,18 +26,16 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
+from onsager_cli.store.files import Json
 from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
-Json = dict[str, Any]
-"""A JSON object."""
 
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")

@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from onsager_cli.store.files import Json
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Json:
     """{"versions": {package: version}, "machine": {"cpu", "cores", "threads", "memory_gib", "system"}}, plain JSON.
 
     "threads" is present if this process uses fewer threads than there are cores (see `share_cores`). Memory is in GiB.

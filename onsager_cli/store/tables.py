@@ -75,7 +75,7 @@ def _format(column: str, value: Any) -> str:
 def csv_bytes(
     rows: Iterable[Mapping[str, object]],
     columns: Sequence[str] | None = None,
-    text: Callable[[str, Any], str] = lambda _, value: cell(value),
+    text: Callable[[str, object], str] = lambda _, value: cell(value),
 ) -> bytes:
     """Rows as UTF-8 CSV.
 
