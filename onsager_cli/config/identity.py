@@ -44,7 +44,7 @@ def identity_of(settings: Settings) -> Json:
 def _used(part: Json) -> Json:
     """A part of an identity without the keys that are not used, at any level."""
     return {
-        key: _used(value) if isinstance(value, Mapping) else value
+        key: _used(value) if isinstance(value, dict) else value
         for key, value in part.items()
         if value is not None and value != OLDER_MEANING.get(key)
     }

@@ -191,6 +191,7 @@ class _Loader:
 
 
 def _is_training(item: "Override") -> bool:
+    """Whether an override is about the training: its option or one of its keys."""
     return item.key_or_group.split(".")[0] == "training"
 
 

@@ -45,7 +45,7 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
     for item in overrides:
         key = item.key_or_group
         of_schedule = key.count(".") == 2 or isinstance(item.value(), Mapping)
-        if not key.startswith("training.") or not of_schedule or any(_within(own, key) for own in keys):
+        if not key.startswith("training.") or not of_schedule or any(f"{own}.".startswith(f"{key}.") for own in keys):
             continue
         schedule = ".".join(key.split(".")[:2])
         if schedule not in schedules:
@@ -57,8 +57,3 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
             raise UserError(f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here")
-
-
-def _within(key: str, where: str) -> bool:
-    """Whether `where` is the key, or a group that holds it."""
-    return f"{key}.".startswith(f"{where}.")

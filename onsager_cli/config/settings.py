@@ -31,7 +31,7 @@ class Top:
 
 
 def make_training(
-    raw: Config, network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings
+    raw: Any, network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings
 ) -> TrainingSettings:
     """Validate `training` for a network: of `training.lamp`, `training.lamp_untied`, … those of `schedules_of` count.
 

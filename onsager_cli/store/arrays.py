@@ -93,6 +93,7 @@ def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    """The arrays of an archive. Raises DamagedFileError for what this program does not write."""
     members = archive.infolist()
     if len(members) > _MAX_ARRAYS:
         raise DamagedFileError(f"it holds {len(members)} arrays, at most {_MAX_ARRAYS} are accepted")
@@ -133,6 +134,7 @@ def unpack_array(data: bytes, name: str) -> np.ndarray:
 
 
 def _meta(array: np.ndarray | None) -> Json:
+    """The JSON object in the array `meta`; {} without one. Raises DamagedFileError if it is something else."""
     if array is None:
         return {}
     try:

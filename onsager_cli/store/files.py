@@ -151,6 +151,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`: the system may write less of it in one call."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
