@@ -145,10 +145,8 @@ class CurveFolder:
     def load(self, name: str) -> tuple[Arrays, Json] | None:
         """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a saved state')}.npz"
-        if (data := self._read(file)) is None:
-            return None
         try:
-            return unpack(data, sealed=True)
+            return None if (data := self._read(file)) is None else unpack(data, sealed=True)
         except DamagedFileError as error:
             warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
@@ -186,7 +184,7 @@ class CurveFolder:
     def log(self, event: Mapping[str, object]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
         self.begin()
-        files.append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
+        files.append_line(self.path / "log.jsonl", _log_line(event).encode())
 
     def events(self) -> list[Json]:
         """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
@@ -316,14 +314,7 @@ def _json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _loggable(value: object) -> object:
-    """Plain JSON: NumPy scalars unwrapped, NaN and infinities (which JSON lacks) as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _loggable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_loggable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def _log_line(event: Mapping[str, object]) -> str:
+    """An event as JSON: NumPy scalars as numbers, NaN and infinities (which JSON lacks) as null, the rest as text."""
+    text = json.dumps(event, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
+    return json.dumps(json.loads(text, parse_constant=lambda _: None))
