@@ -82,7 +82,7 @@ def _of_entry(group: type[Kind], name: str, value: str) -> Any:
             return heads[attribute]
     kind = getattr(import_module(module), attribute)
     if not isinstance(kind, group):
-        raise ValueError(f"{name}: the entry point {value} of its package is no {group.__name__}")
+        raise ValueError(f"{name} is an entry point of an installed package, and {value} is no {group.__name__}")
     return kind if kind.module else replace(kind, module=module)
 
 
