@@ -6,13 +6,13 @@ that another figure, seed sweep or earlier run has trained is simply there.
 
 import dataclasses
 import hashlib
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -29,6 +29,7 @@ from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, version_changes
 from onsager_cli.store.files import remove_leftovers
 from onsager_cli.store.locks import holder
+from onsager_cli.store.tables import grouped
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -50,14 +51,12 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
 
     if not kind_of(experiment).trains:
         return []
-    asked = [_Asked(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
-    needed = [needs(one.curve.slug, one.curve.settings, one.maker.work) for one in asked if not one.maker.complete]
+    asked = [(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
+    needed = [needs(curve.slug, curve.settings, maker.work) for curve, maker in asked if not maker.complete]
     line, warnings = forecast(needed, experiment.output)
-    report({
-        "event": "figure", "name": experiment.name, "curves": len(asked), "needs": line,
-        "work": sum(one.maker.work for one in asked),
-    })  # fmt: skip
-    for text in [*warnings, *_made_elsewhere(one for one in asked if one.maker.complete)]:
+    work = sum(maker.work for _, maker in asked)
+    report({"event": "figure", "name": experiment.name, "curves": len(asked), "needs": line, "work": work})
+    for text in [*warnings, *_made_elsewhere(maker for _, maker in asked if maker.complete)]:
         report({"event": "warning", "message": text})
     _train_all(asked, report)
     return missing(experiment.curves, rows_of(experiment))
@@ -92,26 +91,19 @@ def maker_of(curve: Curve, report: "Report", place: Callable[[Curve], CurveFolde
     return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, place(curve.twin)))
 
 
-@dataclasses.dataclass
-class _Asked:
-    """A curve to train and what makes it."""
-
-    curve: Curve
-    maker: "Maker"
-
-    def train(self, report: "Report", index: int, of: int) -> str | None:
-        """Train the curve if it is not complete. Returns who else trains it; None once it is done."""
-        if not self.maker.complete:
-            self.maker.folder = self.curve.claim()
-            with self.maker.folder.locked() as held:
-                if not held:
-                    return holder(self.maker.folder.path) or "another process"
-                self.maker.look()
-                if not self.maker.complete:
-                    make(self.curve, self.maker, index, of)
-                    return None
-        report({"event": "curve_done", "curve": self.curve.slug, "seconds": 0.0, "shared": True})
-        return None
+def _train_one(curve: Curve, maker: "Maker", report: "Report", index: int, of: int) -> str | None:
+    """Train the curve if it is not complete. Returns who else trains it; None once it is done."""
+    if not maker.complete:
+        maker.folder = curve.claim()
+        with maker.folder.locked() as held:
+            if not held:
+                return holder(maker.folder.path) or "another process"
+            maker.look()
+            if not maker.complete:
+                make(curve, maker, index, of)
+                return None
+    report({"event": "curve_done", "curve": curve.slug, "seconds": 0.0, "shared": True})
+    return None
 
 
 def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Problem | None" = None) -> None:
@@ -165,60 +157,55 @@ def _note_environment(maker: "Maker", problem: "Problem") -> None:
     maker.folder.write_json("made", now)
 
 
-def _train_all(asked: Sequence[_Asked], report: "Report") -> None:
+def _train_all(asked: "Sequence[tuple[Curve, Maker]]", report: "Report") -> None:
     """Train the curves one by one, those that another process holds last. Raises DivergedError as `train` does."""
     waiting, reported = dict(enumerate(asked, 1)), set()
     given_up: dict[str, DivergedError] = {}  # by identity
 
+    def warn(curve: Curve, message: str) -> None:
+        report({"event": "warning", "curve": curve.slug, "message": message})
+
     while waiting:
         before = len(waiting)
-        for index, one in list(waiting.items()):
-            curve, twin = one.curve, one.curve.twin  # Algorithm 3 begins from the tied network
-            warn = partial(_warn, report, curve)
-            if twin and twin.key in given_up:
-                warn(f"not trained: {twin.slug}, from which it would be bootstrapped, was given up")
-            elif twin and any(twin.key == other.curve.key for other in waiting.values()):
+        for index, (curve, maker) in list(waiting.items()):
+            busy, twin = None, curve.twin  # Algorithm 3 begins from the tied network
+            if twin and any(twin.key == other.key for other, _ in waiting.values()):
                 continue
+            if twin and twin.key in given_up:
+                warn(curve, f"not trained: {twin.slug}, from which it would be bootstrapped, was given up")
             else:
                 try:
-                    busy = one.train(report, index, len(asked))
+                    busy = _train_one(curve, maker, report, index, len(asked))
                 except DivergedError as error:
-                    given_up[curve.key], busy = error, None
-                    warn(f"given up: {error}")
-                if busy:
-                    if index not in reported:
-                        reported.add(index)
-                        warn(f"{busy} trains it; other curves come first")
-                    continue
-            del waiting[index]
+                    given_up[curve.key] = error
+                    warn(curve, f"given up: {error}")
+            if not busy:
+                del waiting[index]
+            elif index not in reported:
+                reported.add(index)
+                warn(curve, f"{busy} trains it; other curves come first")
         if len(waiting) == before:
             time.sleep(WAIT_SECONDS)
     for error in given_up.values():
         raise error
 
 
-def _warn(report: "Report", curve: Curve, message: str) -> None:
-    report({"event": "warning", "curve": curve.slug, "message": message})
-
-
-def _made_elsewhere(asked: Iterable[_Asked]) -> list[str]:
+def _made_elsewhere(makers: "Iterable[Maker]") -> list[str]:
     """Warnings about stored curves that other versions of the libraries made: one line per set of versions."""
-    slugs: dict[str, list[str]] = {}
-    for one in asked:
-        if found := version_changes(one.maker.folder.read_json("made") or {}):
-            slugs.setdefault(found, []).append(one.curve.slug)
-    return [f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items()]
+    slugs = grouped((version_changes(maker.folder.read_json("made") or {}), maker.slug) for maker in makers)
+    return [
+        f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items() if versions
+    ]
 
 
 def rows_of(experiment: Experiment) -> list[Row]:
     """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
-    rows = []
-    for curve in experiment.curves:
-        depth = curve.settings.network.depth
-        for row in curve.folder.points():
-            if row["layer"] is None or depth is None or row["layer"] <= depth:
-                rows.append({**row, "curve": curve.slug})
-    return rows
+    return [
+        {**row, "curve": curve.slug}
+        for curve in experiment.curves
+        for row in curve.folder.points()
+        if (row["layer"] or 0) <= (curve.settings.network.depth or math.inf)
+    ]
 
 
 def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
@@ -237,22 +224,19 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
     trains = kind_of(experiment).trains
     rows = rows_of(experiment) if trains else []
     if trains and not rows:
-        raise UserError(
-            f"{experiment.name}: nothing is trained yet; first run: onsager train {shlex.join(experiment.overrides)}"
-        )
+        command = shlex.join(["onsager", "train", *experiment.overrides])
+        raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
     lacking = missing(experiment.curves, rows) if trains else []
     return rows, implementation_of(experiment).tables(experiment, rows, _problems()), lacking
 
 
 def _problems() -> "Callable[[Curve], Problem]":
     """A function that builds the problem of a curve, once for all curves that share it."""
-    built: dict[Any, Problem] = {}
+    built: dict[object, Problem] = {}
 
     def of(curve: Curve) -> "Problem":
         key = (curve.settings.problem, curve.settings.seed)
-        if key not in built:
-            built[key] = problem_of(curve)
-        return built[key]
+        return built[key] if key in built else built.setdefault(key, problem_of(curve))
 
     return of
 
@@ -260,11 +244,8 @@ def _problems() -> "Callable[[Curve], Problem]":
 def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """Publish the figure under experiments/: table, drawing and README, and renew the gallery."""
     rows, tables, lacking = _seen(experiment)
-    made: dict[tuple[str, int], Any] = {
-        (curve.slug, curve.settings.seed): note
-        for curve in experiment.curves
-        if (note := curve.folder.read_json("made")) is not None
-    }
+    notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
+    made = {key: note for key, note in notes.items() if note is not None}
     folder = Path("experiments") / experiment.name
     files = pages.record(experiment, rows, made, folder, tables)
     return [*files, write_index(folder.parent)], lacking

@@ -22,12 +22,9 @@ def one_of(names: Iterable[str]) -> str:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """` (did you mean x?)` for the known name nearest to `word`, or nothing."""
-    known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
-    if not near:
-        folded = {name.lower(): name for name in known}
-        near = [folded[n] for n in difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)]
-    return f" (did you mean {near[0]}?)" if near else ""
+    folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""
 
 
 def show(value: object, limit: int = 60) -> str:

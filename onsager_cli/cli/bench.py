@@ -38,6 +38,7 @@ PUBLISHED = {"lista": published.LISTA.values, "lamp-bg": published.LAMP.values}
 TIMING = {"depth": [2, 5, 10, 20], "batch": [1000], "seconds": 5.0}
 QUALITY = {"seed": 0}
 
+FEW_SAMPLES = ["problem.selection_samples=1", "problem.test_samples=1"]  # a measurement draws its own
 REPEATS = 20  # how often one compiled program repeats the products of a layer
 
 
@@ -130,9 +131,7 @@ def curve_of(overrides: Sequence[str], depth: int, batch: int) -> "Curve":
     """The one curve that the overrides describe, with this depth and batch."""
     from onsager_cli.config.load import load_experiment
 
-    asked = [
-        *overrides, f"network.depth={depth}", "problem.selection_samples=1", "problem.test_samples=1",
-    ]  # fmt: skip
+    asked = [*overrides, *FEW_SAMPLES, f"network.depth={depth}"]
     # An untied network has its own schedule and also depends on the schedule of the tied network.
     keys = [key for key in sorted(load_experiment(asked).effective) if key.endswith(".batch")]
     batches = [f"{key}={batch}" for key in keys or ["training.batch"]]
@@ -191,8 +190,7 @@ def samples_per_second(batch: int, seconds: float, overrides: Sequence[str] = ()
     from onsager_cli.config.load import load_experiment
     from onsager_cli.run import problem_of
 
-    experiment = load_experiment(["problem.selection_samples=1", "problem.test_samples=1", *overrides])
-    problem = problem_of(experiment.curves[0])
+    problem = problem_of(load_experiment([*FEW_SAMPLES, *overrides]).curves[0])
 
     @jax.jit
     def draw(problem, key):
@@ -216,10 +214,8 @@ def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[Row]:
     from onsager_cli.config.load import load_experiment
 
     with tempfile.TemporaryDirectory() as folder:
-        experiment = load_experiment([
-            *NETWORKS[name], *overrides, "network.depth=6", "problem.instance=authors2017", f"seed={seed}",
-            f"output={folder}",
-        ])  # fmt: skip
+        own = ["network.depth=6", "problem.instance=authors2017", f"seed={seed}", f"output={folder}"]
+        experiment = load_experiment([*NETWORKS[name], *overrides, *own])
         run.train(experiment, lambda _: None)
         points = run.rows_of(experiment)
     return [
@@ -255,9 +251,7 @@ def set_defaults(options: Namespace) -> None:
     if unknown := [name for name in options.network if name not in networks]:
         raise UserError(f"bench: --quality needs published numbers (--network {one_of(PUBLISHED)}), got {unknown[0]}")
     if options.quality and (others := [word for word in options.override if not word.startswith("training")]):
-        raise UserError(
-            f"bench: --override {others[0]}: --quality takes overrides of the training alone, training=thorough"
-        )
+        raise UserError(f"bench: --override {others[0]}: with --quality, only keys of the training may change")
     if min(options.depth + options.batch) < 1:
         raise UserError("bench: --depth and --batch must be at least 1")
 
@@ -304,6 +298,5 @@ def table(rows: Sequence[Row]) -> str:
     def show(value: object) -> str:
         return f"{value:{'.3g' if abs(value) < 10 else '.1f'}}" if isinstance(value, float) else str(value)
 
-    return columns(
-        [list(rows[0]), *([show(value) for value in row.values()] for row in rows)], right=range(len(rows[0]))
-    )
+    cells = [list(rows[0]), *(list(map(show, row.values())) for row in rows)]
+    return columns(cells, right=range(len(rows[0])))

@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unexpected word '{rest[0]}'")
         return options, []
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
+    def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
             known = list(map(str, action.choices))

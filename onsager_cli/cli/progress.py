@@ -86,13 +86,8 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            self._display = Live(
-                console=Console(file=self.stream),
-                get_renderable=self._table,
-                refresh_per_second=2,
-                transient=True,
-                redirect_stdout=False,
-            )
+            look = {"refresh_per_second": 2, "transient": True, "redirect_stdout": False}
+            self._display = Live(console=Console(file=self.stream), get_renderable=self._table, **look)
             self._display.start()
         return self
 
@@ -103,8 +98,7 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show one event; events of unknown kinds are ignored."""
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
+        if (handler := getattr(self, f"_on_{event['event']}", None)) is not None:
             handler(event)
 
     def _on_figure(self, event: Event) -> None:
@@ -114,9 +108,8 @@ class Progress:
         self._print(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
 
     def _on_curve(self, event: Event) -> None:
-        slug = event["curve"]
-        running = Running(slug, f"{event['index']}/{event['of']}", float(event["work"]))
-        self.running[slug] = running
+        running = Running(event["curve"], f"{event['index']}/{event['of']}", float(event["work"]))
+        self.running[running.slug] = running
         if event.get("resumed_from"):
             self._print(f"{running.name}: resumes after {event['resumed_from']}")
 
@@ -130,7 +123,7 @@ class Progress:
 
     def _on_eval(self, event: Event) -> None:
         running, now = self._of(event), self.clock()
-        running.step, running.nmse_db, running.best_db = (int(event["step"]), event["nmse_db"], event["best_db"])
+        running.step, running.nmse_db, running.best_db = int(event["step"]), event["nmse_db"], event["best_db"]
         running.marks.append((now, running.step))
         running.unlogged = True
         if now - running.logged_at >= LOG_SECONDS:
@@ -166,8 +159,7 @@ class Progress:
 
     def _of(self, event: Event) -> Running:
         """The running curve of an event, even if no "curve" event has announced it."""
-        slug = event["curve"]
-        return self.running.setdefault(slug, Running(slug, "", 0.0))
+        return self.running.setdefault(event["curve"], Running(event["curve"], "", 0.0))
 
     def _end_stage(self, running: Running) -> None:
         """Log the last evaluation of the stage if the log has not shown it, and count the stage as done."""
@@ -195,8 +187,7 @@ class Progress:
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB, best {running.best_db:.2f}")
         ends = {"stage": running.stage_seconds_left(self.clock()), "figure": self.figure_seconds_left()}
-        left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]
-        if left:
+        if left := [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]:
             parts.append(f"left: {', '.join(left)}")
         return " | ".join(parts)
 
@@ -204,8 +195,7 @@ class Progress:
         """The live display: one line per running curve, cut at the width of the terminal."""
         from rich.text import Text
 
-        lines = [self.line(running) for running in list(self.running.values())]
-        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        return Text("\n".join(map(self.line, list(self.running.values()))), no_wrap=True, overflow="ellipsis")
 
     def _print(self, text: str, log_only: bool = False) -> None:
         """Print a line; omit `log_only` lines if the live display is on, which shows the same."""

@@ -1,5 +1,6 @@
 """The stored curves of the output folder: what `onsager list runs` shows and what `onsager clean` removes."""
 
+import contextlib
 import re
 import shutil
 import time
@@ -14,9 +15,9 @@ from onsager_cli.config.identity import numerics
 from onsager_cli.errors import UserError
 from onsager_cli.store.arrays import DamagedFileError, unpack
 from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
-from onsager_cli.store.files import is_leftover, is_temporary, read_bytes, temporary_files, writing
+from onsager_cli.store.files import Json, is_leftover, is_temporary, read_bytes, temporary_files, writing
 from onsager_cli.store.locks import holder, locked
-from onsager_cli.text import columns, size_decimal
+from onsager_cli.text import cell, columns, size_decimal
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
@@ -52,13 +53,19 @@ def is_curve_folder(path: Path) -> bool:
     return _FOLDER.fullmatch(path.name) is not None
 
 
+def _identity(path: Path) -> Json | None:
+    """The identity of a stored curve; None if its file is missing or damaged."""
+    file = path / "identity.json"
+    return read_json(file) if file.is_file() else None
+
+
 def _row(path: Path) -> tuple[str, ...]:
     """One stored curve, as the columns of HEADER."""
-    identity = read_json(path / "identity.json") if (path / "identity.json").is_file() else None
+    identity = _identity(path) or {}
     files = [file.stat() for file in path.iterdir() if file.is_file()]
     changed = max((file.st_mtime for file in files), default=path.stat().st_mtime)
     try:
-        points, damage = CurveFolder(path, identity or {}).points(), None
+        points, damage = CurveFolder(path, identity).points(), None
     except UserError:
         points, damage = [], "points.csv is damaged"
     wanted, last = _wanted_depth(path), points[-1] if points else {}
@@ -67,9 +74,9 @@ def _row(path: Path) -> tuple[str, ...]:
     ended = bool(points) and (depth is None or (wanted is not None and not short))
     return (
         path.name,
-        "" if depth is None else f"{depth} of {wanted}" if short else f"{depth}",
+        f"{depth} of {wanted}" if short else cell(depth),
         "" if level is None else f"{level:.2f}",
-        str((identity or {}).get("seed", "")),
+        str(identity.get("seed", "")),
         size_decimal(sum(file.st_size for file in files)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
         reason_to_remove(path) or damage or _state(path, ended),
@@ -101,12 +108,10 @@ def reason_to_remove(path: Path) -> str | None:
     """
     if not (path / "identity.json").is_file():
         return "never started"
-    identity = read_json(path / "identity.json")
-    try:
-        digest = None if identity is None else identity_hash(identity)
-    except (TypeError, ValueError):
-        digest = None
-    if identity is None or digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
+    identity, digest = _identity(path) or {}, None
+    with contextlib.suppress(TypeError, ValueError):
+        digest = identity_hash(identity)
+    if digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
         return "identity.json is damaged"
     if identity.get("numerics") != (now := numerics(identity)):
         return f"made by version {identity.get('numerics')} of the numerics, now {now}"
@@ -124,17 +129,15 @@ class Leftover(NamedTuple):
 def leftovers(output: Path) -> Iterator[Leftover]:
     """Temporary files of ended processes, curves that no command finds, damaged arrays; nothing that is locked."""
     folders = {path: reason_to_remove(path) for path in curve_folders(output) if holder(path) is None}
-    useless = [path for path, reason in folders.items() if reason]
-    for path in useless:
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        yield Leftover(path, folders[path] or "", size)
+    useless = {path: reason for path, reason in folders.items() if reason}
+    for path, reason in useless.items():
+        yield Leftover(path, reason, sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
     for path in temporary_files(output):
         if is_leftover(path) and path.parent not in useless:
             yield Leftover(path, "left by a killed process", path.stat().st_size)
-    for folder in folders:
-        for path in [] if folder in useless else sorted(folder.glob("*.npz")):
-            if not is_temporary(path) and (damage := _damage(path)):
-                yield Leftover(path, f"damaged: {damage}", path.stat().st_size)
+    for path in (path for folder in folders if folder not in useless for path in sorted(folder.glob("*.npz"))):
+        if not is_temporary(path) and (damage := _damage(path)):
+            yield Leftover(path, f"damaged: {damage}", path.stat().st_size)
 
 
 def _damage(path: Path) -> str | None:
@@ -154,9 +157,8 @@ def remove(path: Path) -> bool:
             path.unlink(missing_ok=True)
         return True
     with locked(folder) as held, writing(path, "remove"):
-        if not held or not path.exists():
-            return False
-        if not (reason_to_remove(path) if path.is_dir() else is_temporary(path) or _damage(path)):
+        useless = reason_to_remove if path.is_dir() else lambda path: is_temporary(path) or _damage(path)
+        if not held or not path.exists() or not useless(path):
             return False
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return True

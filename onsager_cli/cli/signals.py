@@ -4,12 +4,12 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Handler = Callable[[int, FrameType | None], Any] | int | None
+    Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Terminated(KeyboardInterrupt):

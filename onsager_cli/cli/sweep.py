@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.cli.signals import Stop
 from onsager_cli.cli.train import hydra_main, prepare_output, train
@@ -105,7 +105,7 @@ def _task(
     return task
 
 
-def parallel_jobs(launcher: Mapping[str, Any], jobs: int) -> int:
+def parallel_jobs(launcher: Mapping[str, int], jobs: int) -> int:
     """How many of `jobs` (0: unknown) a launcher runs in parallel here. joblib's `n_jobs` is -1 for all cores."""
     asked = launcher.get("n_jobs") or 1
     workers = asked if asked > 0 else max(1, (cores() or 1) + 1 + asked)

@@ -3,13 +3,13 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import draw, experiment_of
-from onsager_cli.cli.progress import Progress
+from onsager_cli.cli.progress import Event, Progress
 from onsager_cli.cli.signals import Stop
 from onsager_cli.config import compose
 from onsager_cli.config import overrides as grammar
@@ -57,7 +57,7 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     with Stop() as stop:
         with Progress(live=live) as progress:
 
-            def report(event: Mapping[str, Any]) -> None:
+            def report(event: Event) -> None:
                 stop.check()
                 progress(event)
 

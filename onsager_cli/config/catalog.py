@@ -5,6 +5,8 @@ completion answer at once. Options come from the package's own `conf` and from `
 directory.
 """
 
+import itertools
+import re
 from pathlib import Path
 
 from onsager_cli.errors import UserError
@@ -12,12 +14,9 @@ from onsager_cli.text import did_you_mean, natural, one_of
 
 # Section of `onsager list` → config group.
 SECTIONS = {
-    "experiments": "experiment",
-    "problems": "problem",
-    "networks": "network",
-    "shrinkages": "shrinkage",
+    "experiments": "experiment", "problems": "problem", "networks": "network", "shrinkages": "shrinkage",
     "schedules": "training",
-}
+}  # fmt: skip
 GROUPS = tuple(SECTIONS.values())
 LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
@@ -60,16 +59,12 @@ def figures_first(name: str) -> tuple[bool, list[str | int]]:
 def title(path: Path) -> str:
     """The text after `# title:` in the leading comment lines of a YAML file; empty if there is none."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not line.startswith("#"):
-                    break
-                name, _, words = line[1:].partition(":")
-                if name.strip() == "title":
-                    return words.strip()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return ""
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    found = (re.fullmatch(r"#\s*title\s*:(.*)", line) for line in head)
+    return next((match[1].strip() for match in found if match), "")
 
 
 def listing(sections: list[str]) -> str:
@@ -82,11 +77,8 @@ def listing(sections: list[str]) -> str:
             raise UserError(f"unknown section '{name}'{did_you_mean(name, SECTIONS)}: {one_of(SECTIONS)}")
     blocks = []
     for section in sections or SECTIONS:
-        group = SECTIONS[section]
-        files = config_files(group)
+        files = config_files(group := SECTIONS[section])
         width = max([12, *map(len, files)])
-        plus = "+" if group == "experiment" else ""
-        lines = [f"{section} ({plus}{group}=…)"]
-        lines += [f"  {name:<{width}}  {title(path)}".rstrip() for name, path in files.items()]
-        blocks.append("\n".join(lines))
+        lines = [f"  {name:<{width}}  {title(path)}".rstrip() for name, path in files.items()]
+        blocks.append("\n".join([f"{section} ({'+' * (group == 'experiment')}{group}=…)", *lines]))
     return "\n\n".join(blocks)

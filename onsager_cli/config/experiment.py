@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from onsager_cli.config.figure import FigureSpec, PlotSpec
 from onsager_cli.config.identity import identity_of, tied_twin
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder, Store, canonical
+from onsager_cli.store.files import Json
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Curve:
     output: Path = Path("outputs")
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """Everything that decides the numbers, as plain JSON. Raises UserError if a matrix file cannot be read."""
         return identity_of(self.settings)
 

@@ -5,18 +5,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
-from onsager_cli.store.files import checksum
+from onsager_cli.store.files import Json, checksum
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
 OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0}
 
 
-def identity_of(settings: Settings) -> dict[str, Any]:
+def identity_of(settings: Settings) -> Json:
     """Everything that decides the numbers, the code that computes them included, as plain JSON.
 
     It leaves out the depth, since more layers continue the same training (unless all learn at once), names, and keys
@@ -42,16 +41,16 @@ def identity_of(settings: Settings) -> dict[str, Any]:
     return {**whole, "numerics": numerics(whole)}
 
 
-def _used(part: Mapping[str, Any]) -> dict[str, Any]:
+def _used(part: Json) -> Json:
     """A part of an identity without the keys that are not used, at any level."""
     return {
-        key: _used(value) if isinstance(value, Mapping) else value
+        key: _used(value) if isinstance(value, dict) else value
         for key, value in part.items()
         if value is not None and value != OLDER_MEANING.get(key)
     }
 
 
-def numerics(identity: Mapping[str, Any]) -> int:
+def numerics(identity: Json) -> int:
     """Version of the numerics that a curve of this identity is made with now.
 
     That of its network or, for one that is trained on hard samples, the version of such samples of its problem.

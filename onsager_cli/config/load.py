@@ -8,7 +8,7 @@ Without an experiment there is one curve.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.compose import Composed, Composer, composer
@@ -16,7 +16,7 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
 from onsager_cli.config.names import MATCHED, NAMED_BY_SLUG, chosen, safe, slug_of
 from onsager_cli.config.schedules import effective
-from onsager_cli.config.settings import Top, make_settings
+from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
 from onsager_cli.text import did_you_mean, one_of, show
@@ -73,9 +73,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
     )  # fmt: skip
 
 
-def _of_panels(
-    compose: Composer, config: Mapping[str, Any], top: Top, plot: PlotSpec, parsed: "Sequence[Override]"
-) -> Experiment:
+def _of_panels(compose: Composer, config: Config, top: Top, plot: PlotSpec, parsed: "Sequence[Override]") -> Experiment:
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
         raise UserError("panels are experiments with curves of their own: leave curves out")
@@ -86,9 +84,7 @@ def _of_panels(
     parts = tuple(_load(compose, [*one, *others], panel=True) for one in asked)
     names = [part.name for part in parts]
     if twins := [one for one in names if names.count(one) > 1]:
-        raise UserError(
-            f"figure.name must differ from panel to panel, got {show(twins[0])} {len(twins)} times: leave it out"
-        )
+        raise UserError(f"figure.name must differ from panel to panel, got {show(twins[0])} twice: leave it out")
     figure = make_figure(config.get("figure"), name, [])
     return Experiment((), figure, Path(top.output), plot, False, grammar.typed(parsed), parts)
 
@@ -123,10 +119,8 @@ class _Loader:
             return [self._single(top)]
         for item in self.given:
             if item.key_or_group in NAMED_BY_SLUG:
-                raise UserError(
-                    f"{item.input_line} would change what the curves of the experiment are: "
-                    "choose curves by only=[…], or leave +experiment out"
-                )
+                what = f"{item.input_line} would change what the curves are"
+                raise UserError(f"{what}: choose curves by only=[…], or leave +experiment out")
         slugs = chosen(listed, top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return [self._curve(str(slug), listed[slug]) for slug in slugs]
 
@@ -170,17 +164,14 @@ class _Loader:
             overrides = _merge(own, self.given)
         config, keys, used = self._apply(overrides)
         if not untrained and isinstance(config.get("training"), Mapping) and config["training"].get("kind") == "none":
-            raise UserError(
-                "it is a trained network, and training=none does not apply: choose curves by only=[…], or leave "
-                "+experiment out"
-            )
+            raise UserError("training=none does not apply to a trained network: choose other curves by only=[…]")
         grammar.check_kinds(overrides)
         for item in own:
             if item.key_or_group not in used:
                 raise _unknown_key(item.key_or_group, keys)
         return self._made(slug, config, own)
 
-    def _made(self, slug: str | None, config: Mapping[str, Any], own: "Sequence[Override]") -> Curve:
+    def _made(self, slug: str | None, config: Config, own: "Sequence[Override]") -> Curve:
         """The curve of a composed config, with the name `slug` or, without one, the name that its settings give."""
         settings = make_settings(config, _top(config))
         self.effective |= effective(settings, config, own)
@@ -200,6 +191,7 @@ class _Loader:
 
 
 def _is_training(item: "Override") -> bool:
+    """Whether an override is about the training: its option or one of its keys."""
     return item.key_or_group.split(".")[0] == "training"
 
 
@@ -224,7 +216,7 @@ def _unknown_key(key: str, keys: Iterable[str]) -> UserError:
     return UserError(f"unknown key '{key}'{near}{there}")
 
 
-def _top(config: Mapping[str, Any]) -> Top:
+def _top(config: Config) -> Top:
     """The keys of the primary config that are no group; UserError for a key that has no place there."""
     own = known_keys(Top)
     places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
@@ -243,9 +235,7 @@ def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> Iterator[
         yield curve
         problem = curve.settings.problem
         if seeds[1:] and problem.matrix is not None:
-            raise UserError(
-                f"curve {curve.slug}: seeds are further matrices, and problem.matrix is one matrix: leave one out"
-            )
+            raise UserError(f"curve {curve.slug}: seeds are further matrices, and problem.matrix is one: leave one out")
         if problem.instance == "authors2017":
             problem = replace(problem, instance="seeded")  # type: ignore[call-arg]
         for seed in seeds[1:]:

@@ -79,9 +79,7 @@ def check_options(overrides: "Sequence[Override]") -> None:
     for override in overrides:
         group, text = override.key_or_group, override.input_line
         if override.is_sweep_override():
-            raise UserError(
-                f"{text} names several values: use `onsager sweep`, or quote the value if the comma belongs to it"
-            )
+            raise UserError(f"{text} names several values: use `onsager sweep`, or quote a value that has a comma")
         if group not in catalog.GROUPS:
             continue
         if override.is_delete():

@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onsager_cli.config.experiment import Experiment
-from onsager_cli.config.settings import schedules_of
+from onsager_cli.config.settings import Config, schedules_of
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import known_keys
 from onsager_cli.kinds.records import TrainingKind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 
-def effective(settings: Settings, config: Mapping[str, Any], own: "Sequence[Override]" = ()) -> frozenset[str]:
+def effective(settings: Settings, config: Config, own: "Sequence[Override]" = ()) -> frozenset[str]:
     """The keys of schedules that decide the curve of these settings, made from `config`: training.lamp.steps, …
 
     Raises UserError if one of `own`, the overrides of the curve's own line, has no effect on it.
@@ -45,7 +45,7 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
     for item in overrides:
         key = item.key_or_group
         of_schedule = key.count(".") == 2 or isinstance(item.value(), Mapping)
-        if not key.startswith("training.") or not of_schedule or any(_within(own, key) for own in keys):
+        if not key.startswith("training.") or not of_schedule or any(f"{own}.".startswith(f"{key}.") for own in keys):
             continue
         schedule = ".".join(key.split(".")[:2])
         if schedule not in schedules:
@@ -57,8 +57,3 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
             raise UserError(f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here")
-
-
-def _within(key: str, where: str) -> bool:
-    """Whether `where` is the key, or a group that holds it."""
-    return f"{key}.".startswith(f"{where}.")

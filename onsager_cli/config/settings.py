@@ -6,21 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onsager_cli.errors import UserError
+from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import build, choice, integer, seed_list, text, words
 from onsager_cli.kinds.problems import ProblemSettings
-from onsager_cli.kinds.settings import (
-    NetworkSettings,
-    Settings,
-    ShrinkageSettings,
-    check_learnable,
-    make_network,
-    make_problem,
-    make_shrinkage,
-    plain_training,
-)
+from onsager_cli.kinds.settings import NetworkSettings, Settings, ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
 from onsager_cli.text import did_you_mean, one_of, show
 
+Config = Mapping[str, Any]
+"""A composed config, or a group of it: key → value or group."""
 DEFAULT = "default"  # the schedule of networks that have none of their own
 
 
@@ -44,7 +38,7 @@ def make_training(
     `knee_rate` bounds the rates of θ of a family with ordered knees. Where a problem has no hard samples there is no
     `emphasis`. Raises UserError.
     """
-    kind, shared = plain_training(raw)
+    kind, shared = kinds.plain_training(raw)
     if not kind.by_network:
         return shared
     groups = {name: item for name, item in raw.items() if isinstance(item, Mapping)}
@@ -79,10 +73,10 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
     return (f"{name}_untied" if f"{name}_untied" in names else name, name)
 
 
-def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
+def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
-    network, shrinkage = make_network(config.get("network")), make_shrinkage(config.get("shrinkage"))
-    problem, training = make_problem(config.get("problem")), config.get("training")
+    network, shrinkage = kinds.make_network(config.get("network")), kinds.make_shrinkage(config.get("shrinkage"))
+    problem, training = kinds.make_problem(config.get("problem")), config.get("training")
     for name in network.learn or ():
         if name not in (known := network.record.learnable):
             raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")
@@ -95,7 +89,7 @@ def make_settings(config: Mapping[str, Any], top: Top) -> Settings:
     elif network.learn == ():
         raise UserError(f"network={network.name} has an empty network.learn: write training=none")
     elif network.record.uses_shrinkage:
-        check_learnable(shrinkage)
+        kinds.check_learnable(shrinkage)
     made = make_training(training, network, shrinkage, problem)
     settings = Settings(problem, network, shrinkage, made, top.seed, top.precision)
     _check_theta(settings)

@@ -17,6 +17,7 @@ from onsager_cli.text import did_you_mean, one_of, show
 Field = Any
 """A field of a dataclass. A type checker must accept it as the default of any value, like `dataclasses.field`."""
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 def _field(check: Callable[[object], object], choices: Iterable[str] = (), null: bool = False) -> Field:
@@ -32,13 +33,13 @@ def _field(check: Callable[[object], object], choices: Iterable[str] = (), null:
 
 
 def in_range(
-    value: float,
+    value: N,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
     below: float | None = None,
-) -> None:
-    """Raises ValueError if value < low, value > high, value <= above or value >= below."""
+) -> N:
+    """`value` if low <= value <= high and above < value < below. Raises ValueError otherwise."""
     if above is not None and below is not None and not above < value < below:
         raise ValueError(f"must be between {above} and {below}, both excluded")
     limits = (
@@ -48,6 +49,14 @@ def in_range(
     for limit, outside, words in limits:
         if limit is not None and outside(value, limit):
             raise ValueError(f"must be {words} {limit}")
+    return value
+
+
+def of_type(value: object, kind: type[T], words: str) -> T:
+    """`value` if it is a `kind` and no subclass: true is no number. Raises ValueError with `words` otherwise."""
+    if type(value) is not kind:
+        raise ValueError(words)
+    return value
 
 
 def finite(value: object) -> float:
@@ -65,24 +74,13 @@ def finite(value: object) -> float:
 
 def integer(low: int, high: int) -> Field:
     """Field for a whole number with low <= value <= high."""
-
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        in_range(value, low, high)
-        return value
-
-    return _field(check)
+    words = f"must be a whole number from {low} to {high}"
+    return _field(lambda value: in_range(of_type(value, int, words), low, high))
 
 
 def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
     """Field for a finite number with low <= value <= high and above < value < below; null on request."""
-
-    def check(value: object) -> float:
-        in_range(checked := finite(value), low, high, **open_limits)
-        return checked
-
-    return _field(check, null=null)
+    return _field(lambda value: in_range(finite(value), low, high, **open_limits), null=null)
 
 
 def numbers(length: int, null: bool = False) -> Field:
@@ -92,15 +90,13 @@ def numbers(length: int, null: bool = False) -> Field:
 
 def seed_list() -> Field:
     """Field for a list of different seeds, stored as a tuple; null allowed."""
+    words = "must be a list of whole numbers"
 
     def check(value: object) -> tuple[int, ...]:
-        if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
-            raise ValueError("must be a list of whole numbers")
-        for item in value:
-            in_range(item, 0, 2**32 - 1)
-        if not value or len(set(value)) < len(value):
+        seeds = tuple(in_range(of_type(item, int, words), 0, 2**32 - 1) for item in of_type(value, list, words))
+        if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError("must name at least one seed, each once")
-        return tuple(value)
+        return seeds
 
     return _field(check, null=True)
 
@@ -109,14 +105,12 @@ def by_depth(low: float | None = None, above: float | None = None, whole: bool =
     """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
 
     def check(value: object) -> tuple[float, ...]:
-        items = finite_tuple(value)
+        items = tuple(in_range(item, low, 1e9, above) for item in finite_tuple(value))
         if not items:
             raise ValueError("must name at least one value")
-        for item in items:
-            in_range(item, low, 1e9, above)
-            if whole and not item.is_integer():
-                raise ValueError("must be a list of whole numbers")
-        return tuple(int(item) for item in items) if whole else items
+        if whole and not all(item.is_integer() for item in items):
+            raise ValueError("must be a list of whole numbers")
+        return tuple(map(int, items)) if whole else items
 
     return _field(check, null=null)
 
@@ -135,13 +129,7 @@ def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
 
 def flag() -> Field:
     """Field for true or false."""
-
-    def check(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError("must be true or false")
-        return value
-
-    return _field(check, choices=("true", "false"))
+    return _field(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
 
 
 def choice(*names: str, null: bool = False) -> Field:
@@ -174,6 +162,7 @@ def text(null: bool = False) -> Field:
 
 
 def _line(value: object) -> str:
+    """`value` if it is one line of text. Raises ValueError otherwise."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be a text")
     if not value.isprintable():

@@ -61,6 +61,7 @@ def implementation(kind: Kind, attribute: str = "") -> Any:
 
 @cache
 def _built_in(group: type[Kind]) -> dict[str, Kind]:
+    """Name → record of the kinds that files of this package declare."""
     package = Path(__file__).parents[1]
     found = {}
     for folder in PLACES[group][1]:
@@ -72,6 +73,7 @@ def _built_in(group: type[Kind]) -> dict[str, Kind]:
 
 @cache
 def _of_entry(group: type[Kind], name: str, value: str) -> Any:
+    """The record that an entry point names as `module:attribute`. Raises ValueError if it is no record of this group."""
     module, _, attribute = value.partition(":")
     spec = find_spec(module)
     if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
@@ -80,9 +82,7 @@ def _of_entry(group: type[Kind], name: str, value: str) -> Any:
             return heads[attribute]
     kind = getattr(import_module(module), attribute)
     if not isinstance(kind, group):
-        raise ValueError(
-            f"{name} comes from a package whose entry point {value} is no {group.__name__}: docs say how to declare one"
-        )
+        raise ValueError(f"{name} is an entry point of an installed package, and {value} is no {group.__name__}")
     return kind if kind.module else replace(kind, module=module)
 
 

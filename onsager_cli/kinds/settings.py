@@ -124,11 +124,11 @@ def make_shrinkage(raw: object) -> ShrinkageSettings:
 def check_learnable(shrinkage: ShrinkageSettings) -> None:
     """Raises UserError for a start that the first step of training would move to what it keeps values above."""
     for row in shrinkage.rows:
-        for index, (value, low) in enumerate(zip(row, shrinkage.record.lower, strict=True)):
+        for position, (value, low) in enumerate(zip(row, shrinkage.record.lower, strict=True), 1):
             if low > 0 and value < low:
+                where = f"at position {position} for {shrinkage.family} that learns"
                 raise UserError(
-                    f"shrinkage.theta must be at least {low} at position {index + 1} for {shrinkage.family} that learns, "
-                    f"got {show(value)}: scale the signals up"
+                    f"shrinkage.theta must be at least {low} {where}, got {show(value)}: scale the signals up"
                 )
 
 

@@ -12,12 +12,11 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.store.files import Json, read_bytes
 
 _SEAL = b"sha256:"
 _META = "meta"
@@ -30,7 +29,7 @@ class DamagedFileError(Exception):
     """The bytes are not a whole, unchanged .npz of plain arrays; the message says what is wrong."""
 
 
-def pack(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytes:
+def pack(arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> bytes:
     """The bytes of a sealed .npz. The same arrays and meta give the same bytes.
 
     Raises TypeError for an array that plain NumPy cannot hold (objects, bfloat16: convert them first).
@@ -53,7 +52,7 @@ def pack(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray], Json]:
     """(arrays, meta) from the bytes of an .npz; meta is {} if it has none.
 
     With `sealed` the checksum must be there; without, it is checked only if it is. Sizes are checked against
@@ -72,7 +71,7 @@ def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray],
     return arrays, _meta(arrays.pop(_META, None))
 
 
-def read_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], Json]:
     """(arrays, meta) of a network file that a user names. Raises UserError naming the file."""
     path = Path(path)
     try:
@@ -94,6 +93,7 @@ def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    """The arrays of an archive. Raises DamagedFileError for what this program does not write."""
     members = archive.infolist()
     if len(members) > _MAX_ARRAYS:
         raise DamagedFileError(f"it holds {len(members)} arrays, at most {_MAX_ARRAYS} are accepted")
@@ -133,7 +133,8 @@ def unpack_array(data: bytes, name: str) -> np.ndarray:
     return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 
-def _meta(array: np.ndarray | None) -> dict[str, Any]:
+def _meta(array: np.ndarray | None) -> Json:
+    """The JSON object in the array `meta`; {} without one. Raises DamagedFileError if it is something else."""
     if array is None:
         return {}
     try:

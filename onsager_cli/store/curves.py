@@ -26,27 +26,16 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onsager_cli.errors import Notice, UserError
-from onsager_cli.store import locks
+from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
-from onsager_cli.store.files import (
-    append_line,
-    atomic_write,
-    is_temporary,
-    make_folder,
-    read_bytes,
-    remove_leftovers,
-    writing,
-)
+from onsager_cli.store.files import Json
 from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
-Json = dict[str, Any]
-"""A JSON object."""
 
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
@@ -114,7 +103,7 @@ class CurveFolder:
             return True
         if not self.exists:
             # A process may die between creating the folder and writing the identity, which comes first.
-            return all(is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
+            return all(files.is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
         try:
             stored = read_json(self.path / "identity.json")
             return stored is not None and canonical(stored) == canonical(self.identity)
@@ -129,7 +118,7 @@ class CurveFolder:
         """
         with locks.locked(self.path) as held:
             if held:
-                remove_leftovers(self.path)
+                files.remove_leftovers(self.path)
             yield held
 
     def points(self) -> list[Json]:
@@ -156,22 +145,20 @@ class CurveFolder:
     def load(self, name: str) -> tuple[Arrays, Json] | None:
         """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a saved state')}.npz"
-        if (data := self._read(file)) is None:
-            return None
         try:
-            return unpack(data, sealed=True)
+            return None if (data := self._read(file)) is None else unpack(data, sealed=True)
         except DamagedFileError as error:
             warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
 
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
-        return sorted(path.stem for path in self.path.glob("*.npz") if not is_temporary(path))
+        return sorted(path.stem for path in self.path.glob("*.npz") if not files.is_temporary(path))
 
     def delete(self, name: str) -> None:
         """Remove NAME.npz if it is there."""
         path = self.path / f"{checked_name(name, 'the name of a saved state')}.npz"
-        with writing(path):
+        with files.writing(path):
             path.unlink(missing_ok=True)
 
     def write_json(self, name: str, note: Mapping[str, object]) -> None:
@@ -197,7 +184,7 @@ class CurveFolder:
     def log(self, event: Mapping[str, object]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
         self.begin()
-        append_line(self.path / "log.jsonl", json.dumps(_loggable(event)).encode())
+        files.append_line(self.path / "log.jsonl", _log_line(event).encode())
 
     def events(self) -> list[Json]:
         """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
@@ -210,19 +197,19 @@ class CurveFolder:
             return
         if not self.identity_ok():
             raise UserError(f"{self.path} belongs to another curve: its identity.json differs")
-        make_folder(self.path)
+        files.make_folder(self.path)
         if not self.exists:
-            atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
+            files.atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
         self._begun = True
 
     def _write(self, name: str, data: bytes) -> Path:
         self.begin()
-        atomic_write(self.path / name, data)
+        files.atomic_write(self.path / name, data)
         return self.path / name
 
     def _read(self, name: str) -> bytes | None:
         path = self.path / name
-        return read_bytes(path) if path.exists() else None
+        return files.read_bytes(path) if path.exists() else None
 
 
 class MemoryFolder(CurveFolder):
@@ -310,7 +297,7 @@ class Store:
 
 def read_json(path: Path) -> Json | None:
     """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
-    return parse_json(read_bytes(path, _MAX_JSON))
+    return parse_json(files.read_bytes(path, _MAX_JSON))
 
 
 def parse_json(data: bytes) -> Json | None:
@@ -327,14 +314,7 @@ def _json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _loggable(value: object) -> object:
-    """Plain JSON: NumPy scalars unwrapped, NaN and infinities (which JSON lacks) as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _loggable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_loggable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def _log_line(event: Mapping[str, object]) -> str:
+    """An event as JSON: NumPy scalars as numbers, NaN and infinities (which JSON lacks) as null, the rest as text."""
+    text = json.dumps(event, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
+    return json.dumps(json.loads(text, parse_constant=lambda _: None))

@@ -1,28 +1,29 @@
 """The environment of a result: package versions and the machine, without names of hosts or users."""
 
+import contextlib
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from onsager_cli.store.files import Json
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Json:
     """{"versions": {package: version}, "machine": {"cpu", "cores", "threads", "memory_gib", "system"}}, plain JSON.
 
     "threads" is present if this process uses fewer threads than there are cores (see `share_cores`). Memory is in GiB.
     """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     machine = {
         "cpu": _cpu(),
         "cores": cores(),
@@ -33,7 +34,7 @@ def environment() -> dict[str, Any]:
     return {"versions": versions, "machine": {key: value for key, value in machine.items() if value}}
 
 
-def version_changes(made: Mapping[str, Any]) -> str:
+def version_changes(made: Mapping[str, object]) -> str:
     """The packages that compute and have changed since `made`: "jax 0.9.0 (here 0.10.2)"; empty if none has.
 
     `made` is an earlier result of `environment`, read from a file.
@@ -45,7 +46,7 @@ def version_changes(made: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {noted[name]} (here {here.get(name)})" for name in changed)
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """What differs between two notes of how a curve is made and may change its last digits.
 
     A note is `environment()` plus "device" and "matrix" (a checksum). A key that `before` lacks counts as equal.
@@ -69,16 +70,16 @@ def _computing(machine: object) -> int | None:
 
 def memory_free() -> int | None:
     """Bytes of memory that this process can still use without swapping; None if the system does not say."""
-    lines = [line.split() for line in _text("/proc/meminfo").splitlines()]
-    free = next((int(words[1]) * 1024 for words in lines if words[:1] == ["MemAvailable:"]), None)
+    found = re.search(r"^MemAvailable:\s*(\d+)", _text("/proc/meminfo"), re.MULTILINE)
+    free = [int(found[1]) * 1024] if found else []
     granted, used = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
     if granted.isdecimal() and used.isdecimal():
-        within = int(granted) - int(used)
-        free = within if free is None else min(free, within)
-    return free
+        free.append(int(granted) - int(used))
+    return min(free, default=None)
 
 
 def _text(path: str) -> str:
+    """The text of a system file; empty if there is none."""
     try:
         return Path(path).read_text(errors="replace")
     except OSError:
@@ -86,10 +87,9 @@ def _text(path: str) -> str:
 
 
 def _cpu() -> str:
-    for line in _text("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    """The name of the processor."""
+    found = re.search(r"^model name[^:]*:(.*)", _text("/proc/cpuinfo"), re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def share_cores(workers: int) -> None:
@@ -115,9 +115,10 @@ def cores() -> int | None:
 
 
 def _memory_gib() -> float | None:
+    """The memory that this process may use, in GiB; None if the system does not say."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
     granted = _text("/sys/fs/cgroup/memory.max").strip()
-    return round(min(total, int(granted)) / 2**30 if granted.isdecimal() else total / 2**30, 1)
+    return round(min(total, int(granted) if granted.isdecimal() else total) / 2**30, 1)

@@ -10,8 +10,12 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from onsager_cli.errors import UserError
+
+Json = dict[str, Any]
+"""A JSON object."""
 
 # `.points.csv.4711-1f0c2ab9-9f3a55d0.onsager-tmp`: a hidden file in the folder of its target. The name has the process
 # and the machine, so that onsager recognizes the file if a killed process left it.
@@ -147,6 +151,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`: the system may write less of it in one call."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

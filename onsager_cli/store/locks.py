@@ -65,6 +65,7 @@ def holder(folder: Path) -> str | None:
 
 
 def _open(folder: Path) -> int:
+    """The descriptor of the lock file of `folder`, which is created. Raises UserError if that fails."""
     make_folder(folder)
     with writing(folder / NAME, "lock"):
         return os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,10 +39,8 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
     if A.ndim != 2 or A.dtype.kind not in "fiub":
         raise UserError(f"problem.matrix={path} must hold a real matrix, got {A.dtype} of shape {A.shape}")
     if A.shape != shape:
-        raise UserError(
-            f"problem.matrix={path} is {A.shape[0]} x {A.shape[1]}, but problem.M={shape[0]}, problem.N={shape[1]}: "
-            f"add problem.M={A.shape[0]} problem.N={A.shape[1]}"
-        )
+        own, asked = (f"problem.M={M} problem.N={N}" for M, N in (A.shape, shape))
+        raise UserError(f"problem.matrix={path} is {A.shape[0]} x {A.shape[1]}, the config has {asked}: add {own}")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
         A = A.astype(np.float32)
     if not np.isfinite(A).all():
@@ -54,30 +52,28 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
 
 def warn(A: np.ndarray, path: str) -> None:
     """A Notice for what training can live with and its user should know: repeated measurements, another scale."""
+    for text in _remarks(A):
+        warnings.warn(f"problem.matrix={path} {text}", Notice, stacklevel=2)
+
+
+def _remarks(A: np.ndarray) -> Iterator[str]:
+    """What is unusual in A (M, N): its scale, its rank."""
     M, N = A.shape
     energy = float(np.sum(np.square(A, dtype=np.float64))) / N
     if not 1 / SCALE < energy < SCALE:
-        warnings.warn(
-            f"problem.matrix={path} has ‖A‖_F² = {energy:.3g} N: problem.snr_db sets the noise for ‖A‖_F² = N, so the "
-            f"SNR is {10 * np.log10(energy):+.1f} dB off; multiply the matrix by {energy**-0.5:.4g}",
-            Notice,
-            stacklevel=2,
+        yield (
+            f"has ‖A‖_F² = {energy:.3g} N: problem.snr_db sets the noise for ‖A‖_F² = N, so the SNR is "
+            f"{10 * np.log10(energy):+.1f} dB off; multiply the matrix by {energy**-0.5:.4g}"
         )
-    if min(M, N) > LARGEST_SVD:
-        return
-    s = np.linalg.svd(A.astype(np.float64), compute_uv=False)
-    rank = int(np.sum(s > s[0] * max(M, N) * np.finfo(np.float32).eps))
-    if rank < min(M, N):
-        warnings.warn(
-            f"problem.matrix={path} has rank {rank} and could have {min(M, N)}: {min(M, N) - rank} of its measurements "
-            "say nothing that the others do not",
-            Notice,
-            stacklevel=2,
-        )
+    if (full := min(M, N)) <= LARGEST_SVD:
+        s = np.linalg.svd(A.astype(np.float64), compute_uv=False)
+        rank = int(np.sum(s > s[0] * max(M, N) * np.finfo(np.float32).eps))
+        if rank < full:
+            yield f"has rank {rank} instead of {full}: {full - rank} of its measurements say nothing that the others do not"
 
 
-def _load(path: Path) -> Any:
-    """The array in the file."""
+def _load(path: Path) -> np.ndarray:
+    """The array in the file. Raises UserError if it cannot be read or is not clear which one is meant."""
     try:
         # What a reader warns of (an empty file, a variable twice) is a reason to refuse.
         with warnings.catch_warnings():
@@ -100,16 +96,14 @@ def _load(path: Path) -> Any:
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .mat file, read in a process of its own: SciPy's reader crashes on some damaged files."""
     done = subprocess.run([sys.executable, "-c", READ_MAT, str(path)], capture_output=True, check=False)
-    if done.returncode < 0:
-        raise ValueError("it is damaged")
-    if done.returncode:
-        raise ValueError((done.stderr.decode(errors="replace").strip().splitlines() or ["it is damaged"])[-1])
+    if done.returncode:  # negative after a crash, whose last words are of no use
+        reasons = done.stderr.decode(errors="replace").strip().splitlines() if done.returncode > 0 else []
+        raise ValueError(reasons[-1] if reasons else "it is damaged")
     return unpack(done.stdout)[0]
 
 
-def _only(arrays: dict[str, Any], path: Path) -> Any:
-    if "A" in arrays:
-        return arrays["A"]
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    raise UserError(f"problem.matrix={path} must hold an array named A, got {', '.join(arrays) or 'none'}")
+def _only(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    """The array `A`, or the only one. Raises UserError if there is neither."""
+    if "A" not in arrays and len(arrays) != 1:
+        raise UserError(f"problem.matrix={path} must hold an array named A, got {', '.join(arrays) or 'none'}")
+    return arrays["A"] if "A" in arrays else next(iter(arrays.values()))

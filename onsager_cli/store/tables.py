@@ -26,25 +26,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _integer(text: str) -> int:
-    if not text.removeprefix("-").isdecimal():
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("true, false or empty")
-    return text == "true"
-
-
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
@@ -67,10 +48,11 @@ NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 # What makes two rows the same point.
 _KEY = ("curve", "problem", "instance", "seed", "layer")
 
-_PARSERS: dict[str, Callable[[str], object]] = {
-    **dict.fromkeys(_INTEGERS, _integer),
-    **dict.fromkeys(_NUMBERS, _number),
-    "tied": _boolean,
+# Column → how its text is read and what it must be; other columns hold text.
+_PARSERS: dict[str, tuple[Callable[[str], object], str]] = {
+    **dict.fromkeys(_INTEGERS, (int, "a whole number")),
+    **dict.fromkeys(_NUMBERS, (float, "a number")),
+    "tied": ({"true": True, "false": False}.__getitem__, "true, false or empty"),
 }
 
 
@@ -94,7 +76,7 @@ def _format(column: str, value: Any) -> str:
 def csv_bytes(
     rows: Iterable[Mapping[str, object]],
     columns: Sequence[str] | None = None,
-    text: Callable[[str, Any], str] = lambda _, value: cell(value),
+    text: Callable[[str, object], str] = lambda _, value: cell(value),
 ) -> bytes:
     """Rows as UTF-8 CSV.
 
@@ -186,10 +168,11 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
     for column, text in zip(header, fields, strict=True):
         if text == "":
             continue
+        parse, expected = _PARSERS.get(column, (str, "text"))
         try:
-            row[column] = _PARSERS.get(column, str)(text)
-        except ValueError as error:
-            raise UserError(f"{where}, column {column}: must be {error}, got {text!r}") from None
+            row[column] = parse(text)
+        except (KeyError, ValueError):
+            raise UserError(f"{where}, column {column}: must be {expected}, got {text!r}") from None
     return row
 
 
