@@ -11,7 +11,7 @@ from conftest import slow
 
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.figures import complexity, params, qq
+from onsager_cli.figures import complexity, params, params_drawing, qq
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.problems import build
@@ -197,12 +197,12 @@ class TestParameters:
             for name in ("tied", "untied")
         ]
         shown = [(row["problem"], row["curve"]) for row in rows]
-        assert list(params.legend(rows, shown).values()) == [
+        assert list(params_drawing.legend(rows, shown).values()) == [
             f"{matrix}, {name}" for matrix in ("i.i.d. $A$", "$\\kappa = 100$", "mine") for name in ("tied", "untied")
         ]
         rows.append({"problem": "mine", "curve": "lvamp_tied_bg_svd", "tied": True})
         shown.append(("mine", "lvamp_tied_bg_svd"))
-        assert params.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
+        assert params_drawing.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
 
     @pytest.mark.slow
     def test_drawn_and_told(self, star, tmp_path):

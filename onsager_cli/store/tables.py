@@ -9,13 +9,14 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
 from onsager_cli.text import cell
 
 Row = dict[str, Any]
+K, V = TypeVar("K"), TypeVar("V")
 
 
 def _integer(text: str) -> int:
@@ -216,3 +217,11 @@ def all_trainings(experiments: Iterable[Mapping[tuple, float]]) -> dict[tuple, f
         for key, value in found.items():
             seconds[key] = max(value, seconds.get(key, 0.0))
     return seconds
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Key → the values that have this key; keys and values in order of appearance."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
