@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.text import markdown_table
+from onsager_cli.text import markdown_table, render
 
 if TYPE_CHECKING:
     from onsager_cli.networks.base import Network, Parameters
@@ -106,7 +106,4 @@ def page(tables: Tables) -> str:
             cells += [f"{row[name]:,}", f"{row[name] / row[f'{name}_formula']:.3f}"]
         body.append(cells)
     header = ["network", "form", "N", "M", "T", "multiply-adds", "/ formula", "parameters", "/ formula"]
-    return (
-        f"{markdown_table(header, body)}\n\nThe formulas assume M ≪ N; where M = N/2, what they leave out shows: "
-        "B y in LISTA, H y in the (G, H) form. The counts and formulas are in [table1.csv](table1.csv)."
-    )
+    return render("complexity.md.j2", table=markdown_table(header, body))

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.figures import curves
-from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, by_curve, columns
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.text import cell, markdown_table
+from onsager_cli.text import render
 
 KIND = FigureKind(
     "costs",
@@ -62,20 +62,6 @@ def _draw_costs(costs: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]
 
 def page(tables: Tables) -> str:
     """The last point of each curve, with what it costs."""
-    text = markdown_table(
-        ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
-        [
-            [
-                slug,
-                cell(last["layer"]),
-                cell(last["nmse_db"], 4),
-                f"{last['parameters']:,}",
-                f"{last['multiply_adds']:,}",
-            ]
-            for slug, (*_, last) in by_curve(tables["costs"]).items()
-        ],
-    )
-    return (
-        f"## What it costs\n\n{text}\n\nIn real numbers: a complex parameter is two, a complex multiply-add four. "
-        "Every point is in [costs.csv](costs.csv)."
-    )
+    last = [points[-1] for points in by_curve(tables["costs"]).values()]
+    rows = [row | {name: f"{row[name]:,}" for name in ("parameters", "multiply_adds")} for row in last]
+    return render("costs.md.j2", table=as_markdown, rows=rows)

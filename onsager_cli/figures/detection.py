@@ -26,6 +26,7 @@ from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_c
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import implementation
+from onsager_cli.text import render
 
 if TYPE_CHECKING:
     from jax import Array
@@ -150,13 +151,4 @@ def _draw_roc(roc: Mapping[str, Rows], chosen: Mapping[str, Rows], axes: Axes, l
 
 def page(tables: Tables) -> str:
     """The operating points as a table."""
-    headings = {
-        "curve": "curve", "layer": "layer", "auc": "AUC", "false_alarm": "false alarms", "miss": "misses",
-        "support_error": "support error", "exact_support": "exact support",
-    }  # fmt: skip
-    return (
-        f"## Who is active\n\nAt the threshold of a false-alarm rate of {FALSE_ALARM:g} on the selection set.\n\n"
-        f"{as_markdown(tables['detection'], headings)}\n\n"
-        "The support error is the number of wrong decisions over that of active users, the exact support the share of "
-        "samples without one. The curves are in [roc.csv](roc.csv), this table in [detection.csv](detection.csv)."
-    )
+    return render("detection.md.j2", table=as_markdown, rows=tables["detection"], false_alarm=FALSE_ALARM)

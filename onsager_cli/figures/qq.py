@@ -23,6 +23,7 @@ from onsager_cli.figures import curves
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
 from onsager_cli.figures.looks import styles
 from onsager_cli.kinds.records import BLACK, FigureKind
+from onsager_cli.text import render
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -114,13 +115,4 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: 
 
 def page(tables: Tables) -> str:
     """The summary as a table."""
-    headings = {
-        "curve": "curve", "layer": "t", "nmse_db": "NMSE (dB)", "excess_kurtosis": "excess kurtosis",
-        "excess_kurtosis_unscaled": "unscaled", "rms_error": "rms of r - x",
-    }  # fmt: skip
-    return (
-        f"## The first t below {LEVEL_DB:g} dB\n\n{as_markdown(tables['summary'], headings)}\n\n"
-        "The errors of each sample are scaled to a mean square of 1, because each has a variance of its own and a "
-        "mixture of Gaussians is not Gaussian; unscaled is the kurtosis of the plain pool. The quantiles are in "
-        "[qq.csv](qq.csv), this table in [summary.csv](summary.csv)."
-    )
+    return render("qq.md.j2", table=as_markdown, rows=tables["summary"], level_db=f"{LEVEL_DB:g}")
