@@ -1,7 +1,6 @@
 """Figures that are no curves over layers: Fig. 5, Table I, Section VI-D."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +8,11 @@ import numpy as np
 import pytest
 from conftest import slow
 
+from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.figures import complexity, params, params_drawing, qq
+from onsager_cli.figures.curves import save
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.problems import build
@@ -22,7 +23,6 @@ from onsager_cli.training.networks_on_disk import network_of
 
 SMALL = ("problem.N=60", "problem.M=36", "problem.test_samples=40", "problem.selection_samples=10")
 DEPTH = "network.depth=4"
-NOWHERE: Any = None  # where no stored curve is looked for
 
 
 def settings(*overrides):
@@ -58,7 +58,7 @@ class TestComplexity:
     )
     def test_counted_from_the_network(self, overrides, products, parameters):
         experiment = load_experiment([*SMALL, DEPTH, *overrides.split()])
-        (row,) = complexity.tables(experiment, NOWHERE)["table1"]
+        (row,) = complexity.tables(experiment, [], run.problem_of)["table1"]
         assert row["multiply_adds"] == products
         assert row["parameters"] == parameters
 
@@ -66,7 +66,7 @@ class TestComplexity:
     def test_within_a_tenth_of_the_formulas_where_they_hold(self):
         """M = N/20, as the paper assumes M ≪ N."""
         small = ("only=[lista_untied,lamp_tied,lvamp_tied_svd]", "problem.N=200", "problem.M=10")
-        for row in complexity.tables(load_experiment(["+experiment=table1", *small]), NOWHERE)["table1"]:
+        for row in complexity.tables(load_experiment(["+experiment=table1", *small]), [], run.problem_of)["table1"]:
             for name in ("multiply_adds", "parameters"):
                 assert row[name] / row[f"{name}_formula"] == pytest.approx(1, abs=0.1)
 
@@ -95,14 +95,12 @@ class TestErrorsAtTheShrinkage:
         }
         monkeypatch.setattr(qq, "shrinkage_errors", lambda curve, *_: errors[curve.settings.network.name])
         experiment = load_experiment(["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"])
-        row = {"network": "amp", "shrinkage": "soft", "tied": None, "layer": 7, "nmse_db": -16.0}
-
-        class Folder:
-            def points(self):
-                return [{**row, "layer": 6, "nmse_db": -14.9}, row]
-
-        folder: Any = Folder()
-        tables = qq.tables(experiment, lambda _: folder)
+        rows = [
+            {"curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer, "nmse_db": nmse_db}
+            for slug in ("ista", "amp_l1")
+            for layer, nmse_db in ((6, -14.9), (7, -16.0), (8, -17.0))
+        ]
+        tables = qq.tables(experiment, rows, run.problem_of)
         ista, amp = tables["summary"]
         assert (ista["curve"], amp["curve"], amp["layer"]) == ("ista", "amp_l1", 7)
         assert abs(amp["excess_kurtosis"]) < 0.05 < 0.5 < amp["excess_kurtosis_unscaled"]
@@ -111,18 +109,19 @@ class TestErrorsAtTheShrinkage:
         assert len(points) > 200
         middle = points[np.abs(points[:, 0]) < 2.5]
         np.testing.assert_allclose(middle[:, 1], middle[:, 0], atol=0.05)
-        assert qq.draw(experiment.figure, tables, tmp_path, ["png"])[0].stat().st_size > 10_000
+        assert save(qq.draw(experiment.figure, [], tables), tmp_path, "fig5", ["png"])[0].stat().st_size > 10_000
         assert "| amp_l1 |" in qq.page(tables)
 
-    def test_nothing_below_the_level(self, tmp_path):
+    def test_nothing_below_the_level(self):
         with pytest.raises(UserError, match="below -15 dB"):
-            qq.draw(load_experiment(["+experiment=fig5"]).figure, {}, tmp_path, ["png"])
+            qq.draw(load_experiment(["+experiment=fig5"]).figure, [], {})
 
 
 @pytest.fixture(scope="module")
 def star():
     """Matched VAMP for a small problem."""
-    return params.matched(load_experiment([*SMALL, DEPTH, "problem.kappa=30", "network=lvamp"]).curves[0])
+    (curve,) = load_experiment([*SMALL, DEPTH, "problem.kappa=30", "network=lvamp"]).curves
+    return params.matched(curve, run.problem_of(curve))
 
 
 class TestParameters:
@@ -212,7 +211,7 @@ class TestParameters:
             for name in ("tied", "untied")
             for row in params.compare(self.layers(star, noise=1.2), star, tied=name == "tied")
         ]
-        (drawing,) = params.draw(experiment.figure, {"params": rows}, tmp_path, ["png"])
+        (drawing,) = save(params.draw(experiment.figure, [], {"params": rows}), tmp_path, "params", ["png"])
         assert drawing.stat().st_size > 10_000
         page = params.page({"params": rows})
         assert "flat_range" in page

@@ -12,8 +12,10 @@ from matplotlib.text import Annotation
 
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import FORMATS, build, draw, y_limits
-from onsager_cli.figures.looks import STYLES, style_of, styles
+from onsager_cli.figures.curves import FORMATS, build, save, y_limits
+from onsager_cli.figures.looks import style_of, styles
+from onsager_cli.kinds.records import NetworkKind
+from onsager_cli.kinds.registry import find
 
 
 def curve(slug, network, shrinkage, tied, values):
@@ -57,6 +59,10 @@ def fig9():
 
 def spec(name="fig", **options):
     return FigureSpec(**{"kind": "curves", "name": name, "hidden": (), "metric": "nmse_db", **options})
+
+
+def draw(figure, rows, folder, formats=FORMATS):
+    return save(build(figure, rows), folder, figure.name, formats)
 
 
 def labels(drawing: Figure) -> list[str]:
@@ -107,7 +113,7 @@ def test_tied_and_untied_differ_without_colour_and_families_differ_in_colour():
     assert tied.get_color() == untied.get_color()
     assert (tied.get_linestyle(), untied.get_linestyle()) == ("-", "--")
     assert to_hex(untied.get_markerfacecolor()) == "#ffffff" != to_hex(tied.get_markerfacecolor())
-    lamp = [style for (network, _), style in STYLES.items() if network == "lamp"]
+    lamp = list(find(NetworkKind, "lamp").looks["lamp"].values())
     assert len({style.color for style in lamp}) == len({style.marker for style in lamp}) == len(lamp)
 
 

@@ -4,15 +4,15 @@ Multiply-adds are those of the matrix products, counted from the built networks 
 real ones; parameters are real numbers, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures import curves
+from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
@@ -48,9 +48,9 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     return {"costs": found}
 
 
-def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """Two panels: the NMSE over layers, and over multiply-adds."""
-    return curves.draw(figure, rows, folder, formats, beside=partial(_draw_costs, by_curve(tables["costs"])))
+    return build(figure, rows, beside=partial(_draw_costs, by_curve(tables["costs"])))
 
 
 def _draw_costs(costs: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]) -> None:

@@ -37,7 +37,20 @@ Beside = Callable[[Axes, Mapping[str, Look]], None]
 
 
 def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Figure:
-    """The drawn figure, not yet written. Arguments as in `draw`; raises UserError for nothing to draw."""
+    """Draw NMSE in dB over layers.
+
+    The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
+    with one standard error over them, and other curves have no band then.
+
+    Args:
+        figure: its name, what it hides, labels, axes (layers and dB), the inset in the upper right corner, and the
+            column that is drawn.
+        rows: of a table (tables.COLUMNS), in the order the legend shall have. A row without layer is a level,
+            drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
+        beside: draws a panel at the right, of the same curves.
+
+    Raises UserError if there is nothing to draw.
+    """
     metric = figure.metric
     shown = [row for row in averaged(rows) if row["curve"] not in figure.hidden and row.get(metric) is not None]
     if not shown:
@@ -66,37 +79,15 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
     return drawing
 
 
-def draw(
-    figure: FigureSpec, rows: Rows, folder: Path, formats: Sequence[str] = FORMATS, *, beside: Beside | None = None
-) -> list[Path]:
-    """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
-
-    The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
-    with one standard error over them, and other curves have no band then.
-
-    Args:
-        figure: its name, what it hides, labels, axes (layers and dB), the inset in the upper right corner, and the
-            column that is drawn.
-        rows: of a table (tables.COLUMNS), in the order the legend shall have. A row without layer is a level,
-            drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
-        folder: created if missing.
-        formats: of pdf, svg, png.
-        beside: draws a panel at the right, of the same curves.
-
-    The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
-    files cannot be written.
-    """
-    for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
-    return save(build(figure, rows, beside=beside), folder, figure.name, formats)
-
-
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write a figure in each format, bytes free of dates and versions.
+    """Write FOLDER/NAME.FORMAT in each format, bytes free of dates and versions; the paths, in the order of `formats`.
 
-    Raises UserError for a text whose mathematics (between $ signs) cannot be read, and if a file cannot be written.
+    Raises UserError for an unknown format, for a text whose mathematics (between $ signs) cannot be read, and if a file
+    cannot be written.
     """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {kind}")
     paths = []
     with matplotlib.style.context(_PAPER):
         for kind in formats:

@@ -10,18 +10,18 @@ The support error is the number of wrong decisions over that of active users; th
 without a wrong decision.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures import curves
+from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
@@ -132,10 +132,9 @@ def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
     return [{"false_alarm": float(a), "miss": float(m)} for a, m in zip(alarms, misses, strict=True) if a > 0]
 
 
-def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """Two panels: the NMSE over layers, and misses over false alarms."""
-    beside = partial(_draw_roc, by_curve(tables["roc"]), by_curve(tables["detection"]))
-    return curves.draw(figure, rows, folder, formats, beside=beside)
+    return build(figure, rows, beside=partial(_draw_roc, by_curve(tables["roc"]), by_curve(tables["detection"])))
 
 
 def _draw_roc(roc: Mapping[str, Rows], chosen: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]) -> None:

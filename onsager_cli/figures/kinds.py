@@ -1,15 +1,14 @@
 """Kinds of figures, one file each, chosen by `figure.kind`; each declares a `FigureKind` and offers
 
-    tables(experiment, rows, problem_of)        what the figure shows, computed from stored curves: name → rows
-    draw(figure, rows, tables, folder, formats) the drawing, from tables alone (if the kind draws); the files
-    page(tables)                                its part of the README of a record, in Markdown
+    tables(experiment, rows, problem_of) what the figure shows, computed from stored curves: name → rows
+    draw(figure, rows, tables)           the drawing, from tables alone, not yet written (if the kind draws)
+    page(tables)                         its part of the README of a record, in Markdown
 
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from onsager_cli.config.experiment import Curve, Experiment
@@ -20,6 +19,8 @@ from onsager_cli.store.tables import Row, grouped
 from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from onsager_cli.problems import Problem
 
 Rows = Sequence[Row]
@@ -31,9 +32,7 @@ class Kind(Protocol):
     """What the file of a kind offers."""
 
     def tables(self, experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables: ...
-    def draw(
-        self, figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]
-    ) -> list[Path]: ...
+    def draw(self, figure: FigureSpec, rows: Rows, tables: Tables) -> "Figure": ...
     def page(self, tables: Tables) -> str: ...
 
 

@@ -1,13 +1,11 @@
 """The usual figure: NMSE over layers, with what state evolution predicts if it is asked for."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures import curves
+from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, by_curve
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.settings import Settings
@@ -24,9 +22,9 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     return {**found, "state_evolution": predictions(experiment, rows)} if experiment.plot.state_evolution else found
 
 
-def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """The curves over layers."""
-    return curves.draw(figure, [*rows, *tables.get("state_evolution", [])], folder, formats)
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
+    """The curves over layers. Raises UserError if none has a point."""
+    return build(figure, [*rows, *tables.get("state_evolution", [])])
 
 
 def page(tables: Tables) -> str:

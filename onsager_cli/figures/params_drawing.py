@@ -1,13 +1,13 @@
 """The figure of Section VI-D: each quantity of the table `params` (params.py) over layers."""
 
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures import curves
+from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import Rows, Tables, columns
 from onsager_cli.figures.looks import Style
 from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION
@@ -23,7 +23,7 @@ Name = tuple[str, str]
 """The problem and the name of a curve."""
 
 
-def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
     del rows
     found = tables["params"]
@@ -33,7 +33,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: 
     colors = dict(zip(problems, (BLUE, VERMILLION, GREEN, PURPLE), strict=False))
     labels = legend(found, shown)
     depths = {name: max(row["layer"] or 1 for row in of) for name, of in shown.items()}
-    with curves.panels(2, 3, 7.2, 4.6) as (drawing, axes):
+    with panels(2, 3, 7.2, 4.6) as (drawing, axes):
         for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
             ax.set_ylabel(label)
             ax.set_xlim(0.5, max(depths.values()) + 0.5)
@@ -53,7 +53,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: 
         handles, texts = axes[1].get_legend_handles_labels()
         known = dict(zip(texts, handles, strict=True))
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
-    return curves.save(drawing, folder, figure.name, formats)
+    return drawing
 
 
 def legend(rows: Rows, shown: Iterable[Name]) -> dict[Name, str]:

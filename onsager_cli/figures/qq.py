@@ -10,16 +10,15 @@ widths has heavy tails. So each sample's errors are scaled to a mean square of 1
 `excess_kurtosis_unscaled` is that of the plain pool.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures import curves
+from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
 from onsager_cli.figures.looks import styles
 from onsager_cli.kinds.records import BLACK, FigureKind
@@ -89,7 +88,7 @@ def shrinkage_errors(curve: Curve, problem: "Problem", t: int) -> np.ndarray:
     return np.asarray(r, np.float64) - np.asarray(x, np.float64)
 
 
-def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere.
 
     Raises UserError if no curve gets below LEVEL_DB.
@@ -98,7 +97,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: 
     if not tables.get("summary"):
         raise UserError(f"{figure.name}: no curve gets below {LEVEL_DB:g} dB")
     looks, quantiles = styles(tables["summary"]), by_curve(tables["qq"])
-    with curves.panels(1, len(looks), 2.3 * len(looks), 2.3) as (drawing, axes):
+    with panels(1, len(looks), 2.3 * len(looks), 2.3) as (drawing, axes):
         for ax, summary in zip(axes, tables["summary"], strict=True):
             style = looks[summary["curve"]]
             normal, errors = map(np.array, columns(quantiles[summary["curve"]], "normal_quantile", "error_quantile"))
@@ -110,7 +109,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables, folder: Path, formats: 
             kurtosis = f"excess kurtosis {summary['excess_kurtosis']:.2f}"
             ax.annotate(kurtosis, (0.04, 0.95), xycoords="axes fraction", va="top", fontsize=7)
         axes[0].set_ylabel("quantile of $r_t - x$, scaled")
-    return curves.save(drawing, folder, figure.name, formats)
+    return drawing
 
 
 def page(tables: Tables) -> str:

@@ -85,7 +85,10 @@ def draw(experiment: Experiment, rows: Rows, tables: Tables, folder: Path, forma
     """Draw the figure of any kind; the paths written."""
     if not kind_of(experiment).draws:
         return []
-    return implementation_of(experiment).draw(experiment.figure, rows, tables, folder, formats)
+    from onsager_cli.figures.curves import save  # Matplotlib is slow to import
+
+    figure = experiment.figure
+    return save(implementation_of(experiment).draw(figure, rows, tables), folder, figure.name, formats)
 
 
 def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: Tables | None = None) -> str:
@@ -163,7 +166,7 @@ def _costs(rows: Rows) -> str:
         took = {key: sum(row[key] or 0 for row in last) for key in together}
         together = {key: together[key] + took[key] for key in together}
         steps, seconds = _number(took["steps"], ",.0f"), _number(took["seconds"], ",.1f")
-        layers, parameters = (_number(last[0][key], ",.0f") for key in ("layer", "parameters"))
+        layers, parameters = (_number(last[-1][key], ",.0f") for key in ("layer", "parameters"))
         body.append([f"`{slug}`", layers, steps, seconds, parameters])
     seconds = f"{together['seconds']:,.1f} ({duration(together['seconds'])})"
     body.append(["**together**", "", f"{together['steps']:,.0f}", seconds, ""])
