@@ -6,7 +6,7 @@ A series maps layers to values; under the key None it has one value, the same at
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,9 +24,6 @@ class Range(NamedTuple):
     @classmethod
     def of(cls, value: float) -> "Range":
         return cls(value, value)
-
-    def __neg__(self) -> "Range":
-        return Range(-self.high, -self.low)
 
 
 Series = dict[Place, Range]
@@ -122,7 +119,7 @@ class Measure:
         series = self._counted(series, data)
         if self.take == "every":
             return series
-        return {None: Range(*(TAKE[self.take](list(ends)) for ends in zip(*series.values(), strict=True)))}
+        return {None: _taken(self.take, series.values())}
 
     def _first(self, of: Series) -> Series:
         """The first layer at which a curve crosses the level.
@@ -201,12 +198,10 @@ def _ratio(a: Range, b: Range) -> Range:
     return Range(a.low / b.high, a.high / b.low) if b.low > 0 else Range.of(math.nan)
 
 
-def _lowest(values: Sequence[Range]) -> Range:
-    return Range(TAKE["min"]([v.low for v in values]), TAKE["min"]([v.high for v in values]))
-
-
-def _highest(values: Sequence[Range]) -> Range:
-    return -_lowest([-value for value in values])
+def _taken(take: str, values: Iterable[Range]) -> Range:
+    """What `take` makes of many numbers."""
+    lows, highs = zip(*values, strict=True)
+    return Range(TAKE[take](lows), TAKE[take](highs))
 
 
 def _step(parts: list[Series]) -> Series:
@@ -219,12 +214,12 @@ def _limit(parts: list[Series]) -> Series:
     return {None: of[max(_layers(of), default=next(iter(of)))]}
 
 
-def _or_nan(function: Callable[[list[float]], float]) -> Callable[[list[float]], float]:
+def _or_nan(function: Callable[[Sequence[float]], float]) -> Callable[[Sequence[float]], float]:
     """Python's min, max and median leave out or misplace NaN; here one NaN makes the whole NaN."""
     return lambda values: math.nan if any(map(math.isnan, values)) else function(values)
 
 
-TAKE: dict[str, Callable[[list[float]], float]] = {
+TAKE: dict[str, Callable[[Sequence[float]], float]] = {
     "max": _or_nan(max),
     "min": _or_nan(min),
     "mean": _or_nan(statistics.fmean),
@@ -237,10 +232,10 @@ _POINTWISE: dict[str, Callable[[list[Series]], Series]] = {
     "difference": _pointwise(lambda values: _difference(*values)),
     "gap": _pointwise(lambda values: _gap(*values)),
     "ratio": _pointwise(lambda values: _ratio(*values)),
-    "lowest": _pointwise(_lowest),
-    "highest": _pointwise(_highest),
-    "spread": _pointwise(lambda values: _difference(_highest(values), _lowest(values))),
-    "order": _pointwise(lambda values: _lowest([_difference(b, a) for a, b in itertools.pairwise(values)])),
+    "lowest": _pointwise(lambda values: _taken("min", values)),
+    "highest": _pointwise(lambda values: _taken("max", values)),
+    "spread": _pointwise(lambda values: _difference(_taken("max", values), _taken("min", values))),
+    "order": _pointwise(lambda values: _taken("min", [_difference(b, a) for a, b in itertools.pairwise(values)])),
 }
 
 

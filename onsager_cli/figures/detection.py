@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
@@ -29,8 +30,6 @@ from onsager_cli.kinds.registry import implementation
 from onsager_cli.text import render
 
 if TYPE_CHECKING:
-    from jax import Array
-
     from onsager_cli.problems import Problem
 
 KIND = FigureKind(
@@ -74,9 +73,10 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     return found
 
 
-def of_users(x: "np.ndarray | Array", parts: int) -> np.ndarray:
+def of_users(x: ArrayLike, parts: int) -> np.ndarray:
     """|x| of each user, (users, L): of both coordinates together where parts = 2."""
-    return np.sqrt(np.sum(np.abs(np.asarray(x, np.complex128)).reshape(parts, -1, x.shape[1]) ** 2, axis=0))
+    x = np.asarray(x, np.complex128)
+    return np.sqrt(np.sum(np.abs(x).reshape(parts, -1, x.shape[1]) ** 2, axis=0))
 
 
 def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:

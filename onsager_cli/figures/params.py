@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables
@@ -20,8 +21,6 @@ from onsager_cli.text import cell, markdown_table, render
 from onsager_cli.theory.state_evolution import Signal
 
 if TYPE_CHECKING:
-    from jax import Array
-
     from onsager_cli.problems import Problem
 
 KIND = FigureKind(
@@ -92,7 +91,7 @@ def stored_layers(curve: Curve) -> list[Layer]:
     return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
 
 
-def normalized(leaves: "Mapping[str, np.ndarray | Array]") -> Layer:
+def normalized(leaves: Mapping[str, ArrayLike]) -> Layer:
     """A layer of a network (its leaves) in the form that can be compared.
 
     Columns of U of different lengths mean different σ_w² in different directions: the median is taken.

@@ -95,9 +95,8 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
     figure, kind = experiment.figure, kind_of(experiment)
     values = {
-        "figure": figure, "heading": heading(figure.name, figure.title), "trains": kind.trains,
-        "drawn": kind.draws, "part": implementation_of(experiment).page(tables or {}),
-        "over_layers": kind.over_layers, "command": provenance.command(experiment),
+        "figure": figure, "kind": kind, "heading": heading(figure.name, figure.title),
+        "part": implementation_of(experiment).page(tables or {}), "command": provenance.command(experiment),
     }  # fmt: skip
     if kind.trains:
         errors = [row.get(f"{figure.metric}_se") for row in rows]
