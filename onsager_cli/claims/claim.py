@@ -199,17 +199,15 @@ def _claim(raw: object, where: str, path: Path) -> Claim:
     raw = checked(raw, group(), f"{where}:")
     if isinstance(raw.get("id"), str):
         where = f"{path}, claim {raw['id']}"
-    for key in raw:
+    texts = {}
+    for key, value in raw.items():
         if key not in _KEYS:
             raise UserError(f"{where}: unknown key '{key}'{did_you_mean(key, _KEYS)}")
+        if key != "criterion":
+            texts[key] = checked(value, _metric if key == "metric" else _text, f"{where}: {key}")
     for key in _REQUIRED:
         if key not in raw:
             raise UserError(f"{where}: the key {key} is missing")
-    texts = {
-        key: checked(value, _metric if key == "metric" else _text, f"{where}: {key}")
-        for key, value in raw.items()
-        if key != "criterion"
-    }
     return Claim(experiment=path.parent.name, checks=tuple(parse(raw["criterion"], where)), **texts)
 
 

@@ -33,7 +33,7 @@ def parse(raw: object, where: str) -> list[Check]:
     checks = []
     for number, item in enumerate(items, 1):
         place = f"{where}, check {number}" if len(items) > 1 else where
-        checks += [Check(*_limited(group, place), group) for group in _expanded(item, place)]
+        checks += [Check(*_limited(check, place), check) for check in _expanded(item, place)]
     return checks
 
 
@@ -109,7 +109,9 @@ def _measure(raw: Group, where: str) -> Measure:
         raise UserError(f"{where}: first needs reaches or exceeds, a level in dB")
     if verb == "column":
         raw = {"table": None, **raw}
-    parts: dict[str, Any] = {key: checked(raw[key], of, f"{where}: {key}") for key, of in _PARTS.items() if key in raw}
+    parts: dict[str, Any] = {
+        key: checked(value, _PARTS[key], f"{where}: {key}") for key, value in raw.items() if key in _PARTS
+    }
     if "when" in parts:
         parts["when"] = _limited(parts["when"], f"{where}, when")
     return Measure(verb, _of(verb, raw[verb], where), **parts)
@@ -204,4 +206,5 @@ _PARTS: dict[str, Callable[[object], object]] = {
     "exceeds": finite, "table": _table, "where": group("must map columns to values"),
 }  # fmt: skip
 _KEYS_OF = {"first": ("reaches", "exceeds"), "column": ("table", "where")}
+# Every key of a check.
 _KEYS = {*VERBS, *LIMITS, *_PARTS, "for"}

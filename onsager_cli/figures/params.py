@@ -236,10 +236,8 @@ def _row(t: int | None, name: str, found: float | None, wanted: float | None, er
 def page(tables: Tables) -> str:
     """The worst relative error of each parameter where it can be identified, and the worst dB of the others."""
     body = []
-    for key, rows in grouped(
-        ((row["problem"], row["curve"], row["quantity"]), row) for row in tables["params"]
-    ).items():
-        problem, curve, quantity = key
+    found = grouped(((row["problem"], row["curve"], row["quantity"]), row) for row in tables["params"])
+    for (problem, curve, quantity), rows in found.items():
         fixed = [row for row in rows if row["identifiable"]]
         worst = max(fixed, key=lambda row: row["relative_error"], default={})
         numbers = [cell(worst.get(k), 3) for k in ("layer", "learned", "prescribed", "relative_error")]

@@ -160,15 +160,12 @@ def _compared(comparison: Comparison) -> str:
 
 def _costs(rows: Rows) -> str:
     """The table of what each curve took, summed over its matrices; the last point has the cost of the curve."""
-    body, together = [], {"steps": 0, "seconds": 0.0}
-    for slug, last in by_curve(points[-1] for points in _by_matrix(rows).values()).items():
-        took = {key: sum(row[key] or 0 for row in last) for key in together}
-        together = {key: together[key] + took[key] for key in together}
-        steps, seconds = _number(took["steps"], ",.0f"), _number(took["seconds"], ",.1f")
+    body, ends = [], [points[-1] for points in _by_matrix(rows).values()]
+    for slug, last in by_curve(ends).items():
         layers, parameters = (_number(last[-1][key], ",.0f") for key in ("layer", "parameters"))
-        body.append([f"`{slug}`", layers, steps, seconds, parameters])
-    seconds = f"{together['seconds']:,.1f} ({duration(together['seconds'])})"
-    body.append(["**together**", "", f"{together['steps']:,.0f}", seconds, ""])
+        body.append([f"`{slug}`", layers, f"{_total(last, 'steps'):,}", f"{_total(last, 'seconds'):,.1f}", parameters])
+    seconds = _total(ends, "seconds")
+    body.append(["**together**", "", f"{_total(ends, 'steps'):,}", f"{seconds:,.1f} ({duration(seconds)})", ""])
     return markdown_table(["curve", "layers", "steps", "seconds", "parameters"], body)
 
 
@@ -182,3 +179,7 @@ def _by_matrix(rows: Rows) -> dict[str, list[Row]]:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
+
+
+def _total(rows: Rows, column: str) -> float:
+    return sum(row[column] or 0 for row in rows)
