@@ -9,10 +9,10 @@ import pytest
 from conftest import slow
 
 from onsager_cli import run
-from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.figures import complexity, params, qq
+from onsager_cli.figures import complexity, params, params_drawing, qq
+from onsager_cli.figures.curves import save
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.layers import squared_errors, trace
 from onsager_cli.problems import build
@@ -95,14 +95,12 @@ class TestErrorsAtTheShrinkage:
         }
         monkeypatch.setattr(qq, "shrinkage_errors", lambda curve, *_: errors[curve.settings.network.name])
         experiment = load_experiment(["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"])
-        row = {"network": "amp", "shrinkage": "soft", "tied": None, "layer": 7, "nmse_db": -16.0}
-
-        class Folder:
-            def points(self):
-                return [{**row, "layer": 6, "nmse_db": -14.9}, row]
-
-        monkeypatch.setattr(Curve, "folder", Folder())
-        tables = qq.tables(experiment, [], run.problem_of)
+        rows = [
+            {"curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer, "nmse_db": nmse_db}
+            for slug in ("ista", "amp_l1")
+            for layer, nmse_db in ((6, -14.9), (7, -16.0), (8, -17.0))
+        ]
+        tables = qq.tables(experiment, rows, run.problem_of)
         ista, amp = tables["summary"]
         assert (ista["curve"], amp["curve"], amp["layer"]) == ("ista", "amp_l1", 7)
         assert abs(amp["excess_kurtosis"]) < 0.05 < 0.5 < amp["excess_kurtosis_unscaled"]
@@ -111,12 +109,12 @@ class TestErrorsAtTheShrinkage:
         assert len(points) > 200
         middle = points[np.abs(points[:, 0]) < 2.5]
         np.testing.assert_allclose(middle[:, 1], middle[:, 0], atol=0.05)
-        assert qq.draw(experiment.figure, [], tables, tmp_path, ["png"])[0].stat().st_size > 10_000
+        assert save(qq.draw(experiment.figure, [], tables), tmp_path, "fig5", ["png"])[0].stat().st_size > 10_000
         assert "| amp_l1 |" in qq.page(tables)
 
-    def test_nothing_below_the_level(self, tmp_path):
+    def test_nothing_below_the_level(self):
         with pytest.raises(UserError, match="below -15 dB"):
-            qq.draw(load_experiment(["+experiment=fig5"]).figure, [], {}, tmp_path, ["png"])
+            qq.draw(load_experiment(["+experiment=fig5"]).figure, [], {})
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +196,12 @@ class TestParameters:
             for name in ("tied", "untied")
         ]
         shown = [(row["problem"], row["curve"]) for row in rows]
-        assert list(params.legend(rows, shown).values()) == [
+        assert list(params_drawing.legend(rows, shown).values()) == [
             f"{matrix}, {name}" for matrix in ("i.i.d. $A$", "$\\kappa = 100$", "mine") for name in ("tied", "untied")
         ]
         rows.append({"problem": "mine", "curve": "lvamp_tied_bg_svd", "tied": True})
         shown.append(("mine", "lvamp_tied_bg_svd"))
-        assert params.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
+        assert params_drawing.legend(rows, shown)[shown[-1]] == "mine, lvamp tied bg svd"
 
     @pytest.mark.slow
     def test_drawn_and_told(self, star, tmp_path):
@@ -213,7 +211,7 @@ class TestParameters:
             for name in ("tied", "untied")
             for row in params.compare(self.layers(star, noise=1.2), star, tied=name == "tied")
         ]
-        (drawing,) = params.draw(experiment.figure, [], {"params": rows}, tmp_path, ["png"])
+        (drawing,) = save(params.draw(experiment.figure, [], {"params": rows}), tmp_path, "params", ["png"])
         assert drawing.stat().st_size > 10_000
         page = params.page({"params": rows})
         assert "flat_range" in page

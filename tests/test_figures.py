@@ -2,7 +2,6 @@
 
 import io
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
+from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import FORMATS, build, draw, y_limits
+from onsager_cli.figures.curves import FORMATS, build, save, y_limits
 from onsager_cli.figures.looks import style_of, styles
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.kinds.registry import find
@@ -58,7 +58,11 @@ def fig9():
 
 
 def spec(name="fig", **options):
-    return SimpleNamespace(name=name, **options)
+    return FigureSpec(**{"kind": "curves", "name": name, "hidden": (), "metric": "nmse_db", **options})
+
+
+def draw(figure, rows, folder, formats=FORMATS):
+    return save(build(figure, rows), folder, figure.name, formats)
 
 
 def labels(drawing: Figure) -> list[str]:

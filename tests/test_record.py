@@ -12,6 +12,7 @@ import pytest
 
 from onsager_cli.cli import bench
 from onsager_cli.cli.sweep import parallel_jobs
+from onsager_cli.config.figure import FigureSpec
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.record.gallery import write_index
@@ -51,11 +52,8 @@ def curve(slug, depth, seed=0):
 
 
 def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
-    figure = SimpleNamespace(
-        metric="nmse_db",
-        **{"kind": "curves", "name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP.", "hidden": ()}
-        | options,
-    )
+    texts = {"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP."}
+    figure = FigureSpec(**{"kind": "curves", "hidden": (), "metric": "nmse_db", **texts, **options})
     return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)
 
 

@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from onsager_cli.claims.criteria import parse
-from onsager_cli.claims.measures import Check, Data, Outcome, Range
+from onsager_cli.claims.criteria import checked, group, parse
+from onsager_cli.claims.measures import Check, Data, Outcome
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common, load_yaml
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import UserError
@@ -20,7 +19,7 @@ from onsager_cli.text import did_you_mean, one_of, show
 FILE = "claims.yaml"
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
 _REQUIRED = ("id", "statement", "source", "paper", "criterion")
-_OPTIONAL = ("metric", "known_failure")
+_KEYS = (*_REQUIRED, "metric", "known_failure")
 
 
 @dataclass(frozen=True)
@@ -57,37 +56,35 @@ class Verdict:
     seeds: Mapping[Realization, "Verdict"] = field(default_factory=dict, hash=False)
 
     @property
+    def run(self) -> list[Outcome]:
+        """The outcomes of the checks whose numbers are recorded."""
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+    @property
     def word(self) -> str:
         """`holds`, `fails` or `not run`."""
-        if any(outcome is not None and not outcome.holds for outcome in self.outcomes):
+        if not all(outcome.holds for outcome in self.run):
             return FAILS
         return NOT_RUN if None in self.outcomes else HOLDS
 
     @property
     def decisive(self) -> Outcome | None:
         """The outcome with the smallest margin, of those that fail if any does."""
-        found = [outcome for outcome in self.outcomes if outcome is not None]
-        return min(found, key=lambda outcome: (outcome.holds, outcome.margin), default=None)
+        return min(self.run, key=lambda outcome: (outcome.holds, outcome.margin), default=None)
 
     @property
     def measured(self) -> str:
         """The measured numbers in words: all if they are few, otherwise the decisive one."""
-        found = [outcome for outcome in self.outcomes if outcome is not None]
-        if len(found) == 1:
-            return described(found[0])
-        if len(found) <= 3:
-            return ", ".join(number(outcome.value, outcome.unit) for outcome in found)
-        assert self.decisive is not None
-        word = "closest" if self.decisive.holds else "worst"
-        return f"{described(self.decisive)}, {word} of {len(found)}"
+        found, decisive = self.run, self.decisive
+        if decisive is None or 1 < len(found) <= 3:
+            return ", ".join(map(number, found))
+        word = "closest" if decisive.holds else "worst"
+        return described(decisive) + (f", {word} of {len(found)}" if len(found) > 1 else "")
 
     @property
     def margin(self) -> str:
         """How far inside (negative: outside) its limit the decisive number is."""
-        if self.decisive is None:
-            return ""
-        margin = self.decisive.margin
-        return ("+∞" if margin > 0 else "-∞") if math.isinf(margin) else f"{margin:+.3g}"
+        return f"{self.decisive.margin:+.3g}".replace("inf", "∞") if self.decisive else ""
 
     @property
     def note(self) -> str:
@@ -106,24 +103,26 @@ class Verdict:
             parts.append(f"holds on {words.count(HOLDS)} of {len(words)} matrices: {measured}")
         return "; ".join(parts)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Everything, as plain JSON; infinite and undefined numbers as null."""
         claim, decisive = self.claim, self.decisive
         return {
             "id": claim.id, "experiment": claim.experiment, "statement": claim.statement, "source": claim.source,
-            "paper": claim.paper, "metric": claim.metric, "verdict": self.word, "measured": self.measured,
-            "margin": _finite(decisive.margin) if decisive else None, "unit": decisive.unit if decisive else None,
+            "paper": claim.paper, "metric": claim.metric, **self._summary(), "unit": decisive and decisive.unit,
             "known_failure": claim.known_failure, "missing": list(self.missing),
             "checks": [
                 {"criterion": dict(check.source), **(_outcome(outcome) if outcome else {"holds": None})}
                 for check, outcome in zip(claim.checks, self.outcomes, strict=True)
             ],
             "seeds": [
-                {"instance": instance, "seed": seed, "verdict": verdict.word, "measured": verdict.measured,
-                 "margin": _finite(verdict.decisive.margin) if verdict.decisive else None}
+                {"instance": instance, "seed": seed, **verdict._summary()}
                 for (instance, seed), verdict in self.seeds.items()
             ],
         }  # fmt: skip
+
+    def _summary(self) -> dict[str, object]:
+        margin = _finite(self.decisive.margin) if self.decisive else None
+        return {"verdict": self.word, "measured": self.measured, "margin": margin}
 
 
 def load(folders: Iterable[Path]) -> list[Claim]:
@@ -131,11 +130,9 @@ def load(folders: Iterable[Path]) -> list[Claim]:
 
     Raises UserError for a file that is malformed, an id that two claims have, and if there is no claim at all.
     """
-    files: dict[str, Path] = {}
     folders = list(folders)
-    for folder in folders:
-        for path in folder.glob(f"*/{FILE}"):
-            files.setdefault(path.parent.name, path)
+    paths = [path for folder in folders for path in folder.glob(f"*/{FILE}")]
+    files = {path.parent.name: path for path in reversed(paths)}
     claims: dict[str, Claim] = {}
     for experiment in sorted(files, key=figures_first):
         for claim in _read(files[experiment]):
@@ -198,35 +195,38 @@ def _read(path: Path) -> list[Claim]:
     return [_claim(item, f"{path}, claim {index}", path) for index, item in enumerate(raw, 1)]
 
 
-def _claim(raw: Any, where: str, path: Path) -> Claim:
-    if not isinstance(raw, Mapping):
-        raise UserError(f"{where}: must be a group of keys, got {show(raw)}")
+def _claim(raw: object, where: str, path: Path) -> Claim:
+    raw = checked(raw, group(), f"{where}:")
     if isinstance(raw.get("id"), str):
         where = f"{path}, claim {raw['id']}"
-    for key in raw:
-        if key not in (*_REQUIRED, *_OPTIONAL):
-            raise UserError(f"{where}: unknown key '{key}'{did_you_mean(key, (*_REQUIRED, *_OPTIONAL))}")
-    values: dict[str, Any] = {}
-    for key in (*_REQUIRED, *_OPTIONAL):
-        if key not in raw and key in _REQUIRED:
+    texts = {}
+    for key, value in raw.items():
+        if key not in _KEYS:
+            raise UserError(f"{where}: unknown key '{key}'{did_you_mean(key, _KEYS)}")
+        if key != "criterion":
+            texts[key] = checked(value, _metric if key == "metric" else _text, f"{where}: {key}")
+    for key in _REQUIRED:
+        if key not in raw:
             raise UserError(f"{where}: the key {key} is missing")
-        if key in raw and key != "criterion":
-            values[key] = _text(raw[key], key, where)
-    if values.get("metric", NMSE[0]) not in NMSE:
-        near = did_you_mean(values["metric"], NMSE)
-        raise UserError(f"{where}: metric must be {one_of(NMSE)}{near}, got {show(values['metric'])}")
-    return Claim(experiment=path.parent.name, checks=tuple(parse(raw["criterion"], where)), **values)
+    return Claim(experiment=path.parent.name, checks=tuple(parse(raw["criterion"], where)), **texts)
 
 
-def _text(raw: Any, key: str, where: str) -> str:
+def _text(raw: object) -> str:
     text = " ".join(str(raw).split()) if isinstance(raw, str | int | float) else ""
     if not text or isinstance(raw, bool):
-        raise UserError(f"{where}: {key} must be a text, got {show(raw)}")
+        raise ValueError("must be a text")
     return text
 
 
-def number(value: Range, unit: str) -> str:
-    """A measured value: "-3.21 dB", "26", "more than 20", "0.0123"."""
+def _metric(raw: object) -> str:
+    if raw not in NMSE:
+        raise ValueError(f"must be {one_of(NMSE)}{did_you_mean(raw, NMSE)}")
+    return str(raw)
+
+
+def number(outcome: Outcome) -> str:
+    """The measured value: "-3.21 dB", "26", "more than 20", "0.0123"."""
+    value, unit = outcome.value, outcome.unit
     if math.isinf(value.high) and value.low > 0 and unit == "layers":
         return f"more than {value.low - 1:g}"
     digits = {"dB": ".2f", "layers": ".0f"}.get(unit, ".4g")
@@ -235,16 +235,15 @@ def number(value: Range, unit: str) -> str:
 
 
 def described(outcome: Outcome) -> str:
-    """The value and where it was found."""
-    place = {None: "", **({outcome.at: f" at {outcome.at}"} if isinstance(outcome.at, int) else {})}
-    return number(outcome.value, outcome.unit) + place.get(outcome.at, f" ({outcome.at})")
+    """The measured value, and where it was found: "-3.21 dB at 5", "0.98 (line 7)"."""
+    at = outcome.at
+    place = "" if at is None else f" at {at}" if isinstance(at, int) else f" ({at})"
+    return number(outcome) + place
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "holds": outcome.holds, "low": _finite(outcome.value.low), "high": _finite(outcome.value.high),
-        "at": outcome.at, "margin": _finite(outcome.margin), "unit": outcome.unit,
-    }  # fmt: skip
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    low, high, margin = map(_finite, (*outcome.value, outcome.margin))
+    return {"holds": outcome.holds, "low": low, "high": high, "at": outcome.at, "margin": margin, "unit": outcome.unit}
 
 
 def _finite(value: float) -> float | None:

@@ -3,26 +3,29 @@
 `vocabulary.md`, which `onsager verify --vocabulary` prints, describes the vocabulary.
 """
 
+import contextlib
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from onsager_cli.claims.measures import Check, Limits, Measure
+from onsager_cli.claims.measures import TAKE, Check, Limits, Measure
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import finite
 from onsager_cli.text import did_you_mean, one_of, show
 
+T = TypeVar("T")
+Group = Mapping[str, object]
+"""A group of keys of a claims file, unchecked."""
+
 PAIRS = ("difference", "gap", "ratio")
 LISTS = ("lowest", "highest", "spread", "order")
-SINGLES = ("value", "step", "limit", "first")
-VERBS = (*SINGLES, *PAIRS, *LISTS, "column")
-LIMITS = ("at_least", "at_most", "more_than", "less_than", "between", "about")
-TAKES = ("every", "max", "min", "mean", "median")
+VERBS = ("value", "step", "limit", "first", *PAIRS, *LISTS, "column")
+TAKES = ("every", *TAKE)
 
 
-def parse(raw: Any, where: str) -> list[Check]:
+def parse(raw: object, where: str) -> list[Check]:
     """The checks of a criterion: a mapping or a list of them. Raises UserError, `where` in front, if it is malformed."""
     items = raw if isinstance(raw, list) else [raw]
     if not items:
@@ -30,153 +33,179 @@ def parse(raw: Any, where: str) -> list[Check]:
     checks = []
     for number, item in enumerate(items, 1):
         place = f"{where}, check {number}" if len(items) > 1 else where
-        for expanded in _expanded(item, place):
-            measure = _measure({k: v for k, v in expanded.items() if k not in LIMITS}, place)
-            limits = _limits({k: v for k, v in expanded.items() if k in LIMITS}, place)
-            checks.append(Check(measure, limits, expanded))
+        checks += [Check(*_limited(check, place), check) for check in _expanded(item, place)]
     return checks
 
 
-def _expanded(raw: Any, where: str) -> Iterator[dict[str, Any]]:
+def checked(raw: object, check: Callable[[object], T], what: str) -> T:
+    """`check(raw)`. Its ValueError becomes a UserError that says what is wrong (place and key), and the value."""
+    try:
+        return check(raw)
+    except ValueError as error:
+        raise UserError(f"{what} {error}, got {show(raw)}") from None
+
+
+def group(form: str = "must be a group of keys") -> Callable[[object], Group]:
+    """A check for a mapping; its ValueError says `form`."""
+
+    def check(raw: object) -> Group:
+        if not isinstance(raw, Mapping):
+            raise ValueError(form)
+        return raw
+
+    return check
+
+
+def _expanded(raw: object, where: str) -> Iterator[Group]:
     """The check once for every combination of the values in `for`."""
-    if not isinstance(raw, Mapping):
-        raise UserError(f"{where}: must be a group of keys, got {show(raw)}")
-    choices = raw.get("for", {})
-    lists = choices.values() if isinstance(choices, Mapping) else [None]
-    if not all(isinstance(v, list) and v and all(isinstance(i, str | int) for i in v) for v in lists):
-        raise UserError(f"{where}: for must map names to lists of words, got {show(choices)}")
-    rest = {key: value for key, value in raw.items() if key != "for"}
+    rest = dict(checked(raw, group(), f"{where}:"))
+    choices = checked(rest.pop("for", {}), _choices, f"{where}: for")
     for name in choices:
         if f"{{{name}}}" not in str(rest):
             raise UserError(f"{where}: for.{name}: nothing in the check has {{{name}}}")
-    for values in itertools.product(*choices.values()):
-        words = (str(v).lower() if isinstance(v, bool) else str(v) for v in values)
-        yield _replaced(rest, dict(zip(choices, words, strict=True)))
+    for words in itertools.product(*choices.values()):
+        yield {key: _replaced(value, dict(zip(choices, words, strict=True))) for key, value in rest.items()}
 
 
-def _replaced(raw: Any, values: Mapping[str, str]) -> Any:
+def _choices(raw: object) -> dict[str, list[str]]:
+    if not isinstance(raw, Mapping) or not all(isinstance(of, list) and of for of in raw.values()):
+        raise ValueError("must map names to lists of words")
+    if not all(isinstance(word, str | int) for of in raw.values() for word in of):
+        raise ValueError("must map names to lists of words")
+    return {name: [word if isinstance(word, str) else show(word) for word in of] for name, of in raw.items()}
+
+
+def _replaced(raw: object, words: Mapping[str, str]) -> object:
+    """`raw` with the word for each name in braces."""
     if isinstance(raw, Mapping):
-        return {key: _replaced(value, values) for key, value in raw.items()}
+        return {key: _replaced(value, words) for key, value in raw.items()}
     if isinstance(raw, list):
-        return [_replaced(value, values) for value in raw]
+        return [_replaced(value, words) for value in raw]
     if isinstance(raw, str):
-        for name, value in values.items():
-            raw = raw.replace(f"{{{name}}}", value)
+        for name, word in words.items():
+            raw = raw.replace(f"{{{name}}}", word)
     return raw
 
 
-def _measure(raw: Mapping[str, Any], where: str) -> Measure:
+def _limited(raw: Group, where: str) -> tuple[Measure, Limits]:
+    """A measure, and the limits that its values are held against."""
+    limits = {key: value for key, value in raw.items() if key in LIMITS}
+    measure = _measure({key: value for key, value in raw.items() if key not in LIMITS}, where)
+    return measure, _limits(limits, where)
+
+
+def _measure(raw: Group, where: str) -> Measure:
     """The measure that a mapping (without limits) describes."""
     verbs = [key for key in raw if key in VERBS]
     if len(verbs) != 1:
         unknown = next((key for key in raw if key not in _KEYS), "")
-        near = did_you_mean(unknown, VERBS) if unknown else ""
-        found = f"'{unknown}'{near}" if unknown else one_of(verbs) if verbs else "none"
+        found = f"'{unknown}'{did_you_mean(unknown, VERBS)}" if unknown else one_of(verbs or ["none"])
         raise UserError(f"{where}: needs one verb, {one_of(VERBS)}, got {found}")
     (verb,) = verbs
-    own = {"first": ("reaches", "exceeds"), "column": ("table", "where")}.get(verb, ())
-    allowed = (verb, "take", *own, *(() if verb in ("first", "column") else ("layers", "when")))
+    allowed = (verb, "take", *_KEYS_OF.get(verb, ("layers", "when")))
     for key in raw:
         if key not in allowed:
             raise UserError(f"{where}: {verb} has no key '{key}'{did_you_mean(key, allowed)}: {one_of(allowed)}")
-    parts = {"verb": verb, "of": _of(verb, raw[verb], where)}
-    if verb == "first":
-        given = [key for key in ("reaches", "exceeds") if key in raw]
-        if len(given) != 1:
-            raise UserError(f"{where}: first needs reaches or exceeds, a level in dB")
-        parts |= {"level": _number(raw[given[0]], given[0], where), "upwards": given == ["exceeds"]}
+    if verb == "first" and ("reaches" in raw) == ("exceeds" in raw):
+        raise UserError(f"{where}: first needs reaches or exceeds, a level in dB")
     if verb == "column":
-        parts |= {"table": raw.get("table"), "where": raw.get("where", {})}
-        if not isinstance(parts["table"], str) or not re.fullmatch(r"[\w-]+/[\w.-]+\.csv", parts["table"]):
-            raise UserError(f"{where}: table must be EXPERIMENT/NAME.csv, got {show(parts['table'])}")
-        if not isinstance(parts["where"], Mapping):
-            raise UserError(f"{where}: where must map columns to values, got {show(parts['where'])}")
-    if "layers" in raw:
-        parts["layers"] = _layers(raw["layers"], where)
-    if "when" in raw:
-        condition = raw["when"]
-        if not isinstance(condition, Mapping):
-            raise UserError(f"{where}: when must be a measure with limits, got {show(condition)}")
-        measure = _measure({k: v for k, v in condition.items() if k not in LIMITS}, f"{where}, when")
-        parts["when"] = (measure, _limits({k: v for k, v in condition.items() if k in LIMITS}, f"{where}, when"))
-    if "take" in raw:
-        if raw["take"] not in TAKES:
-            raise UserError(
-                f"{where}: take must be {one_of(TAKES)}{did_you_mean(raw['take'], TAKES)}, got {show(raw['take'])}"
-            )
-        parts["take"] = raw["take"]
-    return Measure(**parts)
+        raw = {"table": None, **raw}
+    parts: dict[str, Any] = {
+        key: checked(value, _PARTS[key], f"{where}: {key}") for key, value in raw.items() if key in _PARTS
+    }
+    if "when" in parts:
+        parts["when"] = _limited(parts["when"], f"{where}, when")
+    return Measure(verb, _of(verb, raw[verb], where), **parts)
 
 
-_KEYS = {*VERBS, *LIMITS, "layers", "when", "take", "reaches", "exceeds", "table", "where", "for"}
-
-
-def _of(verb: str, raw: Any, where: str) -> tuple[str | Measure, ...]:
+def _of(verb: str, raw: object, where: str) -> tuple[str | Measure, ...]:
     """The arguments of a verb: as many as it takes, each a curve or a measure."""
-    if verb in SINGLES or verb == "column":
-        items = [raw]
+    if verb not in (*PAIRS, *LISTS):
         if isinstance(raw, list):
             raise UserError(f"{where}: {verb} takes one {'name' if verb == 'column' else 'curve'}, got {show(raw)}")
-    else:
-        items = raw if isinstance(raw, list) else []
+        return (_argument(raw, verb, where),)
+    if not isinstance(raw, list) or len(raw) < 2 or (verb in PAIRS and len(raw) > 2):
         wanted = "two" if verb in PAIRS else "two or more"
-        if len(items) < 2 or (verb in PAIRS and len(items) > 2):
-            raise UserError(f"{where}: {verb} takes a list of {wanted} curves, got {show(raw)}")
-    return tuple(_argument(item, verb, where) for item in items)
+        raise UserError(f"{where}: {verb} takes a list of {wanted} curves, got {show(raw)}")
+    return tuple(_argument(item, verb, where) for item in raw)
 
 
-def _argument(raw: Any, verb: str, where: str) -> str | Measure:
+def _argument(raw: object, verb: str, where: str) -> str | Measure:
     if isinstance(raw, Mapping) and verb != "column":
         return _measure(raw, f"{where}, {verb}")
-    if not isinstance(raw, str) or not re.fullmatch(r"([\w-]+/)?[\w-]+", raw):
-        raise UserError(
-            f"{where}: {verb} takes names of {'columns' if verb == 'column' else 'curves'}, got {show(raw)}"
-        )
-    return raw
+    if isinstance(raw, str) and re.fullmatch(r"([\w-]+/)?[\w-]+", raw):
+        return raw
+    raise UserError(f"{where}: {verb} takes names of {'columns' if verb == 'column' else 'curves'}, got {show(raw)}")
 
 
-def _layers(raw: Any, where: str) -> tuple[int | None, int | None]:
+def _layers(raw: object) -> tuple[int | None, int | None]:
     if raw == "last":
         return None, None
-    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 1:
+    if type(raw) is int and raw >= 1:
         return raw, raw
     match = re.fullmatch(r"(\d+)\.\.(\d*)", raw) if isinstance(raw, str) else None
-    if not match or int(match[1]) < 1 or (match[2] and int(match[2]) < int(match[1])):
-        raise UserError(f"{where}: layers must be like 10, 2..20, 4.. or last, got {show(raw)}")
+    if not match or not 1 <= int(match[1]) <= int(match[2] or match[1]):
+        raise ValueError("must be like 10, 2..20, 4.. or last")
     return int(match[1]), int(match[2]) if match[2] else None
 
 
-def _limits(raw: Mapping[str, Any], where: str) -> Limits:
+def _take(raw: object) -> str:
+    if raw not in TAKES:
+        raise ValueError(f"must be {one_of(TAKES)}{did_you_mean(raw, TAKES)}")
+    return str(raw)
+
+
+def _table(raw: object) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[\w-]+/[\w.-]+\.csv", raw):
+        raise ValueError("must be EXPERIMENT/NAME.csv")
+    return raw
+
+
+def _limits(raw: Group, where: str) -> Limits:
     if not raw:
         raise UserError(f"{where}: needs a limit, {one_of(LIMITS)}")
-    lower, upper, excluded = [-math.inf], [math.inf], []
-    for key, value in raw.items():
-        if key == "between":
-            if not isinstance(value, list) or len(value) != 2:
-                raise UserError(f"{where}: between must be [low, high], got {show(value)}")
-            ends = [_number(item, key, where) for item in value]
-        elif key == "about":
-            match = re.fullmatch(r"\s*(\S+)\s*(?:±|\+-)\s*([\d.]+)\s*(%?)\s*", str(value))
-            try:
-                middle, width = float(match[1]), float(match[2])  # type: ignore[index]
-            except (TypeError, ValueError):
-                raise UserError(f"{where}: about must be like 25 ± 2 or 4402 ± 10 %, got {show(value)}") from None
-            width *= abs(middle) / 100 if match and match[3] else 1
-            ends = [middle - width, middle + width]
-        else:
-            number = _number(value, key, where)
-            ends = [number, math.inf] if key in ("at_least", "more_than") else [-math.inf, number]
-            excluded += [number] if key in ("more_than", "less_than") else []
-        lower.append(ends[0])
-        upper.append(ends[1])
-    low, high = max(lower), min(upper)
+    ends = {key: checked(value, LIMITS[key], f"{where}: {key}") for key, value in raw.items()}
+    low, high = max(low for low, _ in ends.values()), min(high for _, high in ends.values())
     if low > high:
         raise UserError(f"{where}: no number is within its limits, {low:g} to {high:g}")
-    return Limits(low, high, tuple(excluded))
+    edges = (("more_than", 0), ("less_than", 1))
+    return Limits(low, high, tuple(ends[key][side] for key, side in edges if key in ends))
 
 
-def _number(raw: Any, key: str, where: str) -> float:
-    try:
-        return finite(raw)
-    except ValueError as error:
-        raise UserError(f"{where}: {key} {error}, got {show(raw)}") from None
+def _at_least(raw: object) -> tuple[float, float]:
+    return finite(raw), math.inf
+
+
+def _at_most(raw: object) -> tuple[float, float]:
+    return -math.inf, finite(raw)
+
+
+def _between(raw: object) -> tuple[float, float]:
+    if not isinstance(raw, list) or len(raw) != 2:
+        raise ValueError("must be [low, high]")
+    return finite(raw[0]), finite(raw[1])
+
+
+def _about(raw: object) -> tuple[float, float]:
+    match = re.fullmatch(r"\s*(\S+)\s*(?:±|\+-)\s*([\d.]+)\s*(%?)\s*", str(raw))
+    with contextlib.suppress(ValueError):
+        if match:
+            middle, width = float(match[1]), float(match[2])
+            width *= abs(middle) / 100 if match[3] else 1
+            return middle - width, middle + width
+    raise ValueError("must be like 25 ± 2 or 4402 ± 10 %")
+
+
+# Limit → (lowest, highest) number within it; those of `more_than` and `less_than` are outside.
+LIMITS: dict[str, Callable[[object], tuple[float, float]]] = {
+    "at_least": _at_least, "at_most": _at_most, "more_than": _at_least, "less_than": _at_most, "between": _between,
+    "about": _about,
+}  # fmt: skip
+# What a measure may have beside its verb; `take` and, where the verb has no keys of its own, `layers` and `when`.
+_PARTS: dict[str, Callable[[object], object]] = {
+    "layers": _layers, "when": group("must be a measure with limits"), "take": _take, "reaches": finite,
+    "exceeds": finite, "table": _table, "where": group("must map columns to values"),
+}  # fmt: skip
+_KEYS_OF = {"first": ("reaches", "exceeds"), "column": ("table", "where")}
+# Every key of a check.
+_KEYS = {*VERBS, *LIMITS, *_PARTS, "for"}

@@ -6,11 +6,11 @@ A series maps layers to values; under the key None it has one value, the same at
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from onsager_cli.claims.recorded import NotRecordedError, Realization, Record
+from onsager_cli.claims.recorded import NotRecordedError, Place, Realization, Record, Values
 from onsager_cli.kinds.thinning import DENSE
 from onsager_cli.text import one_of
 
@@ -25,12 +25,8 @@ class Range(NamedTuple):
     def of(cls, value: float) -> "Range":
         return cls(value, value)
 
-    def __neg__(self) -> "Range":  # type: ignore[override]
-        return Range(-self.high, -self.low)
 
-
-# Layer, None (a level) or a line of a table → value.
-Series = dict[Any, Range]
+Series = dict[Place, Range]
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,11 @@ class Data:
     metric: str
     realization: Realization | None = None
 
+    def curve(self, name: str) -> Series:
+        """A curve by its name. Raises as `Record.curve` does."""
+        experiment, _, slug = name.rpartition("/")
+        return _exact(self.record.curve(experiment or self.experiment, slug, self.metric, self.realization))
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -72,26 +73,29 @@ class Measure:
     of: tuple["str | Measure", ...]
     layers: tuple[int | None, int | None] | None = None  # (None, None): the last; (4, None): from 4 on
     when: "tuple[Measure, Limits] | None" = None
-    take: str | None = None
-    level: float = 0.0
-    upwards: bool = False
+    take: str = "every"
+    reaches: float | None = None  # dB, as `exceeds`
+    exceeds: float | None = None
     table: str = ""
-    where: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    where: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def unit(self) -> str:
         """dB, layers, or nothing."""
-        if self.verb == "first":
-            return "layers"
-        if self.verb == "ratio":
-            return ""
-        if self.verb == "column":
-            return "dB" if self.of[0].endswith("_db") else ""  # type: ignore[union-attr]
-        return self.of[0].unit if isinstance(self.of[0], Measure) else "dB"
+        of = self.of[0]
+        if self.verb in ("first", "ratio"):
+            return "layers" if self.verb == "first" else ""
+        if isinstance(of, Measure):
+            return of.unit
+        return "" if self.verb == "column" and not of.endswith("_db") else "dB"
+
+    @property
+    def _inner(self) -> "tuple[str | Measure, ...]":
+        return self.of if self.when is None else (*self.of, self.when[0])
 
     def curves(self) -> Iterator[str]:
         """The curves that it reads, as they are named."""
-        for item in (*self.of, *([self.when[0]] if self.when else ())):
+        for item in self._inner:
             if isinstance(item, Measure):
                 yield from item.curves()
             elif self.verb != "column":
@@ -101,53 +105,48 @@ class Measure:
         """The tables that it reads apart from curves."""
         if self.table:
             yield self.table
-        for item in (*self.of, *([self.when[0]] if self.when else ())):
+        for item in self._inner:
             if isinstance(item, Measure):
                 yield from item.tables()
 
     def series(self, data: Data) -> Series:
         """Its values. Raises NotRecordedError if one that counts is not recorded, UserError for an unknown name."""
         if self.verb == "column":
-            name = str(self.of[0])
-            found = data.record.column(self.table, name, self.where)
-            series = {key: Range.of(value) for key, value in found.items()}
+            series = _exact(data.record.column(self.table, str(self.of[0]), self.where))
         else:
-            parts = [_curve(i, data) if isinstance(i, str) else i.series(data) for i in self.of]
+            parts = [data.curve(of) if isinstance(of, str) else of.series(data) for of in self.of]
             series = self._first(parts[0]) if self.verb == "first" else _POINTWISE[self.verb](parts)
         series = self._counted(series, data)
-        if self.take in (None, "every"):
+        if self.take == "every":
             return series
-        reduce = _TAKE[self.take]
-        return {None: Range(reduce([v.low for v in series.values()]), reduce([v.high for v in series.values()]))}
+        return {None: _taken(self.take, series.values())}
 
     def _first(self, of: Series) -> Series:
         """The first layer at which a curve crosses the level.
 
         After a gap in the table it is a range, unless the rule of `thinning` makes it exact.
         """
-        layers = sorted(key for key in of if isinstance(key, int))
+        layers = _layers(of)
         if not layers:
             raise NotRecordedError("a level has no first layer")
-        before = 0
-        for t in layers:
-            value = of[t].low
+        level = self.reaches if self.exceeds is None else self.exceeds
+        assert level is not None  # a measure with this verb has one of them
+        for before, t in itertools.pairwise([0, *layers]):
             # A curve that has diverged to NaN is above every level.
-            if not value <= self.level if self.upwards else value <= self.level:
-                exact = t > DENSE and self.level == round(self.level)
+            if (of[t].low <= level) == (self.exceeds is None):
+                exact = t > DENSE and level == round(level)
                 return {None: Range(t if exact else before + 1, t)}
-            before = t
-        return {None: Range(before + 1, math.inf)}
+        return {None: Range(layers[-1] + 1, math.inf)}
 
     def _counted(self, series: Series, data: Data) -> Series:
         """The values that `layers` and `when` choose; NotRecordedError if one of them is not there."""
         if self.layers is not None and set(series) != {None}:
-            last = max(series)
-            start, stop = self.layers
-            wanted = range(last if start is None else start, (last if stop is None else stop) + 1)
-            for t in wanted:
+            last = max(_layers(series), default=0)
+            start, stop = (last if end is None else end for end in self.layers)
+            for t in range(start, stop + 1):
                 if t not in series:
                     raise NotRecordedError(f"no layer {t} of {self._lacking(t, data)}")
-            series = {t: series[t] for t in wanted}
+            series = {t: series[t] for t in range(start, stop + 1)}
         if self.when is not None:
             measure, limits = self.when
             condition = measure.series(data)
@@ -158,13 +157,15 @@ class Measure:
 
     def _lacking(self, t: int, data: Data) -> str:
         names = list(dict.fromkeys(self.curves()))
-        return one_of([name for name in names if not {t, None} & set(_curve(name, data))] or names)
+        return one_of([name for name in names if not {t, None} & set(data.curve(name))] or names)
 
 
-def _curve(name: str, data: Data) -> Series:
-    experiment, _, slug = name.rpartition("/")
-    found = data.record.curve(experiment or data.experiment, slug, data.metric, data.realization)
-    return {layer: Range.of(value) for layer, value in found.items()}
+def _exact(values: Values) -> Series:
+    return {place: Range.of(value) for place, value in values.items()}
+
+
+def _layers(series: Series) -> list[int]:
+    return sorted(place for place in series if isinstance(place, int))
 
 
 def _pointwise(combine: Callable[[list[Range]], Range]) -> Callable[[list[Series]], Series]:
@@ -175,52 +176,50 @@ def _pointwise(combine: Callable[[list[Range]], Range]) -> Callable[[list[Series
         keys = [key for key in over[0] if all(key in part for part in over)] if over else [None]
         if not keys:
             raise NotRecordedError("the curves have no layer in common")
-        return {key: combine([part.get(key, part.get(None)) for part in parts]) for key in keys}  # type: ignore[misc]
+        return {key: combine([part[key] if key in part else part[None] for part in parts]) for key in keys}
 
     return apply
 
 
-def _difference(values: Sequence[Range]) -> Range:
-    a, b = values
+def _difference(a: Range, b: Range) -> Range:
     return Range(a.low - b.high, a.high - b.low)
 
 
-def _absolute(value: Range) -> Range:
+def _gap(a: Range, b: Range) -> Range:
+    """|a - b|."""
+    value = _difference(a, b)
     if math.isnan(value.low):
         return value
     return Range(max(0.0, value.low, -value.high), max(abs(value.low), abs(value.high)))
 
 
-def _ratio(values: Sequence[Range]) -> Range:
+def _ratio(a: Range, b: Range) -> Range:
     """The ratio of positive numbers. NaN, which is outside all limits, if the divisor is not positive."""
-    a, b = values
     return Range(a.low / b.high, a.high / b.low) if b.low > 0 else Range.of(math.nan)
 
 
-def _lowest(values: Sequence[Range]) -> Range:
-    return Range(_TAKE["min"]([v.low for v in values]), _TAKE["min"]([v.high for v in values]))
-
-
-def _highest(values: Sequence[Range]) -> Range:
-    return -_lowest([-value for value in values])
+def _taken(take: str, values: Iterable[Range]) -> Range:
+    """What `take` makes of many numbers."""
+    lows, highs = zip(*values, strict=True)
+    return Range(TAKE[take](lows), TAKE[take](highs))
 
 
 def _step(parts: list[Series]) -> Series:
     (of,) = parts
-    return {t: _absolute(_difference([of[t], of[t - 1]])) for t in of if isinstance(t, int) and t - 1 in of}
+    return {t: _gap(of[t], of[t - 1]) for t in _layers(of) if t - 1 in of}
 
 
 def _limit(parts: list[Series]) -> Series:
     (of,) = parts
-    return {None: of[None] if None in of else of[max(of)]}
+    return {None: of[max(_layers(of), default=next(iter(of)))]}
 
 
-def _or_nan(function: Callable[[list[float]], float]) -> Callable[[list[float]], float]:
+def _or_nan(function: Callable[[Sequence[float]], float]) -> Callable[[Sequence[float]], float]:
     """Python's min, max and median leave out or misplace NaN; here one NaN makes the whole NaN."""
     return lambda values: math.nan if any(map(math.isnan, values)) else function(values)
 
 
-_TAKE: dict[str | None, Callable[[list[float]], float]] = {
+TAKE: dict[str, Callable[[Sequence[float]], float]] = {
     "max": _or_nan(max),
     "min": _or_nan(min),
     "mean": _or_nan(statistics.fmean),
@@ -230,13 +229,13 @@ _POINTWISE: dict[str, Callable[[list[Series]], Series]] = {
     "value": lambda parts: parts[0],
     "step": _step,
     "limit": _limit,
-    "difference": _pointwise(_difference),
-    "gap": _pointwise(lambda values: _absolute(_difference(values))),
-    "ratio": _pointwise(_ratio),
-    "lowest": _pointwise(_lowest),
-    "highest": _pointwise(_highest),
-    "spread": _pointwise(lambda values: _difference([_highest(values), _lowest(values)])),
-    "order": _pointwise(lambda values: _lowest([_difference([b, a]) for a, b in itertools.pairwise(values)])),
+    "difference": _pointwise(lambda values: _difference(*values)),
+    "gap": _pointwise(lambda values: _gap(*values)),
+    "ratio": _pointwise(lambda values: _ratio(*values)),
+    "lowest": _pointwise(lambda values: _taken("min", values)),
+    "highest": _pointwise(lambda values: _taken("max", values)),
+    "spread": _pointwise(lambda values: _difference(_taken("max", values), _taken("min", values))),
+    "order": _pointwise(lambda values: _taken("min", [_difference(b, a) for a, b in itertools.pairwise(values)])),
 }
 
 
@@ -245,7 +244,7 @@ class Outcome:
     """A check that was run: the number that decides, where it is, and how far it is inside the limits."""
 
     value: Range
-    at: Any  # layer, line of a table, or None
+    at: Place
     margin: float
     holds: bool
     unit: str
@@ -257,7 +256,7 @@ class Check:
 
     measure: Measure
     limits: Limits
-    source: Mapping[str, Any]
+    source: Mapping[str, object]
 
     def run(self, data: Data) -> Outcome:
         """Measure, and compare with the limits.
@@ -265,6 +264,6 @@ class Check:
         Raises NotRecordedError if a number is not recorded, UserError for an unknown curve or column.
         """
         series = self.measure.series(data)
-        at = min(series, key=lambda key: self.limits.margin(series[key]))
+        at = min(series, key=lambda place: self.limits.margin(series[place]))
         value = series[at]
         return Outcome(value, at, self.limits.margin(value), self.limits.hold(value), self.measure.unit)

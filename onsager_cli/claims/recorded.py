@@ -6,21 +6,24 @@ config of the experiment has is a mistake, and raises UserError.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
-from onsager_cli.store.tables import Row, read_csv, read_table
+from onsager_cli.store.tables import Row, grouped, read_csv, read_table
 from onsager_cli.text import did_you_mean, one_of, show
 
-# A matrix and the draw of everything else: (instance, seed).
 Realization = tuple[str, int]
-# Layer (None: a level, the same at every layer) or line of a table → value.
-Values = dict[Any, float]
+"""A matrix and the draw of everything else: (instance, seed)."""
+
+Place = int | str | None
+"""A layer, "line 7" of a table, or None: a level, the same at every layer."""
+
+Values = dict[Place, float]
 
 PUBLISHED = "authors2017"
 
@@ -34,9 +37,9 @@ class Record:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._curves: dict[str, dict[str, dict[Realization, list[Row]]]] = {}
-        self._tables: dict[str, tuple[list[str], list[tuple[int, dict[str, str]]]]] = {}
-        self._configured: dict[str, list[str]] = {}
+        self._curves = cache(self._read_curves)
+        self._table = cache(self._read_table)
+        self._configured = cache(self._read_config)
 
     def curve(self, experiment: str, slug: str, metric: str, realization: Realization | None = None) -> Values:
         """Layer → `metric` of one curve; {None: value} for a level. `realization`: None for the first one.
@@ -59,10 +62,9 @@ class Record:
 
     def known(self, experiment: str) -> list[str]:
         """The curves of an experiment: those of its table and those that its config file lists."""
-        recorded = self._table_of_curves(experiment)
-        return list(dict.fromkeys([*recorded, *self._of_config(experiment)]))
+        return list(dict.fromkeys([*self._curves(experiment), *self._configured(experiment)]))
 
-    def column(self, table: str, column: str, where: Mapping[str, Any]) -> Values:
+    def column(self, table: str, column: str, where: Mapping[str, object]) -> Values:
         """The numbers in `column` of the rows of FOLDER/`table` that fit `where` (column → value or values), by "line 7".
 
         Raises NotRecordedError if the table, a row or a number is not there, UserError for a column that it lacks.
@@ -80,7 +82,7 @@ class Record:
         if not fitting:
             wanted = ", ".join(f"{name}={show(value)}" for name, value in where.items())
             raise NotRecordedError(f"{table}: no row with {wanted}" if where else f"{table}: no row")
-        values = {}
+        values: Values = {}
         for line, row in fitting:
             if row[column] == "":
                 raise NotRecordedError(f"{table}: {column} is empty in line {line}")
@@ -92,8 +94,7 @@ class Record:
         return values
 
     def _curve(self, experiment: str, slug: str) -> dict[Realization, list[Row]]:
-        found = self._table_of_curves(experiment).get(slug)
-        if found:
+        if found := self._curves(experiment).get(slug):
             return found
         path, known = self.folder / experiment / "curves.csv", self.known(experiment)
         near = did_you_mean(slug, known)
@@ -104,46 +105,38 @@ class Record:
             raise NotRecordedError(f"{path} is not there")
         raise NotRecordedError(f"{experiment}: {slug} is not recorded")
 
-    def _table_of_curves(self, experiment: str) -> dict[str, dict[Realization, list[Row]]]:
+    def _read_curves(self, experiment: str) -> dict[str, dict[Realization, list[Row]]]:
         """Slug → realization → rows."""
-        if experiment not in self._curves:
-            path = self.folder / experiment / "curves.csv"
-            grouped: dict[str, dict[Realization, list[Row]]] = {}
-            for row in read_table(path) if path.is_file() else []:
-                key = (row["instance"] or "", row["seed"] or 0)
-                grouped.setdefault(row["curve"], {}).setdefault(key, []).append(row)
-            self._curves[experiment] = {
-                slug: dict(sorted(of.items(), key=lambda item: (item[0][0] != PUBLISHED, item[0][1])))
-                for slug, of in grouped.items()
-            }
-        return self._curves[experiment]
+        path = self.folder / experiment / "curves.csv"
+        rows = read_table(path) if path.is_file() else []
+        found = {}
+        for slug, points in grouped((row["curve"], row) for row in rows).items():
+            by_realization = grouped(((row["instance"] or "", row["seed"] or 0), row) for row in points)
+            order = sorted(by_realization, key=lambda of: (of[0] != PUBLISHED, of[1]))
+            found[slug] = {of: by_realization[of] for of in order}
+        return found
 
-    def _of_config(self, experiment: str) -> list[str]:
+    def _read_config(self, experiment: str) -> list[str]:
         """The curves that conf/experiment/NAME.yaml lists, or one that it builds on; [] if there is no such file."""
-        if experiment not in self._configured:
-            path = catalog.config_files("experiment").get(experiment)
-            config = load_yaml(path) if path else {}
-            config = config if isinstance(config, Mapping) else {}
-            found = list(config["curves"]) if isinstance(config.get("curves"), Mapping) else []
-            self._configured[experiment] = found
-            for base in config.get("defaults") or ():
-                if isinstance(base, str):
-                    found += self._of_config(base.rpartition("/")[2])
-        return self._configured[experiment]
+        files, names, found = catalog.config_files("experiment"), [experiment], []
+        for name in names:  # which grow
+            config = load_yaml(files[name]) if name in files else None
+            if isinstance(config, Mapping):
+                found += config["curves"] if isinstance(config.get("curves"), Mapping) else []
+                bases = [base.rpartition("/")[2] for base in config.get("defaults") or () if isinstance(base, str)]
+                names += [base for base in bases if base not in names]
+        return found
 
-    def _table(self, name: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    def _read_table(self, name: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         """Header and (line, row) of any CSV table."""
-        if name not in self._tables:
-            path = self.folder / name
-            if not path.is_file():
-                raise NotRecordedError(f"{path} is not there")
-            header, lines = read_csv(path)
-            rows = [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
-            self._tables[name] = header, rows
-        return self._tables[name]
+        path = self.folder / name
+        if not path.is_file():
+            raise NotRecordedError(f"{path} is not there")
+        header, lines = read_csv(path)
+        return header, [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
 
 
-def load_yaml(path: Path) -> Any:
+def load_yaml(path: Path) -> object:
     """The content of a YAML file. Raises UserError, with the file and the line, if it is not YAML."""
     try:
         return yaml.load(read_bytes(path, 2**24), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -153,7 +146,7 @@ def load_yaml(path: Path) -> Any:
         raise UserError(f"{path}{place}: {getattr(error, 'problem', None) or error}") from None
 
 
-def _equal(text: str, wanted: Any) -> bool:
+def _equal(text: str, wanted: object) -> bool:
     """Whether a cell holds the value, or one of the values: numbers as numbers, true and false as booleans."""
     if isinstance(wanted, Collection) and not isinstance(wanted, str | Mapping):
         return any(_equal(text, item) for item in wanted)

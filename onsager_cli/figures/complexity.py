@@ -16,12 +16,16 @@ a row of ones (`fields.total`) is a sum.
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.config.experiment import Experiment
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.text import markdown_table
+from onsager_cli.text import markdown_table, render
+
+if TYPE_CHECKING:
+    from onsager_cli.networks.base import Network, Parameters
+    from onsager_cli.problems import Problem
 
 KIND = FigureKind(
     "complexity",
@@ -33,16 +37,15 @@ KIND = FigureKind(
 )
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`table1`: one row per curve of the experiment; nothing is trained."""
     from onsager_cli.training.networks_on_disk import network_of
 
     del rows
     found = []
     for curve in experiment.curves:
-        settings, T = curve.settings, curve.settings.depth
-        network, record = settings.network, settings.network.record
-        problem, net = problem_of(curve), network_of(settings)
+        settings, network, T = curve.settings, curve.settings.network, curve.settings.depth
+        problem, net, record = problem_of(curve), network_of(settings), network.record
         M, N = problem.A.shape
         params = net.start(problem, T)
         assert record.formula is not None  # the kind refuses others
@@ -55,8 +58,8 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
     return {"table1": found}
 
 
-def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
-    """Of the matrix products between one y (M, 1) and x̂, in real numbers."""
+def multiply_adds(net: "Network", problem: "Problem", params: "Parameters", depth: int) -> int:
+    """Count those of the matrix products between one y (M, 1) and x̂, in real numbers."""
     import jax
 
     from onsager_cli.networks.layers import trace
@@ -66,8 +69,8 @@ def multiply_adds(net: Any, problem: Any, params: Any, depth: int) -> int:
         return net.shrink(net.layer(params, depth - 1), inputs).x_hat
 
     y = jax.ShapeDtypeStruct((problem.A.shape[0], 1), problem.A.dtype)
-    closed = jax.make_jaxpr(estimate)(params, y)
-    return _count(closed.jaxpr, [True], [False] * len(closed.jaxpr.invars))
+    program = jax.make_jaxpr(estimate)(params, y).jaxpr
+    return _count(program, [True], [False] * len(program.invars))
 
 
 def _count(jaxpr: Any, wanted: Sequence[bool], uniform: Sequence[bool]) -> int:
@@ -96,17 +99,11 @@ def _count(jaxpr: Any, wanted: Sequence[bool], uniform: Sequence[bool]) -> int:
 
 def page(tables: Tables) -> str:
     """The counts with their ratios to the formulas."""
-    body = [
-        [
-            f"`{row['curve']}`", row["form"], str(row["N"]), str(row["M"]), str(row["layers"]),
-            *(text for what in ("multiply_adds", "parameters") for text in (
-                f"{row[what]:,}", f"{row[what] / row[what + '_formula']:.3f}"
-            )),
-        ]
-        for row in tables["table1"]
-    ]  # fmt: skip
+    body = []
+    for row in tables["table1"]:
+        cells = [f"`{row['curve']}`", row["form"], *(str(row[name]) for name in ("N", "M", "layers"))]
+        for name in ("multiply_adds", "parameters"):
+            cells += [f"{row[name]:,}", f"{row[name] / row[f'{name}_formula']:.3f}"]
+        body.append(cells)
     header = ["network", "form", "N", "M", "T", "multiply-adds", "/ formula", "parameters", "/ formula"]
-    return (
-        f"{markdown_table(header, body)}\n\nThe formulas assume M ≪ N; where M = N/2, what they leave out shows: "
-        "B y in LISTA, H y in the (G, H) form. The counts and formulas are in [table1.csv](table1.csv)."
-    )
+    return render("complexity.md.j2", table=markdown_table(header, body))

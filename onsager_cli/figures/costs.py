@@ -4,21 +4,19 @@ Multiply-adds are those of the matrix products, counted from the built networks 
 real ones; parameters are real numbers, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
+from onsager_cli.figures.curves import build
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
-from onsager_cli.text import cell, markdown_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from onsager_cli.figures.looks import Look
+from onsager_cli.text import render
 
 KIND = FigureKind(
     "costs",
@@ -31,61 +29,39 @@ KIND = FigureKind(
 )
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`costs`: one row per point of each curve that is stored; bounds cost nothing and are left out."""
     from onsager_cli.figures.complexity import multiply_adds
     from onsager_cli.training.networks_on_disk import network_of
 
-    del rows
-    found = []
+    found, points = [], by_curve(rows)
     for curve in experiment.curves:
-        settings, points = curve.settings, curve.folder.points()
-        if settings.network.record.bound or not points:
+        if curve.settings.network.record.bound or curve.slug not in points:
             continue
-        problem, net = problem_of(curve), network_of(settings)
+        problem, net = problem_of(curve), network_of(curve.settings)
         params = net.start(problem, 2)
         first, second = (multiply_adds(net, problem, params, t) for t in (1, 2))
-        for point in points:
-            t = point["layer"] or 1
-            if settings.network.depth is None or t <= settings.network.depth:
-                found.append({
-                    "curve": curve.slug, "embedding": point["embedding"], "layer": point["layer"], "nmse_db": point["nmse_db"],
-                    "parameters": point["parameters"], "multiply_adds": first + (t - 1) * (second - first),
-                })  # fmt: skip
+        for point in points[curve.slug]:
+            products = first + ((point["layer"] or 1) - 1) * (second - first)
+            kept = ("curve", "embedding", "layer", "nmse_db", "parameters")
+            found.append({**{name: point[name] for name in kept}, "multiply_adds": products})
     return {"costs": found}
 
 
-def draw(
-    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """Two panels: the NMSE over layers, and over multiply-adds."""
-    from onsager_cli.figures import curves
-
-    return curves.draw(figure, rows, folder, formats, beside=partial(_draw_costs, tables))
+    return build(figure, rows, beside=partial(_draw_costs, by_curve(tables["costs"])))
 
 
-def _draw_costs(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> None:
+def _draw_costs(costs: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]) -> None:
     for slug, style in looks.items():
-        points = [(row["multiply_adds"], row["nmse_db"]) for row in tables["costs"] if row["curve"] == slug]
-        if points:
-            axes.plot(
-                *zip(*points, strict=True), color=style.color, linestyle=style.line, linewidth=style.width,
-                marker=style.marker, markersize=style.size, markerfacecolor="white" if style.open_marker else style.color,
-            )  # fmt: skip
+        if slug in costs:
+            axes.plot(*columns(costs[slug], "multiply_adds", "nmse_db"), **line_of(style), **marker_of(style))
     axes.set(xscale="log", xlabel="multiply-adds per estimate", ylabel="NMSE (dB)")
 
 
 def page(tables: Tables) -> str:
     """The last point of each curve, with what it costs."""
-    last = {row["curve"]: row for row in tables["costs"]}
-    text = markdown_table(
-        ["curve", "layer", "NMSE (dB)", "parameters", "multiply-adds"],
-        [
-            [slug, cell(row["layer"]), cell(row["nmse_db"], 4), f"{row['parameters']:,}", f"{row['multiply_adds']:,}"]
-            for slug, row in last.items()
-        ],
-    )
-    return (
-        f"## What it costs\n\n{text}\n\nIn real numbers: a complex parameter is two, a complex multiply-add four. "
-        "Every point is in [costs.csv](costs.csv)."
-    )
+    last = [points[-1] for points in by_curve(tables["costs"]).values()]
+    rows = [row | {name: f"{row[name]:,}" for name in ("parameters", "multiply_adds")} for row in last]
+    return render("costs.md.j2", table=as_markdown, rows=rows)

@@ -1,15 +1,14 @@
 """Tables to figures: NMSE in dB over layers (or iterations), as pdf, svg and png with reproducible bytes.
 
-The look is data: `STYLES` gives each (network, shrinkage) its colour and marker, `UNTIED` what tells untied
-from tied, `paper.mplstyle` the rest. The colours are Okabe and Ito's, which colour-blind readers tell apart.
+`looks` gives each curve its colour, marker and label; the rest of the style is in `paper.mplstyle`.
 """
 
+import contextlib
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -17,92 +16,80 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from onsager_cli.config.figure import FORMATS
+from onsager_cli.config.figure import FORMATS, FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.looks import GREY, Look, styles
+from onsager_cli.figures.kinds import Rows, by_curve, columns
+from onsager_cli.figures.looks import GREY, Look, Style, line_of, marker_of, styles
 from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
+from onsager_cli.store.tables import Row
 
+_PAPER = ["default", "onsager_cli.figures.paper"]
 # Nothing that varies from run to run may enter the files.
-_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
-
+_METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 # Above this a curve has diverged (0 dB is the estimate x = 0): it is cut off there, with an arrow.
 _CEILING_DB = 5.0
 # Height of the axes with their labels, and of one line of the legend below them, in inches.
 _AXES_HEIGHT, _LEGEND_LINE = 2.6, 0.142
 
-
-Beside = Callable[[Axes, Mapping[str, Look]], None]  # draws a second panel, given slug → style
-
-
-def build(figure: Any, rows: Sequence[Mapping[str, Any]], *, beside: Beside | None = None) -> Figure:
-    """The drawn figure, not yet written. Arguments as in `draw`."""
-    hidden = set(getattr(figure, "hidden", None) or ())
-    metric = getattr(figure, "metric", None) or "nmse_db"
-    shown = [row for row in averaged(rows) if row["curve"] not in hidden and row.get(metric) is not None]
-    if not shown:
-        raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
-    looks = styles(shown, getattr(figure, "labels", None))
-    averages = any("matrices" in row for row in shown)
-    with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
-        panels = 1 if beside is None else 2
-        lines = math.ceil(len(looks) / (2 * panels))
-        drawing = Figure(figsize=(3.5 * panels, _AXES_HEIGHT + _LEGEND_LINE * lines))
-        axes = drawing.add_subplot(1, panels, 1)
-        _set_axes(axes, figure, shown, metric)
-        views = [axes, *_insets(axes, getattr(figure, "inset", None))]
-        for slug, style in looks.items():
-            points = [row for row in shown if row["curve"] == slug]
-            shaded = ("matrices" in points[0]) == averages  # bands of one figure mean one thing
-            for view in views:
-                _draw_curve(view, points, metric, style, shaded)
-            _mark_exit(axes, points, metric, style)
-        if beside is not None:
-            beside(drawing.add_subplot(1, panels, 2), looks)
-        # Handles of the main axes only: an inset shows the same curves again.
-        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * panels))
-    return drawing
+Beside = Callable[[Axes, Mapping[str, Look]], None]
+"""Draws a second panel, given slug → look."""
 
 
-def draw(
-    figure: Any,
-    rows: Sequence[Mapping[str, Any]],
-    folder: Path | str,
-    formats: Sequence[str] = FORMATS,
-    *,
-    beside: Beside | None = None,
-) -> list[Path]:
-    """Draw NMSE over layers and write FOLDER/NAME.FORMAT; the paths written, in the order of `formats`.
+def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Figure:
+    """Draw NMSE in dB over layers.
 
     The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
     with one standard error over them, and other curves have no band then.
 
     Args:
-        figure: has `name` and, each optional: `hidden` (slugs not drawn), `xlabel`, `xscale` (linear, log),
-            `xlim`, `ylim` (two numbers, dB), `inset` (layer from, to, dB from, to: magnified in the upper
-            right corner), `metric` (a column; default nmse_db), `labels` (slug → text).
+        figure: its name, what it hides, labels, axes (layers and dB), the inset in the upper right corner, and the
+            column that is drawn.
         rows: of a table (tables.COLUMNS), in the order the legend shall have. A row without layer is a level,
             drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
-        folder: created if missing.
-        formats: of pdf, svg, png.
         beside: draws a panel at the right, of the same curves.
 
-    The same rows give the same bytes. Raises UserError for an unknown format, for nothing to draw, and if the
-    files cannot be written.
+    Raises UserError if there is nothing to draw.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {name}")
-    return save(build(figure, rows, beside=beside), Path(folder), figure.name, formats)
+    metric = figure.metric
+    shown = [row for row in averaged(rows) if row["curve"] not in figure.hidden and row.get(metric) is not None]
+    if not shown:
+        raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
+    looks = styles(shown, figure.labels)
+    averages = any("matrices" in row for row in shown)
+    columns = 1 if beside is None else 2
+    height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (2 * columns))
+    with matplotlib.style.context(_PAPER):
+        drawing = Figure(figsize=(3.5 * columns, height))
+        axes = drawing.add_subplot(1, columns, 1)
+        _set_axes(axes, figure, shown)
+        views = [axes, _inset(axes, figure.inset)] if figure.inset else [axes]
+        for slug, points in by_curve(shown).items():
+            by_layer = sorted((row for row in points if row["layer"] is not None), key=lambda row: row["layer"])
+            shaded = ("matrices" in points[0]) == averages  # bands of one figure mean one thing
+            for view in views:
+                _draw_curve(view, by_layer or points, metric, looks[slug], shaded)
+            _mark_exit(axes, by_layer, metric, looks[slug])
+        if beside is not None:
+            beside(drawing.add_subplot(1, columns, 2), looks)
+        # Handles of the main axes only: an inset shows the same curves again.
+        drawing.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * columns)
+        )
+    return drawing
 
 
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write a figure in each format, bytes free of dates and versions.
+    """Write FOLDER/NAME.FORMAT in each format, bytes free of dates and versions; the paths, in the order of `formats`.
 
-    Raises UserError for a text whose mathematics (between $ signs) cannot be read, and if a file cannot be written.
+    Raises UserError for an unknown format, for a text whose mathematics (between $ signs) cannot be read, and if a file
+    cannot be written.
     """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {kind}")
     paths = []
-    with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
+    with matplotlib.style.context(_PAPER):
         for kind in formats:
             buffer = io.BytesIO()
             try:
@@ -117,21 +104,22 @@ def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORM
     return paths
 
 
-def _set_axes(axes: Axes, figure: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
+def _set_axes(axes: Axes, figure: FigureSpec, rows: Rows) -> None:
     layers = [row["layer"] for row in rows if row["layer"] is not None] or [1]
-    logarithmic = getattr(figure, "xscale", None) == "log"
-    axes.set_xscale("log" if logarithmic else "linear")
-    axes.set_xlabel(getattr(figure, "xlabel", None) or ("iteration" if logarithmic else "layer"))
-    axes.set_ylabel("NMSE (dB)")
     low, high = min(layers), max(layers)
-    margin = 0 if logarithmic else 0.03 * max(high - low, 1)
+    logarithmic = figure.xscale == "log"
+    axes.set_xscale("log" if logarithmic else "linear")
+    axes.set_xlabel(figure.xlabel or ("iteration" if logarithmic else "layer"))
+    axes.set_ylabel("NMSE (dB)")
     if logarithmic:
         low, high = 0.93 * max(low, 1), 1.07 * max(high, 10)
         axes.xaxis.set_major_formatter(ScalarFormatter())
     else:
+        margin = 0.03 * max(high - low, 1)
+        low, high = low - margin, high + margin
         axes.xaxis.set_major_locator(MaxNLocator(11, integer=True, steps=[1, 2, 5, 10]))
-    axes.set_xlim(*(getattr(figure, "xlim", None) or (low - margin, high + margin)))
-    axes.set_ylim(*(getattr(figure, "ylim", None) or y_limits([row[metric] for row in rows])))
+    axes.set_xlim(figure.xlim or (low, high))
+    axes.set_ylim(figure.ylim or y_limits([row[figure.metric] for row in rows]))
     axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
 
 
@@ -145,10 +133,8 @@ def y_limits(values: Iterable[float]) -> tuple[float, float]:
     return float(low), float(max(high, low + 5))
 
 
-def _insets(axes: Axes, window: Sequence[float] | None) -> list[Axes]:
-    """The magnified view of (layer from, to, dB from, to) in the upper right corner, if one is wanted."""
-    if not window:
-        return []
+def _inset(axes: Axes, window: Sequence[float]) -> Axes:
+    """The magnified view of (layer from, to, dB from, to) in the upper right corner."""
     left, right, low, high = window
     inset = axes.inset_axes((0.5, 0.58, 0.47, 0.38))
     inset.set_xlim(left, right)
@@ -156,86 +142,61 @@ def _insets(axes: Axes, window: Sequence[float] | None) -> list[Axes]:
     inset.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     inset.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     inset.tick_params(labelsize=6.5, pad=1.5)
-    axes.add_patch(
-        Rectangle((left, low), right - left, high - low, fill=False, edgecolor=GREY, linewidth=0.5, zorder=4)
-    )
-    return [inset]
+    frame: Style = {"fill": False, "edgecolor": GREY, "linewidth": 0.5, "zorder": 4}
+    axes.add_patch(Rectangle((left, low), right - left, high - low, **frame))
+    return inset
 
 
-def _by_layer(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted((row for row in rows if row["layer"] is not None), key=lambda row: row["layer"])
-
-
-def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look, shaded: bool) -> None:
-    looks: dict[str, Any] = {
-        "color": style.color,
-        "linestyle": style.line,
-        "linewidth": style.width,
-        "label": style.label,
-    }
-    shade: dict[str, Any] = {"color": style.color, "alpha": 0.2, "linewidth": 0}
-    points = _by_layer(rows)
-    if not points:
-        level, error = rows[0][metric], _standard_error(rows[0], metric)
-        axes.axhline(level, zorder=1.8, **looks)
-        if shaded and error:
-            axes.axhspan(level - error, level + error, **shade)
-        return
-    layers, values = [row["layer"] for row in points], [row[metric] for row in points]
-    crowded = len(points) > 40
-    axes.plot(
-        layers,
-        values,
-        marker=style.marker or None,
-        markersize=style.size,
-        markerfacecolor="white" if style.open_marker else style.color,
-        markevery=0.08 if crowded else None,
-        zorder=3 - style.size / 10,  # the smaller on top
-        **looks,
-    )
+def _draw_curve(axes: Axes, points: Rows, metric: str, style: Look, shaded: bool) -> None:
+    """Draw the points of a curve by layer, or its level, with their standard errors if `shaded`."""
+    line, shade = {**line_of(style), "label": style.label}, {"color": style.color, "alpha": 0.2, "linewidth": 0}
+    layers, values = columns(points, "layer", metric)
     errors = [_standard_error(row, metric) for row in points]
-    if shaded and any(errors):
-        low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
+    low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
+    shaded = shaded and any(errors)
+    if layers[0] is None:
+        axes.axhline(values[0], zorder=1.8, **line)
+        if shaded:
+            axes.axhspan(low[0], high[0], **shade)
+        return
+    frequent = 0.08 if len(points) > 40 else None
+    # The smaller marker is on top.
+    axes.plot(layers, values, markevery=frequent, zorder=3 - style.size / 10, **line, **marker_of(style))
+    if shaded:
         axes.fill_between(layers, low, high, **shade)
 
 
-def _standard_error(row: Mapping[str, Any], metric: str) -> float:
+def _standard_error(row: Row, metric: str) -> float:
     """That of a point, in dB; 0 where nobody knows it."""
     error = row.get(f"{metric}_se")
     return error if error is not None and math.isfinite(error) else 0.0
 
 
-def _mark_exit(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str, style: Look) -> None:
+def _mark_exit(axes: Axes, points: Rows, metric: str, style: Look) -> None:
     """An arrow where a curve leaves through the top, with the level it reaches."""
-    points = _by_layer(rows)
-    layers, values = [row["layer"] for row in points], [row[metric] for row in points]
+    layers, values = columns(points, "layer", metric)
     top = axes.get_ylim()[1]
     above = next((i for i, value in enumerate(values) if not value <= top), None)
     if above is None:
         return
-    finite = [value for value in values if math.isfinite(value)]
     x = layers[above]
     if above and math.isfinite(values[above]):
         share = (top - values[above - 1]) / (values[above] - values[above - 1])
         x = layers[above - 1] + share * (layers[above] - layers[above - 1])
-    reached = f"to {max(finite):.0f} dB" if len(finite) == len(values) else "diverges"
+    reached = f"to {max(values):.0f} dB" if all(map(math.isfinite, values)) else "diverges"
     # The arrow stands on the frame, the words inside, on the side with more room.
     right = axes.transAxes.inverted().transform(axes.transData.transform((x, top)))[0] < 0.6
     axes.plot([x], [top], marker="^", color=style.color, markersize=4.5, clip_on=False, zorder=5, linestyle="none")
+    side: Style = {"xytext": (6, -3), "ha": "left"} if right else {"xytext": (-6, -3), "ha": "right"}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     axes.annotate(
-        reached,
-        (x, top),
-        xytext=(6 if right else -6, -3),
-        textcoords="offset points",
-        ha="left" if right else "right",
-        va="top",
-        fontsize=7,
-        color=style.color,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
+        reached, (x, top), textcoords="offset points", va="top", fontsize=7, color=style.color, bbox=box, **side
     )
 
 
-def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
-    """A figure of so many axes, in inches, and the axes row by row. To be called within the paper's style."""
-    drawing = Figure(figsize=(width, height))
-    return drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)
+@contextlib.contextmanager
+def panels(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Within the block, the paper's style: a figure of so many inches with so many axes, and the axes row by row."""
+    with matplotlib.style.context(_PAPER):
+        drawing = Figure(figsize=(width, height))
+        yield drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)

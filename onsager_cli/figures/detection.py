@@ -10,26 +10,26 @@ The support error is the number of wrong decisions over that of active users; th
 without a wrong decision.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
+from onsager_cli.figures.curves import build
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.looks import Look, Style, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import implementation
-from onsager_cli.store.curves import CurveFolder
-from onsager_cli.text import cell, markdown_table
+from onsager_cli.text import render
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from onsager_cli.figures.looks import Look
     from onsager_cli.problems import Problem
 
 KIND = FigureKind(
@@ -44,7 +44,7 @@ FALSE_ALARM = 1e-3
 RATES = np.logspace(-5, 0, 101)  # false-alarm rates at which the curve is kept
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`detection` and `roc`.
 
     They leave out curves that are not stored whole, a bound that is told the support, and algorithms whose λ belongs
@@ -52,38 +52,34 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
 
     Raises UserError for a problem in which everybody is active.
     """
-    del rows
     found: Tables = {"detection": [], "roc": []}
+    points = by_curve(rows)
     for curve in experiment.curves:
-        folder, settings = curve.folder, curve.settings
-        trained, record = settings.training.trains, settings.network.record
-        points = [p for p in folder.points() if p["layer"] is None or p["layer"] <= (settings.network.depth or 0)]
-        if not points or (trained and points[-1]["layer"] != settings.network.depth):
+        settings, record = curve.settings, curve.settings.network.record
+        if curve.slug not in points or record.told or record.lasso:
             continue
-        if record.told or record.lasso:
+        last = points[curve.slug][-1]
+        if settings.training.trains and last["layer"] != settings.network.depth:
             continue
         problem, parts = problem_of(curve), settings.problem.parts
-        scores, active = (
-            [of_users(a, parts) for a in pair]
-            for pair in (estimates(curve, folder, problem), (problem.selection[0], problem.test[0]))
-        )
-        active = [a > 0 for a in active]
-        if all(a.all() for a in active):
+        selection, test = (of_users(x_hat, parts) for x_hat in estimates(curve, problem))
+        active, active_test = (of_users(x, parts) > 0 for x, _ in (problem.selection, problem.test))
+        if active.all() and active_test.all():
             raise UserError(f"{experiment.name}: everybody is active, there is nothing to detect")
-        names = ("network", "shrinkage", "tied", "layer", "embedding")
-        about = {"curve": curve.slug, **{name: points[-1][name] for name in names}}
-        threshold = float(np.quantile(scores[0][~active[0]], 1 - FALSE_ALARM))
-        found["detection"].append({**about, **operating_point(scores[1], active[1], threshold)})
-        found["roc"] += [{"curve": curve.slug, **point} for point in roc(scores[1], active[1])]
+        threshold = float(np.quantile(selection[~active], 1 - FALSE_ALARM))
+        about = {name: last[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "embedding")}
+        found["detection"].append({**about, **operating_point(test, active_test, threshold)})
+        found["roc"] += [{"curve": curve.slug, **point} for point in roc(test, active_test)]
     return found
 
 
-def of_users(x: Any, parts: int) -> np.ndarray:
+def of_users(x: ArrayLike, parts: int) -> np.ndarray:
     """|x| of each user, (users, L): of both coordinates together where parts = 2."""
-    return np.sqrt(np.sum(np.abs(np.asarray(x, np.complex128)).reshape(parts, -1, x.shape[1]) ** 2, axis=0))
+    x = np.asarray(x, np.complex128)
+    return np.sqrt(np.sum(np.abs(x).reshape(parts, -1, x.shape[1]) ** 2, axis=0))
 
 
-def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.ndarray]:
+def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     """x̂ of the last layer for the selection set and the test set, (N, L) each."""
     import jax
 
@@ -97,7 +93,7 @@ def estimates(curve: Curve, folder: CurveFolder, problem: "Problem") -> list[np.
         bound = implementation(settings.network.record)
         return [bound(problem, *map(np.asarray, samples)) for samples in sets]
     if settings.training.trains:
-        net, params = stored_network(settings, folder, settings.depth)
+        net, params = stored_network(settings, curve.folder, settings.depth)
     else:
         net, learn = network_of(settings), how_to_iterate(settings)["learn"]
         params = iterate.layers(net, problem, settings.depth, settings.precision, learn)
@@ -136,38 +132,22 @@ def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
     return [{"false_alarm": float(a), "miss": float(m)} for a, m in zip(alarms, misses, strict=True) if a > 0]
 
 
-def draw(
-    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """Two panels: the NMSE over layers, and misses over false alarms."""
-    from onsager_cli.figures import curves
-
-    return curves.draw(figure, rows, folder, formats, beside=partial(_draw_roc, tables))
+    return build(figure, rows, beside=partial(_draw_roc, by_curve(tables["roc"]), by_curve(tables["detection"])))
 
 
-def _draw_roc(tables: Tables, axes: "Axes", looks: "Mapping[str, Look]") -> None:
+def _draw_roc(roc: Mapping[str, Rows], chosen: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]) -> None:
+    """Draw the curve of each network, and on it the point that `tables` chose."""
     for slug, style in looks.items():
-        points = [(row["false_alarm"], row["miss"]) for row in tables["roc"] if row["curve"] == slug]
-        at = [(row["false_alarm"], row["miss"]) for row in tables["detection"] if row["curve"] == slug]
-        if points:
-            line = {"color": style.color, "linestyle": style.line, "linewidth": style.width}
-            axes.plot(*zip(*points, strict=True), **line)
-            filled = "white" if style.open_marker else style.color
-            marker = {"marker": style.marker or "o", "markersize": style.size, "markerfacecolor": filled}
-            axes.plot(*zip(*at, strict=True), color=style.color, linestyle="none", **marker)
+        if slug in roc:
+            axes.plot(*columns(roc[slug], "false_alarm", "miss"), **line_of(style))
+            dot: Style = {**marker_of(style), "marker": style.marker or "o"}
+            axes.plot(*columns(chosen[slug], "false_alarm", "miss"), color=style.color, linestyle="none", **dot)
     axes.set(xscale="log", yscale="log", xlim=(RATES[0], 1), xlabel="false-alarm rate", ylabel="miss rate")
     axes.set_ylim(top=1)
 
 
 def page(tables: Tables) -> str:
     """The operating points as a table."""
-    keys = ("curve", "layer", "auc", "false_alarm", "miss", "support_error", "exact_support")
-    text = markdown_table(
-        ["curve", "layer", "AUC", "false alarms", "misses", "support error", "exact support"],
-        [[cell(row[key], 4) for key in keys] for row in tables["detection"]],
-    )
-    return (
-        f"## Who is active\n\nAt the threshold of a false-alarm rate of {FALSE_ALARM:g} on the selection set.\n\n{text}\n\n"
-        "The support error is the number of wrong decisions over that of active users, the exact support the share of "
-        "samples without one. The curves are in [roc.csv](roc.csv), this table in [detection.csv](detection.csv)."
-    )
+    return render("detection.md.j2", table=as_markdown, rows=tables["detection"], false_alarm=FALSE_ALARM)

@@ -1,26 +1,29 @@
 """Kinds of figures, one file each, chosen by `figure.kind`; each declares a `FigureKind` and offers
 
-    tables(experiment, rows, problem_of)        what the figure shows, computed from stored curves: name → rows
-    draw(figure, rows, tables, folder, formats) the drawing, from tables alone (if the kind draws); the files
-    page(tables)                                its part of the README of a record, in Markdown
+    tables(experiment, rows, problem_of) what the figure shows, computed from stored curves: name → rows
+    draw(figure, rows, tables)           the drawing, from tables alone, not yet written (if the kind draws)
+    page(tables)                         its part of the README of a record, in Markdown
 
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find
+from onsager_cli.store.tables import Row, grouped
+from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from onsager_cli.problems import Problem
 
-Row = dict[str, Any]
+Rows = Sequence[Row]
 Tables = dict[str, list[Row]]
 ProblemOf = Callable[[Curve], "Problem"]
 
@@ -28,15 +31,8 @@ ProblemOf = Callable[[Curve], "Problem"]
 class Kind(Protocol):
     """What the file of a kind offers."""
 
-    def tables(self, experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables: ...
-    def draw(
-        self,
-        figure: FigureSpec,
-        rows: Sequence[Mapping[str, Any]],
-        tables: Tables,
-        folder: Path,
-        formats: Sequence[str],
-    ) -> list[Path]: ...
+    def tables(self, experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables: ...
+    def draw(self, figure: FigureSpec, rows: Rows, tables: Tables) -> "Figure": ...
     def page(self, tables: Tables) -> str: ...
 
 
@@ -47,4 +43,19 @@ def kind_of(experiment: Experiment) -> FigureKind:
 
 def implementation_of(experiment: Experiment) -> Kind:
     """The file of the experiment's kind of figure."""
-    return import_module(kind_of(experiment).module)  # type: ignore[return-value]
+    return cast(Kind, import_module(kind_of(experiment).module))
+
+
+def by_curve(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each curve, in the order of the table."""
+    return grouped((row["curve"], row) for row in rows)
+
+
+def columns(rows: Rows, *names: str) -> list[list[Any]]:
+    """The values in each of the columns, from all rows."""
+    return [[row[name] for row in rows] for name in names]
+
+
+def as_markdown(rows: Rows, headings: Mapping[str, str]) -> str:
+    """A table of the columns that `headings` (column → heading) names; floats have 4 significant digits."""
+    return markdown_table([*headings.values()], [[cell(row[name], 4) for name in headings] for row in rows])

@@ -1,34 +1,30 @@
 """The usual figure: NMSE over layers, with what state evolution predicts if it is asked for."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures import curves
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
+from onsager_cli.figures.curves import build
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, by_curve
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.seeds import spread
+from onsager_cli.store.tables import Row
 
 KIND = FigureKind("curves", over_layers=True)
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`seeds`, the spread over matrices, and `state_evolution` if `plot.state_evolution` asks for it."""
     del problem_of
     found = {"seeds": spread(rows)}
     return {**found, "state_evolution": predictions(experiment, rows)} if experiment.plot.state_evolution else found
 
 
-def draw(
-    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
-    """The curves over layers."""
-    return curves.draw(figure, [*rows, *tables.get("state_evolution", [])], folder, formats)
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
+    """The curves over layers. Raises UserError if none has a point."""
+    return build(figure, [*rows, *tables.get("state_evolution", [])])
 
 
 def page(tables: Tables) -> str:
@@ -37,15 +33,16 @@ def page(tables: Tables) -> str:
     return ""
 
 
-def predictions(experiment: Experiment, rows: Sequence[Row]) -> list[Row]:
+def predictions(experiment: Experiment, rows: Rows) -> list[Row]:
     """What state evolution says of the drawn curves that it knows, each algorithm once, as rows to draw."""
     found: dict[tuple[str, float], list[float]] = {}
+    points = by_curve(row for row in rows if row["layer"] and row["curve"] not in experiment.figure.hidden)
     for curve in experiment.first_curves:
-        layers = [row["layer"] for row in rows if row["curve"] == curve.slug and row["layer"]]
         stored, name = curve.folder.load("network"), textbook(curve.settings)
-        if name is None or stored is None or not layers or curve.slug in experiment.figure.hidden:
+        if name is None or stored is None or curve.slug not in points:
             continue
-        levels = predict(curve.settings, stored[0]["problem.A"], max(layers))
+        deepest = max(row["layer"] for row in points[curve.slug])
+        levels = predict(curve.settings, stored[0]["problem.A"], deepest)
         assert levels is not None
         key = (name, round(float(levels[0]), 6))
         found[key] = max(found.get(key, []), levels.tolist(), key=len)

@@ -11,13 +11,16 @@ from functools import cache
 from typing import Any
 
 from onsager_cli.config.names import MATCHED
+from onsager_cli.figures.kinds import by_curve
 from onsager_cli.kinds.records import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, Look, NetworkKind, ShrinkageKind
 from onsager_cli.kinds.registry import every, find, names
+from onsager_cli.store.tables import Row
+
+Style = dict[str, Any]
+"""Keyword arguments of Matplotlib."""
 
 STATE_EVOLUTION = Look(BLACK, "", ":", 0.6, label="state evolution")
-# What untied changes in the look: dashes, and a ring that shows around a coinciding tied marker.
-UNTIED: dict[str, Any] = {"line": "--", "open_marker": True}
-_RING = 1.3
+_RING = 1.3  # by how much the ring of an untied network shows around a coinciding tied marker, in points
 # What native complex numbers change: fine dots, where the same network on the real embedding has a line, and a line
 # with dots where it has dots itself.
 COMPLEX_LINE, COMPLEX_DOTS = (0, (1, 1)), "-."
@@ -46,16 +49,8 @@ def _families() -> dict[str, ShrinkageKind]:
     return {name: kind for kind in every(ShrinkageKind) for name in (kind.name, kind.slug) if name}
 
 
-def style_of(row: Mapping[str, Any]) -> Look:
+def style_of(row: Row) -> Look:
     """Look and legend text of the curve that `row` belongs to; label "" if nobody gave its network a look."""
-    style = _style_of(row)
-    if row.get("embedding") == "complex" and style.label:
-        line = COMPLEX_DOTS if style.line == ":" else COMPLEX_LINE
-        return replace(style, label=f"{style.label}, complex", line=line)
-    return style
-
-
-def _style_of(row: Mapping[str, Any]) -> Look:
     network, shrinkage, tied = row.get("network") or "", row.get("shrinkage") or "", row.get("tied")
     family = _families().get(shrinkage)
     of_family = family.label or family.name if family else shrinkage
@@ -70,28 +65,28 @@ def _style_of(row: Mapping[str, Any]) -> Look:
     # The name of the curve alone tells what VAMP was told.
     looks = kind.looks.get(MATCHED if row.get("curve") == MATCHED else network, {})
     style = looks.get(family.name if family else shrinkage) or looks.get("")
-    if style is None and shrinkage:
-        style = replace(_SPARE[0], label=f"{network.upper()}-{of_family}")
-    if style is None:
+    if style is None and not shrinkage:
         return _SPARE[0]
-    if network == kind.untrained:  # an algorithm has nothing to tie
-        return style if tied is None else replace(style, label=f"{style.label}, tuned")
-    if tied is None:
-        return style
-    if tied:
-        return replace(style, label=f"{style.label}, tied")
-    return replace(style, label=f"{style.label}, untied", size=style.size + _RING, **UNTIED)
+    style = style or replace(_SPARE[0], label=f"{network.upper()}-{of_family}")
+    if network == kind.untrained and tied is not None:  # an algorithm has nothing to tie
+        style = replace(style, label=f"{style.label}, tuned")
+    elif tied:
+        style = replace(style, label=f"{style.label}, tied")
+    elif tied is not None:
+        style = replace(style, label=f"{style.label}, untied", line="--", size=style.size + _RING, open_marker=True)
+    if row.get("embedding") == "complex":
+        style = replace(
+            style, label=f"{style.label}, complex", line=COMPLEX_DOTS if style.line == ":" else COMPLEX_LINE
+        )
+    return style
 
 
-def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None = None) -> dict[str, Look]:
-    """slug → look in order of appearance, no two alike: a later twin has its slug and a spare colour.
+def styles(rows: Iterable[Row], labels: Mapping[str, str] | None = None) -> dict[str, Look]:
+    """Slug → look, in order of appearance, no two alike: a later twin has its slug and a spare colour.
 
-    `labels` (slug → text) say what the legend calls them.
+    `labels` (slug → text) are what the legend calls curves.
     """
-    first: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        first.setdefault(row["curve"], row)
-    looks = {slug: style_of(row) for slug, row in first.items()}
+    looks = {slug: style_of(points[0]) for slug, points in by_curve(rows).items()}
     colors = {style.color for style in looks.values() if style.label}
     # Colours that nobody has come first.
     spare = itertools.cycle(sorted(_SPARE, key=lambda style: style.color in colors))
@@ -105,3 +100,14 @@ def styles(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, str] | None =
         taken.add(style.label)
         chosen[slug] = replace(style, label=(labels or {}).get(slug, style.label))
     return chosen
+
+
+def line_of(style: Look) -> Style:
+    """How Matplotlib draws the line of a curve."""
+    return {"color": style.color, "linestyle": style.line, "linewidth": style.width}
+
+
+def marker_of(style: Look) -> Style:
+    """How Matplotlib draws the points of a curve; a ring is open in the middle."""
+    filled = "white" if style.open_marker else style.color
+    return {"marker": style.marker or None, "markersize": style.size, "markerfacecolor": filled}

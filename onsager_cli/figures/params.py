@@ -3,22 +3,22 @@
 Its part of a record page (record/templates/params.md.j2) says what is compared, and when a parameter is identifiable.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib.style
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
-from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures.curves import panels
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
-from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, FigureKind
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables
+from onsager_cli.figures.params_drawing import draw as draw
+from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.kinds.records import FigureKind
 from onsager_cli.metrics import to_db
+from onsager_cli.store.tables import Row, grouped
 from onsager_cli.text import cell, markdown_table, render
+from onsager_cli.theory.state_evolution import Signal
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -59,27 +59,24 @@ class Prescribed:
     received: list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]  # r̃, mean σ̃², r, σ
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`params`, from the deepest stored network of each curve; curves that are not stored are left out."""
     del rows
-    learned = {curve.key: stored_layers(curve) for curve in experiment.curves}
-    prescribed: dict[Any, Prescribed] = {}
+    learned = {curve.key: layers for curve in experiment.curves if (layers := stored_layers(curve))}
+    prescribed: dict[tuple[ProblemSettings, int], Prescribed] = {}
     found: list[Row] = []
     for curve in experiment.curves:
-        layers, settings = learned[curve.key], curve.settings
-        if not layers:
+        if curve.key not in learned:
             continue
-        key = (settings.problem, settings.seed)
+        settings, problem = curve.settings, curve.settings.problem
+        key = (problem, settings.seed)
         if key not in prescribed:
             prescribed[key] = matched(curve, problem_of(curve))
-        compared = compare(layers, prescribed[key], bool(settings.network.tied))
+        compared = compare(learned[curve.key], prescribed[key], bool(settings.network.tied))
         if curve.twin is not None:
-            compared += against_tied(layers, learned.get(curve.twin.key, []), prescribed[key])
-        problem = settings.problem.name
-        found += [
-            {"problem": problem, "curve": curve.slug.removesuffix(f"_{problem}"), "tied": settings.network.tied, **row}
-            for row in compared
-        ]  # fmt: skip
+            compared += against_tied(learned[curve.key], learned.get(curve.twin.key, []), prescribed[key])
+        name = curve.slug.removesuffix(f"_{problem.name}")
+        found += [{"problem": problem.name, "curve": name, "tied": settings.network.tied, **row} for row in compared]
     return {"params": found}
 
 
@@ -94,12 +91,12 @@ def stored_layers(curve: Curve) -> list[Layer]:
     return [normalized(net.layer(leaves, t)) for t in range(net.depth_of(leaves))]
 
 
-def normalized(p: Mapping[str, Any]) -> Layer:
+def normalized(leaves: Mapping[str, ArrayLike]) -> Layer:
     """A layer of a network (its leaves) in the form that can be compared.
 
     Columns of U of different lengths mean different σ_w² in different directions: the median is taken.
     """
-    p = {name: np.asarray(leaf, np.float64) for name, leaf in p.items()}
+    p = {name: np.asarray(leaf, np.float64) for name, leaf in leaves.items()}
     length = np.linalg.norm(p["U"], axis=0)
     noise = float(np.exp(p["log_noise_variance"]) * np.median(1 / length**2))
     return Layer(p["U"] / length, np.exp(p["log_s"]) / length, p["V"], noise, p["theta"])
@@ -139,27 +136,20 @@ def relative(found: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> f
 
 def eta(r: np.ndarray, sigma: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """The BG shrinkage, eq (40), in float64; r (N, L), sigma (1, L)."""
-    from onsager_cli.theory.state_evolution import Signal
-
     return Signal(float(1 / (1 + np.exp(theta[1]))), float(theta[0])).posterior(r, sigma)[1]
 
 
 def compare(layers: Sequence[Layer], star: Prescribed, tied: bool) -> list[Row]:
     """The rows of one network against matched VAMP."""
-    rows, flat = [], [noise_flat_range(star, layer[1]) for layer in star.received]
+    rows, flat = [], [noise_flat_range(star, variance) for _, variance, _, _ in star.received]
     if tied:
-        rows += [
-            _parameter(None, "noise_variance", layers[0].noise, star.best.noise, min(flat[: len(layers)])),
-            *_matrices(None, layers[0], star),
-        ]
+        rows += _linear_stage(None, layers[0], star, min(flat[: len(layers)]))
     for t, p in enumerate(layers):
         r_tilde, variance, r, sigma = star.received[t]
         if not tied:
-            rows += [_parameter(t, "noise_variance", p.noise, star.best.noise, flat[t]), *_matrices(t, p, star)]
-        for name, found, wanted, free in zip(
-            ("phi", "log_odds_zero"), p.theta, star.best.theta, theta_flat_range(star, r, sigma), strict=True
-        ):
-            rows.append(_parameter(t, name, found, wanted, free))
+            rows += _linear_stage(t, p, star, flat[t])
+        of_theta = zip(p.theta, star.best.theta, theta_flat_range(star, r, sigma), strict=True)
+        rows += [_parameter(t, name, *of) for name, of in zip(("phi", "log_odds_zero"), of_theta, strict=True)]
         wanted, found = linear_map(star.best, variance), linear_map(p, variance)
         rows.append(_share(t, "linear_map_db", relative(found, wanted)))
         difference = (found[0] - wanted[0]) @ r_tilde + (found[1] - wanted[1]) @ star.y
@@ -215,11 +205,16 @@ def noise_flat_range(star: Prescribed, variance: float) -> float:
     return 1e3
 
 
-def _matrices(t: int | None, p: Layer, star: Prescribed) -> list[Row]:
+def _linear_stage(t: int | None, p: Layer, star: Prescribed, flat: float) -> list[Row]:
+    """σ_w², whose flat range is `flat`, and the matrices of a layer; t is None if all layers share them."""
     found = (p.U * p.s) @ p.V.T
     span, rows = np.linalg.qr(p.V)[0], star.best.V
     outside = np.sum((span - rows @ (rows.T @ span)) ** 2) / span.shape[1]
-    return [_share(t, "matrix_db", relative((found,), (star.A,))), _share(t, "subspace_db", float(outside))]
+    return [
+        _parameter(t, "noise_variance", p.noise, star.best.noise, flat),
+        _share(t, "matrix_db", relative((found,), (star.A,))),
+        _share(t, "subspace_db", outside),
+    ]
 
 
 def _parameter(t: int | None, name: str, found: float, wanted: float, flat: float) -> Row:
@@ -238,97 +233,14 @@ def _row(t: int | None, name: str, found: float | None, wanted: float | None, er
     }  # fmt: skip
 
 
-PANELS = {
-    "noise_variance": "$\\sigma_w^2$", "phi": "$\\phi$", "log_odds_zero": "log odds of zero",
-    "linear_output_db": "linear stage: change of $r$\nover its error (dB)",
-    "shrinkage_curve_db": "shrinkage: change of $\\hat{x}$\nover its error (dB)",
-    "matrix_db": "$U$ diag($s$) $V^T$ against $A$ (dB)",
-}  # fmt: skip
-
-
-def draw(
-    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
-    """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
-    del rows
-    from onsager_cli.figures import curves
-
-    found = tables["params"]
-    problems = list(dict.fromkeys(row["problem"] for row in found))
-    colors = dict(zip(problems, (BLUE, VERMILLION, GREEN, PURPLE), strict=False))
-    shown = [
-        key
-        for key in dict.fromkeys((row["problem"], row["curve"]) for row in found)
-        if f"{key[1]}_{key[0]}" not in figure.hidden
-    ]
-    labels = legend(found, shown)
-    depths = {key: max(row["layer"] or 1 for row in found if (row["problem"], row["curve"]) == key) for key in shown}
-    with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
-        drawing, axes = panels(2, 3, 7.2, 4.6)
-        for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
-            ax.set_ylabel(label)
-            ax.set_xlim(0.5, max(depths.values()) + 0.5)
-            if quantity == "noise_variance":
-                ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-            if quantity == "phi":
-                ax.set_yscale("log")
-                for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-                    which("{x:g}")
-            for key in shown:
-                mine = [row for row in found if (row["problem"], row["curve"], row["quantity"]) == (*key, quantity)]
-                _draw_quantity(ax, mine, colors.get(key[0], GREY), depths[key], labels[key])
-            for wanted in {row["prescribed"] for row in found if row["quantity"] == quantity} - {None}:
-                ax.axhline(wanted, color=BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
-        for ax in axes[3:]:
-            ax.set_xlabel("layer")
-        handles, labels = axes[1].get_legend_handles_labels()
-        known = dict(zip(labels, handles, strict=True))
-        drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
-    return curves.save(drawing, folder, figure.name, formats)
-
-
-def legend(rows: Sequence[Row], shown: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Legend text of each (problem, curve): its matrix, and tied or untied; the curve's name where that is not enough."""
-    tied = {(row["problem"], row["curve"]): row["tied"] for row in rows}
-
-    def matrix(problem: str) -> str:
-        kappa = re.fullmatch(r"kappa(\d+)", problem)
-        return f"$\\kappa = {kappa[1]}$" if kappa else "i.i.d. $A$" if problem == "gaussian" else problem
-
-    texts = {key: f"{matrix(key[0])}, {'tied' if tied[key] else 'untied'}" for key in shown}
-    if len(set(texts.values())) < len(texts):
-        texts = {key: f"{matrix(key[0])}, {key[1].replace('_', ' ')}" for key in shown}
-    return texts
-
-
-def _draw_quantity(ax: Any, rows: Sequence[Row], color: str, deepest: int, label: str) -> None:
-    if not rows:
-        return
-    line = "-" if rows[0]["tied"] else "--"
-    # Where untied is as tied, rings around dots.
-    dot: dict[str, Any] = {"markersize": 2.0} if rows[0]["tied"] else {"markersize": 4.4, "markerfacecolor": "none"}
-    dot["markeredgewidth"] = 0.7
-    if rows[0]["layer"] is None:
-        ax.plot([1, deepest], [rows[0]["learned"]] * 2, line, color=color, linewidth=0.9, label=label)
-        return
-    layers, values = [row["layer"] for row in rows], [row["learned"] for row in rows]
-    # The legend has the marker, too; of the points each has its own.
-    ax.plot(layers, values, line, color=color, linewidth=0.9, label=label, marker="o", markevery=[], **dot)
-    for row in rows:
-        ax.plot(row["layer"], row["learned"], "o", color=color, alpha=1 if row["identifiable"] else 0.25, **dot)
-
-
 def page(tables: Tables) -> str:
     """The worst relative error of each parameter where it can be identified, and the worst dB of the others."""
     body = []
-    rows = tables["params"]
-    for key in dict.fromkeys((row["problem"], row["curve"], row["quantity"]) for row in rows):
-        mine = [row for row in rows if (row["problem"], row["curve"], row["quantity"]) == key]
-        fixed = [row for row in mine if row["identifiable"]]
-        worst = max(fixed, key=lambda row: row["relative_error"], default=None)
-        body.append([
-            key[0], f"`{key[1]}`", key[2], f"{len(fixed)} of {len(mine)}",
-            *(cell(worst[k], 3) if worst else "" for k in ("layer", "learned", "prescribed", "relative_error")),
-        ])  # fmt: skip
+    found = grouped(((row["problem"], row["curve"], row["quantity"]), row) for row in tables["params"])
+    for (problem, curve, quantity), rows in found.items():
+        fixed = [row for row in rows if row["identifiable"]]
+        worst = max(fixed, key=lambda row: row["relative_error"], default={})
+        numbers = [cell(worst.get(k), 3) for k in ("layer", "learned", "prescribed", "relative_error")]
+        body.append([problem, f"`{curve}`", quantity, f"{len(fixed)} of {len(rows)}", *numbers])
     header = ["problem", "curve", "quantity", "identifiable", "worst layer", "learned", "prescribed", "relative error"]
     return render("params.md.j2", table=markdown_table(header, body), cost_db=COST_DB, fixed=FIXED)

@@ -10,21 +10,19 @@ widths has heavy tails. So each sample's errors are scaled to a mean square of 1
 `excess_kurtosis_unscaled` is that of the plain pool.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib.style
 import numpy as np
+from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
-from onsager_cli.figures.kinds import ProblemOf, Row, Tables
-from onsager_cli.kinds.records import FigureKind
-from onsager_cli.store.curves import CurveFolder
-from onsager_cli.text import cell, markdown_table
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.looks import styles
+from onsager_cli.kinds.records import BLACK, FigureKind
+from onsager_cli.text import render
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -44,26 +42,26 @@ LEVEL_DB = -15.0
 POINTS = 301
 
 
-def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -> Tables:
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """`summary` and `qq`; a curve that is not stored, or never gets below LEVEL_DB, is left out."""
     from scipy.stats import kurtosis, probplot
 
-    del rows
     found: Tables = {"summary": [], "qq": []}
+    below = by_curve(row for row in rows if row["layer"] and row["nmse_db"] < LEVEL_DB)
     for curve in experiment.curves:
-        folder = curve.folder
-        below = [row for row in folder.points() if row["layer"] and row["nmse_db"] < LEVEL_DB]
-        if not below:
+        if curve.slug not in below:
             continue
-        row = below[0]
-        errors = shrinkage_errors(curve, folder, problem_of(curve), row["layer"])
+        first = below[curve.slug][0]
+        errors = shrinkage_errors(curve, problem_of(curve), first["layer"])
         scaled = errors / np.sqrt(np.mean(errors**2, axis=0))
-        found["summary"].append({
-            "curve": curve.slug, **{name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db")},
-            "excess_kurtosis": float(kurtosis(scaled.ravel())),
-            "excess_kurtosis_unscaled": float(kurtosis(errors.ravel())),
-            "rms_error": float(np.sqrt(np.mean(errors**2))),
-        })  # fmt: skip
+        found["summary"].append(
+            {
+                **{name: first[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "nmse_db")},
+                "excess_kurtosis": float(kurtosis(scaled.ravel())),
+                "excess_kurtosis_unscaled": float(kurtosis(errors.ravel())),
+                "rms_error": float(np.sqrt(np.mean(errors**2))),
+            }
+        )
         normal, ordered = (np.asarray(a) for a in probplot(scaled.ravel(), fit=False))
         kept = np.unique(np.searchsorted(normal, np.linspace(normal[0], normal[-1], POINTS)))
         found["qq"] += [
@@ -73,7 +71,7 @@ def tables(experiment: Experiment, rows: Sequence[Row], problem_of: ProblemOf) -
     return found
 
 
-def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: int) -> np.ndarray:
+def shrinkage_errors(curve: Curve, problem: "Problem", t: int) -> np.ndarray:
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
     from onsager_cli.networks.layers import trace
     from onsager_cli.theory import iterate
@@ -82,55 +80,38 @@ def shrinkage_errors(curve: Curve, folder: CurveFolder, problem: "Problem", t: i
 
     (x, y), settings = problem.test, curve.settings
     if settings.training.trains:
-        net, params = stored_network(settings, folder, t)
-        r, _ = trace(net, problem, params, y, t, settings.precision)[-1][1]
+        net, params = stored_network(settings, curve.folder, t)
+        _, (r, _) = trace(net, problem, params, y, t, settings.precision)[-1]
     else:
         net, how = network_of(settings), how_to_iterate(settings)
         r, _ = iterate.shrinkage_input(net, problem, y, t, settings.precision, **how)
     return np.asarray(r, np.float64) - np.asarray(x, np.float64)
 
 
-def draw(
-    figure: FigureSpec, rows: Sequence[Mapping[str, Any]], tables: Tables, folder: Path, formats: Sequence[str]
-) -> list[Path]:
-    """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere."""
-    from onsager_cli.figures import curves
-    from onsager_cli.figures.looks import BLACK, styles
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
+    """One panel per curve; the dashed line goes through the quartiles, as it would for a Gaussian everywhere.
 
+    Raises UserError if no curve gets below LEVEL_DB.
+    """
     del rows
     if not tables.get("summary"):
         raise UserError(f"{figure.name}: no curve gets below {LEVEL_DB:g} dB")
-    looks = styles(tables["summary"])
-    with matplotlib.style.context(["default", "onsager_cli.figures.paper"]):
-        drawing, axes = panels(1, len(looks), 2.3 * len(looks), 2.3)
+    looks, quantiles = styles(tables["summary"]), by_curve(tables["qq"])
+    with panels(1, len(looks), 2.3 * len(looks), 2.3) as (drawing, axes):
         for ax, summary in zip(axes, tables["summary"], strict=True):
             style = looks[summary["curve"]]
-            points = [row for row in tables["qq"] if row["curve"] == summary["curve"]]
-            normal, errors = (np.array([row[k] for row in points]) for k in ("normal_quantile", "error_quantile"))
-            ax.plot(normal, errors, ".", color=style.color, markersize=3)
+            normal, errors = map(np.array, columns(quantiles[summary["curve"]], "normal_quantile", "error_quantile"))
             low, high = np.interp([-0.6745, 0.6745], normal, errors)
-            line = (low + high) / 2 + normal * (high - low) / (2 * 0.6745)
-            ax.plot(normal, line, "--", color=BLACK, linewidth=0.7)
+            ax.plot(normal, errors, ".", color=style.color, markersize=3)
+            ax.plot(normal, (low + high) / 2 + normal * (high - low) / (2 * 0.6745), "--", color=BLACK, linewidth=0.7)
             ax.set_title(f"{style.label}, t = {summary['layer']}")
             ax.set_xlabel("normal quantile")
-            ax.annotate(
-                f"excess kurtosis {summary['excess_kurtosis']:.2f}", (0.04, 0.95), xycoords="axes fraction", va="top", fontsize=7
-            )  # fmt: skip
+            kurtosis = f"excess kurtosis {summary['excess_kurtosis']:.2f}"
+            ax.annotate(kurtosis, (0.04, 0.95), xycoords="axes fraction", va="top", fontsize=7)
         axes[0].set_ylabel("quantile of $r_t - x$, scaled")
-    return curves.save(drawing, folder, figure.name, formats)
+    return drawing
 
 
 def page(tables: Tables) -> str:
     """The summary as a table."""
-    rows = tables["summary"]
-    keys = ("curve", "layer", "nmse_db", "excess_kurtosis", "excess_kurtosis_unscaled", "rms_error")
-    text = markdown_table(
-        ["curve", "t", "NMSE (dB)", "excess kurtosis", "unscaled", "rms of r - x"],
-        [[cell(row[key], 4) for key in keys] for row in rows],
-    )
-    return (
-        f"## The first t below {LEVEL_DB:g} dB\n\n{text}\n\n"
-        "The errors of each sample are scaled to a mean square of 1, because each has a variance of its own and a "
-        "mixture of Gaussians is not Gaussian; unscaled is the kurtosis of the plain pool. The quantiles are in "
-        "[qq.csv](qq.csv), this table in [summary.csv](summary.csv)."
-    )
+    return render("qq.md.j2", table=as_markdown, rows=tables["summary"], level_db=f"{LEVEL_DB:g}")

@@ -4,57 +4,49 @@ All of it is generated from tables and from what the store noted while training;
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import Tables, implementation_of, kind_of
+from onsager_cli.figures.kinds import Rows, Tables, by_curve, implementation_of, kind_of
 from onsager_cli.record import provenance
 from onsager_cli.record.published import Comparison, comparisons
 from onsager_cli.store.files import atomic_write, writing
 from onsager_cli.store.seeds import averaged, realizations
-from onsager_cli.store.tables import csv_bytes, table_bytes
+from onsager_cli.store.tables import Row, csv_bytes, grouped, table_bytes
 from onsager_cli.text import duration, markdown_table, render
-
-Row = Mapping[str, Any]
 
 _SOMETIMES = ("seeds", "state_evolution")  # tables that only some figures have
 RISE_DB = 0.1  # the page remarks on a last layer that is worse than the best one by more
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
 
-def missing(curves: Iterable[Any], rows: Iterable[Row]) -> list[str]:
+def missing(curves: Iterable[Curve], rows: Iterable[Row]) -> list[str]:
     """Name what the table lacks of the curves, one phrase each: "lamp_tied_bg: layers 5-15"."""
-    have: dict[tuple[str, int], set[int | None]] = {}
-    for row in rows:
-        have.setdefault((row["curve"], row["seed"]), set()).add(row["layer"])
+    have = grouped(((row["curve"], row["seed"]), row["layer"]) for row in rows)
     lacking, first = [], {}
     for curve in curves:
-        seed = curve.settings.seed
+        training, depth, seed = curve.settings.training, curve.settings.network.depth, curve.settings.seed
         name = curve.slug if seed == first.setdefault(curve.slug, seed) else f"{curve.slug} (seed {seed})"
-        layers = have.get((curve.slug, seed), set())
-        depth = curve.settings.network.depth
+        layers = set(have.get((curve.slug, seed), ()))
         if not layers or (depth is None and None not in layers):
             lacking.append(name)
-        elif curve.settings.training.kind == "none":
-            continue  # an untrained curve is stored whole, and its table may be thinned out
-        elif getattr(curve.settings.training, "joint", False):
-            if depth not in layers:
-                lacking.append(f"{name}: layer {depth}")
-        elif depth is not None and (gaps := [t for t in range(1, depth + 1) if t not in layers]):
-            span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
-            lacking.append(f"{name}: {span}")
+        elif depth is not None and training.kind != "none":  # an untrained curve is stored whole, its table thinned out
+            wanted = [depth] if getattr(training, "joint", False) else range(1, depth + 1)
+            if gaps := [t for t in wanted if t not in layers]:
+                span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
+                lacking.append(f"{name}: {span}")
     return lacking
 
 
 def record(
-    experiment: Any, rows: Sequence[Row], made: provenance.Notes, folder: Path, tables: Tables | None = None
+    experiment: Experiment, rows: Rows, made: provenance.Notes, folder: Path, tables: Tables | None = None
 ) -> list[Path]:
     """Write the record of one experiment into `folder` (experiments/NAME); the paths written.
 
     Args:
-        experiment: config.Experiment; `curves`, `figure` and `overrides` are read.
+        experiment: its `curves`, `figure` and `overrides` are read.
         rows: the table of every stored curve, those that the figure hides included.
         made: what the store noted of each curve.
         folder: created if missing.
@@ -71,7 +63,7 @@ def record(
     return [*paths, folder / "README.md"]
 
 
-def write_tables(folder: Path, rows: Sequence[Row], tables: Tables) -> list[Path]:
+def write_tables(folder: Path, rows: Rows, tables: Tables) -> list[Path]:
     """Write curves.csv and a file for each of the tables that has rows; the paths written.
 
     Tables of this figure that an earlier call wrote and this one does not are removed.
@@ -89,23 +81,24 @@ def write_tables(folder: Path, rows: Sequence[Row], tables: Tables) -> list[Path
     return [folder / f"{name}.csv" for name in files]
 
 
-def draw(experiment: Any, rows: Sequence[Row], tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw(experiment: Experiment, rows: Rows, tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Draw the figure of any kind; the paths written."""
     if not kind_of(experiment).draws:
         return []
-    return implementation_of(experiment).draw(experiment.figure, rows, tables, folder, formats)
+    from onsager_cli.figures.curves import save  # Matplotlib is slow to import
+
+    figure = experiment.figure
+    return save(implementation_of(experiment).draw(figure, rows, tables), folder, figure.name, formats)
 
 
-def readme(experiment: Any, rows: Sequence[Row], made: provenance.Notes, tables: Tables | None = None) -> str:
+def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: Tables | None = None) -> str:
     """The README.md of a record. The first paragraph is its caption, which the gallery repeats."""
     figure, kind = experiment.figure, kind_of(experiment)
-    trains = kind.trains
-    values: dict[str, Any] = {
-        "figure": figure, "heading": heading(figure.name, figure.title), "trains": trains,
-        "drawn": kind.draws, "part": implementation_of(experiment).page(tables or {}),
-        "over_layers": kind.over_layers, "command": provenance.command(experiment),
+    values = {
+        "figure": figure, "kind": kind, "heading": heading(figure.name, figure.title),
+        "part": implementation_of(experiment).page(tables or {}), "command": provenance.command(experiment),
     }  # fmt: skip
-    if trains:
+    if kind.trains:
         errors = [row.get(f"{figure.metric}_se") for row in rows]
         descents, rivals = provenance.descents(experiment)
         values |= {
@@ -114,7 +107,7 @@ def readme(experiment: Any, rows: Sequence[Row], made: provenance.Notes, tables:
             "trained": any(row["steps"] for row in rows),
             "seeds": [seed for _, seed in realizations(rows)[1:]],
             "errors": [error for error in errors if error is not None],
-            "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden or ())),
+            "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden)),
             "levels": _levels(rows, figure.metric), "remarks": _remarks(rows),
             "compared": [(found, _compared(found)) for found in comparisons(rows)],
             "settings": provenance.settings(experiment, made), "descents": descents, "rivals": rivals,
@@ -129,26 +122,25 @@ def heading(name: str, title: str) -> str:
     return f"Fig. {number[1]}{number[2]}: {title}" if number else title
 
 
-def _levels(rows: Sequence[Row], metric: str) -> str:
+def _levels(rows: Rows, metric: str) -> str:
     """The table of the NMSE by layer."""
     deepest = max((row["layer"] for row in rows if row["layer"] is not None), default=0)
     layers = [layer for layer in _LAYERS if layer < deepest] + ([deepest] if deepest else [])
     body = []
-    for slug, points in _by_curve(averaged(rows)).items():
-        by_layer = {row["layer"]: row[metric] for row in points}
-        level = by_layer.get(None)
-        body.append([f"`{slug}`", *(_fixed(by_layer.get(t, level), 2) for t in layers or [None])])
-    return markdown_table(["curve", *(str(layer) for layer in layers or ["level"])], body)
+    for slug, points in by_curve(averaged(rows)).items():
+        values = {row["layer"]: row[metric] for row in points}
+        body.append([f"`{slug}`", *(_number(values.get(t, values.get(None)), ".2f") for t in layers or [None])])
+    return markdown_table(["curve", *map(str, layers or ["level"])], body)
 
 
-def _remarks(rows: Sequence[Row]) -> list[tuple[str, Row, Row | None, list[int]]]:
+def _remarks(rows: Rows) -> list[tuple[str, Row, Row | None, list[int]]]:
     """What a reader of the table may miss, per curve and matrix.
 
     The name, the last point, the best point if the last one is worse than that (RISE_DB), and the layers on the way
     to which the training was rescued.
     """
     found = []
-    for name, points in _by_curve(rows, by_seed=True).items():
+    for name, points in _by_matrix(rows).items():
         last, best = points[-1], min(points, key=lambda row: row["nmse_db"])
         rises = last.get("steps") and last["nmse_db"] > best["nmse_db"] + RISE_DB
         rescued = [row["layer"] for row in points if row.get("rescued")]
@@ -158,52 +150,36 @@ def _remarks(rows: Sequence[Row]) -> list[tuple[str, Row, Row | None, list[int]]
 
 def _compared(comparison: Comparison) -> str:
     """The table of one comparison."""
-    lines = {"here": comparison.here, "there": comparison.there}
-    body = [[name, *(_fixed(value, 3) for value in values)] for name, values in lines.items()]
-    body.append(["difference", *(f"{value:+.3f}" for value in comparison.differences)])
+    lines = (
+        ("here", comparison.here, ".3f"), ("there", comparison.there, ".3f"),
+        ("difference", comparison.differences, "+.3f"),
+    )  # fmt: skip
+    body = [[name, *(_number(value, form) for value in values)] for name, values, form in lines]
     return markdown_table(["layer", *("level" if t is None else str(t) for t in comparison.layers)], body)
 
 
-def _costs(rows: Sequence[Row]) -> str:
-    """The table of what each curve took, summed over its matrices.
-
-    Steps and seconds in `rows` count from the start of the training, so the largest is that of the whole curve.
-    """
-    costs: dict[str, dict[str, Any]] = {}
-    for points in _by_curve(rows, by_seed=True).values():
-        keys = ("layer", "steps", "seconds", "parameters")
-        whole = {key: max((row[key] for row in points if row[key] is not None), default=None) for key in keys}
-        before = costs.get(points[0]["curve"], {})
-        for key in ("steps", "seconds") if before else ():
-            whole[key] = (whole[key] or 0) + (before[key] or 0)
-        costs[points[0]["curve"]] = whole
-    steps, seconds = (sum(cost[key] or 0 for cost in costs.values()) for key in ("steps", "seconds"))
-    body = [
-        [f"`{slug}`", _count(cost["layer"]), _count(cost["steps"]), _count(cost["seconds"], 1), _count(cost["parameters"])]
-        for slug, cost in costs.items()
-    ]  # fmt: skip
-    body.append(["**together**", "", _count(steps), f"{_count(seconds, 1)} ({duration(seconds)})", ""])
+def _costs(rows: Rows) -> str:
+    """The table of what each curve took, summed over its matrices; the last point has the cost of the curve."""
+    body, ends = [], [points[-1] for points in _by_matrix(rows).values()]
+    for slug, last in by_curve(ends).items():
+        layers, parameters = (_number(last[-1][key], ",.0f") for key in ("layer", "parameters"))
+        body.append([f"`{slug}`", layers, f"{_total(last, 'steps'):,}", f"{_total(last, 'seconds'):,.1f}", parameters])
+    seconds = _total(ends, "seconds")
+    body.append(["**together**", "", f"{_total(ends, 'steps'):,}", f"{seconds:,.1f} ({duration(seconds)})", ""])
     return markdown_table(["curve", "layers", "steps", "seconds", "parameters"], body)
 
 
-def _by_curve(rows: Sequence[Row], by_seed: bool = False) -> dict[str, list[Row]]:
-    """`slug` → rows by layer, the level (no layer) first; curves in order of appearance.
-
-    With `by_seed`, the name in Markdown → rows of one matrix: "`lamp_tied_bg`", "`lamp_tied_bg` (seed 1)".
-    """
-    curves: dict[str, list[Row]] = {}
+def _by_matrix(rows: Rows) -> dict[str, list[Row]]:
+    """A curve on one matrix in Markdown → its rows by layer: "`lamp_tied_bg`", "`lamp_tied_bg` (seed 1)"."""
     first = realizations(rows)[:1]
-    for row in rows:
-        name = row["curve"]
-        if by_seed:
-            name = f"`{name}`" if realizations([row]) == first else f"`{name}` (seed {row['seed']})"
-        curves.setdefault(name, []).append(row)
-    return {slug: sorted(points, key=lambda row: row["layer"] or 0) for slug, points in curves.items()}
+    names = (f"`{row['curve']}`" + ("" if realizations([row]) == first else f" (seed {row['seed']})") for row in rows)
+    found = grouped(zip(names, rows, strict=True))
+    return {name: sorted(points, key=lambda row: row["layer"] or 0) for name, points in found.items()}
 
 
-def _fixed(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
 
 
-def _count(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+def _total(rows: Rows, column: str) -> float:
+    return sum(row[column] or 0 for row in rows)

@@ -3,9 +3,11 @@
 Every other number of this program is computed. These are typed in, here and nowhere else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from onsager_cli.figures.kinds import by_curve
+from onsager_cli.store.tables import Row
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,9 @@ class Reference:
 
     def by_layer(self) -> dict[int | None, float]:
         """Layer (None for a level) → NMSE in dB."""
-        if self.first is None:
-            return {None: self.values[0]}
-        return dict(enumerate(self.values, self.first))
+        return {None: self.values[0]} if self.first is None else dict(enumerate(self.values, self.first))
 
-    def describes(self, row: Mapping[str, Any]) -> bool:
+    def describes(self, row: Row) -> bool:
         """Whether `row` belongs to the curve that the numbers are of.
 
         The name decides, since variants of a network (without Onsager correction, with an estimated A) have its other
@@ -91,15 +91,12 @@ class Comparison:
         return max(zip(self.differences, self.layers, strict=True), key=lambda item: abs(item[0]))
 
 
-def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+def comparisons(rows: Sequence[Row]) -> list[Comparison]:
     """Compare every curve of a table with every reference that describes it, in the order of the table."""
-    curves: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        # On other matrices the numbers differ by more than what a comparison could show.
-        if row["instance"] == "authors2017" and row["nmse_db"] is not None:
-            curves.setdefault(row["curve"], []).append(row)
     found = []
-    for slug, points in curves.items():
+    # On other matrices the numbers differ by more than what a comparison could show.
+    comparable = (row for row in rows if row["instance"] == "authors2017" and row["nmse_db"] is not None)
+    for slug, points in by_curve(comparable).items():
         here = {row["layer"]: row["nmse_db"] for row in points}
         for reference in REFERENCES:
             there = reference.by_layer()

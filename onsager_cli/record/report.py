@@ -5,11 +5,11 @@ request and holds no date, so the same record gives the same page.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from onsager_cli import __version__
 from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
@@ -20,15 +20,18 @@ from onsager_cli.store.files import read_bytes
 from onsager_cli.store.tables import all_trainings, read_table, trainings
 from onsager_cli.text import natural, render
 
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
 
 def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
     """The HTML page about every experiment under `folder` that has a README or a drawing.
 
     Raises UserError if there is none, or a file cannot be read.
     """
-    names = sorted(
-        {path.parent.name for path in (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))}, key=figures_first
-    )
+    shown = (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))
+    names = sorted({path.parent.name for path in shown}, key=figures_first)
     if not names:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")
     tables = {name: read_table(path) for name in names if (path := folder / name / "curves.csv").is_file()}
@@ -56,7 +59,7 @@ def _kind(verdict: Verdict) -> str:
     return ("fails" if undeclared(verdict) else "known") if verdict.word == FAILS else "not-run"
 
 
-def _section(folder: Path) -> dict[str, Any]:
+def _section(folder: Path) -> dict[str, object]:
     """What the page shows of one experiment: its drawings, and its README in sections."""
     name, readme = folder.name, folder / "README.md"
     text = read_bytes(readme, 2**24).decode("utf-8", "replace") if readme.is_file() else ""
@@ -73,8 +76,9 @@ def to_html(text: str) -> tuple[str, str, list[tuple[str, str]]]:
     Pictures that stand alone are left out, since the drawings are on the page. Links lead to the web only: files are
     not beside the page. Tables stand in boxes that scroll.
     """
-    title, parts = "", [("", [])]
-    tokens = iter(_tokens(text))
+    parser, title = _parser(), ""
+    parts: list[tuple[str, list[Token]]] = [("", [])]
+    tokens = iter(_shown(parser.parse(text)))
     for token in tokens:
         if token.type == "heading_open" and token.tag in ("h1", "h2"):
             heading = next(tokens).content
@@ -84,21 +88,20 @@ def to_html(text: str) -> tuple[str, str, list[tuple[str, str]]]:
             title = title or (heading if token.tag == "h1" else "")
         else:
             parts[-1][1].append(token)
-    parser = _parser()
     (_, beginning), *sections = [(name, parser.renderer.render(of, parser.options, {})) for name, of in parts]
     return title, beginning, sections
 
 
-def _tokens(text: str) -> list[Any]:
+def _shown(tokens: "Iterable[Token]") -> "list[Token]":
     """The tokens of a Markdown page without what the report leaves out (see `to_html`)."""
-    kept: list[Any] = []
-    for token in _parser().parse(text):
+    kept: list[Token] = []
+    for token in tokens:
         if token.type in ("th_open", "td_open"):
             token.attrs = {}  # the stylesheet aligns cells
         if token.type == "inline":
-            token.children = _web_links(token.children)
+            token.children = _web_links(token.children or [])
         kept.append(token)
-        if token.type == "paragraph_close" and [child.type for child in kept[-2].children] == ["image"]:
+        if token.type == "paragraph_close" and [child.type for child in kept[-2].children or []] == ["image"]:
             del kept[-3:]
         elif token.type == "thead_close":
             start = max(index for index, of in enumerate(kept) if of.type == "thead_open")
@@ -107,29 +110,31 @@ def _tokens(text: str) -> list[Any]:
     return kept
 
 
-def _web_links(children: Sequence[Any]) -> list[Any]:
+def _web_links(tokens: "Iterable[Token]") -> "list[Token]":
     """The tokens of a line, without links to elsewhere than the web."""
     kept, web = [], True
-    for token in children:
+    for token in tokens:
         if token.type == "link_open":
-            web = token.attrs["href"].startswith(("https://", "http://"))
+            web = str(token.attrs["href"]).startswith(("https://", "http://"))
         if web or token.type not in ("link_open", "link_close"):
             kept.append(token)
     return kept
 
 
 @cache
-def _parser() -> Any:
+def _parser() -> "MarkdownIt":
     # Imported here: only the report needs it.
     from markdown_it import MarkdownIt
 
-    made: Any = MarkdownIt("commonmark", {"html": False}).enable("table")
-    made.validateLink = lambda _: True  # `_web_links` decides
-    made.renderer.rules |= {
-        "image": lambda tokens, index, *_: escape(tokens[index].content),
+    made = MarkdownIt("commonmark", {"html": False}).enable("table")
+    made.validateLink = lambda _: True  # type: ignore[assignment]  # `_web_links` decides
+    rules = {
+        "image": lambda _, tokens, index, *__: escape(tokens[index].content),
         "table_open": lambda *_: '<div class="wide"><table>\n',
         "table_close": lambda *_: "</table></div>\n",
     }
+    for name, rule in rules.items():
+        made.add_render_rule(name, rule)
     return made
 
 

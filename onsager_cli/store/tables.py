@@ -17,7 +17,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
 from onsager_cli.text import cell
 
-Value = str | float | None
+Value = str | float | None  # what a field of a table holds
 Row = dict[str, Any]
 """A point of a curve, or a row of another table: column → value."""
 Point = Mapping[str, Any]
