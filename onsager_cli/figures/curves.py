@@ -57,11 +57,11 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
         raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
     looks = styles(shown, figure.labels)
     averages = any("matrices" in row for row in shown)
-    columns = 1 if beside is None else 2
-    height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (2 * columns))
+    across = 1 if beside is None else 2
+    height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (2 * across))
     with matplotlib.style.context(_PAPER):
-        drawing = Figure(figsize=(3.5 * columns, height))
-        axes = drawing.add_subplot(1, columns, 1)
+        drawing = Figure(figsize=(3.5 * across, height))
+        axes = drawing.add_subplot(1, across, 1)
         _set_axes(axes, figure, shown)
         views = [axes, _inset(axes, figure.inset)] if figure.inset else [axes]
         for slug, points in by_curve(shown).items():
@@ -71,11 +71,9 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
                 _draw_curve(view, by_layer or points, metric, looks[slug], shaded)
             _mark_exit(axes, by_layer, metric, looks[slug])
         if beside is not None:
-            beside(drawing.add_subplot(1, columns, 2), looks)
+            beside(drawing.add_subplot(1, across, 2), looks)
         # Handles of the main axes only: an inset shows the same curves again.
-        drawing.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * columns)
-        )
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * across))
     return drawing
 
 

@@ -20,7 +20,7 @@ Style = dict[str, Any]
 """Keyword arguments of Matplotlib."""
 
 STATE_EVOLUTION = Look(BLACK, "", ":", 0.6, label="state evolution")
-_RING = 1.3  # by how much the ring of an untied network shows around a coinciding tied marker, in points
+_RING = 1.3  # points by which the ring of an untied network is larger than a coinciding tied marker
 # What native complex numbers change: fine dots, where the same network on the real embedding has a line, and a line
 # with dots where it has dots itself.
 COMPLEX_LINE, COMPLEX_DOTS = (0, (1, 1)), "-."
@@ -75,9 +75,8 @@ def style_of(row: Row) -> Look:
     elif tied is not None:
         style = replace(style, label=f"{style.label}, untied", line="--", size=style.size + _RING, open_marker=True)
     if row.get("embedding") == "complex":
-        style = replace(
-            style, label=f"{style.label}, complex", line=COMPLEX_DOTS if style.line == ":" else COMPLEX_LINE
-        )
+        line = COMPLEX_DOTS if style.line == ":" else COMPLEX_LINE
+        style = replace(style, label=f"{style.label}, complex", line=line)
     return style
 
 
