@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.figures.curves import build
-from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
+from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
 KIND = FigureKind(

@@ -18,11 +18,11 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from onsager_cli.config.figure import FORMATS, FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import Rows, by_curve, columns
+from onsager_cli.figures.kinds import Rows, columns
 from onsager_cli.figures.looks import GREY, Look, Style, line_of, marker_of, styles
 from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
-from onsager_cli.store.tables import Row
+from onsager_cli.store.tables import Row, by_curve
 
 _PAPER = ["default", "onsager_cli.figures.paper"]
 # Nothing that varies from run to run may enter the files.

@@ -23,10 +23,11 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import build
-from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import implementation
+from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -15,7 +15,7 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find
-from onsager_cli.store.tables import Row, grouped
+from onsager_cli.store.tables import Row
 from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
@@ -44,11 +44,6 @@ def kind_of(experiment: Experiment) -> FigureKind:
 def implementation_of(experiment: Experiment) -> Kind:
     """The file of the experiment's kind of figure."""
     return cast(Kind, import_module(kind_of(experiment).module))
-
-
-def by_curve(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows of each curve, in the order of the table."""
-    return grouped((row["curve"], row) for row in rows)
 
 
 def columns(rows: Rows, *names: str) -> list[list[Any]]:

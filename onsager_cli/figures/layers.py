@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.figures.curves import build
-from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, by_curve
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.seeds import spread
-from onsager_cli.store.tables import Row
+from onsager_cli.store.tables import Row, by_curve
 
 KIND = FigureKind("curves", over_layers=True)
 

@@ -11,10 +11,9 @@ from functools import cache
 from typing import Any
 
 from onsager_cli.config.names import MATCHED
-from onsager_cli.figures.kinds import by_curve
 from onsager_cli.kinds.records import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, Look, NetworkKind, ShrinkageKind
 from onsager_cli.kinds.registry import every, find, names
-from onsager_cli.store.tables import Row
+from onsager_cli.store.tables import Row, by_curve
 
 Style = dict[str, Any]
 """Keyword arguments of Matplotlib."""

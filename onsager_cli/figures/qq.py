@@ -19,9 +19,10 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
-from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, by_curve, columns
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import styles
 from onsager_cli.kinds.records import BLACK, FigureKind
+from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
 if TYPE_CHECKING:

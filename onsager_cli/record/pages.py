@@ -9,12 +9,12 @@ from pathlib import Path
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import Rows, Tables, by_curve, implementation_of, kind_of
+from onsager_cli.figures.kinds import Rows, Tables, implementation_of, kind_of
 from onsager_cli.record import provenance
 from onsager_cli.record.published import Comparison, comparisons
 from onsager_cli.store.files import atomic_write, writing
 from onsager_cli.store.seeds import averaged, realizations
-from onsager_cli.store.tables import Row, csv_bytes, grouped, table_bytes
+from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, table_bytes
 from onsager_cli.text import duration, markdown_table, render
 
 _SOMETIMES = ("seeds", "state_evolution")  # tables that only some figures have

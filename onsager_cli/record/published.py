@@ -6,8 +6,7 @@ Every other number of this program is computed. These are typed in, here and now
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onsager_cli.figures.kinds import by_curve
-from onsager_cli.store.tables import Row
+from onsager_cli.store.tables import Row, by_curve
 
 
 @dataclass(frozen=True)

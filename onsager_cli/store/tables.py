@@ -204,3 +204,8 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
+
+
+def by_curve(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each curve, in the order of the table."""
+    return grouped((row["curve"], row) for row in rows)
