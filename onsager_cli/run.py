@@ -130,12 +130,15 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
     maker.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
 
 
-def problem_of(curve: Curve) -> "Problem":
-    """The problem of a curve, with a matrix of the user's own read. Raises UserError if that cannot be used."""
+def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
+    """The problem of a curve, with A (M, N) if given, else with a matrix of the user's own read.
+
+    Raises UserError if that matrix cannot be used.
+    """
     from onsager_cli.problems import build
 
-    settings, A = curve.settings.problem, None
-    if isinstance(settings, Linear) and settings.matrix is not None:
+    settings = curve.settings.problem
+    if A is None and isinstance(settings, Linear) and settings.matrix is not None:
         A = matrix.read(settings.matrix, settings.shape)
         matrix.warn(A, settings.matrix)
     return build(settings, curve.settings.seed, A)

@@ -106,6 +106,13 @@ def test_own_matrix():
     np.testing.assert_array_equal(own.draw(3, seed=5)[0], x)
 
 
+def test_own_matrix_in_a_file(tmp_path):
+    A = np.random.default_rng(0).normal(size=(20, 40)) / np.sqrt(20)
+    np.save(tmp_path / "A.npy", A)
+    own = onsager_cli.problem(matrix=str(tmp_path / "A.npy"), M=20, N=40, selection_samples=100, test_samples=50)
+    np.testing.assert_allclose(own.A, A, rtol=1e-6)
+
+
 class TestRecover:
     def test_learns_the_noise_and_beats_least_squares(self):
         rng = np.random.default_rng(1)

@@ -15,14 +15,13 @@ from toy_training import Stopped, Watch, bits, setup_of, stage, stored
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.problems import build as build_problem
 from onsager_cli.problems.base import with_singular_vectors
 from onsager_cli.store import files
 from onsager_cli.store.curves import CurveFolder, Store, StoreWarning
-from onsager_cli.training import checkpoint, resources
+from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import NAMES, Checkpoint, Progress, StageState
-from onsager_cli.training.engine import Engine, engine_of
+from onsager_cli.training.engine import engine_of
 from onsager_cli.training.loop import fit
 from onsager_cli.training.network import NetworkTrainer
 from onsager_cli.training.networks_on_disk import network_of
@@ -248,59 +247,6 @@ class TestFullDisk:
         assert files.temporary_files(tmp_path) == []
         assert run.train(experiment(tmp_path), Watch()) == []
         assert stored(tmp_path) == whole
-
-    def test_is_said_before_the_first_step(self, tmp_path, monkeypatch):
-        little = type("Usage", (), {"free": 10_000})
-        monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: little)
-        with pytest.raises(UserError, match=r"output: .* has 1 MiB left, the curves need about 1 MiB"):
-            run.train(experiment(tmp_path), Watch())
-        assert list(tmp_path.iterdir()) == []
-
-
-class TestMemory:
-    @pytest.mark.parametrize(
-        "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
-    )
-    def test_that_runs_out_names_the_curve_and_what_to_reduce(self, tmp_path, monkeypatch, error):
-        def steps(*_):
-            raise error
-
-        monkeypatch.setattr(Engine, "steps", steps)
-        with pytest.raises(UserError, match=r"lamp_tied_bg: out of memory; reduce .*16.*network.depth=2"):
-            run.train(experiment(tmp_path), Watch())
-
-    def test_other_errors_of_xla_stay_what_they_are(self, tmp_path, monkeypatch):
-        def steps(*_):
-            raise jax.errors.JaxRuntimeError("INTERNAL: bug")
-
-        monkeypatch.setattr(Engine, "steps", steps)
-        with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-            run.train(experiment(tmp_path), Watch())
-
-    def test_forecast(self, tmp_path, monkeypatch):
-        def needs(curve, work):
-            found = resources.needs(curve.slug, curve.settings, work)
-            assert found is not None
-            return found
-
-        (tied,) = load_experiment(["network=lamp"]).curves
-        (untied,) = load_experiment(["network=lamp", "network.tied=false"]).curves
-        curves = [needs(curve, 1e6) for curve in (tied, untied)]
-        line, warnings = resources.forecast(curves, tmp_path)
-        assert "memory" in line
-        assert warnings == []
-        assert curves[1].disk > 5 * curves[0].disk
-        ista, vamp = (load_experiment([f"network={name}"]).curves[0] for name in ("ista", "vamp"))
-        assert needs(ista, 0).disk == 0  # a λ per sample, and no network
-        assert needs(ista, 0).memory < 2**30  # thousands of iterations with one matrix
-        assert 0 < needs(vamp, 0).disk < 2**20
-        unsized = dataclasses.replace(tied.settings, problem=ProblemSettings("mine", "mine"))
-        assert resources.needs("mine", unsized, 1e6) is None
-        assert resources.forecast([None], tmp_path) == ("", [])
-        monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
-        _, (warning,) = resources.forecast(curves, tmp_path)
-        assert "lamp_untied_bg needs about" in warning
-        assert "0.5 GiB are free" in warning
 
 
 def test_giving_up_names_the_curve_and_keeps_the_best_weights(tmp_path):

@@ -30,10 +30,9 @@ class SparseProblem:
     @cached_property
     def arrays(self) -> "Problem":
         """The problem as JAX arrays, with its selection and test sets."""
-        from onsager_cli.problems import build
+        from onsager_cli.run import problem_of
 
-        settings = curve_of(["network=oracle", *self.overrides]).settings.problem
-        return build(settings, self.seed, self.matrix)
+        return problem_of(curve_of(["network=oracle", *self.overrides]), self.matrix)
 
     @property
     def A(self) -> np.ndarray:  # noqa: N802

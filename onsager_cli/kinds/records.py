@@ -74,6 +74,7 @@ class NetworkKind(Kind):
     Cost, where M and N are the size of A:
         entries: (settings, M, N) → entries of the matrices of a layer that learn.
         fixed_entries: the same of matrices that do not learn.
+        uses: (settings, M, N) → how often a layer multiplies each of them per sample; a kernel at every position.
         formula: (settings, θ per layer, T, M, N) → (multiply-adds, parameters) of Table I; None if the paper has none.
         form: its form in Table I.
     """
@@ -101,6 +102,7 @@ class NetworkKind(Kind):
     numerics: int = NUMERICS
     entries: Count = field(default=lambda settings, M, N: N * N + N * M, compare=False)
     fixed_entries: Count = field(default=lambda settings, M, N: 0, compare=False)
+    uses: Count = field(default=lambda settings, M, N: 1, compare=False)
     formula: Callable[[Any, int, int, int, int], tuple[int, int]] | None = field(default=None, compare=False)
     form: str = ""
 

@@ -36,6 +36,7 @@ KIND = NetworkKind(
     entries=lambda settings, M, N: (
         settings.width * sum(a * b for a, b in zip((2, *settings.channels), (*settings.channels, 2), strict=True))
     ),
+    uses=lambda settings, M, N: N // 2,  # users, of whom x has the real and the imaginary part
 )
 
 START_KEY = 6  # folded into the seed for the kernels

@@ -46,12 +46,13 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     depth, batch = settings.depth, settings.training.batch_size
     entries = record.entries(network, M, N)  # of the matrices of a layer that learn
     parameters = entries * (depth if network.tied is False else 1)  # what is not trained is tied
-    flops = 6 * entries + 4 * record.fixed_entries(network, M, N)  # per layer and sample, there and back
+    uses = record.uses(network, M, N)
+    flops = (6 * entries + 4 * record.fixed_entries(network, M, N)) * uses  # per layer and sample, there and back
     largest = max(problem.selection_samples, problem.test_samples)
     samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * largest
     if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
         disk = 0 if record.lasso else FLOAT * parameters
-        flops = 2 * entries * depth * problem.test_samples
+        flops = 2 * entries * uses * depth * problem.test_samples
         return Needs(slug, FLOAT * (parameters + samples) + PROGRAM, disk, flops)
     state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it

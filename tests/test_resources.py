@@ -1,0 +1,99 @@
+"""What a training will take: forecasts, disks that are full, memory that runs out."""
+
+import dataclasses
+
+import jax
+import pytest
+from conftest import TOY_SIZES, toy_overrides
+from toy_training import Watch
+
+from onsager_cli import run
+from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.training import resources
+from onsager_cli.training.engine import Engine
+from onsager_cli.training.networks_on_disk import network_of
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+TOY = (*toy_overrides(steps=30), "shrinkage=bg", "plot.formats=[svg]")
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
+    )
+    def test_that_runs_out_names_the_curve_and_what_to_reduce(self, tmp_path, monkeypatch, error):
+        def steps(*_):
+            raise error
+
+        monkeypatch.setattr(Engine, "steps", steps)
+        with pytest.raises(UserError, match=r"lamp_tied_bg: out of memory; reduce .*16.*network.depth=3"):
+            run.train(load_experiment([*TOY, f"output={tmp_path}"]), Watch())
+
+    def test_other_errors_of_xla_stay_what_they_are(self, tmp_path, monkeypatch):
+        def steps(*_):
+            raise jax.errors.JaxRuntimeError("INTERNAL: bug")
+
+        monkeypatch.setattr(Engine, "steps", steps)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+            run.train(load_experiment([*TOY, f"output={tmp_path}"]), Watch())
+
+
+class TestForecast:
+    def test_a_full_disk_is_reported_before_the_first_step(self, tmp_path, monkeypatch):
+        little = type("Usage", (), {"free": 10_000})
+        monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: little)
+        with pytest.raises(UserError, match=r"output: .* has 1 MiB left, the curves need about 1 MiB"):
+            run.train(load_experiment([*TOY, f"output={tmp_path}"]), Watch())
+        assert list(tmp_path.iterdir()) == []
+
+    def test_grows_with_the_network(self, tmp_path, monkeypatch):
+        def needs(curve, work):
+            found = resources.needs(curve.slug, curve.settings, work)
+            assert found is not None
+            return found
+
+        (tied,) = load_experiment(["network=lamp"]).curves
+        (untied,) = load_experiment(["network=lamp", "network.tied=false"]).curves
+        curves = [needs(curve, 1e6) for curve in (tied, untied)]
+        line, warnings = resources.forecast(curves, tmp_path)
+        assert "memory" in line
+        assert warnings == []
+        assert curves[1].disk > 5 * curves[0].disk
+        ista, vamp = (load_experiment([f"network={name}"]).curves[0] for name in ("ista", "vamp"))
+        assert needs(ista, 0).disk == 0  # a λ per sample, and no network
+        assert needs(ista, 0).memory < 2**30  # thousands of iterations with one matrix
+        assert 0 < needs(vamp, 0).disk < 2**20
+        unsized = dataclasses.replace(tied.settings, problem=ProblemSettings("mine", "mine"))
+        assert resources.needs("mine", unsized, 1e6) is None
+        assert resources.forecast([None], tmp_path) == ("", [])
+        monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
+        _, (warning,) = resources.forecast(curves, tmp_path)
+        assert "lamp_untied_bg needs about" in warning
+        assert "0.5 GiB are free" in warning
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            *(["network=lamp"], ["network=lista"], ["network=lvamp"], ["network=lvamp_gh"]),
+            ["problem=random_access", "network=cnn", "training=cellular"],
+        ],
+        ids=str,
+    )
+    def test_counts_the_matrices_that_learn(self, words):
+        """The record of a kind knows their entries; the CNN is the sum of its kernels, whatever A is."""
+        sizes = [] if "network=cnn" in words else TOY_SIZES["bernoulli_gaussian"]
+        (curve,) = load_experiment([*words, *sizes, "problem.selection_samples=16", "problem.test_samples=16"]).curves
+        net, settings = network_of(curve.settings), curve.settings
+        params = net.start(run.problem_of(curve), 1)
+        learned = sum(leaf.size for name, leaf in params.items() if leaf.ndim > 1 and name != "theta")
+        assert settings.network.record.entries(settings.network, *settings.problem.shape) == learned
+
+    def test_a_kernel_works_at_every_user(self):
+        (curve,) = load_experiment(["problem=random_access", "network=cnn", "training=cellular"]).curves
+        found = resources.needs(curve.slug, curve.settings, 1.0)
+        assert found is not None
+        # A product of the kernels is there and back 6 operations an entry, at each of 512 users.
+        assert found.flops * resources.EFFICIENCY == 6 * 512 * 11 * (2 * 64 + 64 * 32 + 32 * 2)
