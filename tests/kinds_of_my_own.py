@@ -73,7 +73,7 @@ import jax.numpy as jnp
 from onsager_cli.kinds import ShrinkageKind
 from onsager_cli.shrinkage.family import circular, summed
 
-KIND = ShrinkageKind("garrote", of="garrote", parameters=("threshold",), lower=(0.0,))
+KIND = ShrinkageKind("garrote", of="garrote", parameters=("threshold",), lower=(0.0,), label="NNG")
 
 
 @summed()

@@ -135,13 +135,18 @@ class TestNetwork:
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.slow
 class TestShrinkage:
+    def test_legends_have_its_label(self):
+        row = {"curve": "lamp_tied_garrote", "network": "lamp", "shrinkage": "garrote", "tied": True}
+        assert style_of(row).label == "LAMP-NNG, tied"
+
+    @pytest.mark.slow
     def test_it_learns(self):
         few = ["training.lamp.steps=[40]", "training.lamp.batch=64"]
         levels = trained("network=lamp", "shrinkage=garrote", *SMALL, *few)
         assert levels[-1] < levels[0] - 3
 
+    @pytest.mark.slow
     def test_start_and_name_are_checked(self):
         with pytest.raises(UserError, match=r"shrinkage.theta must be at least 0 at position 1 for garrote"):
             load_experiment(["shrinkage=garrote", "shrinkage.theta=[-1]"])

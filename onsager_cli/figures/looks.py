@@ -8,13 +8,26 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from onsager_cli.config.names import MATCHED
-from onsager_cli.kinds.records import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, Look, NetworkKind, ShrinkageKind
+from onsager_cli.kinds.records import (
+    BLACK,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    YELLOW,
+    Kind,
+    Look,
+    NetworkKind,
+    ShrinkageKind,
+)
 from onsager_cli.kinds.registry import every, find, names
 from onsager_cli.store.tables import Row, by_curve
 
+K = TypeVar("K", bound=Kind)
 Style = dict[str, Any]
 """Keyword arguments of Matplotlib."""
 
@@ -30,16 +43,9 @@ _SPARE = tuple(
 
 
 @cache
-def _built_in() -> dict[str, NetworkKind]:
+def _networks() -> dict[str, NetworkKind]:
     """Name of a network in tables → record of its kind, for built-in kinds."""
     return {name: kind for kind in every(NetworkKind) for name in (kind.name, *kind.looks, kind.untrained) if name}
-
-
-def _kind_of(network: str) -> NetworkKind | None:
-    """The record of the kind that a network of this name in a table is of; None if nobody offers it."""
-    if network in _built_in():
-        return _built_in()[network]
-    return find(NetworkKind, network) if network in names(NetworkKind) else None
 
 
 @cache
@@ -48,19 +54,24 @@ def _families() -> dict[str, ShrinkageKind]:
     return {name: kind for kind in every(ShrinkageKind) for name in (kind.name, kind.slug) if name}
 
 
+def _record(group: type[K], built_in: Mapping[str, K], name: str) -> K | None:
+    """The record that a name in a table means: a built-in one, else that of a package; None if nobody offers it."""
+    return built_in.get(name) or (find(group, name) if name in names(group) else None)
+
+
 def style_of(row: Row) -> Look:
     """Look and legend text of the curve that `row` belongs to; label "" if nobody gave its network a look."""
     network, shrinkage, tied = row.get("network") or "", row.get("shrinkage") or "", row.get("tied")
-    family = _families().get(shrinkage)
+    family = _record(ShrinkageKind, _families(), shrinkage)
     of_family = family.label or family.name if family else shrinkage
     if network == "state_evolution":
         name = f"{row['curve'].partition('_')[0].upper()}-{of_family}"
         return replace(STATE_EVOLUTION, label=f"{STATE_EVOLUTION.label}, {name}")
-    kind = _kind_of(network)
+    kind = _record(NetworkKind, _networks(), network)
     if kind is None:
         return _SPARE[0]
     if kind.family:
-        kind, network = _built_in()[kind.family], kind.family
+        kind, network = _networks()[kind.family], kind.family
     # The name of the curve alone tells what VAMP was told.
     looks = kind.looks.get(MATCHED if row.get("curve") == MATCHED else network, {})
     style = looks.get(family.name if family else shrinkage) or looks.get("")
