@@ -89,7 +89,7 @@ def composer() -> "Iterator[Composer]":
 
 
 class Composed(NamedTuple):
-    """A config as a plain, resolved dictionary, its dotted keys, and the keys of the overrides that it has a place for.
+    """A config as a plain, resolved dictionary, its dotted keys, and the keys of the overrides that it contains.
 
     `config["@experiment"]` is the chosen experiment or None.
     """

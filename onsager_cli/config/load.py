@@ -184,7 +184,7 @@ class _Loader:
         return Curve(slug or name, settings, Path(self.base["output"]))
 
     def check_all_keys_used(self) -> None:
-        """Raises UserError for an override of the command line that no curve has a place for."""
+        """Raises UserError for an override of the command line whose key no curve has."""
         for item in self.given:
             if item.key_or_group in self.unused:
                 raise _unknown_key(item.key_or_group, self.known)

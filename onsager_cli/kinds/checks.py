@@ -205,7 +205,7 @@ def known_keys(cls: type) -> list[str]:
 
 
 def group(cls: type) -> Field:
-    """Field for a group of keys of its own, made into the dataclass `cls`."""
+    """Field for a subgroup of keys, which become the dataclass `cls`."""
     return dataclasses.field(default_factory=cls, metadata={"group": cls})
 
 

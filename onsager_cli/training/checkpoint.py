@@ -1,7 +1,7 @@
 """The state inside a stage, saved while it runs: what a kill can cost is a minute, and no bit.
 
 Two files take turns, so that the previous state is there, whole, until the next one is; both are sealed with a
-checksum. A stage that goes on from either ends with the bits of one that was never stopped.
+checksum. A stage that resumes from either ends with the bits of one that was never stopped.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ NAMES = ("checkpoint_0", "checkpoint_1")
 
 @dataclass
 class StageState:
-    """All that decides how a stage goes on. NMSEs in dB on the selection set."""
+    """Everything that decides how a stage continues. NMSEs in dB on the selection set."""
 
     params: Parameters
     optimizer: optax.OptState
@@ -94,7 +94,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the curve, by this run and the ones that it goes on from."""
+        """Time spent on the curve, by this run and the runs that it resumes."""
         return self.spent + time.monotonic() - self.began
 
 
@@ -139,7 +139,7 @@ class Checkpoint:
 def stored(folder: CurveFolder, number: int) -> tuple[int, dict[str, np.ndarray], Json] | None:
     """(which of NAMES, arrays, meta) of the newest whole checkpoint of stage `number`; None if there is none.
 
-    A damaged one is said (StoreWarning) and passed over.
+    A damaged one is reported (StoreWarning) and passed over.
     """
     found = [(turn, *loaded) for turn, name in enumerate(NAMES) if (loaded := folder.load(name)) is not None]
     of_stage = [item for item in found if item[2].get("stage") == number]
