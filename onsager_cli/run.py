@@ -52,6 +52,8 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     if not kind_of(experiment).trains:
         return []
     asked = [(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
+    for curve in {curve.settings.problem: curve for curve, maker in asked if not maker.complete}.values():
+        _own_matrix(curve)  # a file that cannot be used is refused before anything is written
     needed = [needs(curve.slug, curve.settings, maker.work) for curve, maker in asked if not maker.complete]
     line, warnings = forecast(needed, experiment.output)
     work = sum(maker.work for _, maker in asked)
@@ -137,11 +139,17 @@ def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     """
     from onsager_cli.problems import build
 
+    if A is None and (A := _own_matrix(curve)) is not None:
+        matrix.warn(A, f"problem.matrix={curve.settings.problem.matrix}")
+    return build(curve.settings.problem, curve.settings.seed, A)
+
+
+def _own_matrix(curve: Curve) -> np.ndarray | None:
+    """The matrix of the user's own that the problem of a curve names, if it does; UserError if that cannot be used."""
     settings = curve.settings.problem
-    if A is None and isinstance(settings, Linear) and settings.matrix is not None:
-        A = matrix.read(settings.matrix, settings.shape)
-        matrix.warn(A, settings.matrix)
-    return build(settings, curve.settings.seed, A)
+    if not isinstance(settings, Linear) or settings.matrix is None:
+        return None
+    return matrix.read(settings.matrix, settings.shape)
 
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:

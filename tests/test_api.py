@@ -13,8 +13,10 @@ from conftest import slow
 
 import onsager_cli
 from onsager_cli import run
+from onsager_cli.api.inputs import override
 from onsager_cli.config.load import load_experiment
-from onsager_cli.errors import UserError
+from onsager_cli.config.overrides import parse
+from onsager_cli.errors import Notice, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -106,6 +108,26 @@ def test_own_matrix():
     np.testing.assert_array_equal(own.draw(3, seed=5)[0], x)
 
 
+def test_a_matrix_of_another_scale_is_worth_a_warning():
+    with pytest.warns(Notice, match=r"A has .* the SNR is \+60.0 dB off"):
+        onsager_cli.problem(A=1000 * np.eye(4))
+
+
+@pytest.mark.parametrize("text", ['a"b\\c', "a\\", 'a\\"', "[1,2]", "ü = 3", ""])
+def test_texts_reach_the_config_as_they_are(text):
+    (item,) = parse([override("output", text)])
+    assert item.value() == text or getattr(item.value(), "text", None) == text
+
+
+def test_overrides_of_the_problem_hold_in_memory():
+    """At 3 dB the same network ends where `onsager train problem.snr_db=3` does, not at the 40 dB of the problem."""
+    small, lamp = onsager_cli.problem(**SMALL), onsager_cli.network("lamp", depth=1)
+    noisy = onsager_cli.train(lamp, small, "fast", *STEPS[::2], "problem.snr_db=3")
+    clean = onsager_cli.train(lamp, small, "fast", *STEPS[::2])
+    assert noisy.nmse_db > clean.nmse_db + 1
+    assert "Trained lamp, 1 layers" in repr(noisy)
+
+
 def test_own_matrix_in_a_file(tmp_path):
     A = np.random.default_rng(0).normal(size=(20, 40)) / np.sqrt(20)
     np.save(tmp_path / "A.npy", A)
@@ -135,13 +157,39 @@ class TestRecover:
         [
             (np.zeros((3, 2)), np.ones((4, 5)), r"y must have shape \(4,\) or \(4, samples\), got \(3, 2\)"),
             (np.full(4, np.nan), np.ones((4, 5)), "y must be finite"),
-            (np.zeros(4), np.ones(4), "A must be finite numbers of shape"),
+            (np.zeros(4), np.ones(4), "A must have shape"),
+            (np.ones(4), np.zeros((4, 5)), "A must not be zero"),
+            (np.ones(4), [["a"] * 5] * 4, "A must be numbers of shape"),
+            ([[1], [1, 2], [3], [4]], np.ones((4, 5)), "rows of different lengths"),
             (1j * np.ones(4), np.ones((4, 5)), "y must be real"),
         ],
     )
     def test_mistakes(self, y, A, says):
         with pytest.raises(UserError, match=says):
             onsager_cli.recover(y, A)
+
+    @pytest.mark.parametrize(
+        ("keys", "says"),
+        [
+            ({"iterations": 0}, "iterations must be a whole number from 1 to 10000, got 0"),
+            ({"iterations": 2.5}, "iterations must be a whole number"),
+            ({"noise_variance": -1}, r"noise_variance must be above 0 and below the mean of \|y\|², 1, got -1"),
+            ({"noise_variance": 2}, "noise_variance must be above 0"),
+            ({"noise_variance": np.nan}, "noise_variance must be finite"),
+            ({"noise_variance": "a"}, "noise_variance must be numbers"),
+        ],
+    )
+    def test_mistakes_of_keys(self, keys, says):
+        with pytest.raises(UserError, match=says):
+            onsager_cli.recover(np.ones(4), np.ones((4, 5)), **keys)
+
+    def test_any_scale(self):
+        """Units cancel: float32 would hold neither the squares of these measurements nor those of this matrix."""
+        rng = np.random.default_rng(4)
+        A, x = rng.normal(size=(30, 60)), rng.normal(size=(60, 8)) * (rng.uniform(size=(60, 8)) < 0.1)
+        plain = onsager_cli.recover(A @ x, A)
+        np.testing.assert_allclose(onsager_cli.recover(1e30 * (A @ x), 1e10 * A), 1e20 * plain, rtol=1e-3, atol=1e17)
+        assert not onsager_cli.recover(0 * (A @ x), A).any()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +198,30 @@ class TestRecover:
         (lambda: onsager_cli.problem("gausian"), "did you mean gaussian"),
         (lambda: onsager_cli.problem(snr=3), "unknown key 'problem.snr'"),
         (lambda: onsager_cli.problem(A=np.ones(3)), "A must have shape"),
-        (lambda: onsager_cli.problem("random_access", A=np.ones((3, 4))), "problem.M|draws its own matrix"),
+        (lambda: onsager_cli.problem(A=[[1, np.nan]]), "A must be finite"),
+        (lambda: onsager_cli.problem(A=[[1, 1e300]]), "A holds NaN or infinity"),
+        (lambda: onsager_cli.problem(A=1j * np.ones((3, 4))), "A must hold a real matrix"),
+        (lambda: onsager_cli.problem(A=np.zeros((3, 4))), "A has a column of zeros"),
+        (lambda: onsager_cli.problem(A=np.eye(4), N=5), "A is 4 x 4, the config has problem.M=4 problem.N=5"),
+        (lambda: onsager_cli.problem(A="mine.npy"), "A must be numbers"),
+        (lambda: onsager_cli.problem(N=object()), "problem.N must be a number, a text"),
+        (lambda: onsager_cli.problem(N=np.arange(3)), r"problem.N must be a whole number .*got \[0, 1, 2\]"),
+        (lambda: onsager_cli.problem("random_access", A=np.ones((3, 4))), "draws its own matrix: leave A out"),
+        (lambda: onsager_cli.problem().draw(-1), "samples must be a whole number from 1"),
+        (lambda: onsager_cli.problem().draw(3, -1), "seed must be a whole number from 0"),
+        (lambda: onsager_cli.network("lammp"), "did you mean lamp"),
+        (lambda: onsager_cli.network("lamp", "nope"), "unknown shrinkage 'nope'"),
+        (lambda: onsager_cli.train(onsager_cli.problem(), onsager_cli.network()), "network must be made by"),
+        (lambda: onsager_cli.train("lamp", np.eye(3)), "problem must be made by"),
+        (lambda: onsager_cli.train("lamp", callback=3), "callback must be a function"),
+        (lambda: onsager_cli.train("lamp", "gaussian", "fast", 3), "an override must be a text such as"),
+        (lambda: onsager_cli.train("lamp", "gaussian", "fast", "seeds=[0,1]"), "leave seeds out"),
+        (lambda: onsager_cli.train("lamp", folder=3), "folder must be a path, got 3"),
+        (lambda: onsager_cli.load(["network=lamp"]), "an override must be a text"),
+        (lambda: onsager_cli.verify(["fig10"]), "a name must be a text such as 'fig10'"),
+        (lambda: onsager_cli.nmse(np.ones(3), np.zeros(3)), "x must not be zero everywhere"),
+        (lambda: onsager_cli.nmse(np.full(3, np.nan), np.ones(3)), "x_hat must be finite"),
+        (lambda: onsager_cli.nmse(np.ones((2, 2, 2)), np.ones(3)), "x_hat must have shape"),
         (lambda: onsager_cli.train("oracle", "gaussian"), "oracle does not learn"),
         (lambda: onsager_cli.train("lamp", onsager_cli.problem(A=np.eye(4)), folder="x"), "matrix file"),
         (lambda: onsager_cli.nmse(np.ones(3), np.ones(4)), "one shape"),

@@ -13,6 +13,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from test_problems import TOY
 
+from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.problems import build
@@ -162,6 +163,13 @@ class TestOwnMatrix:
             build(curve.settings.problem, 0)
         x, y = problem.test
         assert np.std(y - A @ x) == pytest.approx(np.sqrt(2e-5), rel=0.15)
+
+    def test_one_that_cannot_be_used_leaves_nothing(self, tmp_path):
+        path = self.write(tmp_path / "a.npy", np.full((20, 40), np.nan))
+        words = ["problem.N=40", "problem.M=20", "problem.instance=seeded", f"problem.matrix={path}", "network=lamp"]
+        with pytest.raises(UserError, match="holds NaN or infinity"):
+            run.train(load_experiment([*words, f"output={tmp_path / 'there'}"]), lambda event: None)
+        assert not (tmp_path / "there").exists()
 
     def test_identity_goes_by_content(self, tmp_path):
         buffer = io.BytesIO()

@@ -231,20 +231,52 @@ def test_a_declaration_may_use_names_of_its_own_file(tmp_path, monkeypatch):
     assert "a_file_of_mine" in sys.modules
 
 
-def test_an_entry_point_that_is_no_record(tmp_path, monkeypatch):
+HEAD = "from onsager_cli.kinds import NetworkKind\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "says"),
+    [
+        ("KIND = 3\n", "a_module_of_mine:KIND", "is no NetworkKind"),
+        ("", "a_module_that_is_not_there:KIND", "there is no module a_module_that_is_not_there"),
+        ("", "garbage garbage", "cannot be loaded"),
+        ("", "a_module_of_mine:KIND", "has no attribute 'KIND'"),
+        ("", "a_module_of_mine", "cannot be loaded"),
+        ("KIND = (\n", "a_module_of_mine:KIND", "SyntaxError"),
+        ("raise SystemExit(3)\n", "a_module_of_mine:KIND", "SystemExit: 3"),
+        (HEAD + 'KIND = NetworkKind("three", kees={})\n', "a_module_of_mine:KIND", "kees"),
+        (HEAD + 'KIND = NetworkKind("three", keys=["tied"])\n', "a_module_of_mine:KIND", "with a mapping of keys"),
+        (HEAD + 'KIND = NetworkKind("four")\n', "a_module_of_mine:KIND", "a kind named 'four'"),
+    ],
+)
+def test_an_entry_point_that_is_no_record(tmp_path, monkeypatch, code, value, says):
+    monkeypatch.delitem(sys.modules, "a_module_of_mine", raising=False)
     site = tmp_path / "site"
-    write(site / "a_module_of_mine.py", "KIND = 3\n")
+    write(site / "a_module_of_mine.py", code)
     write(site / "a_module_of_mine-1.dist-info" / "METADATA", "Name: a_module_of_mine\nVersion: 1\n")
-    write(
-        site / "a_module_of_mine-1.dist-info" / "entry_points.txt",
-        "[onsager.networks]\nthree = a_module_of_mine:KIND\n",
-    )
+    write(site / "a_module_of_mine-1.dist-info" / "entry_points.txt", f"[onsager.networks]\nthree = {value}\n")
     write(tmp_path / "conf" / "network" / "three.yaml", "kind: three\nname: three\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="a_module_of_mine:KIND is no NetworkKind") as caught:
+    with pytest.raises(UserError, match=says) as caught:
         load_experiment(["network=three"])
     assert "\n" not in str(caught.value)
+    assert f"the entry point three = {value} of onsager.networks" in str(caught.value)
+
+
+def test_a_file_s_own_names_come_before_the_vocabulary(tmp_path, monkeypatch):
+    code = "from onsager_cli.kinds import NetworkKind, integer\n\nnumber = 5\n"
+    kind = 'KIND = NetworkKind("shadow", keys={"depth": integer(1, number)})\n'
+    write(tmp_path / "a_shadow_of_mine.py", code + kind)
+    write(tmp_path / "a_shadow_of_mine-1.dist-info" / "METADATA", "Name: a_shadow_of_mine\nVersion: 1\n")
+    write(
+        tmp_path / "a_shadow_of_mine-1.dist-info" / "entry_points.txt",
+        "[onsager.networks]\nshadow = a_shadow_of_mine:KIND\n",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (field,) = find(NetworkKind, "shadow").keys.values()
+    with pytest.raises(ValueError, match="at most 5"):
+        field.metadata["check"](6)
 
 
 def test_contributing_shows_these_files():

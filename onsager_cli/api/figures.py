@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from onsager_cli.api.checks import texts
 from onsager_cli.api.training import Callback, ignore
 from onsager_cli.claims import verify as claims
 from onsager_cli.claims.claim import Verdict
@@ -16,6 +17,9 @@ class Figure:
 
     def __init__(self, asked: Experiment):
         self.experiment = asked
+
+    def __repr__(self) -> str:
+        return f"<Figure {self.experiment.name}, {len(self.curves)} curves>"
 
     @property
     def curves(self) -> list[str]:
@@ -60,7 +64,7 @@ def experiment(*overrides: str) -> Figure:
         >>> experiment("+experiment=quick").curves
         ['amp_l1', 'lista_tied', 'lamp_tied_l1', 'lamp_tied_bg', 'oracle']
     """
-    return Figure(load_experiment(overrides))
+    return Figure(load_experiment(texts(overrides)))
 
 
 def verify(*names: str, folder: str | Path = claims.FOLDER) -> list[Verdict]:
@@ -76,4 +80,4 @@ def verify(*names: str, folder: str | Path = claims.FOLDER) -> list[Verdict]:
         ...     print(error)
         --folder: there is no folder 'nowhere'
     """
-    return claims.verify(Path(folder), names)
+    return claims.verify(Path(folder), texts(names, "a name", "'fig10'"))

@@ -1,6 +1,7 @@
 """What a training is of: problems and networks, by the options and keys of the config."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,29 +11,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from onsager_cli.api.checks import numbers, texts, whole
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
+from onsager_cli.config.overrides import check_options, parse
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import Linear
+from onsager_cli.store import matrix
+from onsager_cli.text import show
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseProblem:
     """A problem y = A x + w; made by `problem`."""
 
     overrides: tuple[str, ...]
-    seed: int = 0
-    matrix: np.ndarray | None = field(default=None, compare=False)
+    matrix: np.ndarray | None = field(default=None, repr=False)
+
+    @cached_property
+    def _curve(self) -> Curve:
+        return curve_of(["network=oracle", *self.overrides])
+
+    def has(self, curve: Curve) -> bool:
+        """Whether a curve is of this problem: further overrides may have changed it."""
+        own, other = self._curve.settings, curve.settings
+        return (own.problem, own.seed) == (other.problem, other.seed)
 
     @cached_property
     def arrays(self) -> "Problem":
         """The problem as JAX arrays, with its selection and test sets."""
         from onsager_cli.run import problem_of
 
-        return problem_of(curve_of(["network=oracle", *self.overrides]), self.matrix)
+        return problem_of(self._curve, self.matrix)
 
     @property
     def A(self) -> np.ndarray:  # noqa: N802
@@ -51,9 +64,13 @@ class SparseProblem:
         return np.asarray(x), np.asarray(y)
 
     def draw(self, samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Fresh samples, x (N, samples) and y (M, samples); the same ones for the same seed."""
+        """Fresh samples, x (N, samples) and y (M, samples); the same ones for the same seed.
+
+        Raises UserError for a number of samples or a seed that there cannot be.
+        """
         import jax
 
+        samples, seed = whole(samples, "samples", 1, 10**8), whole(seed, "seed", 0, 2**32 - 1)
         x, y = self.arrays.sample(jax.random.key(seed), samples)
         return np.asarray(x), np.asarray(y)
 
@@ -74,7 +91,8 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         seed: of the matrix and of all samples.
         keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`).
 
-    Raises UserError for a name or a key that there is not, and a value that is not allowed.
+    Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not real,
+    not finite or has a column of zeros. Warns of an A of another scale or without full rank.
 
     Example:
         >>> from onsager_cli import problem
@@ -82,29 +100,31 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         >>> small.A.shape, small.test[0].shape
         ((20, 40), (40, 50))
     """
-    matrix = None
+    words, given = (f"problem={name}", override("seed", seed)), None
     if A is not None:
-        matrix = np.asarray(A, np.float32)
-        if matrix.ndim != 2:
-            raise UserError(f"A must have shape (M, N), got {matrix.shape}")
-        keys = {"M": matrix.shape[0], "N": matrix.shape[1], **keys}
-    made = SparseProblem((f"problem={name}", *overrides_of("problem", keys), f"seed={seed}"), seed, matrix)
-    settings = curve_of(["network=oracle", *made.overrides]).settings.problem
-    if matrix is not None and not isinstance(settings, Linear):
-        raise UserError(f"problem={name} draws its own matrix: leave A out")
-    return made
+        if not isinstance(curve_of(["network=oracle", *words]).settings.problem, Linear):
+            raise UserError(f"problem={name} draws its own matrix: leave A out")
+        given = numbers(A, "A", "(M, N)", (2,))
+        keys = {"M": given.shape[0], "N": given.shape[1], **keys}
+    made = SparseProblem((*words, *overrides_of("problem", keys)))
+    M, N = made._curve.settings.problem.shape
+    if given is None or M is None or N is None:
+        return made
+    own = matrix.checked(given, "A", (M, N))
+    matrix.warn(own, "A")
+    return SparseProblem(made.overrides, own)
 
 
-def network(
-    name: str = "lamp", shrinkage: str | None = None, *, theta: Sequence[object] | None = None, **keys: object
-) -> NetworkSpec:
+def network(name: str = "lamp", shrinkage: str | None = None, *, theta: object = None, **keys: object) -> NetworkSpec:
     """A network or an algorithm: an option of `onsager list networks`, with keys of its config.
 
     Args:
         name: lamp, lista, lvamp, lvamp_gh, cnn; amp, vamp, ista, fista, em_vamp; oracle, lmmse; or one of your own.
         shrinkage: an option of `onsager list shrinkages`; None: the network's own.
         theta: start of the shrinkage parameters, in the paper's order.
-        keys: such as depth, tied.
+        keys: such as depth, tied; `train` checks them.
+
+    Raises UserError for an option that there is not.
 
     Example:
         >>> from onsager_cli import network
@@ -112,15 +132,19 @@ def network(
         ('network=lamp', 'shrinkage=pwlin', 'network.depth=4', 'network.tied=false')
     """
     chosen = () if shrinkage is None else (f"shrinkage={shrinkage}",)
-    start = {} if theta is None else {"theta": list(theta)}
+    start = {} if theta is None else {"theta": theta}
+    check_options(parse([f"network={name}", *chosen]))
     return NetworkSpec((f"network={name}", *chosen, *overrides_of("network", keys), *overrides_of("shrinkage", start)))
 
 
 def curve_of(overrides: Sequence[str]) -> Curve:
     """The one curve that overrides ask for; UserError if there are more."""
-    curves = [curve for part in load_experiment(list(overrides)).parts for curve in part.curves]
-    if len(curves) != 1:
-        raise UserError(f"one curve at a time: choose with only=[…] from {', '.join(c.slug for c in curves)}")
+    curves = [curve for part in load_experiment(texts(overrides)).parts for curve in part.curves]
+    slugs = list(dict.fromkeys(curve.slug for curve in curves))
+    if len(slugs) > 1:
+        raise UserError(f"one curve at a time: choose with only=[…] from {', '.join(slugs)}")
+    if len(curves) > 1:
+        raise UserError(f"one curve at a time: {slugs[0]} has {len(curves)} seeds, leave seeds out and set seed")
     return curves[0]
 
 
@@ -133,7 +157,16 @@ def overrides_of(group: str, keys: Mapping[str, object]) -> list[str]:
 
 
 def override(key: str, value: object) -> str:
-    plain = value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
-    if isinstance(plain, Path):
-        plain = str(plain)
-    return f"{key}={json.dumps(plain, ensure_ascii=False)}"
+    """`key=value` in the grammar of the command line. Raises UserError for a value that has no place there."""
+    return f"{key}={_written(key, value)}"
+
+
+def _written(key: str, value: object) -> str:
+    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(plain, list | tuple):
+        return f"[{','.join(_written(key, item) for item in plain)}]"
+    if isinstance(plain, str | Path):  # backslashes count before a quote alone
+        return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), str(plain)) + '"'
+    if plain is None or isinstance(plain, bool | int | float):
+        return json.dumps(plain)
+    raise UserError(f"{key} must be a number, a text, true, false, null or a list of these, got {show(plain)}")

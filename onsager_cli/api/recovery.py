@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
+from onsager_cli.api.checks import measurements, numbers, whole
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse as statistics_of
 
@@ -22,7 +23,7 @@ def recover(y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: fl
         noise_variance: σ_w² per entry of w, linear; None: it is learned, too.
 
     Returns x̂ (N, L), or (N,). Reference: Fletcher and Schniter (2017), the paper's [25].
-    Raises UserError for shapes that do not fit and numbers that are not finite.
+    Raises UserError for shapes that do not fit, numbers that are not finite or out of range, and if EM-VAMP diverges.
 
     Example:
         >>> import numpy as np
@@ -42,30 +43,41 @@ def recover(y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: fl
     from onsager_cli.problems.base import Problem, Samples
     from onsager_cli.theory import em_vamp
 
-    matrix = np.asarray(A)
-    if matrix.ndim != 2 or not np.isfinite(matrix).all():
-        raise UserError(f"A must be finite numbers of shape (M, N), got shape {matrix.shape}")
-    dtype = jnp.complex64 if np.iscomplexobj(matrix) else jnp.float32
-    given = checked_measurements(y, matrix.shape[0], np.iscomplexobj(matrix))
-    columns = jnp.asarray(given[:, None] if given.ndim == 1 else given, dtype)
-    samples = Samples(jnp.zeros((matrix.shape[1], columns.shape[1]), dtype), columns)
-    variance, power = jnp.float32(1.0), None
+    matrix = numbers(A, "A", "(M, N)", (2,))
+    given = measurements(y, matrix.shape[0], np.iscomplexobj(matrix))
+    iterations = whole(iterations, "iterations", 1, 10_000)
+    columns = given[:, None] if given.ndim == 1 else given
+    # In units in which the entries of y and A have mean square 1, float32 holds measurements of any scale.
+    scale, gain = (np.abs(a).max() or 1.0 for a in (columns, matrix))
+    scale, gain = (float(m * np.sqrt(np.mean(np.abs(a / m) ** 2))) for m, a in ((scale, columns), (gain, matrix)))
+    if gain == 0:
+        raise UserError("A must not be zero: nothing of x reaches y")
+    variance, power = np.float32(1), None
     if noise_variance is not None:  # then E|x|² follows from the energy of y
-        energy = max(float(jnp.mean(jnp.abs(columns) ** 2)) - noise_variance, 0.0)
-        power = jnp.float32(energy * len(matrix) / np.sum(np.abs(matrix) ** 2))
-        variance = jnp.float32(noise_variance)
-    problem = Problem(jnp.asarray(matrix, dtype), variance, samples, samples, _no_draw, mean_power=power)
+        noise = float(np.real(numbers(noise_variance, "noise_variance", "()", (0,))))
+        if not 0 < noise < scale**2:
+            raise UserError(f"noise_variance must be above 0 and below the mean of |y|², {scale**2:.4g}, got {noise:g}")
+        variance = np.float32(noise / scale**2)
+        power = jnp.float32((1 - noise / scale**2) / matrix.shape[1])
+    if scale == 0:
+        return np.zeros((matrix.shape[1], *given.shape[1:]), np.complex64 if np.iscomplexobj(matrix) else np.float32)
+    dtype = jnp.complex64 if np.iscomplexobj(matrix) else jnp.float32
+    columns, matrix = jnp.asarray(columns / scale, dtype), jnp.asarray(matrix / gain, dtype)
+    samples = Samples(jnp.zeros((matrix.shape[1], columns.shape[1]), dtype), columns)
+    problem = Problem(matrix, jnp.asarray(variance), samples, samples, _no_draw, mean_power=power)
     learn, told = ("noise_variance", "theta"), "energy" if power is None else "known"
     net = Lvamp(shrinkage.build("bg"), (1.0, 2.0), tied=False, learn=learn, noise_start=told)
     params = em_vamp.learn(net, problem, columns, iterations)
-    x_hat = np.asarray(estimate(net, problem, params, columns, iterations))
+    x_hat = np.asarray(estimate(net, problem, params, columns, iterations)) * np.asarray(scale / gain, np.float32)
+    if not np.isfinite(x_hat).all():
+        raise UserError("EM-VAMP diverged on this A and y: fewer iterations, or the noise_variance, may help")
     return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 
 def nmse(x_hat: ArrayLike, x: ArrayLike, mean_ratio: bool = False) -> float:
     """The NMSE of estimates x̂ (N, L) of x (N, L), dB: the ratio of sums, or the mean of the samples' ratios.
 
-    Raises UserError for shapes that differ, ValueError if every sample is zero.
+    Raises UserError for shapes that differ, numbers that are not finite, and if every sample is zero.
 
     Example:
         >>> import numpy as np
@@ -73,23 +85,14 @@ def nmse(x_hat: ArrayLike, x: ArrayLike, mean_ratio: bool = False) -> float:
         >>> float(round(nmse(np.full((4, 2), 0.9), np.ones((4, 2))), 3))
         -20.0
     """
-    a, b = (np.atleast_2d(np.asarray(item).T).T for item in (x_hat, x))
+    a, b = (numbers(item, name, "(N, L) or (N,)", (1, 2)) for item, name in ((x_hat, "x_hat"), (x, "x")))
     if a.shape != b.shape:
-        raise UserError(f"x_hat and x must have one shape, got {np.shape(x_hat)} and {np.shape(x)}")
+        raise UserError(f"x_hat and x must have one shape, got {a.shape} and {b.shape}")
+    if not b.any():
+        raise UserError("x must not be zero everywhere: the NMSE is relative to its energy")
+    a, b = (item[:, None] if item.ndim == 1 else item for item in (a, b))
     found = statistics_of(np.sum(np.abs(a - b) ** 2, axis=0), np.sum(np.abs(b) ** 2, axis=0))
     return found["nmse_mean_ratio_db" if mean_ratio else "nmse_db"]
-
-
-def checked_measurements(y: ArrayLike, M: int, complex_allowed: bool) -> np.ndarray:
-    """y as an array, (M, L) or (M,). Raises UserError for anything else."""
-    given = np.asarray(y)
-    if given.ndim not in (1, 2) or given.shape[0] != M:
-        raise UserError(f"y must have shape ({M},) or ({M}, samples), got {given.shape}")
-    if not (np.issubdtype(given.dtype, np.number) and np.isfinite(given).all()):
-        raise UserError("y must be finite numbers")
-    if np.iscomplexobj(given) and not complex_allowed:
-        raise UserError("y must be real, as A is: of complex ones the real parts, and the imaginary ones below")
-    return given
 
 
 def _no_draw(problem: "Problem", key: object, batch: int) -> NoReturn:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from onsager_cli.api.checks import measurements, numbers, texts
 from onsager_cli.api.inputs import NetworkSpec, SparseProblem, curve_of, override
-from onsager_cli.api.recovery import checked_measurements
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder, MemoryFolder
+from onsager_cli.text import show
 
 if TYPE_CHECKING:
     from jax import Array
@@ -45,9 +46,11 @@ class Trained:
         rows = {row["layer"]: row for row in self.table}
         return rows[self.depth if self.settings.network.depth else None]["nmse_db"]
 
+    def __repr__(self) -> str:
+        return f"<Trained {self.settings.network.name}, {self.depth} layers, {self.nmse_db:.2f} dB>"
+
     @cached_property
     def _estimate(self) -> "Callable[..., Array]":
-
         import jax
 
         from onsager_cli.networks.layers import estimate
@@ -60,9 +63,11 @@ class Trained:
         Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
         """
         A = self.problem.A
-        given = checked_measurements(y, A.shape[0], np.iscomplexobj(A))
+        given = measurements(y, A.shape[0], np.iscomplexobj(A))
         columns = given[:, None] if given.ndim == 1 else given
-        x_hat = np.asarray(self._estimate(self.problem, self.params, columns.astype(A.dtype)))
+        with np.errstate(over="ignore"):
+            columns = numbers(columns.astype(A.dtype), "y in single precision", "(M, L)", (2,)).astype(A.dtype)
+        x_hat = np.asarray(self._estimate(self.problem, self.params, columns))
         return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 
@@ -100,13 +105,22 @@ def train(
     """
     from onsager_cli import run
 
-    asked = network if isinstance(network, NetworkSpec) else NetworkSpec((f"network={network}",))
-    about = problem if isinstance(problem, SparseProblem) else SparseProblem((f"problem={problem}",))
-    words = [*about.overrides, *asked.overrides, *([f"training={schedule}"] if schedule else []), *overrides]
+    if not isinstance(network, NetworkSpec | str):
+        raise UserError(f"network must be made by `network` or be an option's name, got {show(network)}")
+    if not isinstance(problem, SparseProblem | str):
+        raise UserError(f"problem must be made by `problem` or be an option's name, got {show(problem)}")
+    if callback is not None and not callable(callback):
+        raise UserError(f"callback must be a function of an event, got {show(callback)}")
+    asked = NetworkSpec((f"network={network}",)) if isinstance(network, str) else network
+    about = SparseProblem((f"problem={problem}",)) if isinstance(problem, str) else problem
+    chosen = texts([] if schedule is None else [schedule], "schedule", "'fast'")
+    words = [*about.overrides, *asked.overrides, *(f"training={name}" for name in chosen), *texts(overrides)]
     if folder is not None:
         if about.matrix is not None:
             raise UserError("a stored curve is found by its matrix file: write problem(matrix='A.npy') instead of A=…")
-        words.append(override("output", str(folder)))
+        if not isinstance(folder, str | Path):
+            raise UserError(f"folder must be a path, got {show(folder)}")
+        words.append(override("output", folder))
     curve = curve_of(words)
     if not curve.settings.trained:
         raise UserError(f"{curve.slug} does not learn: `experiment` draws it, and `recover` needs no training")
@@ -114,12 +128,13 @@ def train(
     if folder is not None:
         run.train(load_experiment(words), report)
         return Trained(curve.settings, curve.folder, run.problem_of(curve))
+    arrays = about.arrays if about.has(curve) else run.problem_of(curve, about.matrix)
     kept: dict[str, MemoryFolder] = {}
     for one in run.in_order([curve]):
         place = kept[one.key] = MemoryFolder(one.identity)
         maker = run.maker_of(one, report, place=lambda asked: kept[asked.key])
-        run.make(one, maker, problem=about.arrays)
-    return Trained(curve.settings, place, about.arrays)
+        run.make(one, maker, problem=arrays)
+    return Trained(curve.settings, place, arrays)
 
 
 def load(*overrides: str) -> Trained:

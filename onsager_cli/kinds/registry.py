@@ -8,7 +8,7 @@ that needs more than that vocabulary is found by importing its file.
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -17,9 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from onsager_cli.errors import UserError
 from onsager_cli.kinds import checks, problems, records, trainings
 from onsager_cli.kinds.records import FigureKind, Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
-from onsager_cli.text import did_you_mean, one_of
+from onsager_cli.text import did_you_mean, one_of, show
 
 # Kind of record → entry-point group, and the folders of this package whose files declare such records.
 PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
@@ -39,7 +40,10 @@ def names(group: type[Kind]) -> list[str]:
 
 
 def find(group: type[K], name: str) -> K:
-    """The record of this name. Raises ValueError, with what there is, if nobody offers it."""
+    """The record of this name. Raises ValueError, with what there is, if nobody offers it.
+
+    Raises UserError for an entry point that cannot be used.
+    """
     built_in = _built_in(group)
     if name in built_in:
         return built_in[name]  # type: ignore[return-value]
@@ -55,8 +59,17 @@ def every(group: type[K]) -> list[K]:
 
 
 def implementation(kind: Kind, attribute: str = "") -> Any:
-    """What `of` (or another attribute) names in the file of the record; imports that file."""
-    return getattr(import_module(kind.module), attribute or kind.of)
+    """What `of` (or another attribute) names in the file of the record; imports that file.
+
+    Raises UserError if a package's file cannot be imported or lacks it.
+    """
+    name = attribute or kind.of
+    try:
+        return getattr(import_module(kind.module), name)
+    except (ImportError, SyntaxError, AttributeError) as error:
+        if _is_ours(kind.module):
+            raise
+        raise UserError(f"{kind.name}: {kind.module} of its package has no usable {name}: {_line_of(error)}") from error
 
 
 @cache
@@ -73,28 +86,68 @@ def _built_in(group: type[Kind]) -> dict[str, Kind]:
 
 @cache
 def _of_entry(group: type[Kind], name: str, value: str) -> Any:
-    """The record that an entry point names as `module:attribute`. Raises ValueError if it is no record of this group."""
-    module, _, attribute = value.partition(":")
+    """The record that an entry point names as `module:attribute`. Raises UserError if it is no record of this group."""
+    entry = f"the entry point {name} = {value} of {PLACES[group][0]}"
+    try:
+        kind = _declared(group, *value.partition(":")[::2])
+    except (Exception, SystemExit) as error:  # whatever the file of a package does
+        raise UserError(f"{entry} of an installed package cannot be loaded: {_line_of(error)}") from error
+    if not isinstance(kind, group) or not isinstance(kind.keys, Mapping):
+        raise UserError(f"{entry} of an installed package is no {group.__name__} with a mapping of keys")
+    if kind.name != name:
+        raise UserError(f"{entry} of an installed package holds a kind named {show(kind.name)}: give both one name")
+    return kind if kind.module else replace(kind, module=value.partition(":")[0])
+
+
+def _declared(group: type[Kind], module: str, attribute: str) -> object:
+    """What a file of a package declares under this name: read, or imported where reading does not do."""
     spec = find_spec(module)
-    if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
-        heads = dict(_heads(group, module, Path(spec.origin).read_text(encoding="utf-8")))
+    if spec is None:
+        raise ModuleNotFoundError(f"there is no module {module}")
+    if spec.origin is not None and spec.origin.endswith(".py"):
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        heads = dict(_heads(group, module, source, _own_names(source)))
         if attribute in heads:
             return heads[attribute]
-    kind = getattr(import_module(module), attribute)
-    if not isinstance(kind, group):
-        raise ValueError(f"{name} is an entry point of an installed package, and {value} is no {group.__name__}")
-    return kind if kind.module else replace(kind, module=module)
+    return getattr(import_module(module), attribute)
 
 
-def _heads(group: type[Kind], module: str, source: str) -> Iterator[tuple[str, Kind]]:
-    """(name, record) of every declaration of this group in a file, as the formatter lays it out."""
+def _own_names(source: str) -> set[str]:
+    """Names that a file gives a meaning of its own: all that it does not import from the vocabulary."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("onsager_cli.kinds")
+            found |= {item.asname or item.name for item in node.names if not ours or item.asname}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        else:
+            names = (item for item in ast.walk(node) if isinstance(item, ast.Name))
+            found |= {item.id for item in names if isinstance(item.ctx, ast.Store)}
+    return found
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _line_of(error: BaseException) -> str:
+    """The first line of an error, with its type."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".removesuffix(": ")
+
+
+def _heads(group: type[Kind], module: str, source: str, own: Collection[str] = ()) -> Iterator[tuple[str, Kind]]:
+    """(name, record) of every declaration of this group in a file, as the formatter lays it out.
+
+    `own` are names by which the file means something else than the vocabulary does.
+    """
     declaration = rf"^(\w+) = ({group.__name__}\((?:.*\)$|\n(?s:.*?)^\)))"
     for name, text in re.findall(declaration, source, re.MULTILINE):
-        kind = eval(text, dict(_VOCABULARY)) if _is_free(text) else getattr(import_module(module), name)
+        kind = eval(text, dict(_VOCABULARY)) if _is_free(text, own) else getattr(import_module(module), name)
         yield name, replace(kind, module=kind.module or module)
 
 
-def _is_free(text: str) -> bool:
+def _is_free(text: str, own: Collection[str]) -> bool:
     """Whether a declaration names nothing beyond the vocabulary, in its lambdas either."""
     try:
         nodes = list(ast.walk(ast.parse(text)))
@@ -103,4 +156,4 @@ def _is_free(text: str) -> bool:
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    return used <= {*bound, *_VOCABULARY, *vars(builtins)}
+    return used - bound <= {*_VOCABULARY, *vars(builtins)} - set(own)

@@ -35,25 +35,29 @@ def read(path: str, shape: tuple[int, int]) -> np.ndarray:
     Raises UserError naming the file for anything else: unreadable, not real numbers, NaN or infinity, another
     shape, a column of zeros.
     """
-    A = _load(Path(path))
+    return checked(_load(Path(path)), f"problem.matrix={path}", shape)
+
+
+def checked(A: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """A (M, N) in float32. Raises UserError, which calls it `name`, for what is no real matrix of this shape."""
     if A.ndim != 2 or A.dtype.kind not in "fiub":
-        raise UserError(f"problem.matrix={path} must hold a real matrix, got {A.dtype} of shape {A.shape}")
+        raise UserError(f"{name} must hold a real matrix, got {A.dtype} of shape {A.shape}")
     if A.shape != shape:
         own, asked = (f"problem.M={M} problem.N={N}" for M, N in (A.shape, shape))
-        raise UserError(f"problem.matrix={path} is {A.shape[0]} x {A.shape[1]}, the config has {asked}: add {own}")
+        raise UserError(f"{name} is {A.shape[0]} x {A.shape[1]}, the config has {asked}: add {own}")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
         A = A.astype(np.float32)
     if not np.isfinite(A).all():
-        raise UserError(f"problem.matrix={path} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}")
+        raise UserError(f"{name} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}")
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
-        raise UserError(f"problem.matrix={path} has a column of zeros: column {zero[0]} never reaches y")
+        raise UserError(f"{name} has a column of zeros: column {zero[0]} never reaches y")
     return A
 
 
-def warn(A: np.ndarray, path: str) -> None:
+def warn(A: np.ndarray, name: str) -> None:
     """A Notice for what training can live with and its user should know: repeated measurements, another scale."""
     for text in _remarks(A):
-        warnings.warn(f"problem.matrix={path} {text}", Notice, stacklevel=2)
+        warnings.warn(f"{name} {text}", Notice, stacklevel=2)
 
 
 def _remarks(A: np.ndarray) -> Iterator[str]:
