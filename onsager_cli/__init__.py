@@ -19,20 +19,11 @@ if TYPE_CHECKING:
 
 # Public name → its module.
 _HOMES = {
-    "DivergedError": "errors",
-    "UserError": "errors",
-    "experiment": "api.figures",
-    "lmmse": "theory.bounds",
-    "load": "api.training",
-    "network": "api.inputs",
-    "nmse": "api.recovery",
-    "problem": "api.inputs",
-    "recover": "api.recovery",
-    "state_evolution": "theory",
-    "support_oracle": "theory.bounds",
-    "train": "api.training",
-    "verify": "api.figures",
-}
+    "DivergedError": "errors", "UserError": "errors", "experiment": "api.figures", "lmmse": "theory.bounds",
+    "load": "api.training", "network": "api.inputs", "nmse": "api.recovery", "problem": "api.inputs",
+    "recover": "api.recovery", "state_evolution": "theory", "support_oracle": "theory.bounds",
+    "train": "api.training", "verify": "api.figures",
+}  # fmt: skip
 
 __all__ = [
     "DivergedError", "UserError", "experiment", "lmmse", "load", "network", "nmse", "problem", "recover",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import synthetic
@@ -71,7 +72,7 @@ class Changed(Record):
     def __init__(self, record: Record):
         self.record, self.folder = record, record.folder
         self.of_curve: Callable[[str, str, dict], dict] = lambda experiment, slug, values: values
-        self.of_cell: Callable[[str, str, str, float], float | None] = lambda table, column, line, value: value
+        self.of_cell: Callable[[str, str, Any, float], float | None] = lambda table, column, line, value: value
 
     def curve(self, experiment, slug, metric, realization=None):
         values = self.of_curve(experiment, slug, self.record.curve(experiment, slug, metric, realization))

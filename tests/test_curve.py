@@ -2,6 +2,7 @@
 
 import shutil
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ class TestCurve:
         from onsager_cli.training.networks_on_disk import unflatten
 
         for folder in Store(output).curves():
-            tied = folder.identity["network"]["tied"]
+            network: Any = folder.identity["network"]
+            tied = network["tied"]
             curve = settings("shrinkage=bg", f"network.tied={str(tied).lower()}", f"network.depth={ROOM}")
             net, problem = network_of(curve), build_problem(curve.problem, curve.seed)
             engine = engine_of(net, curve, 10)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import kinds_of_my_own as mine
 import numpy as np
@@ -274,7 +275,7 @@ def test_a_file_s_own_names_come_before_the_vocabulary(tmp_path, monkeypatch):
         "[onsager.networks]\nshadow = a_shadow_of_mine:KIND\n",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    (field,) = find(NetworkKind, "shadow").keys.values()
+    field: Any = find(NetworkKind, "shadow").keys["depth"]
     with pytest.raises(ValueError, match="at most 5"):
         field.metadata["check"](6)
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -44,14 +45,14 @@ class Training:
     batch: int = 500
 
 
-def curve(slug, depth, seed=0):
+def curve(slug, depth, seed=0) -> Any:
     settings = SimpleNamespace(
         problem=Problem(), network=SimpleNamespace(depth=depth), training=Training(), seed=seed, precision="highest"
     )
     return SimpleNamespace(slug=slug, settings=settings)
 
 
-def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options):
+def experiment(*curves, overrides=("+experiment=fig10", "output=/secret/place"), name="fig10", **options) -> Any:
     texts = {"name": name, "title": "i.i.d. Gaussian A", "caption": "LISTA and LAMP."}
     figure = FigureSpec(**{"kind": "curves", "hidden": (), "metric": "nmse_db", **texts, **options})
     return SimpleNamespace(figure=figure, curves=curves, overrides=overrides)

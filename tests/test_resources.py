@@ -89,7 +89,10 @@ class TestForecast:
         net, settings = network_of(curve.settings), curve.settings
         params = net.start(run.problem_of(curve), 1)
         learned = sum(leaf.size for name, leaf in params.items() if leaf.ndim > 1 and name != "theta")
-        assert settings.network.record.entries(settings.network, *settings.problem.shape) == learned
+        M, N = settings.problem.shape
+        assert M
+        assert N
+        assert settings.network.record.entries(settings.network, M, N) == learned
 
     def test_a_kernel_works_at_every_user(self):
         (curve,) = load_experiment(["problem=random_access", "network=cnn", "training=cellular"]).curves

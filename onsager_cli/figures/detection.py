@@ -96,7 +96,7 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     if settings.training.trains:
         net, params = stored_network(settings, curve.folder, settings.depth)
     else:
-        net, learn = network_of(settings), how_to_iterate(settings)["learn"]
+        net, learn = network_of(settings), how_to_iterate(settings).get("learn")
         params = iterate.layers(net, problem, settings.depth, settings.precision, learn)
     run = jax.jit(partial(estimate, net, depth=settings.depth, precision=settings.precision))
     return [np.asarray(run(problem, params, y)) for _, y in sets]

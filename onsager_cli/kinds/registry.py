@@ -61,15 +61,13 @@ def every(group: type[K]) -> list[K]:
 def implementation(kind: Kind, attribute: str = "") -> Any:
     """What `of` (or another attribute) names in the file of the record; imports that file.
 
-    Raises UserError if a package's file cannot be imported or lacks it.
+    Raises UserError if the file cannot be imported or lacks it.
     """
     name = attribute or kind.of
     try:
         return getattr(import_module(kind.module), name)
     except (ImportError, SyntaxError, AttributeError) as error:
-        if _is_ours(kind.module):
-            raise
-        raise UserError(f"{kind.name}: {kind.module} of its package has no usable {name}: {_line_of(error)}") from error
+        raise UserError(f"{kind.name}: {kind.module} has no {name} that can be used: {_line_of(error)}") from error
 
 
 @cache
@@ -125,10 +123,6 @@ def _own_names(source: str) -> set[str]:
             names = (item for item in ast.walk(node) if isinstance(item, ast.Name))
             found |= {item.id for item in names if isinstance(item.ctx, ast.Store)}
     return found
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _line_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from onsager_cli.errors import UserError
 from onsager_cli.kinds.records import BLACK, GREY, Look, NetworkKind
 from onsager_cli.linalg import double
 from onsager_cli.problems.base import Problem
@@ -31,7 +32,7 @@ def support_oracle(
 
     Per sample with support S: x̂_S = (A_Sᴴ A_S + σ_w² Φ_S⁻¹)⁻¹ A_Sᴴ y, zero elsewhere, Φ the diagonal of the variances.
     `A` (M, N) is real or complex, `y` (M, L). Only the support of `x` (N, L) is used. Variances are linear; φ is one
-    number or (N, L). The bound of Figs. 10 to 15.
+    number or (N, L). The bound of Figs. 10 to 15. Raises UserError for shapes that do not fit.
 
     Example:
         >>> import numpy as np
@@ -43,7 +44,7 @@ def support_oracle(
         >>> bool(nmse(support_oracle(A, x, y, 1e-4), x) < -30)
         True
     """
-    A, y = double(A), double(y)
+    A, y = _fitting(A, y)
     gram, matched = A.conj().T @ A, A.conj().T @ y
     variance = np.broadcast_to(np.asarray(variance, np.float64), x.shape)
     x_hat = np.zeros(x.shape, A.dtype)
@@ -57,7 +58,8 @@ def support_oracle(
 def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float | np.ndarray) -> np.ndarray:
     """The best linear estimate of x with E|x_n|² = φ_n: x̂ = Φ Aᴴ (A Φ Aᴴ + σ_w² I)⁻¹ y, (N, L).
 
-    `A` (M, N), `y` (M, L); variances are linear; φ (`variance`) is one number or (N, 1).
+    `A` (M, N), `y` (M, L); variances are linear; φ (`variance`) is one number or (N, 1). Raises UserError for shapes
+    that do not fit.
 
     Example:
         >>> import numpy as np
@@ -69,9 +71,16 @@ def lmmse(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: float |
         >>> bool(nmse(lmmse(A, y, 1e-4, 0.1), x) < -2)
         True
     """
-    A = double(A)
+    A, y = _fitting(A, y)
     weighted = np.broadcast_to(np.asarray(variance, np.float64), (A.shape[1], 1)) * A.conj().T
-    return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), double(y))
+    return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), y)
+
+
+def _fitting(A: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A (M, N) and y (M, L) in double precision. Raises UserError for shapes that do not fit."""
+    if np.ndim(A) != 2 or np.ndim(y) != 2 or len(A) != len(y):
+        raise UserError(f"A and y must have shapes (M, N) and (M, L), got {np.shape(A)} and {np.shape(y)}")
+    return double(A), double(y)
 
 
 def of_support(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ has its own λ.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +40,12 @@ FAILED = 10.0  # a realization that ends with this many times the median's error
 Learn = Callable[[Network, Problem, Array, int, str], Parameters]  # (net, problem, y, depth, precision)
 
 
-class How(TypedDict):
-    """What `run` has to know of an algorithm beyond its network."""
+class How(TypedDict, total=False):
+    """What `run` has to know of an algorithm beyond its network.
+
+    `weight` ("amp", "vamp") chooses the λ of ISTA and FISTA (`lasso`); with `layered` or `learn`, every layer has its own
+    parameters (`layers`).
+    """
 
     weight: str | None
     layered: bool
@@ -129,30 +133,22 @@ def not_converged(errors: np.ndarray, powers: np.ndarray) -> int:
 
 
 def run(
-    net: Network,
-    problem: Problem,
-    depth: int,
-    precision: str,
-    *,
-    weight: str | None = None,
-    layered: bool = False,
-    learn: Learn | None = None,
+    net: Network, problem: Problem, depth: int, precision: str, **how: Unpack[How]
 ) -> tuple[np.ndarray, np.ndarray]:
     """An untrained curve on the problem's test set: ‖x̂_t - x‖² (iterations, L) and ‖x‖² (L,), float64, linear.
 
-    Takes `depth` iterations, or fewer where `iterate` ends. `weight` ("amp", "vamp") chooses the λ of ISTA and FISTA
-    (`lasso`); with `layered` or `learn`, every layer has its own parameters (`layers`).
+    Takes `depth` iterations, or fewer where `iterate` ends.
 
     Raises UserError if λ does not exist (`lasso_weight`), or if the errors of the first iteration are not finite.
     """
     x, y = problem.test
     powers = np.asarray(problem.squared_norm(x), np.float64)
-    if layered or learn is not None:
-        params = layers(net, problem, depth, precision, learn)
+    if how.get("layered") or how.get("learn"):
+        params = layers(net, problem, depth, precision, how.get("learn"))
         with jax.default_matmul_precision(precision):
             errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, depth)
         return np.asarray(errors, np.float64), powers
-    net, p = iteration(net, problem, y, precision, weight)
+    net, p = iteration(net, problem, y, precision, how.get("weight"))
     errors = iterate(net, problem, p, x, y, depth, precision)
     if not len(errors):
         raise UserError(
@@ -181,24 +177,11 @@ def iteration(
     return net, net.layer(net.start(problem, 1), 0)
 
 
-def shrinkage_input(
-    net: Network,
-    problem: Problem,
-    y: Array,
-    t: int,
-    precision: str,
-    *,
-    weight: str | None = None,
-    layered: bool = False,
-    learn: Learn | None = None,
-) -> Inputs:
-    """The inputs r (N, L) and σ (1, L) of the shrinkage in iteration `t` (from 1), for measurements y (M, L).
-
-    The keywords are those of `run`.
-    """
-    if layered or learn is not None:
-        return trace(net, problem, layers(net, problem, t, precision, learn), y, t, precision)[-1][1]
-    net, p = iteration(net, problem, y, precision, weight)
+def shrinkage_input(net: Network, problem: Problem, y: Array, t: int, precision: str, **how: Unpack[How]) -> Inputs:
+    """The inputs r (N, L) and σ (1, L) of the shrinkage in iteration `t` (from 1), for measurements y (M, L)."""
+    if how.get("layered") or how.get("learn"):
+        return trace(net, problem, layers(net, problem, t, precision, how.get("learn")), y, t, precision)[-1][1]
+    net, p = iteration(net, problem, y, precision, how.get("weight"))
     at, nowhere = _begin(net, problem, p, y, precision), jnp.zeros_like(problem.A.T @ y)
     for count in [CHUNK] * ((t - 1) // CHUNK) + [(t - 1) % CHUNK]:
         at, _ = _advance(net, problem, p, nowhere, y, at, count, precision)

@@ -107,7 +107,7 @@ class Algorithm(Maker):
         if record.diverges:
             counted["nonconverged"] = [iterate.not_converged(errors[t - 1], powers) for t in kept]
         if record.layered:
-            params = iterate.layers(net, problem, asked, precision, how["learn"])
+            params = iterate.layers(net, problem, asked, precision, how.get("learn"))
         else:
             params = net.start(problem, min(asked, iterate.DENSE))
         if isinstance(net, Decoupled):
