@@ -47,9 +47,8 @@ def recover(y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: fl
     given = measurements(y, matrix.shape[0], np.iscomplexobj(matrix))
     iterations = whole(iterations, "iterations", 1, 10_000)
     columns = given[:, None] if given.ndim == 1 else given
-    # In units in which the entries of y and A have mean square 1, float32 holds measurements of any scale.
-    scale, gain = (np.abs(a).max() or 1.0 for a in (columns, matrix))
-    scale, gain = (float(m * np.sqrt(np.mean(np.abs(a / m) ** 2))) for m, a in ((scale, columns), (gain, matrix)))
+    # The entries of y and A get mean square 1, so that float32 holds measurements in any units.
+    scale, gain = _size(columns), _size(matrix)
     if gain == 0:
         raise UserError("A must not be zero: nothing of x reaches y")
     variance, power = np.float32(1), None
@@ -93,6 +92,12 @@ def nmse(x_hat: ArrayLike, x: ArrayLike, mean_ratio: bool = False) -> float:
     a, b = (item[:, None] if item.ndim == 1 else item for item in (a, b))
     found = statistics_of(np.sum(np.abs(a - b) ** 2, axis=0), np.sum(np.abs(b) ** 2, axis=0))
     return found["nmse_mean_ratio_db" if mean_ratio else "nmse_db"]
+
+
+def _size(a: np.ndarray) -> float:
+    """The root of the mean of |a|², which may be too large for a square; 0 for zeros."""
+    largest = np.abs(a).max()
+    return float(largest * np.sqrt(np.mean(np.abs(a / largest) ** 2))) if largest else 0.0
 
 
 def _no_draw(problem: "Problem", key: object, batch: int) -> NoReturn:
