@@ -1,7 +1,6 @@
 """Shrinkage families: values and average derivatives against NumPy, autodiff, SciPy and numerical integration."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,72 +15,18 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.interpolate import BSpline
 from scipy.stats import norm
+from shrinkage_cases import NAMES, THETAS, TYPICAL, cases, compiled, evaluate, floats, inputs, pointwise, seeds, sigmas
 
 from onsager_cli import shrinkage
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.records import ShrinkageKind
-from onsager_cli.kinds.registry import names
 from onsager_cli.kinds.settings import make_shrinkage
 from onsager_cli.networks.lamp import rms
 from onsager_cli.shrinkage.family import summed
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compile")
 
-NAMES = names(ShrinkageKind)
 KNEES = ("pwlin", "soft")  # piecewise linear, so that ⟨η'⟩ counts coordinates
-
-
-def floats(low: float, high: float) -> st.SearchStrategy[float]:
-    """Numbers that float32 holds exactly, so that both precisions start from the same ones."""
-    return st.floats(np.float32(low).item(), np.float32(high).item(), width=32)
-
-
-slopes = floats(-3, 3)
-THETAS = {
-    "threshold": st.tuples(floats(0, 3)),
-    "soft": st.tuples(slopes, floats(0, 4)),
-    "pwlin": st.tuples(floats(0, 3), floats(0, 3), slopes, slopes, slopes).map(
-        lambda t: (min(t[:2]), max(t[:2]), *t[2:])
-    ),
-    "exp": st.tuples(floats(0.125, 8), slopes, slopes),
-    "spline": st.tuples(floats(0.125, 8), slopes, slopes),
-    "bg": st.tuples(floats(0.03125, 30), floats(-5, 10)),
-}
-cases = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), THETAS[name]))
-sigmas = st.lists(floats(2**-10, 8), min_size=4, max_size=4).map(lambda s: np.array(s)[None])
-seeds = st.integers(0, 2**32 - 1)
-TYPICAL = {
-    "threshold": (0.1,), "soft": (0.9, 1.1), "pwlin": (2.0, 4.0, 0.1, 1.5, 0.95), "exp": (2.5, 0.9, -1.0),
-    "spline": (3.7, 0.9, -1.5), "bg": (1.0, float(np.log(9))),
-}  # fmt: skip
-
-
-def inputs(sigma: np.ndarray, seed: int, dtype: Any = np.float64) -> np.ndarray:
-    """r (30, L): half of it within a few σ of zero, half of signal size."""
-    rng = np.random.default_rng(seed)
-    near = 3 * sigma * rng.normal(size=(15, sigma.shape[1]))
-    return np.concatenate([near, rng.normal(size=near.shape)]).astype(np.float32).astype(dtype)
-
-
-@partial(jax.jit, static_argnums=0)
-def _compiled(name, r, sigma, theta):
-    return shrinkage.build(name).eta(r, sigma, theta)
-
-
-def evaluate(name: str, r: np.ndarray, sigma: np.ndarray, theta) -> tuple[np.ndarray, np.ndarray]:
-    """η and its average derivative, in the precision of r."""
-    x_hat, slope = _compiled(name, r, sigma.astype(r.dtype), np.asarray(theta, r.dtype))
-    assert (x_hat.dtype, slope.dtype) == (r.dtype, r.dtype)
-    assert (x_hat.shape, slope.shape) == (r.shape, sigma.shape)
-    return np.asarray(x_hat), np.asarray(slope)
-
-
-def pointwise(name: str, r, sigma: float, theta) -> tuple[np.ndarray, np.ndarray]:
-    """η and η' of every entry of r, through samples of length one."""
-    r = np.array(r, jnp.zeros(0).dtype)
-    x_hat, slope = evaluate(name, r[None], np.full((1, r.size), sigma), theta)
-    return x_hat[0], slope[0]
 
 
 class TestAgainstNumPy:
@@ -122,7 +67,7 @@ class TestDerivatives:
         r = inputs(sigma, seed)
 
         def eta(r):
-            return _compiled(name, r, sigma, np.asarray(theta))[0]
+            return compiled(name, r, sigma, np.asarray(theta))[0]
 
         tangent = jax.grad(lambda r: eta(r).sum())(r)  # η is separable: the derivative of every entry
         _, slope = evaluate(name, r, sigma, theta)
