@@ -98,6 +98,14 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
 
+def expanded(path: str) -> str:
+    """`path` with `~` replaced by the home folder. Raises ValueError for the home of a user that there is not."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise ValueError("must be a path: no such home folder") from None
+
+
 def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None) -> str:
     """A table in Markdown.
 

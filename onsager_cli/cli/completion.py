@@ -7,7 +7,6 @@ It comes from the parser of the command and from the files in conf/, without Hyd
 import argparse
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +162,6 @@ def _values(key: str, experiment: Tree) -> list[str]:
     if key == "only":
         curves = _curves(experiment)
         return [*map(str, curves), DRAWN] if curves else []
-    return list(dict.fromkeys(word for field in _fields(key) for word in field.metadata.get("choices", ())))
+    from onsager_cli.config.keys import fields_of
 
-
-def _fields(key: str) -> list[Field]:
-    """The fields of config classes that a dotted key can mean, one for each kind that has the key."""
-    group, _, name = key.rpartition(".")
-    return [field for cls in _config_classes(group) for field in fields(cls) if field.name == name]
-
-
-def _config_classes(group: str) -> list[type]:
-    """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
-    from onsager_cli.config.figure import FigureSpec, PlotSpec
-    from onsager_cli.config.settings import Top
-    from onsager_cli.kinds.settings import classes_of
-    from onsager_cli.kinds.trainings import Schedule
-
-    if "." in group:
-        inner = [field.metadata["group"] for field in _fields(group) if "group" in field.metadata]
-        return inner or ([Schedule] if group.startswith("training.") else [])
-    return {"": [Top], "figure": [FigureSpec], "plot": [PlotSpec]}.get(group) or classes_of(group)
+    return list(dict.fromkeys(word for field in fields_of(key) for word in field.metadata.get("choices", ())))

@@ -1,11 +1,36 @@
 """argparse as the command uses it: a mistake is a `UserError`, and words may stand between the options."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from onsager_cli.errors import UserError
-from onsager_cli.text import did_you_mean, one_of
+from onsager_cli.text import did_you_mean, one_of, show
+
+# Options of Hydra and other habits → what to write instead.
+HABITS = {
+    ("--multirun", "-m"): "several runs are `onsager sweep`",
+    ("--config-name", "-cn"): "write +experiment=NAME",
+    ("--config-dir", "-cd", "--config-path", "-cp"): "onsager reads the folder conf of the working directory",
+    ("--resume", "--continue", "--restart"): "the same command resumes what is not finished",
+    ("--run", "-r"): "leave it out",
+    ("--experimental-rerun",): "the same command runs again",
+    ("--hydra-help",): "`onsager VERB --help` has one text",
+    ("--info", "-i", "--dry-run", "-n"): "--cfg job prints the config; `onsager plot` names what is missing",
+    ("--package", "-p"): "--cfg job prints the whole config",
+    ("--shell-completion", "-sc"): "write `onsager completion SHELL`",
+    ("--verbose", "-v", "--debug"): "write ONSAGER_DEBUG=1 before the command",
+    ("--quiet", "-q"): "write 2> /dev/null behind the command",
+}
+
+# What argparse says → what this program says.
+PHRASES = {
+    r"^argument (\S+?)(/-\w)?: expected one argument$": r"\1 needs a value",
+    r"^argument (\S+?)(/-\w)?: ignored explicit argument (.*)$": r"\1 takes no value, got \3",
+    r"^argument (\S+?)(/-\w)?: not allowed with argument (\S+?)(/-\w)?$": r"\3 and \1 exclude each other",
+    r"^argument (\S+?)(/-\w)?: ": r"\1 ",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,7 +41,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, add_help=add_help, allow_abbrev=False, formatter_class=layout, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as a UserError that begins with the verb."""
+        """Raise the message of argparse, in words of this program, as a UserError that begins with the verb."""
+        for pattern, words in PHRASES.items():
+            message = re.sub(pattern, words, message)
         verb = self.prog.removeprefix("onsager").strip()
         raise UserError(f"{verb}: {message}" if verb else message)
 
@@ -24,12 +51,12 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse `args`. Raises UserError for unknown options and superfluous words, so none are returned."""
+        if "overrides" in (action.dest for action in self._actions):
+            for word in args or ():
+                self._check_habit(word)
         options, rest = super().parse_known_args(args, namespace or argparse.Namespace())
         if unknown := [word for word in rest if word.startswith("-")]:
-            hint = did_you_mean(unknown[0], self.option_words())
-            if "overrides" in options:
-                hint += ": overrides are key=value; `onsager train --cfg job` prints the config"
-            self.error(f"unknown option '{unknown[0]}'{hint}")
+            self.error(f"unknown option {show(unknown[0])}{self._hint(unknown[0], rest, 'overrides' in options)}")
         # argparse fills a positional with nargs="*" once; words behind a later option are left over.
         many = next((a.dest for a in self._actions if not a.option_strings and a.nargs == "*"), None)
         if many is not None:
@@ -37,6 +64,24 @@ class Parser(argparse.ArgumentParser):
         elif rest:
             self.error(f"unexpected word '{rest[0]}'")
         return options, []
+
+    def _check_habit(self, word: str) -> None:
+        """Raises UserError for an option that other programs have, with what to write instead."""
+        option, _, value = word.partition("=")
+        if instead := next((text for words, text in HABITS.items() if option in words), None):
+            self.error(f"unknown option {show(word)}: {instead.replace('NAME', value or 'NAME')}")
+
+    def _hint(self, option: str, rest: Sequence[str], overrides: bool) -> str:
+        """What to write instead of an unknown option, one of the words of `rest`."""
+        word, equals, value = option.partition("=")
+        near = did_you_mean(word, self.option_words())
+        if not overrides:
+            return near
+        following = rest[rest.index(option) + 1 :][:1]
+        value = value if equals else following[0] if following and "=" not in following[0] else "VALUE"
+        key = word.lstrip("-").replace("-", "_")
+        instead = f"write {key}={value}, without dashes" if key and not near else "overrides are key=value"
+        return f"{near}: {instead}; `onsager train --cfg job` prints the config"
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:

@@ -24,7 +24,7 @@ def experiment_of(overrides: Sequence[str]) -> "Experiment":
     from onsager_cli.config.schedules import check_command
 
     parsed = grammar.parse(overrides)
-    grammar.check_no_launcher(parsed)
+    grammar.check_hydra(parsed)
     experiment = load_parsed(parsed)
     check_command(parsed, [experiment])
     return experiment

@@ -24,7 +24,8 @@ def main(options: Namespace) -> int:
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
-    parsed = grammar.parse(options.overrides)
+    parsed = grammar.parse(options.overrides, sweep=True)
+    grammar.check_hydra(parsed, sweep=True)
     own_sweeper = any(item.key_or_group == "hydra/sweeper" for item in parsed)
     jobs = [] if own_sweeper else grammar.sweep_jobs(parsed)
     experiments = [load_experiment(job) for job in jobs]

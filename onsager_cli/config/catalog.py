@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from onsager_cli.errors import UserError
-from onsager_cli.text import did_you_mean, natural, one_of
+from onsager_cli.store.files import read_bytes
+from onsager_cli.text import did_you_mean, natural, one_of, show
 
 # Section of `onsager list` → config group.
 SECTIONS = {
@@ -45,10 +46,33 @@ def config_files(group: str) -> dict[str, Path]:
         folder = root / group
         for path in folder.rglob("*.yaml"):
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found and found[name].read_bytes() != path.read_bytes():
+            if name in found and read_bytes(found[name]) != read_bytes(path):
                 raise UserError(f"conf/{group}/{name}.yaml has the name of a built-in option: rename it")
             found[name] = path
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def unknown(group: str, name: str) -> UserError:
+    """The error for an option that a group does not have: the name of the option that was meant, or all of them."""
+    known = config_files(group)
+    given, *ending = re.split(r"(\.ya?ml)$", name)
+    stem = given.removeprefix("./").removeprefix("conf/").removeprefix(f"{group}/")
+    chosen = f"{'+' * (group == 'experiment')}{group}={stem}"
+    if stem in known:
+        return UserError(
+            f"unknown {group} {show(name)}: write {chosen}, {'without .yaml' if ending else 'without a folder'}"
+        )
+    for root in filter(None, (package_conf(), user_conf())):
+        if any((root / group / f"{stem}{suffix}").is_file() for suffix in (".yml", ".YAML", ".YML", ".yaml.txt")):
+            return UserError(f"unknown {group} {show(name)}: the name of its file in {root / group} must end in .yaml")
+    meant = [option for option in known if stem.lower() in _also(known[option]) or stem.startswith(f"{option}_")]
+    near = f" (did you mean {meant[-1]}?)" if meant else did_you_mean(stem, known)
+    return UserError(f"unknown {group} {show(name)}{near}: known are {one_of(known)}")
+
+
+def _also(path: Path) -> list[str]:
+    """The other names of an option: the words after `# also:` in the leading comment lines of its file."""
+    return [word.strip().lower() for word in _comment(path, "also").split(",")]
 
 
 def figures_first(name: str) -> tuple[bool, list[str | int]]:
@@ -58,12 +82,14 @@ def figures_first(name: str) -> tuple[bool, list[str | int]]:
 
 def title(path: Path) -> str:
     """The text after `# title:` in the leading comment lines of a YAML file; empty if there is none."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return _comment(path, "title")
+
+
+def _comment(path: Path, name: str) -> str:
+    """The text after `# NAME:` in the leading comment lines of a YAML file; empty if there is none."""
+    text = read_bytes(path, LARGEST_CONFIG).decode("utf-8-sig", "replace")
     head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    found = (re.fullmatch(r"#\s*title\s*:(.*)", line) for line in head)
+    found = (re.fullmatch(rf"#\s*{name}\s*:(.*)", line) for line in head)
     return next((match[1].strip() for match in found if match), "")
 
 

@@ -4,6 +4,7 @@ Hydra's own messages span several lines and name its internals, so the overrides
 them: syntax, options of a group, keys. What Hydra still refuses is shortened to its first line.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -196,6 +197,8 @@ def first_line(error: Exception) -> str:
         extra = EXTRAS.get(missing)
         return f"no config '{missing}'" + (f": pip install 'onsager[{extra}]'" if extra else "")
     text = " ".join(str(error).split())
+    if unset := re.search(r"Environment variable '([^']*)' not found", text):
+        return f"the environment variable {unset[1]} is not set"
     cause = " ".join(str(error.__cause__ or "").split())
     if cause and cause not in text:
         text = f"{text}: {cause}"

@@ -5,6 +5,7 @@ Hydra. An experiment file lists curves as overrides on top of itself. Overrides 
 Without an experiment there is one curve.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,14 +46,13 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
     """The experiment of the overrides; UserError for one with panels where a `panel` is asked for."""
     grammar.check_options(parsed)
     loader = _Loader(compose, parsed)
-    config = loader.base
-    top = _top(config)
+    config, top = loader.base, loader.top
     plot = build(PlotSpec, config.get("plot"), "plot")
     if top.panels and panel:  # found before these are looked at, for an experiment may name itself
         raise UserError(f"panels must be experiments with curves: {config['@experiment']} has panels itself")
     if top.panels:
         return _of_panels(compose, config, top, plot, parsed)
-    curves = loader.curves(top)
+    curves = loader.curves()
     loader.check_all_keys_used()
     if top.seeds is not None and top.seeds[0] != top.seed:
         raise UserError(f"seeds must begin with seed={top.seed}, got {show(list(top.seeds))}")
@@ -102,6 +102,7 @@ class _Loader:
         self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in given}
         self.base = self._apply(given).config
+        self.top = _top(self.base)
 
     def _apply(self, overrides: "Sequence[Override]") -> Composed:
         """The config of the overrides, without the values that it has no place for."""
@@ -110,25 +111,25 @@ class _Loader:
         self.unused -= composed.used
         return composed
 
-    def curves(self, top: Top) -> list[Curve]:
+    def curves(self) -> list[Curve]:
         """The curves asked for, validated."""
         listed = self.base.get("curves")
         if not isinstance(listed, Mapping):
             raise UserError(f"curves must map names to overrides, got {show(listed)}")
         if not listed:
-            return [self._single(top)]
+            return [self._single()]
         for item in self.given:
             if item.key_or_group in NAMED_BY_SLUG:
                 what = f"{item.input_line} would change what the curves are"
                 raise UserError(f"{what}: choose curves by only=[…], or leave +experiment out")
-        slugs = chosen(listed, top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
+        slugs = chosen(listed, self.top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return [self._curve(str(slug), listed[slug]) for slug in slugs]
 
-    def _single(self, top: Top) -> Curve:
+    def _single(self) -> Curve:
         """The one curve of a command without an experiment."""
         if (name := self.base["@experiment"]) is not None:
             raise UserError(f"experiment={name} has neither curves nor panels: write `curves: {{name: overrides}}`")
-        if top.only is not None:
+        if self.top.only is not None:
             raise UserError("only=… chooses curves of an experiment: add +experiment=…")
         self.check_all_keys_used()
         grammar.check_kinds(self.given)
@@ -140,7 +141,7 @@ class _Loader:
         if not isinstance(spec, str):
             raise UserError(f"curves.{slug} must be overrides in one line, got {show(spec)}")
         try:
-            own = grammar.parse(spec.split())
+            own = grammar.parse(_words(spec))
             grammar.check_options(own)
             return self._changed(slug, own)
         except UserError as error:
@@ -181,13 +182,21 @@ class _Loader:
                 "it is not matched, which is network=vamp shrinkage=bg told the prior, A and the noise: leave it "
                 f"out by ~curves.{MATCHED}, or name it otherwise"
             )
-        return Curve(slug or name, settings, Path(self.base["output"]))
+        return Curve(slug or name, settings, Path(self.top.output))
 
     def check_all_keys_used(self) -> None:
         """Raises UserError for an override of the command line whose key no curve has."""
         for item in self.given:
             if item.key_or_group in self.unused:
                 raise _unknown_key(item.key_or_group, self.known)
+
+
+def _words(line: str) -> list[str]:
+    """The overrides in the line of a curve, which may have quotes as in a shell. Raises UserError for one left open."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        raise UserError(f"a quote is left open in {show(line)}") from None
 
 
 def _is_training(item: "Override") -> bool:

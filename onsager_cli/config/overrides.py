@@ -4,15 +4,18 @@ Hydra's own messages span several lines and name its internals; here every mista
 """
 
 import itertools
+import re
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onsager_cli.config import catalog
 from onsager_cli.config.catalog import LARGEST_CONFIG
+from onsager_cli.config.keys import holds_list
+from onsager_cli.config.spelling import mistake, readable
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import read_bytes
-from onsager_cli.text import did_you_mean, one_of, show
+from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -20,18 +23,14 @@ if TYPE_CHECKING:
 PACKAGE = "# @package _global_"  # the line by which the keys of an experiment are those of the whole config
 
 
-def with_plus(text: str) -> str:
-    """`experiment=fig10` as `+experiment=fig10`: Hydra wants the plus for what the primary config leaves out."""
-    return f"+{text}" if text.startswith("experiment=") else text
-
-
 def for_program(text: str) -> str:
     """An override as Hydra's own program takes it, which knows the keys of the primary config but not of every curve.
 
     With ++ before it, network.weight of Fig. 1(a) is no unknown key there; `as_typed` takes it away again.
     """
-    (item,) = parse([text])
-    return f"++{text}" if is_plain(item) else with_plus(text)
+    (item,) = parse([text], sweep=True)
+    line = item.input_line or ""
+    return f"++{line}" if is_plain(item) else line
 
 
 def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
@@ -40,8 +39,11 @@ def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
     return [text if text.partition("=")[0] in forced else text.removeprefix("++") for text in overrides]
 
 
-def parse(overrides: Sequence[str]) -> "list[Override]":
-    """Parses overrides with Hydra's grammar. Raises UserError for a syntax error or a key that is set twice."""
+def parse(overrides: Sequence[str], sweep: bool = False) -> "list[Override]":
+    """Parses overrides with Hydra's grammar, text as it is typed (`spelling.readable`).
+
+    Raises UserError for a word that is no override and for a key that is set twice.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -49,10 +51,11 @@ def parse(overrides: Sequence[str]) -> "list[Override]":
     result: dict[str, Override] = {}
     for text in overrides:
         try:
-            override = parser.parse_override(with_plus(text))
+            override = parser.parse_override(readable(text, sweep))
         except (HydraException, RecursionError, ValueError) as error:
-            rule = "write key=value, e.g. network.depth=8, and quote a value with special characters"
-            raise UserError(f"cannot read the override {show(text)}: {rule}") from error
+            raise mistake(text, overrides) from error
+        if not override.key_or_group:
+            raise mistake(text, overrides)
         if override.key_or_group in result:
             raise UserError(f"{override.key_or_group} is set twice: {show(text)} is one too many")
         result[override.key_or_group] = override
@@ -79,7 +82,7 @@ def check_options(overrides: "Sequence[Override]") -> None:
     for override in overrides:
         group, text = override.key_or_group, override.input_line
         if override.is_sweep_override():
-            raise UserError(f"{text} names several values: use `onsager sweep`, or quote a value that has a comma")
+            raise UserError(f"{text} names several values: {_one_value(group, text or '')}")
         if group not in catalog.GROUPS:
             continue
         if override.is_delete():
@@ -91,15 +94,24 @@ def check_options(overrides: "Sequence[Override]") -> None:
         if not isinstance(name, str):
             raise UserError(f"{group} takes one option, no list, number, null, true or false, got {show(chosen)}")
         if name not in known:
-            near = did_you_mean(name, known)
-            raise UserError(f"unknown {group} '{show(name)[1:-1]}'{near}: known are {one_of(known)}")
+            raise catalog.unknown(group, name)
         if group == "experiment":
             _check_package(name, known[name])
 
 
+def _one_value(key: str, text: str) -> str:
+    """How to give one value where a word names several: a list, a decimal point, or a sweep."""
+    value = text.partition("=")[2]
+    if holds_list(key):
+        return f"for a list write {key}=[{value}]"
+    if re.fullmatch(r"-?\d+,\d+", value):
+        return f"did you mean {key}={value.replace(',', '.')}, with a decimal point? (`onsager sweep` trains one after the other)"
+    return "use `onsager sweep`, or quote a value that has a comma"
+
+
 def _check_package(name: str, path: Path) -> None:
     """Raises UserError for an experiment whose keys Hydra would put below the key `experiment`, where they set nothing."""
-    header = read_bytes(path, LARGEST_CONFIG).decode("utf-8", "replace").lstrip().partition("\n")[0]
+    header = read_bytes(path, LARGEST_CONFIG).decode("utf-8-sig", "replace").lstrip().partition("\n")[0]
     if header.lstrip("#").split() != PACKAGE.lstrip("#").split():
         raise UserError(f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}")
 
@@ -116,11 +128,51 @@ def check_kinds(overrides: "Sequence[Override]") -> None:
             raise UserError(f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}")
 
 
-def check_no_launcher(overrides: "Sequence[Override]") -> None:
-    """Raises UserError for a launcher or a sweeper, of which one experiment in this process makes no use."""
+# Keys of Hydra → what to write instead. onsager sets these itself: results have their place in the store.
+_INSTEAD = {
+    "hydra.run": "results are in the output folder: write output=FOLDER",
+    "hydra.output_subdir": "results are in the output folder: write output=FOLDER",
+    "hydra.job.chdir": "onsager stays in the working directory: leave it out",
+    "hydra.verbose": "write ONSAGER_DEBUG=1 before the command for tracebacks",
+    "hydra.job_logging": "progress goes to stderr: write 2> FILE for a log file",
+    "hydra.hydra_logging": "progress goes to stderr: write 2> FILE for a log file",
+    "hydra.help": "`onsager VERB --help` has one text",
+    "hydra.mode": "several runs are `onsager sweep`",
+}
+_OF_JOBS = (
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra.sweep",
+    "hydra.callbacks",
+    "hydra.job.env_set",
+    "hydra.job.env_copy",
+)
+
+
+def check_hydra(overrides: "Sequence[Override]", sweep: bool = False) -> None:
+    """Raises UserError for a key of Hydra that has no effect here, with what to write instead.
+
+    What concerns jobs is for a `sweep` alone; hydra.searchpath is for every command.
+    """
     for override in overrides:
-        if override.key_or_group.replace("/", ".").startswith(("hydra.launcher", "hydra.sweeper")):
-            raise UserError(f"{override.input_line} is for `onsager sweep` alone: it runs jobs, here there is one")
+        key = override.key_or_group.replace("/", ".")
+        if key.split(".")[0] != "hydra" or _below(key, "hydra.searchpath"):
+            continue
+        line = override.input_line
+        if any(_below(key, own) for own in _OF_JOBS):
+            if not sweep:
+                raise UserError(f"{line} is for `onsager sweep` alone: it runs jobs, here there is one")
+            continue
+        if key == "hydra.job.chdir" and override.value() is False:
+            continue
+        instead = next((words for own, words in _INSTEAD.items() if _below(key, own) or _below(own, key)), None)
+        known = one_of(("hydra.searchpath", *(_OF_JOBS if sweep else ())))
+        raise UserError(f"{line} has no effect: {instead or f'of the keys of Hydra, only {known} has one here'}")
+
+
+def _below(key: str, group: str) -> bool:
+    """Whether a dotted key is `group` or one of its keys."""
+    return f"{key}.".startswith(f"{group}.")
 
 
 def fits(item: "Override", keys: Container[str]) -> bool:

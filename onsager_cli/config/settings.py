@@ -7,7 +7,7 @@ from typing import Any
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
-from onsager_cli.kinds.checks import build, choice, integer, seed_list, text, words
+from onsager_cli.kinds.checks import build, choice, integer, path, seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.settings import NetworkSettings, Settings, ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
@@ -25,7 +25,7 @@ class Top:
     seed: int = integer(0, 2**32 - 1)
     seeds: tuple[int, ...] | None = seed_list()
     precision: str = choice("highest", "high", "default")
-    output: str = text()
+    output: str = path()
     only: tuple[str, ...] | None = words(null=True)
     panels: tuple[str, ...] = words()
 

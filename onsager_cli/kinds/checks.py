@@ -12,16 +12,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.text import did_you_mean, one_of, show
+from onsager_cli.text import did_you_mean, expanded, one_of, show
 
 Field = Any
 """A field of a dataclass. A type checker must accept it as the default of any value, like `dataclasses.field`."""
+TEXT, LIST = "text", "list"  # what a field holds, for what a command line can mean
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-def _field(check: Callable[[object], object], choices: Iterable[str] = (), null: bool = False) -> Field:
-    """A dataclass field with a check; `choices` are the words that completion offers.
+def _field(
+    check: Callable[[object], object], choices: Iterable[str] = (), null: bool = False, holds: str = ""
+) -> Field:
+    """A dataclass field with a check; `choices` are the words that completion offers, `holds` is TEXT, LIST or "".
 
     Its default is None, so that fields of base classes may come first; `build` asks for every key.
     """
@@ -29,7 +32,7 @@ def _field(check: Callable[[object], object], choices: Iterable[str] = (), null:
     def checked(value: object) -> object:
         return None if value is None and null else check(value)
 
-    return dataclasses.field(default=None, metadata={"check": checked, "choices": tuple(choices)})
+    return dataclasses.field(default=None, metadata={"check": checked, "choices": tuple(choices), "holds": holds})
 
 
 def in_range(
@@ -85,7 +88,7 @@ def number(low: float | None = None, high: float | None = None, null: bool = Fal
 
 def numbers(length: int, null: bool = False) -> Field:
     """Field for a list of `length` finite numbers, stored as a tuple."""
-    return _field(lambda value: finite_tuple(value, length), null=null)
+    return _field(lambda value: finite_tuple(value, length), null=null, holds=LIST)
 
 
 def seed_list() -> Field:
@@ -98,7 +101,7 @@ def seed_list() -> Field:
             raise ValueError("must name at least one seed, each once")
         return seeds
 
-    return _field(check, null=True)
+    return _field(check, null=True, holds=LIST)
 
 
 def by_depth(low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False) -> Field:
@@ -112,7 +115,7 @@ def by_depth(low: float | None = None, above: float | None = None, whole: bool =
             raise ValueError("must be a list of whole numbers")
         return tuple(map(int, items)) if whole else items
 
-    return _field(check, null=null)
+    return _field(check, null=null, holds=LIST)
 
 
 def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
@@ -158,7 +161,12 @@ def choice_by_depth(*names: str) -> Field:
 
 def text(null: bool = False) -> Field:
     """Field for a line of text that is not empty."""
-    return _field(_line, null=null)
+    return _field(_line, null=null, holds=TEXT)
+
+
+def path(null: bool = False) -> Field:
+    """Field for the path of a file or folder; `~` and `~user` become home folders."""
+    return _field(lambda value: expanded(_line(value)), null=null, holds=TEXT)
 
 
 def _line(value: object) -> str:
@@ -185,7 +193,7 @@ def words(allowed: Iterable[str] | None = None, null: bool = False) -> Field:
             raise ValueError("must name each word once")
         return tuple(items)
 
-    return _field(check, choices=allowed or (), null=null)
+    return _field(check, choices=allowed or (), null=null, holds=LIST)
 
 
 def texts() -> Field:

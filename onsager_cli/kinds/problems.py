@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, flag, group, integer, number, text
+from onsager_cli.kinds.checks import choice, flag, group, integer, number, path, text
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Linear(Sizes):
     kappa: float | None = number(low=1, null=True)
     snr_db: float = number(-100, 200)
     instance: str = choice("seeded", "authors2017")
-    matrix: str | None = text(null=True)
+    matrix: str | None = path(null=True)
     known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)

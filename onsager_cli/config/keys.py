@@ -1,0 +1,42 @@
+"""What a dotted key of the config holds: the fields of the settings classes, by key."""
+
+from collections.abc import Iterator
+from dataclasses import Field, fields
+from functools import cache
+
+from onsager_cli.config.figure import FigureSpec, PlotSpec
+from onsager_cli.config.settings import Top
+from onsager_cli.kinds.checks import LIST, TEXT
+from onsager_cli.kinds.settings import classes_of
+from onsager_cli.kinds.trainings import Schedule
+
+
+def fields_of(key: str) -> Iterator[Field]:
+    """The fields that a dotted key can mean, one for each kind that has the key."""
+    group, _, name = key.rpartition(".")
+    return (field for cls in _classes_of(group) for field in fields(cls) if field.name == name)
+
+
+@cache
+def holds_text(key: str) -> bool:
+    """Whether the key's value is text, such as a path or a title, for every kind that has the key."""
+    return _holds(key, TEXT)
+
+
+@cache
+def holds_list(key: str) -> bool:
+    """Whether the key's value is a list, for every kind that has the key."""
+    return _holds(key, LIST)
+
+
+def _holds(key: str, what: str) -> bool:
+    found = list(fields_of(key))
+    return bool(found) and all(field.metadata.get("holds") == what for field in found)
+
+
+def _classes_of(group: str) -> list[type]:
+    """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
+    if "." in group:
+        inner = [field.metadata["group"] for field in fields_of(group) if "group" in field.metadata]
+        return inner or ([Schedule] if group.startswith("training.") else [])
+    return {"": [Top], "figure": [FigureSpec], "plot": [PlotSpec]}.get(group) or classes_of(group)
