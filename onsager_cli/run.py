@@ -135,10 +135,12 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
 def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     """The problem of a curve, with A (M, N) if given, else with a matrix of the user's own read.
 
-    Raises UserError if that matrix cannot be used.
+    Raises UserError if that matrix cannot be used, or JAX has no device.
     """
     from onsager_cli.problems import build
+    from onsager_cli.training.devices import device_kind
 
+    device_kind()
     if A is None and (A := _own_matrix(curve)) is not None:
         matrix.warn(A, f"problem.matrix={curve.settings.problem.matrix}")
     return build(curve.settings.problem, curve.settings.seed, A)
@@ -154,10 +156,10 @@ def _own_matrix(curve: Curve) -> np.ndarray | None:
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:
     """Note how the curve is made, and warn of what has changed since it was begun."""
-    import jax
+    from onsager_cli.training.devices import device_kind
 
     digest = hashlib.sha256(np.asarray(problem.A).tobytes()).hexdigest()
-    now = {**environment(), "device": jax.devices()[0].device_kind, "matrix": digest}
+    now = {**environment(), "device": device_kind(), "matrix": digest}
     if (before := maker.folder.read_json("made")) is not None:
         changed = changes(before, now)
         if changed:

@@ -35,6 +35,12 @@ def show(value: object, limit: int = 60) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def visible(text: str) -> str:
+    """`text` on one line, with the control characters escaped that a terminal would obey."""
+    line = " ".join(text.split())
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+
+
 def cell(value: object, digits: int = 6) -> str:
     """A value in a table: a float with `digits` significant digits, true or false, nothing for None."""
     if value is None:

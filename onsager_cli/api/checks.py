@@ -1,11 +1,29 @@
 """Checks of what Python callers hand in; every mistake is a UserError of one line."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from onsager_cli.errors import UserError
 from onsager_cli.text import show
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, which computes in float32 even where the caller has enabled JAX's 64-bit numbers."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        import jax
+
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return inner
 
 
 def numbers(value: object, name: str, form: str, dimensions: Iterable[int]) -> np.ndarray:

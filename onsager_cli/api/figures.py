@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from onsager_cli.api.checks import texts
+from onsager_cli.api.checks import in_float32, texts
 from onsager_cli.api.training import Callback, ignore
 from onsager_cli.claims import verify as claims
 from onsager_cli.claims.claim import Verdict
@@ -26,6 +26,7 @@ class Figure:
         """The names of the curves."""
         return list(dict.fromkeys(curve.slug for part in self.experiment.parts for curve in part.curves))
 
+    @in_float32
     def train(self, callback: Callback | None = None) -> None:
         """Train what the store lacks. Raises DivergedError, last, for a curve that was given up."""
         from onsager_cli import run
@@ -33,6 +34,7 @@ class Figure:
         for part in self.experiment.parts:
             run.train(part, callback or ignore)
 
+    @in_float32
     def plot(self) -> list[Path]:
         """Write the table and draw the figure from what is stored; the files. Raises UserError if nothing is."""
         from onsager_cli import run

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onsager_cli.api.checks import numbers, texts, whole
+from onsager_cli.api.checks import in_float32, numbers, texts, whole
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.overrides import check_options, parse
@@ -41,6 +41,7 @@ class SparseProblem:
         return (own.problem, own.seed) == (other.problem, other.seed)
 
     @cached_property
+    @in_float32
     def arrays(self) -> "Problem":
         """The problem as JAX arrays, with its selection and test sets."""
         from onsager_cli.run import problem_of
@@ -63,6 +64,7 @@ class SparseProblem:
         x, y = self.arrays.test
         return np.asarray(x), np.asarray(y)
 
+    @in_float32
     def draw(self, samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Fresh samples, x (N, samples) and y (M, samples); the same ones for the same seed.
 

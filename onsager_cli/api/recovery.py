@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onsager_cli.api.checks import measurements, numbers, whole
+from onsager_cli.api.checks import in_float32, measurements, numbers, whole
 from onsager_cli.errors import UserError
 from onsager_cli.metrics import nmse as statistics_of
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
 
+@in_float32
 def recover(y: ArrayLike, A: ArrayLike, iterations: int = 20, noise_variance: float | None = None) -> np.ndarray:
     """Estimate sparse x from y = A x + w by EM-VAMP, which learns the prior (and the noise) from y. No training.
 

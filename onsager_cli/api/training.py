@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onsager_cli.api.checks import measurements, numbers, texts
+from onsager_cli.api.checks import in_float32, measurements, numbers, texts
 from onsager_cli.api.inputs import NetworkSpec, SparseProblem, curve_of, override
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
@@ -57,6 +57,7 @@ class Trained:
 
         return jax.jit(partial(estimate, self.net, depth=self.depth, precision=self.settings.precision))
 
+    @in_float32
     def __call__(self, y: ArrayLike) -> np.ndarray:
         """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
 
@@ -71,6 +72,7 @@ class Trained:
         return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 
+@in_float32
 def train(
     network: NetworkSpec | str,
     problem: SparseProblem | str = "gaussian",
@@ -137,6 +139,7 @@ def train(
     return Trained(curve.settings, place, arrays)
 
 
+@in_float32
 def load(*overrides: str) -> Trained:
     """The trained network of one curve, found by the overrides of the command that trained it.
 

@@ -5,18 +5,27 @@ imports what is heavy (JAX, Hydra, Matplotlib) only when it runs.
 """
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
-from onsager_cli.cli.verbs import overview, parser
 from onsager_cli.errors import UserError, notices_to
 
 HELP = ("-h", "--help", "help")
 
+# Variables with which other software changes the numbers of JAX. onsager computes in float32, by its own settings.
+NOT_OURS = (
+    "JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION",
+    "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_RANDOM_SEED_OFFSET", "JAX_ENABLE_CUSTOM_PRNG",
+    "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_DEBUG_NANS",
+    "JAX_DEBUG_INFS", "JAX_ENABLE_CHECKS", "JAX_CHECK_TRACER_LEAKS", "JAX_TRANSFER_GUARD", "JAX_DEFAULT_DEVICE",
+    "MPLBACKEND",
+)  # fmt: skip
+
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. Raises UserError and whatever the verb raises."""
+    from onsager_cli.cli.verbs import overview, parser
+
     words = list(arguments)
     if not words or words[0] in HELP:
         about = [word for word in words[1:] if word not in HELP]
@@ -28,6 +37,10 @@ def dispatch(arguments: Sequence[str]) -> int:
         options = parser(words[0]).parse_args(words)
     except SystemExit:  # argparse ends --help and --version this way
         return 0
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory was deleted: cd to another one") from None
     return options.main(options)
 
 
@@ -35,23 +48,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: the process's own); return the exit code and print why it is not 0."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with notices_to(lambda text: print(f"onsager: warning: {text}", file=sys.stderr)):
-            code = dispatch(arguments)
-        sys.stdout.flush()
+        return _main(arguments)
+    except KeyboardInterrupt as error:  # while the program starts or ends
+        return _fail(error, *_told(error, arguments))
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """`main`, once Python can catch a Ctrl-C."""
+    from onsager_cli.cli.signals import Stop
+    from onsager_cli.cli.streams import ReaderGoneError, guarded
+    from onsager_cli.cli.verbs import prints
+
+    for name in NOT_OURS:
+        os.environ.pop(name, None)
+    stop, only_prints = Stop(), prints(arguments)
+    with guarded(only_prints) as out:
+        try:
+            with stop, notices_to(lambda text: print(f"onsager: warning: {text}", file=sys.stderr)):
+                code = dispatch(arguments)
+                out.flush()
+        except ReaderGoneError:
+            return 0
+        except BaseException as error:
+            # A signal comes first: what it interrupted may have made another error of it.
+            reason = stop.requested or error
+            return _fail(reason, *_told(reason, arguments))
+        if out.failure and out.written:
+            print(f"onsager: cannot write to stdout: {out.failure}", file=sys.stderr)
+            return code or int(only_prints)
         return code
-    except UserError as error:
-        return _fail(error, str(error), 2)
-    except KeyboardInterrupt as error:
+
+
+def _told(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
+    """The line that tells an error, and the exit code."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, KeyboardInterrupt):
+        import shlex
+
         again = shlex.join(["onsager", *arguments])
-        line = f"stopped; run the same command again to resume: {again}"
-        return _fail(error, line, getattr(error, "exit_code", 130))
-    except BrokenPipeError:
-        # The reader (`| head`) has gone. Without this, Python complains again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return _fail(error, f"{line} (ONSAGER_DEBUG=1 shows the traceback)", 1)
+        return f"stopped; run the same command again to resume: {again}", getattr(error, "exit_code", 130)
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice: choose a smaller problem or fewer samples", 1
+    kind, text = type(error).__name__, str(error).strip()
+    if not text:
+        text = f"at {_place(error)}"
+    return f"{kind}: {text} (ONSAGER_DEBUG=1 shows the traceback)", 1
+
+
+def _place(error: BaseException) -> str:
+    """`file.py:12`, where an error was raised."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return (
+        f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "an unknown place"
+    )
 
 
 def _fail(error: BaseException, line: str, code: int) -> int:
@@ -60,5 +112,7 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-    print(f"onsager: {' '.join(line.split())}", file=sys.stderr)
+    from onsager_cli.text import visible
+
+    print(f"onsager: {visible(line)}", file=sys.stderr)
     return code

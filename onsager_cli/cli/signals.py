@@ -28,6 +28,11 @@ class Stop:
     def __init__(self) -> None:
         self._requested: BaseException | None = None
 
+    @property
+    def requested(self) -> BaseException | None:
+        """The exception of the signal that has come, whatever has become of the exception."""
+        return self._requested
+
     def check(self) -> None:
         """Raise the exception of a signal that Python dropped."""
         if self._requested is not None:

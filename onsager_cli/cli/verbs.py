@@ -5,6 +5,7 @@ The module of a verb has `main(options)`, which does the work and returns the ex
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,16 +16,26 @@ from onsager_cli.cli.options import Parser
 
 @dataclass(frozen=True)
 class Verb:
-    """One word after `onsager`: what it does in a line, more help, its module, and whether it takes overrides."""
+    """One word after `onsager`: what it does in a line, more help, its module.
+
+    `overrides`: it takes overrides. `prints`: it only prints, so that it ends when its reader leaves.
+    """
 
     summary: str
     description: str
     module: str
     overrides: bool = False
+    prints: bool = False
 
 
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 VERBS = {name: Verb(**{"module": name, **texts}) for name, texts in TEXTS["verbs"].items()}
+
+
+def prints(arguments: Sequence[str]) -> bool:
+    """Whether a command line only prints: help, or a verb that writes no file."""
+    verb = VERBS.get(next((word for word in arguments if word in VERBS), ""))
+    return verb is None or verb.prints or not {"-h", "--help", "help"}.isdisjoint(arguments)
 
 
 def parser(chosen: str | None = None) -> Parser:
