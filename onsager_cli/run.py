@@ -47,17 +47,22 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
     that does not suffice; DivergedError in the end, for the first curve that was given up.
     """
+    from onsager_cli.training.devices import device_kind
     from onsager_cli.training.resources import forecast, needs
 
     if not kind_of(experiment).trains:
         return []
+    device_kind()  # a device that is not there is refused before anything else
     asked = [(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
     for curve in {curve.settings.problem: curve for curve, maker in asked if not maker.complete}.values():
         _own_matrix(curve)  # a file that cannot be used is refused before anything is written
     needed = [needs(curve.slug, curve.settings, maker.work) for curve, maker in asked if not maker.complete]
     line, warnings = forecast(needed, experiment.output)
     work = sum(maker.work for _, maker in asked)
-    report({"event": "figure", "name": experiment.name, "curves": len(asked), "needs": line, "work": work})
+    report({
+        "event": "figure", "name": experiment.name, "curves": len(asked), "needs": line, "work": work,
+        "seeds": len({curve.settings.seed for curve, _ in asked}),
+    })  # fmt: skip
     for text in [*warnings, *_made_elsewhere(maker for _, maker in asked if maker.complete)]:
         report({"event": "warning", "message": text})
     _train_all(asked, report)
@@ -122,6 +127,7 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
     maker.folder.write_config(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))
     maker.report({
         "event": "curve", "index": index, "of": of, "work": maker.work, "resumed_from": maker.resumed_from,
+        "seed": settings.seed,
     })  # fmt: skip
     started = time.monotonic()
     with memory_errors(curve.slug, settings):

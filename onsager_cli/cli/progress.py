@@ -4,6 +4,7 @@
 estimates remaining times from work: the number of steps times the depth of the network, and the work per second so far.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Event = Mapping[str, Any]  # JSON values; event["event"] names its kind
+SHORTEST = 6  # the highest level of `Progress.line`
+NARROWEST = 20  # columns of a terminal; fewer are taken for a mistake
 LOG_SECONDS = 10.0  # a log shows at most one evaluation per curve in this time
 
 
@@ -79,6 +82,7 @@ class Progress:
         self.work = 0.0  # work of the whole figure
         self.finished = 0.0  # work of the curves that are done
         self.running: dict[str, Running] = {}
+        self.seeds = 1  # of the figure: on how many matrices its curves are
         self._display: Live | None = None
 
     def __enter__(self) -> "Progress":
@@ -86,8 +90,11 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
+            console = Console(file=self.stream)
+            if console.width < NARROWEST:  # COLUMNS=0, or a terminal that does not say
+                console = Console(file=self.stream, width=80)
             look = {"refresh_per_second": 2, "transient": True, "redirect_stdout": False}
-            self._display = Live(console=Console(file=self.stream), get_renderable=self._table, **look)
+            self._display = Live(console=console, get_renderable=self._table, **look)
             self._display.start()
         return self
 
@@ -103,12 +110,13 @@ class Progress:
 
     def _on_figure(self, event: Event) -> None:
         self.started, self.work, self.finished = self.clock(), float(event["work"]), 0.0
-        count = event["curves"]
+        count, self.seeds = event["curves"], event.get("seeds", 1)
         needs = f"; needs {event['needs']}" if event.get("needs") else ""
         self._print(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
 
     def _on_curve(self, event: Event) -> None:
-        running = Running(event["curve"], f"{event['index']}/{event['of']}", float(event["work"]))
+        seed = f", seed {event['seed']}" if self.seeds > 1 else ""
+        running = Running(event["curve"], f"{event['index']}/{event['of']}{seed}", float(event["work"]))
         self.running[running.slug] = running
         if event.get("resumed_from"):
             self._print(f"{running.name}: resumes after {event['resumed_from']}")
@@ -179,27 +187,40 @@ class Progress:
             return None
         return (self.clock() - self.started) * max(0.0, self.work - done) / done
 
-    def line(self, running: Running) -> str:
-        """The state of one curve in one line."""
-        parts = [running.name, running.stage]
+    def line(self, running: Running, width: float = math.inf) -> str:
+        """The state of one curve in one line. Where `width` is small, the least important parts are shortened first."""
+        lines = (self._shortened(running, level) for level in range(SHORTEST + 1))
+        return next((line for line in lines if len(line) <= width), "") or self._shortened(running, SHORTEST)
+
+    def _shortened(self, running: Running, level: int) -> str:
+        """The line, with as many parts shortened as `level` says; the time left and the NMSE are kept longest."""
+        parts = [running.name if level < 5 else running.slug]
+        if level < 6 or running.nmse_db is None:
+            parts.append(running.stage if level < 3 else running.stage.partition(":")[0])
         if running.steps:
-            parts.append(f"step {running.step}/{running.steps}")
+            parts.append(f"{'step ' if level < 4 else ''}{running.step}/{running.steps}")
         if running.nmse_db is not None and running.best_db is not None:
-            parts.append(f"{running.nmse_db:.2f} dB, best {running.best_db:.2f}")
+            parts.append(f"{running.nmse_db:.2f} dB" + (f", best {running.best_db:.2f}" if level < 2 else ""))
         ends = {"stage": running.stage_seconds_left(self.clock()), "figure": self.figure_seconds_left()}
-        if left := [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]:
-            parts.append(f"left: {', '.join(left)}")
+        left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]
+        if left:
+            parts.append(f"left: {', '.join(left if level < 1 else left[-1:])}")
         return " | ".join(parts)
 
     def _table(self) -> "Text":
-        """The live display: one line per running curve, cut at the width of the terminal."""
+        """The live display: one line per running curve, as wide as the terminal."""
         from rich.text import Text
 
-        return Text("\n".join(map(self.line, list(self.running.values()))), no_wrap=True, overflow="ellipsis")
+        width = self._display.console.width if self._display is not None else math.inf
+        lines = [self.line(running, width) for running in list(self.running.values())]
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _print(self, text: str, log_only: bool = False) -> None:
-        """Print a line; omit `log_only` lines if the live display is on, which shows the same."""
+        """Print a line; omit `log_only` lines if the live display is on, which shows the same.
+
+        A terminal wraps a line that is longer than itself.
+        """
         if self._display is None:
             print(text, file=self.stream, flush=True)
         elif not log_only:
-            self._display.console.print(text, markup=False, highlight=False, no_wrap=True, overflow="ellipsis")
+            self._display.console.print(text, markup=False, highlight=False)
