@@ -54,7 +54,9 @@ class TestList:
         curve(outputs, "half", depth=5)
         curve(outputs, "stale", numerics=NUMERICS - 1)
         (curve(outputs, "damaged").path / "identity.json").write_text("{")
-        (curve(outputs, "broken").path / "points.csv").write_text("what,is\nthis\n")
+        broken = curve(outputs, "broken").path
+        (broken / "points.csv").write_text("what,is\nthis\n")
+        (broken / "points.npz").unlink()
         curve(outputs, "odd").write_config("[" * 3000)
         with locked(curve(outputs, "busy", depth=4).path):
             assert main(["list", "runs"]) == 0
@@ -62,7 +64,7 @@ class TestList:
         assert lines["whole"].endswith("complete")
         assert lines["half"].endswith("stopped")
         assert " 3 of 5 " in lines["half"]
-        assert all(word in lines["whole"] for word in (" -17.51 ", " 7 ", " B "))
+        assert all(word in lines["whole"] for word in (" -17.51 ", " 7 ", "B "))
         assert f"version {NUMERICS - 1} of the numerics, now {NUMERICS}" in lines["stale"]
         assert lines["damaged"].endswith("identity.json is damaged")
         assert lines["broken"].endswith("points.csv is damaged")

@@ -7,6 +7,7 @@ numbers) for the program:
         identity.json     the identity itself, compared each time the folder is found
         config.yaml       the resolved config, for people
         points.csv        one row per trained depth (tables.py says which columns)
+        points.npz        a sealed copy of it
         log.jsonl         every event of the training
         network.npz …     plain arrays with dotted names, one file per saved state (arrays.py)
         *.json            notes: how and where it was made
@@ -19,9 +20,7 @@ old file or the new one, never half of one. No JAX here.
 """
 
 import contextlib
-import hashlib
 import itertools
-import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,45 +32,19 @@ from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
 from onsager_cli.store.files import Json
+from onsager_cli.store.notes import canonical, digest, identity_hash, json_bytes, log_line, parse_json, plain, read_json
 from onsager_cli.store.tables import read_table, table_bytes
 
 Arrays = dict[str, np.ndarray]
 
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
-_HASH_DIGITS = 12
-_MAX_JSON = 2**24
+POINTS = "points"  # the sealed copy of points.csv
+OWNER, CHECKSUM = "owner", "checksum"  # in the meta of every saved state, and in every note
 
 
 class StoreWarning(Notice):
     """Something stored is damaged or does not belong: it is left alone and made again."""
-
-
-def canonical(identity: Mapping[str, object]) -> str:
-    """One spelling per identity: sorted keys, no spaces, 15.0 as 15.
-
-    Raises TypeError for anything but plain JSON types and ValueError for NaN or infinity.
-    """
-    return json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def identity_hash(identity: Mapping[str, object]) -> str:
-    """First 12 hexadecimal digits of the sha256 of the canonical identity."""
-    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:_HASH_DIGITS]
-
-
-def _plain(value: object) -> object:
-    """An identity with whole floats as integers. Raises TypeError for a key that is no string."""
-    # `problem.kappa=15` and `problem.kappa=15.0` are one problem and must be one folder.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"identity keys must be strings, got {list(value)}")
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def checked_name(name: str, what: str) -> str:
@@ -122,8 +95,21 @@ class CurveFolder:
             yield held
 
     def points(self) -> list[Json]:
-        """Rows of points.csv, sorted by layer; [] if there are none. Raises UserError for a broken table."""
-        data = self._read("points.csv")
+        """Rows of points.csv, sorted by layer; [] if there are none.
+
+        A table that differs from its sealed copy is restored, with a StoreWarning. Raises UserError for a broken table
+        without a copy.
+        """
+        data, copy = self._read("points.csv"), self.load(POINTS)
+        if copy is not None:
+            sealed = {name: str(copy[0][name]).encode() for name in ("now", "before")}
+            # A run that is stopped between the two writes leaves the table before the latest points.
+            if data not in sealed.values() and not (data is None and not sealed["before"]):
+                text = f"{self.path / 'points.csv'} was changed or removed: it is restored from its sealed copy"
+                warnings.warn(text, StoreWarning, stacklevel=2)
+                with contextlib.suppress(UserError):  # of a store that is not ours to write
+                    self._write("points.csv", sealed["now"])
+            data = sealed["now"]
         return [] if data is None else read_table(self.path / "points.csv", data)
 
     def add_point(self, row: Mapping[str, object]) -> None:
@@ -135,25 +121,37 @@ class CurveFolder:
         added = {row.get("layer"): dict(row) for row in new}
         rows = [old for old in self.points() if old["layer"] not in added] + list(added.values())
         rows.sort(key=lambda r: (r.get("layer") is None, r.get("layer") or 0))
-        self._write("points.csv", table_bytes(rows))
+        before, data = self._read("points.csv") or b"", table_bytes(rows)
+        self.save(POINTS, {"now": np.array(data.decode()), "before": np.array(before.decode("utf-8", "replace"))})
+        self._write("points.csv", data)
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object] | None = None) -> Path:
         """Write NAME.npz: plain arrays and a JSON-able `meta`, sealed with a sha256 of the whole file."""
         checked_name(name, "the name of a saved state")
-        return self._write(f"{name}.npz", pack(arrays, meta or {}))
+        return self._write(f"{name}.npz", pack(arrays, {**(meta or {}), OWNER: self._owner(name)}))
+
+    def _owner(self, name: str) -> str:
+        """What a saved state notes: the curve and the name that it belongs to."""
+        return f"{identity_hash(self.identity)}/{name}"
 
     def load(self, name: str) -> tuple[Arrays, Json] | None:
-        """(arrays, meta) of NAME.npz; None if it is not there, or damaged (then with a StoreWarning)."""
+        """(arrays, meta) of NAME.npz; None if it is not there, damaged or of another place (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a saved state')}.npz"
         try:
-            return None if (data := self._read(file)) is None else unpack(data, sealed=True)
+            if (data := self._read(file)) is None:
+                return None
+            arrays, meta = unpack(data, sealed=True)
+            if (owner := meta.pop(OWNER, own := self._owner(name))) != own:
+                raise DamagedFileError(f"it was saved as {owner}, not as {own}")
+            return arrays, meta
         except DamagedFileError as error:
             warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
 
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
-        return sorted(path.stem for path in self.path.glob("*.npz") if not files.is_temporary(path))
+        found = (path.stem for path in self.path.glob("*.npz") if path.is_file() and not files.is_temporary(path))
+        return sorted(name for name in found if name != POINTS)
 
     def delete(self, name: str) -> None:
         """Remove NAME.npz if it is there."""
@@ -162,19 +160,21 @@ class CurveFolder:
             path.unlink(missing_ok=True)
 
     def write_json(self, name: str, note: Mapping[str, object]) -> None:
-        """Write NAME.json: how or where the curve was made; decides nothing."""
+        """Write NAME.json, with its checksum: how or where the curve was made; decides nothing."""
         if name == "identity":
             raise ValueError("identity.json is written by the store itself")
         checked_name(name, "the name of a note")
-        self._write(f"{name}.json", _json_bytes(note))
+        self._write(f"{name}.json", json_bytes({**note, CHECKSUM: digest(note)}))
 
     def read_json(self, name: str) -> Json | None:
         """The note NAME.json; None if it is not there or unreadable (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a note')}.json"
         if (data := self._read(file)) is None:
             return None
-        if (note := parse_json(data)) is None:
+        note = parse_json(data)
+        if note is None or (CHECKSUM in note and note.pop(CHECKSUM) != digest(note)):
             warnings.warn(f"{self.path / file} is damaged and is not used", StoreWarning, stacklevel=2)
+            return None
         return note
 
     def write_config(self, text: str) -> None:
@@ -184,7 +184,7 @@ class CurveFolder:
     def log(self, event: Mapping[str, object]) -> None:
         """Append one event to log.jsonl. Not synced: the log decides nothing."""
         self.begin()
-        files.append_line(self.path / "log.jsonl", _log_line(event).encode())
+        files.append_line(self.path / "log.jsonl", log_line(event).encode())
 
     def events(self) -> list[Json]:
         """The events of log.jsonl, oldest first; lines torn by a killed process are left out."""
@@ -199,7 +199,7 @@ class CurveFolder:
             raise UserError(f"{self.path} belongs to another curve: its identity.json differs")
         files.make_folder(self.path)
         if not self.exists:
-            files.atomic_write(self.path / "identity.json", _json_bytes(_plain(self.identity)))
+            files.atomic_write(self.path / "identity.json", json_bytes(plain(self.identity)))
         self._begun = True
 
     def _write(self, name: str, data: bytes) -> Path:
@@ -229,7 +229,8 @@ class MemoryFolder(CurveFolder):
         yield True
 
     def saved(self) -> list[str]:
-        return sorted(name.removesuffix(".npz") for name in self._files if name.endswith(".npz"))
+        names = (name.removesuffix(".npz") for name in self._files if name.endswith(".npz"))
+        return sorted(name for name in names if name != POINTS)
 
     def delete(self, name: str) -> None:
         self._files.pop(f"{name}.npz", None)
@@ -293,28 +294,3 @@ class Store:
     def figure(self, name: str) -> Path:
         """Folder of a figure's table and drawings (created by the first write)."""
         return self.root / "figures" / checked_name(name, "the name of a figure")
-
-
-def read_json(path: Path) -> Json | None:
-    """The JSON object in a file; None if there is something else. Raises UserError if it cannot be read."""
-    return parse_json(files.read_bytes(path, _MAX_JSON))
-
-
-def parse_json(data: bytes) -> Json | None:
-    """The JSON object in `data`; None if there is something else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _json_bytes(value: object) -> bytes:
-    """JSON for a file: indented, with sorted keys."""
-    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _log_line(event: Mapping[str, object]) -> str:
-    """An event as JSON: NumPy scalars as numbers, NaN and infinities (which JSON lacks) as null, the rest as text."""
-    text = json.dumps(event, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
-    return json.dumps(json.loads(text, parse_constant=lambda _: None))

@@ -48,8 +48,16 @@ def room(net: Network, params: Parameters, depth: int) -> int:
 
     Every number of layers compiles a new program, so that the number goes up by ROOM. A tied network has all layers.
     """
-    layers = net.depth_of(params)
-    return layers if net.tied else min(layers, -(-depth // ROOM) * ROOM)
+    return net.depth_of(params) if net.tied else min(net.depth_of(params), rounded_up(depth))
+
+
+def rounded_up(depth: int) -> int:
+    """The next multiple of ROOM.
+
+    An untied network has that many layers in memory. The programs of its stages then do not depend on the depth that is
+    asked for, and neither do its last bits: with other shapes, XLA rounds differently.
+    """
+    return -(-depth // ROOM) * ROOM
 
 
 def fit(

@@ -18,7 +18,7 @@ from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.curve import Maker
 from onsager_cli.training.engine import Engine, engine_of
-from onsager_cli.training.loop import Report, run_plan
+from onsager_cli.training.loop import Report, rounded_up, run_plan
 from onsager_cli.training.networks_on_disk import (
     NETWORK,
     depth_name,
@@ -78,7 +78,8 @@ class NetworkTrainer(Maker):
         engine = engine_of(net, self.settings, self.stages[0].check_every)
         if engine.coordinates == "spectral":
             problem = with_singular_vectors(problem)
-        params, progress = net.start(problem, self.settings.depth), Progress()
+        layers = self.settings.depth if net.tied else rounded_up(self.settings.depth)
+        params, progress = net.start(problem, layers), Progress()
         if self.done:
             params, progress = self._restored(engine, problem, params)
         stages = run_plan(
