@@ -21,7 +21,7 @@ from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.kinds.problems import Linear
-from onsager_cli.record import pages
+from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import write_index
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.store import matrix
@@ -230,11 +230,13 @@ def rows_of(experiment: Experiment) -> list[Row]:
 def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     """Write the table and draw the figure from what is stored; returns the files and what is missing.
 
-    Raises UserError if nothing is stored yet.
+    A figure of other settings that is there keeps its name (`places`). Raises UserError if nothing is stored yet.
     """
     rows, tables, lacking = _seen(experiment)
+    experiment = places.kept_apart(experiment)
     remove_leftovers(experiment.place)
     files = write_tables(experiment.place, rows, tables)
+    places.note(experiment)
     return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
 
 

@@ -1,0 +1,106 @@
+"""Where the figure of an experiment is written, so that it never replaces the figure of other settings.
+
+A figure's folder notes the identities and depths of its curves. An experiment that covers all of them replaces the
+figure: more layers, more curves, another look. Any other experiment of that name gets a longer name, which says what
+differs.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.errors import Notice
+from onsager_cli.store.files import Json, atomic_write
+from onsager_cli.store.notes import canonical, json_bytes, plain, read_json
+from onsager_cli.text import show
+
+NOTE = "settings.json"  # in the folder of a figure
+CURVES = "curves"
+LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
+
+
+def kept_apart(experiment: Experiment) -> Experiment:
+    """The experiment, under a longer name if the folder of its name shows other settings; then with a Notice."""
+    asked = _settings(experiment)
+    there = _noted(experiment)
+    if there is None or not (different := list(_differences(there, asked))):
+        return experiment
+    renamed = experiment.renamed(_suffix(different, asked))
+    warnings.warn(
+        f"{experiment.place} shows {_told(different, 0)}; this figure, with {_told(different, 1)}, is {renamed.name}",
+        Notice, stacklevel=2,
+    )  # fmt: skip
+    return renamed
+
+
+def note(experiment: Experiment) -> None:
+    """Note in the folder of a figure what it shows. Raises UserError if the file cannot be written."""
+    atomic_write(experiment.place / NOTE, json_bytes({CURVES: _settings(experiment)}))
+
+
+def _settings(experiment: Experiment) -> Json:
+    """Curve and number of its matrix → its identity without the version of the numerics, and how many layers it has."""
+    found: Json = {}
+    for curve in experiment.curves:
+        identity = {key: value for key, value in curve.identity.items() if key != "numerics"}
+        settings = plain({"depth": curve.settings.network.depth, **identity})
+        number = sum(name.partition(",")[0] == curve.slug for name in found) + 1
+        found[f"{curve.slug}, matrix {number}"] = settings
+    return found
+
+
+def _noted(experiment: Experiment) -> Json | None:
+    """What the folder of an experiment's name shows; None if there is no figure, or one that does not say."""
+    path = experiment.place / NOTE
+    found = (read_json(path) or {}).get(CURVES) if path.is_file() else None
+    return found if isinstance(found, dict) else None
+
+
+Difference = tuple[str, object, object]
+"""A key, its value in the figure that is there, and its value in this one."""
+
+
+def _differences(there: Json, asked: Json) -> Iterator[Difference]:
+    """What keeps the experiment `asked` from replacing the figure `there`, each key once."""
+    if set(there) - set(asked):
+        yield CURVES, _slugs(there), _slugs(asked)
+    found: dict[str, Difference] = {}
+    for name in set(there) & set(asked):
+        before, now = _flat(there[name]), _flat(asked[name])
+        for key in sorted(before.keys() | now.keys()):
+            old, new = before.get(key), now.get(key)
+            deeper = key == "depth" and isinstance(old, int) and isinstance(new, int) and new >= old
+            if canonical({"": old}) != canonical({"": new}) and not deeper:
+                found.setdefault(key, (key, old, new))
+    yield from found.values()
+
+
+def _slugs(settings: Json) -> str:
+    """The names of the curves, without the numbers of their matrices."""
+    return "+".join(dict.fromkeys(name.partition(",")[0] for name in settings))
+
+
+def _flat(tree: object, prefix: str = "") -> dict[str, object]:
+    """Dotted keys of a nested mapping → values."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    return {
+        key: value for name, node in tree.items() for key, value in _flat(node, f"{prefix}.{name}".lstrip(".")).items()
+    }
+
+
+def _told(different: list[Difference], side: int) -> str:
+    """`problem.snr_db=40, seed=0`, of the figure that is there (0) or of this one (1); at most three keys."""
+    words = [f"{key}={show(pair[side], 40)}".replace("'", "") for key, *pair in different[:3]]
+    return ", ".join(words) + (" …" if len(different) > 3 else "")
+
+
+def _suffix(different: list[Difference], asked: Json) -> str:
+    """`-snr_db=20`, or eight hexadecimal digits where that would be long."""
+    words = (f"-{'' if key == CURVES else key.rpartition('.')[2] + '='}{value}" for key, _, value in different)
+    named = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", "".join(words))
+    if len(named) <= LONGEST_SUFFIX:
+        return named
+    return f"-{hashlib.sha256(canonical(asked).encode()).hexdigest()[:8]}"
