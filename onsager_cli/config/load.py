@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onsager_cli.config import catalog
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.compose import Composed, Composer, composer
 from onsager_cli.config.experiment import Curve, Experiment
@@ -20,7 +21,7 @@ from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
-from onsager_cli.text import did_you_mean, one_of, show
+from onsager_cli.text import cell, did_you_mean, one_of, show
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -121,9 +122,18 @@ class _Loader:
         for item in self.given:
             if item.key_or_group in NAMED_BY_SLUG:
                 what = f"{item.input_line} would change what the curves are"
-                raise UserError(f"{what}: choose curves by only=[…], or leave +experiment out")
+                raise UserError(f"{what}: choose curves by only=[…], or replace +experiment by {self._problem()}")
         slugs = chosen(listed, self.top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return [self._curve(str(slug), listed[slug]) for slug in slugs]
+
+    def _problem(self) -> str:
+        """The overrides that give a single curve the problem, the matrix and the samples of this experiment."""
+        own = self.base["problem"]
+        words = [f"problem={own['name']}"]
+        if own["name"] in catalog.config_files("problem"):
+            plain = self.compose(grammar.parse(words)).config["problem"]
+            words += [f"problem.{key}={cell(value)}" for key, value in own.items() if plain.get(key) != value]
+        return " ".join(words)
 
     def _single(self) -> Curve:
         """The one curve of a command without an experiment."""
