@@ -56,7 +56,9 @@ class Parser(argparse.ArgumentParser):
                 self._check_habit(word)
         options, rest = super().parse_known_args(args, namespace or argparse.Namespace())
         if unknown := [word for word in rest if word.startswith("-")]:
-            self.error(f"unknown option {show(unknown[0])}{self._hint(unknown[0], rest, 'overrides' in options)}")
+            self.error(
+                f"unknown option {show(unknown[0])}{self._hint(unknown[0], list(args or ()), 'overrides' in options)}"
+            )
         # argparse fills a positional with nargs="*" once; words behind a later option are left over.
         many = next((a.dest for a in self._actions if not a.option_strings and a.nargs == "*"), None)
         if many is not None:
@@ -71,13 +73,13 @@ class Parser(argparse.ArgumentParser):
         if instead := next((text for words, text in HABITS.items() if option in words), None):
             self.error(f"unknown option {show(word)}: {instead.replace('NAME', value or 'NAME')}")
 
-    def _hint(self, option: str, rest: Sequence[str], overrides: bool) -> str:
-        """What to write instead of an unknown option, one of the words of `rest`."""
+    def _hint(self, option: str, words: Sequence[str], overrides: bool) -> str:
+        """What to write instead of an unknown option, one of the `words`."""
         word, equals, value = option.partition("=")
         near = did_you_mean(word, self.option_words())
         if not overrides:
             return near
-        following = rest[rest.index(option) + 1 :][:1]
+        following = words[words.index(option) + 1 :][:1]
         value = value if equals else following[0] if following and "=" not in following[0] else "VALUE"
         key = word.lstrip("-").replace("-", "_")
         instead = f"write {key}={value}, without dashes" if key and not near else "overrides are key=value"

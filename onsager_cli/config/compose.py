@@ -33,8 +33,12 @@ def search_path_override(lines: Sequence[str]) -> list[str]:
         return []
     for group in catalog.GROUPS:
         catalog.config_files(group)  # a name that is taken is an error even if no override mentions it
+    # Imported here: most commands have no such folder.
+    from onsager_cli.config.own_files import SCHEME, register
+
+    register()
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return [f"hydra.searchpath=['file://{quoted}']"]
+    return [f"hydra.searchpath=['{SCHEME}://{quoted}']"]
 
 
 def check_own_files() -> None:

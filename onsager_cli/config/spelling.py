@@ -47,8 +47,10 @@ def readable(text: str, sweep: bool = False) -> str:
         return text
     if item is not None and sweep and item.is_sweep_override():
         return text
-    quoted = value.replace("\\", "\\\\") if value.endswith("\\") else value
-    return f"{key}='{quoted.replace(chr(39), chr(92) + chr(39))}'"
+    # Backslashes before a quote, and those at the end, are doubled.
+    inner = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    inner = re.sub(r"(\\+)$", r"\1\1", inner)
+    return f"{key}='{inner}'"
 
 
 def _read(text: str) -> "Override | None":
@@ -80,7 +82,7 @@ def _reasons(text: str, words: Sequence[str]) -> Iterator[str]:
         yield f"the key is missing: {RULE}, without blanks around the equals sign"
     elif left := next((f"'{a}'" for a, b in ("[]", "{}", "()") if value.count(a) > value.count(b)), None):
         yield f"the bracket {left} is left open"
-    elif re.search(r"[^\w.,:/@+-]", value) and not value.startswith(("[", "{", "'", '"', "(")):
+    elif re.search(r"[^\w.,:/@+-]", value, re.ASCII) and not value.startswith(("[", "{", "'", '"', "(")):
         yield f"quote the value for Hydra and for the shell: {shlex.quote(f'{key}={_quoted(value)}')}"
     yield f"{RULE}, and quote a value with special characters for Hydra, too: {shlex.quote('key=' + _quoted('value'))}"
 
