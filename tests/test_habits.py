@@ -40,7 +40,7 @@ WORDS = {
     "train shrinkage=l1": ["did you mean soft?"],
     "train network=lamp_tied_bg": ["did you mean lamp?"],
     "train +experiment=fig10 shrinkage=pwlin": ["replace +experiment by problem=gaussian problem.instance=authors2017"],
-    'train +experiment=quick "+curves={a: \'network=\\"amp\'}"': ["a quote is left open"],
+    'train "+curves={a: \'network=\\"amp\'}"': ["a quote is left open"],
 }
 
 # Options and keys of Hydra.

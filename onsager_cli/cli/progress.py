@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Event = Mapping[str, Any]  # JSON values; event["event"] names its kind
-SHORTEST = 6  # the highest level of `Progress.line`
+SHORTEST = 7  # the highest level of `Progress.line`
 NARROWEST = 20  # columns of a terminal; fewer are taken for a mistake
 LOG_SECONDS = 10.0  # a log shows at most one evaluation per curve in this time
 
@@ -197,7 +197,7 @@ class Progress:
         parts = [running.name if level < 5 else running.slug]
         if level < 6 or running.nmse_db is None:
             parts.append(running.stage if level < 3 else running.stage.partition(":")[0])
-        if running.steps:
+        if running.steps and level < 7:
             parts.append(f"{'step ' if level < 4 else ''}{running.step}/{running.steps}")
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB" + (f", best {running.best_db:.2f}" if level < 2 else ""))
