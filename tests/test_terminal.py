@@ -27,7 +27,7 @@ def progress() -> Progress:
     return made
 
 
-@pytest.mark.parametrize("width", [200, 115, 100, 80, 72, 60, 50])
+@pytest.mark.parametrize("width", [200, 115, 100, 80, 72, 60, 52])
 def test_the_line_fits_and_keeps_the_name_the_level_and_the_time_left(progress, running, width):
     line = progress.line(running, width)
     assert len(line) <= width
