@@ -2,12 +2,13 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from onsager_cli.errors import UserError
 from onsager_cli.store import files
-from onsager_cli.store.files import atomic_write, temporary_files
+from onsager_cli.store.files import atomic_write, expanded, temporary_files
 
 
 @pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])
@@ -71,3 +72,13 @@ def test_a_folder_that_cannot_be_made_or_a_file_that_cannot_be_read_is_one_line(
         files.read_bytes(tmp_path / "none")
     with pytest.raises(UserError, match="at most 0 are accepted"):
         files.read_bytes(tmp_path / "file", limit=0)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~") == tmp_path
+    assert expanded("~/a/~") == tmp_path / "a" / "~"
+    assert expanded("results/~") == Path("results/~")
+    assert str(expanded("./~x")) == "~x"
+    with pytest.raises(UserError, match=r"no home folder '~nobody-here', got '~nobody-here/x': write \./~nobody-here"):
+        expanded("~nobody-here/x")

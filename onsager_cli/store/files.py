@@ -44,6 +44,18 @@ def writing(path: Path, verb: str = "write") -> Iterator[None]:
         raise UserError(f"cannot {verb} {path}: {reason}") from error
 
 
+def expanded(path: str) -> Path:
+    """A path as a user types it, with the home folder for ~ or ~NAME at its beginning; ./~ is a plain name.
+
+    Raises UserError if there is no such home folder.
+    """
+    full = os.path.expanduser(path)
+    if path.startswith("~") and full == path:
+        home = path.partition("/")[0]
+        raise UserError(f"there is no home folder {home!r}, got {path!r}: write ./{home} for a file of that name")
+    return Path(full)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents if missing. Raises UserError if that fails."""
     with writing(path, "create"):
