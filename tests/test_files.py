@@ -8,7 +8,19 @@ import pytest
 
 from onsager_cli.errors import UserError
 from onsager_cli.store import files
-from onsager_cli.store.files import atomic_write, expanded, temporary_files
+from onsager_cli.store.files import (
+    append_line,
+    atomic_write,
+    below,
+    checksum,
+    entries,
+    expanded,
+    is_file,
+    is_folder,
+    read_bytes,
+    temporary_files,
+    write_for_people,
+)
 
 
 @pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])
@@ -82,3 +94,89 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert str(expanded("./~x")) == "~x"
     with pytest.raises(UserError, match=r"no home folder '~nobody-here', got '~nobody-here/x': write \./~nobody-here"):
         expanded("~nobody-here/x")
+
+
+@pytest.fixture
+def special(tmp_path):
+    """What is no regular file, by what messages call it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "target").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "pipe")
+    return {
+        "a folder": tmp_path / "folder", "a link": tmp_path / "link", "a pipe": tmp_path / "pipe",
+        "a device": Path(os.devnull),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [atomic_write, append_line, lambda path, data: write_for_people(path, data, bool)])
+@pytest.mark.parametrize("kind", ["a folder", "a link", "a pipe", "a device"])
+def test_only_a_regular_file_is_replaced(special, tmp_path, kind, write):
+    before = special[kind].lstat()
+    with pytest.raises(UserError, match=f"^cannot write .*: it is {kind}.*, and onsager replaces files only$"):
+        write(special[kind], b"new")
+    assert os.path.samestat(special[kind].lstat(), before)
+    assert (tmp_path / "target").read_text() == "kept"
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "a device"])
+def test_only_a_regular_file_is_read_and_nobody_waits_for_a_pipe(special, kind):
+    with pytest.raises(UserError, match=f"^cannot read .*: it is {kind}$"):
+        read_bytes(special[kind])
+    with pytest.raises(UserError, match=f"^problem.matrix: .* cannot be read: it is {kind}$"):
+        checksum(special[kind], "problem.matrix")
+    assert read_bytes(special["a link"]) == b"kept"
+
+
+def test_a_file_for_people_replaces_what_onsager_wrote_and_asks_otherwise(tmp_path):
+    path, asked = tmp_path / "deep" / "page.html", []
+
+    def answer(question: str) -> bool:
+        asked.append(question)
+        return len(asked) > 1
+
+    def ours(head: bytes) -> bool:
+        return head.startswith(b"onsager")
+
+    write_for_people(path, b"onsager 1", ours)
+    write_for_people(path, b"mine", ours)
+    for replace in ({}, {"replace": answer}):
+        with pytest.raises(UserError, match=r"page.html is kept: onsager did not write it; .*--force$"):
+            write_for_people(path, b"onsager 2", ours, **replace)
+        assert path.read_bytes() == b"mine"
+    write_for_people(path, b"onsager 2", ours, replace=answer)
+    assert path.read_bytes() == b"onsager 2"
+    assert asked == [f"onsager did not write {path}. Replace it? [y/N] "] * 2
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path, name):
+    for act in (read_bytes, is_file, entries, lambda path: atomic_write(path, b"")):
+        with pytest.raises(UserError, match="no file can have this name"):
+            act(tmp_path / name)
+
+
+def test_what_is_in_a_folder(tmp_path):
+    for name in ("b/c.csv", "a.csv", "a.txt"):
+        atomic_write(tmp_path / name, b"")
+    assert entries(tmp_path, "*.csv") == [tmp_path / "a.csv"]
+    assert entries(tmp_path) == [tmp_path / "a.csv", tmp_path / "a.txt", tmp_path / "b"]
+    assert below(tmp_path, "*.csv") == [tmp_path / "a.csv", tmp_path / "b" / "c.csv"]
+    assert entries(tmp_path / "none") == below(tmp_path / "none") == []
+    assert is_folder(tmp_path / "b")
+    assert not is_folder(tmp_path / "a.csv" / "x")
+    assert is_file(tmp_path / "a.csv")
+    assert not is_file(tmp_path / "b")
+    with pytest.raises(UserError, match="the name is too long"):
+        is_file(tmp_path / ("x" * 300))
+
+
+def test_a_closed_folder_is_one_line(tmp_path, monkeypatch):
+    def closed(path, *_, **__):
+        raise PermissionError(errno.EACCES, "", str(path))
+
+    for name in ("stat", "listdir", "scandir"):
+        monkeypatch.setattr(files.os, name, closed)
+    for look in (is_file, is_folder, entries, below):
+        with pytest.raises(UserError, match=f"^cannot read {tmp_path}: permission denied$"):
+            look(tmp_path)

@@ -1,14 +1,20 @@
-"""Read and write files. No file is ever half-written, and every failure is a UserError of one line."""
+"""Read and write files. No file is ever half-written, and every failure is a UserError of one line.
+
+Only regular files are read and replaced, never a device, a pipe or a folder, and no link is replaced.
+"""
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
+import io
 import os
 import platform
 import secrets
+import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +37,33 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.ENAMETOOLONG: "the name is too long",
     errno.EMFILE: "too many files are open",
+    errno.EISDIR: "it is a folder",
+    errno.ENXIO: "it is a socket",
 }
+_SPECIAL = {
+    stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+_HEAD = 2**16  # bytes of a file that say whether onsager wrote it
 
 
 @contextlib.contextmanager
 def writing(path: Path, verb: str = "write") -> Iterator[None]:
-    """Turn an OSError within the block into a UserError that names `path` and the reason."""
+    """Turn an OSError within the block into a UserError that names `path` and the reason.
+
+    So is a ValueError, which Python raises for a name with a character that no file can have.
+    """
     try:
         yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
-        raise UserError(f"cannot {verb} {path}: {reason}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot {verb} {path}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """What went wrong, in a few words."""
+    if isinstance(error, OSError):
+        return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+    return f"no file can have this name ({error})"
 
 
 def expanded(path: str) -> Path:
@@ -72,21 +94,112 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
+    """Yield the open file. Raises OSError, for whatever is no regular file too, and never waits for a pipe."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        if (special := _special(os.fstat(file.fileno()).st_mode)) is not None:
+            raise OSError(errno.EINVAL, f"it is {special}")
+        yield file
+
+
+def _special(mode: int) -> str | None:
+    """What a file of this mode is, such as "a device"; None for a regular file."""
+    return None if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
+
+
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The content of a file. Raises UserError if it cannot be read or has more than `limit` bytes."""
-    with writing(path, "read"), open(path, "rb") as file:
+    """The content of a file. Raises UserError if it is no regular file, cannot be read or has more than `limit` bytes."""
+    with writing(path, "read"), _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise UserError(f"cannot read {path}: it has {size} bytes, at most {limit} are accepted")
         return file.read(limit)
 
 
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """What is in a folder, by name, if the name fits the pattern of a shell; nothing if there is no such folder.
+
+    Raises UserError if the folder cannot be read.
+    """
+    with writing(folder, "read"), contextlib.suppress(FileNotFoundError):
+        return sorted(folder / name for name in os.listdir(folder) if fnmatch.fnmatchcase(name, pattern))
+    return []
+
+
+def below(folder: Path, pattern: str = "*") -> list[Path]:
+    """The files at any depth of a folder, sorted, whose names fit the pattern. Raises UserError as `entries` does."""
+
+    def refuse(error: OSError) -> None:
+        with writing(Path(error.filename), "read"):
+            raise error
+
+    walk = os.walk(folder, onerror=refuse) if is_folder(folder) else ()
+    return sorted(Path(root, name) for root, _, names in walk for name in fnmatch.filter(names, pattern))
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file is at `path`, or a link to one. Raises UserError if nobody may look."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is at `path`, or a link to one. Raises UserError if nobody may look."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """The mode of what is at `path`, links followed; 0 if nothing is there."""
+    with writing(path, "read"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.stat(path).st_mode
+    return 0
+
+
+def check_replaceable(path: Path) -> bool:
+    """Whether a regular file is at `path`. Raises UserError if something else is there: that is never replaced."""
+    with writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if (special := _special(os.lstat(path).st_mode)) is not None:
+            to = f" to {os.readlink(path)}" if special == "a link" else ""
+            raise UserError(f"cannot write {path}: it is {special}{to}, and onsager replaces files only")
+        return True
+    return False
+
+
+def keep(_: str) -> bool:
+    """The answer of nobody: a file that onsager did not write is kept."""
+    return False
+
+
+def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[str], bool] = keep) -> None:
+    """Raises UserError unless `path` may be written: nothing is there, a file of onsager, or one that may be replaced.
+
+    Args:
+        path: a file for people.
+        ours: whether onsager wrote a file that begins with these bytes.
+        replace: is asked a question where another file is there. True replaces that file.
+    """
+    if check_replaceable(path):
+        with writing(path, "read"), _open_regular(path) as file:
+            head = file.read(_HEAD)
+        if not ours(head) and not replace(f"onsager did not write {path}. Replace it? [y/N] "):
+            raise UserError(f"{path} is kept: onsager did not write it; move it away, or write --force")
+
+
+def write_for_people(
+    path: Path, data: bytes, ours: Callable[[bytes], bool], replace: Callable[[str], bool] = keep
+) -> None:
+    """Write a file that a person asked for, as `atomic_write` does. Raises UserError as `check_ours` does."""
+    check_ours(path, ours, replace)
+    atomic_write(path, data)
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`. After a kill or a power loss, the file is either the old one or the new one.
 
     Creates missing parent folders. Raises UserError that names the file and the reason (disk full, read-only, no
-    permission …). Only a process that is killed leaves a temporary file.
+    permission …), and for what is no regular file. Only a process that is killed leaves a temporary file.
     """
+    check_replaceable(path)
     make_folder(path.parent)
     temporary = temporary_name(path)
     with writing(path):
@@ -117,6 +230,7 @@ def _machine() -> str:
 
 def append_line(path: Path, line: bytes) -> None:
     """Append one line. If a killed process left an incomplete line, end that line first."""
+    check_replaceable(path)
     with writing(path), opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
         if size := os.fstat(descriptor).st_size:
             os.lseek(descriptor, size - 1, os.SEEK_SET)
@@ -132,12 +246,12 @@ def is_temporary(path: Path) -> bool:
 
 def temporary_files(root: Path) -> list[Path]:
     """All temporary files under `root`, sorted."""
-    return sorted(path for path in root.rglob(f".*{TEMPORARY_SUFFIX}") if is_temporary(path))
+    return below(root, f".*{TEMPORARY_SUFFIX}")
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of ended processes in `folder`, not in its subfolders."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+    for path in entries(folder, f".*{TEMPORARY_SUFFIX}"):
         if is_leftover(path):
             with writing(path, "remove"):
                 path.unlink(missing_ok=True)
@@ -172,7 +286,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def checksum(path: Path, key: str) -> str:
     """SHA-256 (hexadecimal) of the file that the config's `key` names. Raises UserError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with _open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key}: {path} cannot be read: {_reason(error)}") from None
