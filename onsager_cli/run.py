@@ -22,12 +22,12 @@ from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.kinds.problems import Linear
 from onsager_cli.record import pages, places
-from onsager_cli.record.gallery import write_index
+from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.store import matrix
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, version_changes
-from onsager_cli.store.files import remove_leftovers
+from onsager_cli.store.files import keep, remove_leftovers
 from onsager_cli.store.locks import holder
 from onsager_cli.store.tables import grouped
 
@@ -262,11 +262,16 @@ def _problems() -> "Callable[[Curve], Problem]":
     return of
 
 
-def record(experiment: Experiment) -> tuple[list[Path], list[str]]:
-    """Publish the figure under experiments/: table, drawing and README, and renew the gallery."""
+def record(experiment: Experiment, replace: Callable[[Path], bool] = keep) -> tuple[list[Path], list[str]]:
+    """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
+
+    `replace` is asked before a file is replaced that onsager did not write. Raises UserError if it says no.
+    """
+    folder = Path("experiments") / experiment.name
+    pages.check_place(folder, experiment.name, replace)
+    check_index(folder.parent, replace)
     rows, tables, lacking = _seen(experiment)
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
     made = {key: note for key, note in notes.items() if note is not None}
-    folder = Path("experiments") / experiment.name
     files = pages.record(experiment, rows, made, folder, tables)
     return [*files, write_index(folder.parent)], lacking

@@ -69,6 +69,14 @@ def test_a_kill_between_write_and_rename_leaves_the_old_file_and_a_file_clean_ca
     assert left.name.startswith(".network.npz.")
 
 
+def test_what_is_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "disk").symlink_to("/nowhere/disk")
+    (tmp_path / "file").write_text("")
+    for name, words in (("disk", "disk is a link to /nowhere/disk, which is not there"), ("file", "file is no folder")):
+        with pytest.raises(UserError, match=f"cannot create .*{words}$"):
+            atomic_write(tmp_path / name / "points.csv", b"")
+
+
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     real = os.write
     monkeypatch.setattr(files.os, "write", lambda descriptor, data: real(descriptor, data[:3]))
@@ -131,8 +139,8 @@ def test_only_a_regular_file_is_read_and_nobody_waits_for_a_pipe(special, kind):
 def test_a_file_for_people_replaces_what_onsager_wrote_and_asks_otherwise(tmp_path):
     path, asked = tmp_path / "deep" / "page.html", []
 
-    def answer(question: str) -> bool:
-        asked.append(question)
+    def answer(asked_of: Path) -> bool:
+        asked.append(asked_of)
         return len(asked) > 1
 
     def ours(head: bytes) -> bool:
@@ -141,12 +149,12 @@ def test_a_file_for_people_replaces_what_onsager_wrote_and_asks_otherwise(tmp_pa
     write_for_people(path, b"onsager 1", ours)
     write_for_people(path, b"mine", ours)
     for replace in ({}, {"replace": answer}):
-        with pytest.raises(UserError, match=r"page.html is kept: onsager did not write it; .*--force$"):
+        with pytest.raises(UserError, match=r"page.html is kept, since onsager did not write it: move it away"):
             write_for_people(path, b"onsager 2", ours, **replace)
         assert path.read_bytes() == b"mine"
     write_for_people(path, b"onsager 2", ours, replace=answer)
     assert path.read_bytes() == b"onsager 2"
-    assert asked == [f"onsager did not write {path}. Replace it? [y/N] "] * 2
+    assert asked == [path] * 2
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])

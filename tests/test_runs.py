@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from onsager_cli.cli import clean
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
 from onsager_cli.kinds.records import NUMERICS, NetworkKind, ProblemKind
@@ -142,7 +141,7 @@ class TestClean:
     @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("yes", True), ("", False), ("n", False)])
     def test_asks(self, outputs, capsys, monkeypatch, answer, gone):
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", lambda question: print(question) or answer)
         assert main(["clean"]) == 0
         assert "remove 1 item, " in capsys.readouterr().out
@@ -161,7 +160,7 @@ class TestClean:
                 path.write_bytes(content)
             return "y"
 
-        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", answer)
         assert main(["clean"]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
@@ -173,7 +172,7 @@ class TestClean:
             raise EOFError
 
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", closed)
         assert main(["clean"]) == 0
         assert capsys.readouterr().out.endswith("\nnothing was removed\n")
@@ -181,7 +180,7 @@ class TestClean:
 
     def test_does_not_ask_a_pipe(self, outputs, capsys, monkeypatch):
         stale = curve(outputs, "stale", numerics=-1)
-        monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: False, raising=False)
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
         assert main(["clean"]) == 2
         assert capsys.readouterr().err == "onsager: clean asks before it removes: write onsager clean --yes\n"
         assert stale.path.exists()

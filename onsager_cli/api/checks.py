@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from onsager_cli.errors import UserError
+from onsager_cli.store.files import expanded
 from onsager_cli.text import show
 
 P = ParamSpec("P")
@@ -60,6 +62,13 @@ def whole(value: object, name: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
         raise UserError(f"{name} must be a whole number from {low} to {high}, got {show(value)}")
     return int(value)
+
+
+def place(path: object, name: str) -> Path:
+    """A path as a caller gives it, with ~ as the home folder. Raises UserError for what is no path."""
+    if not isinstance(path, str | Path):
+        raise UserError(f"{name} must be a path such as 'experiments', got {show(path)}")
+    return expanded(str(path))
 
 
 def texts(values: Iterable[object], name: str = "an override", example: str = "'network.depth=8'") -> list[str]:

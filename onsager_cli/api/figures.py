@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from onsager_cli.api.checks import in_float32, texts
+from onsager_cli.api.checks import in_float32, place, texts
 from onsager_cli.api.training import Callback, ignore
 from onsager_cli.claims import verify as claims
 from onsager_cli.claims.claim import Verdict
@@ -49,7 +49,7 @@ class Figure:
 
     def recorded(self, folder: str | Path = "experiments") -> list[Row]:
         """The points of the published record. Raises UserError if there are none."""
-        paths = [Path(folder) / part.name / "curves.csv" for part in self.experiment.parts]
+        paths = [place(folder, "folder") / part.name / "curves.csv" for part in self.experiment.parts]
         for path in paths:
             if not path.is_file():
                 raise UserError(f"{path}: nothing is recorded there")
@@ -80,6 +80,6 @@ def verify(*names: str, folder: str | Path = claims.FOLDER) -> list[Verdict]:
         ...     verify(folder="nowhere")
         ... except UserError as error:
         ...     print(error)
-        --folder: there is no folder 'nowhere'
+        folder: there is no folder 'nowhere'
     """
-    return claims.verify(Path(folder), texts(names, "a name", "'fig10'"))
+    return claims.verify(place(folder, "folder"), texts(names, "a name", "'fig10'"))

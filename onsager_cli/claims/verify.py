@@ -7,6 +7,7 @@ from typing import Any
 from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
+from onsager_cli.store.files import is_folder
 from onsager_cli.text import markdown_table, render
 
 FOLDER = Path("experiments")
@@ -14,15 +15,15 @@ VOCABULARY = Path(__file__).with_name("vocabulary.md")
 _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
 
 
-def verify(folder: Path, names: Sequence[str] = ()) -> list[Verdict]:
+def verify(folder: Path, names: Sequence[str] = (), called: str = "folder") -> list[Verdict]:
     """The verdicts on the tables in `folder`.
 
     The claims are those of its own claims files, and the published ones for the other experiments. Raises UserError
-    for a missing folder, a malformed claims file, an unknown name, and a damaged table.
+    for a missing folder, which `called` names, a malformed claims file, an unknown name, and a damaged table.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         where = " here: run it in a checkout, or name a record" if folder == FOLDER else ""
-        raise UserError(f"--folder: there is no folder {str(folder)!r}{where}")
+        raise UserError(f"{called}: there is no folder {str(folder)!r}{where}")
     record = Record(folder)
     return [judge(claim, record) for claim in select(load(dict.fromkeys([folder, FOLDER])), names)]
 

@@ -1,10 +1,9 @@
 """`onsager clean`: remove the files of the output folder that no command uses any more."""
 
-import sys
 from argparse import Namespace
 
+from onsager_cli.cli.ask import confirmed
 from onsager_cli.cli.options import Parser
-from onsager_cli.errors import UserError
 from onsager_cli.text import size_decimal
 
 
@@ -25,21 +24,11 @@ def main(options: Namespace) -> int:
         return 0
     for item in found:
         print(f"{item.path}  ({size_decimal(item.size)}, {item.reason})")
-    if not options.yes and not _confirmed(f"remove {runs.total(found)}? [y/N] "):
+    how = "clean asks before it removes: write onsager clean --yes"
+    if not options.yes and not confirmed(f"remove {runs.total(found)}? [y/N] ", how):
         print("nothing was removed")
         return 0
     removed = [item for item in found if runs.remove(item.path)]
     kept = len(found) - len(removed)
     print(f"removed {runs.total(removed)}" + (f"; not removed because in use again: {kept}" if kept else ""))
     return 0
-
-
-def _confirmed(question: str) -> bool:
-    """Whether the user answers yes. Raises UserError if no terminal is there to answer."""
-    if not sys.stdin.isatty():
-        raise UserError("clean asks before it removes: write onsager clean --yes")
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # Ctrl-D
-        print()
-        return False

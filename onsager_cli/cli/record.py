@@ -2,8 +2,15 @@
 
 from argparse import Namespace
 
+from onsager_cli.cli.ask import replacing
+from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import experiment_of, show_files
 from onsager_cli.errors import UserError
+
+
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager record`."""
+    parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")
 
 
 def main(options: Namespace) -> int:
@@ -16,5 +23,5 @@ def main(options: Namespace) -> int:
     from onsager_cli import run
 
     for part in experiment.parts:
-        show_files(part, *run.record(part))
+        show_files(part, *run.record(part, replacing("record", options.force)))
     return 0

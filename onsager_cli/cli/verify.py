@@ -2,16 +2,16 @@
 
 import json
 from argparse import Namespace
-from pathlib import Path
 
 from onsager_cli.claims.verify import FOLDER, VOCABULARY, as_json, as_markdown, as_text, undeclared, verify
 from onsager_cli.cli.options import Parser
+from onsager_cli.store.files import expanded
 
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager verify`."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where the tables are (default {FOLDER})")
+    parser.add_argument("--folder", type=expanded, default=FOLDER, help=f"where the tables are (default {FOLDER})")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="the verdicts as JSON")
     how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")
@@ -23,7 +23,7 @@ def main(options: Namespace) -> int:
     if options.vocabulary:
         print(VOCABULARY.read_text(encoding="utf-8"), end="")
         return 0
-    verdicts = verify(options.folder, options.names)
+    verdicts = verify(options.folder, options.names, called="--folder")
     if options.json:
         print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
     else:

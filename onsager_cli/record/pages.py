@@ -4,7 +4,7 @@ All of it is generated from tables and from what the store noted while training;
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from onsager_cli.config.experiment import Curve, Experiment
@@ -12,9 +12,9 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import Rows, Tables, implementation_of, kind_of
 from onsager_cli.record import provenance
 from onsager_cli.record.published import Comparison, comparisons
-from onsager_cli.store.files import atomic_write, writing
+from onsager_cli.store.files import atomic_write, check_ours, check_replaceable, keep, writing
 from onsager_cli.store.seeds import averaged, realizations
-from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, table_bytes
+from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, is_table, table_bytes
 from onsager_cli.text import duration, markdown_table, render
 
 _SOMETIMES = ("seeds", "state_evolution")  # tables that only some figures have
@@ -38,6 +38,25 @@ def missing(curves: Iterable[Curve], rows: Iterable[Row]) -> list[str]:
                 span = f"layer {gaps[0]}" if len(gaps) == 1 else f"layers {gaps[0]}-{gaps[-1]}"
                 lacking.append(f"{name}: {span}")
     return lacking
+
+
+def check_place(folder: Path, name: str, replace: Callable[[Path], bool] = keep) -> None:
+    """Raises UserError if a page, a table or a drawing of somebody else's is where the record of `name` belongs.
+
+    `replace` is asked before, as in `check_ours`. A drawing does not say who made it; the page or the table beside it
+    does.
+    """
+    page, table = folder / "README.md", folder / "curves.csv"
+    check_ours(page, is_page, replace)
+    check_ours(table, is_table, replace)
+    begun = check_replaceable(page) or check_replaceable(table)
+    for drawing in (folder / f"{name}.svg", folder / f"{name}.png"):
+        check_ours(drawing, lambda _: begun, replace)
+
+
+def is_page(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is the page of a record."""
+    return b"\n## How it was made\n" in head and b"\nonsager record" in head
 
 
 def record(

@@ -48,6 +48,11 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def is_page(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a page of `onsager report`; the first edition had its title alone."""
+    return b'<meta name="generator" content="onsager ' in head or b"<title>onsager: the record</title>" in head
+
+
 # Classes of the stylesheet.
 _KINDS = ("holds", "known", "fails", "not-run")
 

@@ -44,7 +44,7 @@ _SPECIAL = {
     stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
 }  # fmt: skip
-_HEAD = 2**16  # bytes of a file that say whether onsager wrote it
+_HEAD = 2**20  # bytes of a file that say whether onsager wrote it
 
 
 @contextlib.contextmanager
@@ -79,9 +79,14 @@ def expanded(path: str) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents if missing. Raises UserError if that fails."""
+    """Create a folder and its parents if missing. Raises UserError if that fails, and names what is in the way."""
     with writing(path, "create"):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            there = Path(error.filename)
+            what = f"a link to {os.readlink(there)}, which is not there" if there.is_symlink() else "no folder"
+            raise UserError(f"cannot create {path}: {there} is {what}") from error
 
 
 @contextlib.contextmanager
@@ -165,28 +170,28 @@ def check_replaceable(path: Path) -> bool:
     return False
 
 
-def keep(_: str) -> bool:
-    """The answer of nobody: a file that onsager did not write is kept."""
+def keep(_: Path) -> bool:
+    """The answer where nobody is asked: a file that onsager did not write stays."""
     return False
 
 
-def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[str], bool] = keep) -> None:
+def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[Path], bool] = keep) -> None:
     """Raises UserError unless `path` may be written: nothing is there, a file of onsager, or one that may be replaced.
 
     Args:
         path: a file for people.
         ours: whether onsager wrote a file that begins with these bytes.
-        replace: is asked a question where another file is there. True replaces that file.
+        replace: is asked about another file that is there. True replaces that file.
     """
     if check_replaceable(path):
         with writing(path, "read"), _open_regular(path) as file:
             head = file.read(_HEAD)
-        if not ours(head) and not replace(f"onsager did not write {path}. Replace it? [y/N] "):
-            raise UserError(f"{path} is kept: onsager did not write it; move it away, or write --force")
+        if not ours(head) and not replace(path):
+            raise UserError(f"{path} is kept, since onsager did not write it: move it away, or name another file")
 
 
 def write_for_people(
-    path: Path, data: bytes, ours: Callable[[bytes], bool], replace: Callable[[str], bool] = keep
+    path: Path, data: bytes, ours: Callable[[bytes], bool], replace: Callable[[Path], bool] = keep
 ) -> None:
     """Write a file that a person asked for, as `atomic_write` does. Raises UserError as `check_ours` does."""
     check_ours(path, ours, replace)

@@ -127,6 +127,11 @@ def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     return csv_bytes(rows, COLUMNS, _format)
 
 
+def is_table(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a table of curves."""
+    return head.startswith(",".join(REQUIRED).encode())
+
+
 def write_table(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:
     """Write `rows` (see `table_bytes`) in one atomic step."""
     atomic_write(Path(path), table_bytes(rows))
