@@ -27,11 +27,16 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f" (did you mean {folded[near[0]]}?)" if near else ""
 
 
+def printable(text: str) -> str:
+    """`text` with each character that moves a cursor, rings or hides written as its escape code, such as \\x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show(value: object, limit: int = 60) -> str:
     """`value` on one line, cut to `limit` characters; null, true and false as they are written in a config."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    line = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
+    line = printable(" ".join((repr(value) if isinstance(value, str) else str(value)).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -1,5 +1,6 @@
 """Mistakes in an experiment of one's own, `conf/experiment/mine.yaml`: one line that names the file or the curve."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,30 @@ def test_own_yaml_that_would_fill_the_memory(text, capsys):
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_text(f"# @package _global_\n{text}")
     assert "mine.yaml" in said(capsys, "train +experiment=mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    slow(
+        ("a: !!bool x", "mine.yaml, line 2: 'x' is no true or false"),
+        ("a: !!timestamp x", "mine.yaml, line 2: 'x' is no date"),
+        (f"a: {'9' * 5000}", "is no whole number"),
+        ("3: 4", "unknown key '3'"),
+        ("true: 4", "unknown key 'True'"),
+        but=[("a: !!bool x", "mine.yaml, line 2: 'x' is no true or false"), ("3: 4", "unknown key '3'")],
+    ),
+)
+def test_own_yaml_with_a_wrong_value_or_a_key_that_is_no_text(text, words, capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(f"{PACKAGE}{text}\ncurves: {{a: network=amp}}\n")
+    assert words in said(capsys, "plot +experiment=mine")
+
+
+@pytest.mark.parametrize("command", ["plot network=amp", "list"])
+def test_a_config_that_is_a_pipe_is_not_waited_for(command, capsys):
+    Path("conf/experiment").mkdir(parents=True)
+    os.mkfifo("conf/experiment/mine.yaml")
+    assert "conf/experiment/mine.yaml: it is a pipe" in said(capsys, command)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`onsager verify`: what it prints, its exit codes, its haste, and mistakes in claims files."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from onsager_cli.claims.recorded import Record
 from onsager_cli.claims.verify import as_markdown
 from onsager_cli.cli.completion import candidates
 from onsager_cli.cli.main import main
+from onsager_cli.errors import Notice
 from onsager_cli.record.gallery import write_index
 from onsager_cli.store.tables import write_table
 
@@ -166,6 +168,11 @@ def test_completion_offers_claims_and_options():
     assert "--markdown" in candidates("onsager verify --")
 
 
+# Nine levels of nine aliases each.
+LAUGHS = "- statement: &a0 [1]\n" + "".join(
+    f"- x: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)  # fmt: skip
+MERGED = "- &a0 {x: 1}\n" + "".join(f"- &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 30))
 MISTAKES = {
     "no list": ("id: mine\n", ["experiments/mine/claims.yaml", "must be a list of claims"]),
     "yaml": ("- id: [\n", ["experiments/mine/claims.yaml, line 2"]),
@@ -178,6 +185,29 @@ MISTAKES = {
         yaml.safe_dump([{**CLAIM, "criterion": {"valeu": "a", "at_most": 1}}]),
         ["experiments/mine/claims.yaml, claim mine", "'valeu'", "did you mean value?"],
     ),
+    "limit": (
+        yaml.safe_dump([{**CLAIM, "criterion": {"value": "a", "at_leest": -3}}]),
+        ["claim mine", "value has no key 'at_leest'", "did you mean at_least?", "layers", "at_most"],
+    ),
+    "not a number": (yaml.safe_dump([{**CLAIM, "criterion": {"value": "a", "about": "nan ± 1"}}]), ["about must be like"]),
+    "too many checks": (
+        yaml.safe_dump([{**CLAIM, "criterion": {"for": {k: list("abcdefghij") for k in "wxyz"}, "value": "{w}{x}{y}{z}"}}]),
+        ["claim mine: for gives 10000 checks, at most 1000"],
+    ),
+    "no date": ("- paper: 2024-13-45\n", ["experiments/mine/claims.yaml, line 1: '2024-13-45' is no date"]),
+    "number of 5000 digits": (f"- id: a\n  paper: {'9' * 5000}\n", ["claims.yaml, line 2: '999", "is no whole number"]),
+    "no whole number": ("- paper: !!int x\n", ["claims.yaml, line 1: 'x' is no whole number (a text needs quotes)"]),
+    "no number": ("- paper: !!float x\n", ["claims.yaml, line 1: 'x' is no number"]),
+    "not true": ("- paper: !!bool x\n", ["claims.yaml, line 1: 'x' is no true or false"]),
+    "no timestamp": ("- paper: !!timestamp x\n", ["claims.yaml, line 1: 'x' is no date"]),
+    "nothing where a number is": ("- paper: !!int\n", ["claims.yaml, line 1: '' is no whole number"]),
+    "code": ("- !!python/object/apply:os.system [ls]\n", ["claims.yaml, line 1: could not determine a constructor"]),
+    "no text": ("\0", ["claims.yaml", "unacceptable character"]),
+    "laughs": (LAUGHS, ["claims.yaml: it has more than 1000000 values"]),
+    "laughs by merging": (MERGED, ["claims.yaml: it has more than 1000000 values"]),
+    "endless": ("- &a [*a]\n", ["claims.yaml: it has more than 1000000 values, or aliases without an end"]),
+    "deep": (f"{'- ' * 200}x\n", ["claims.yaml: it is nested deeper than 100 levels"]),
+    "a key with a bell": ("- {'\\a': 1}\n".replace("'", '"'), ["claim 1: unknown key '\\x07'"]),
     "curve": (
         yaml.safe_dump([{**CLAIM, "criterion": {"value": "fig8/lista_teid", "at_most": 1}}]),
         ["claim mine", "fig8 has no curve 'lista_teid'", "did you mean lista_tied?"],
@@ -212,6 +242,36 @@ def test_mistake_on_the_command_line(command, fragment, capsys):
     assert main(command.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert fragment in line
+
+
+def test_a_claims_file_that_is_a_pipe_is_not_waited_for(capsys):
+    own()
+    Path("experiments/mine/claims.yaml").unlink()
+    os.mkfifo("experiments/mine/claims.yaml")
+    assert main(["verify"]) == 2
+    assert capsys.readouterr().err == "onsager: cannot read experiments/mine/claims.yaml: it is a pipe\n"
+
+
+def test_a_broken_claims_file_stops_what_is_asked_of_it_alone(capsys):
+    own(CLAIM, folder="elsewhere")
+    Path("experiments/other").mkdir(parents=True)
+    Path("experiments/other/claims.yaml").write_text("- id: [\n")
+    broken = "experiments/other/claims.yaml, line 2: "
+    for names, stopped in (("mine", False), ("", True), ("other", True), ("mine other", True), ("unheard", True)):
+        assert main(["verify", "--folder", "elsewhere", *names.split()]) == (2 if stopped else 0)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert broken in line
+        assert line.endswith("; the claims of this file are left out") is not stopped
+
+
+def test_a_broken_claims_file_is_left_out_of_the_gallery():
+    own(CLAIM)
+    Path("experiments/other").mkdir()
+    Path("experiments/other/claims.yaml").write_text("- id: [\n")
+    Path("experiments/mine/README.md").write_bytes(b"# Mine\n\n\xff\n")
+    with pytest.warns(Notice, match=r"other/claims.yaml, line 2: .*left out"):
+        index = write_index(Path("experiments"))
+    assert "1 claim: 1 hold" in index.read_text()
 
 
 def test_a_curve_of_an_experiment_that_another_one_builds_on_is_known(capsys):

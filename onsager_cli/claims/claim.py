@@ -4,16 +4,19 @@
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from onsager_cli.claims.criteria import checked, group, parse
 from onsager_cli.claims.measures import Check, Data, Outcome
-from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common, load_yaml
+from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common
 from onsager_cli.config.catalog import figures_first
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
+from onsager_cli.store.files import entries, exists
 from onsager_cli.store.tables import NMSE
+from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import did_you_mean, one_of, show
 
 FILE = "claims.yaml"
@@ -125,36 +128,63 @@ class Verdict:
         return {"verdict": self.word, "measured": self.measured, "margin": margin}
 
 
-def load(folders: Iterable[Path]) -> list[Claim]:
+Broken = dict[str, UserError]
+"""Experiment → what is wrong with its claims file."""
+
+
+def load(folders: Iterable[Path], broken: Broken | None = None) -> list[Claim]:
     """The claims of FOLDER/*/claims.yaml, in the order of the figures; of two files for one experiment the first counts.
 
-    Raises UserError for a file that is malformed, an id that two claims have, and if there is no claim at all.
+    A file that is malformed, or has an id of another file, goes to `broken` and is left out. Raises UserError for it
+    if `broken` is None, and if there is no claims file at all.
     """
     folders = list(folders)
-    paths = [path for folder in folders for path in folder.glob(f"*/{FILE}")]
+    paths = [path for folder in folders for one in entries(folder) if exists(path := one / FILE)]
     files = {path.parent.name: path for path in reversed(paths)}
     claims: dict[str, Claim] = {}
     for experiment in sorted(files, key=figures_first):
-        for claim in _read(files[experiment]):
-            if claim.id in claims:
-                other = files[claims[claim.id].experiment]
-                raise UserError(f"{files[experiment]}: claim {claim.id} is in {other} already")
-            claims[claim.id] = claim
-    if not claims:
+        try:
+            claims |= _new(files[experiment], {name: files[claim.experiment] for name, claim in claims.items()})
+        except UserError as error:
+            if broken is None:
+                raise
+            broken[experiment] = error
+    if not claims and not broken:
         raise UserError(f"there is no claim: no {one_of(str(folder / '*' / FILE) for folder in folders)}")
     return list(claims.values())
 
 
-def select(claims: Sequence[Claim], names: Iterable[str]) -> list[Claim]:
+def _new(path: Path, known: Mapping[str, Path]) -> dict[str, Claim]:
+    """The claims of a file by id. Raises UserError for an id that is `known` from this file or another."""
+    claims: dict[str, Claim] = {}
+    for claim in _read(path):
+        if claim.id in known or claim.id in claims:
+            raise UserError(f"{path}: claim {claim.id} is in {known.get(claim.id, path)} already")
+        claims[claim.id] = claim
+    return claims
+
+
+def warn_of(broken: Broken) -> None:
+    """A Notice for each claims file that is left out."""
+    for error in broken.values():
+        warnings.warn(f"{error}; the claims of this file are left out", Notice, stacklevel=2)
+
+
+def select(claims: Sequence[Claim], names: Iterable[str], broken: Broken | None = None) -> list[Claim]:
     """The claims with these ids, and those that lie in or read these experiments; all if there are no names.
 
-    Raises UserError for a name that no claim and no experiment has.
+    Raises UserError for a name that no claim and no experiment has, and for a `broken` file that is asked for or may
+    have the name.
     """
-    wanted = set(names)
+    wanted, broken = set(names), broken or {}
     experiments = {name for claim in claims for name in claim.experiments()}
     for name in sorted(wanted):
+        if name in broken:
+            raise broken[name]
         known = [*(claim.id for claim in claims), *sorted(experiments, key=figures_first)]
         if name not in known:
+            for error in broken.values():
+                raise error
             near = did_you_mean(name, known) or f": experiments are {one_of(sorted(experiments, key=figures_first))}"
             raise UserError(f"no claim and no experiment '{name}'{near}")
     return [claim for claim in claims if not wanted or claim.id in wanted or wanted & claim.experiments()]
@@ -189,7 +219,7 @@ def _judge(claim: Claim, record: Record, realization: Realization | None) -> Ver
 
 
 def _read(path: Path) -> list[Claim]:
-    raw = load_yaml(path)
+    raw = read_yaml(path)
     if not isinstance(raw, list):
         raise UserError(f"{path}: must be a list of claims, got {show(raw)}")
     return [_claim(item, f"{path}, claim {index}", path) for index, item in enumerate(raw, 1)]
@@ -202,7 +232,7 @@ def _claim(raw: object, where: str, path: Path) -> Claim:
     texts = {}
     for key, value in raw.items():
         if key not in _KEYS:
-            raise UserError(f"{where}: unknown key '{key}'{did_you_mean(key, _KEYS)}")
+            raise UserError(f"{where}: unknown key {show(str(key))}{did_you_mean(key, _KEYS)}")
         if key != "criterion":
             texts[key] = checked(value, _metric if key == "metric" else _text, f"{where}: {key}")
     for key in _REQUIRED:

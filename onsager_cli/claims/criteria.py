@@ -19,6 +19,7 @@ T = TypeVar("T")
 Group = Mapping[str, object]
 """A group of keys of a claims file, unchecked."""
 
+_MOST_CHECKS = 1000  # that `for` may make of one check
 PAIRS = ("difference", "gap", "ratio")
 LISTS = ("lowest", "highest", "spread", "order")
 VERBS = ("value", "step", "limit", "first", *PAIRS, *LISTS, "column")
@@ -60,6 +61,8 @@ def _expanded(raw: object, where: str) -> Iterator[Group]:
     """The check once for every combination of the values in `for`."""
     rest = dict(checked(raw, group(), f"{where}:"))
     choices = checked(rest.pop("for", {}), _choices, f"{where}: for")
+    if (count := math.prod(map(len, choices.values()))) > _MOST_CHECKS:
+        raise UserError(f"{where}: for gives {count} checks, at most {_MOST_CHECKS} are accepted")
     for name in choices:
         if f"{{{name}}}" not in str(rest):
             raise UserError(f"{where}: for.{name}: nothing in the check has {{{name}}}")
@@ -90,22 +93,25 @@ def _replaced(raw: object, words: Mapping[str, str]) -> object:
 def _limited(raw: Group, where: str) -> tuple[Measure, Limits]:
     """A measure, and the limits that its values are held against."""
     limits = {key: value for key, value in raw.items() if key in LIMITS}
-    measure = _measure({key: value for key, value in raw.items() if key not in LIMITS}, where)
+    measure = _measure({key: value for key, value in raw.items() if key not in LIMITS}, where, tuple(LIMITS))
     return measure, _limits(limits, where)
 
 
-def _measure(raw: Group, where: str) -> Measure:
-    """The measure that a mapping (without limits) describes."""
+def _measure(raw: Group, where: str, more: tuple[str, ...] = ()) -> Measure:
+    """The measure that a mapping (without limits) describes; `more` are keys that may stand beside it."""
     verbs = [key for key in raw if key in VERBS]
     if len(verbs) != 1:
         unknown = next((key for key in raw if key not in _KEYS), "")
-        found = f"'{unknown}'{did_you_mean(unknown, VERBS)}" if unknown else one_of(verbs or ["none"])
+        found = (
+            f"{show(str(unknown))}{did_you_mean(unknown, (*VERBS, *more))}" if unknown else one_of(verbs or ["none"])
+        )
         raise UserError(f"{where}: needs one verb, {one_of(VERBS)}, got {found}")
     (verb,) = verbs
     allowed = (verb, "take", *_KEYS_OF.get(verb, ("layers", "when")))
     for key in raw:
         if key not in allowed:
-            raise UserError(f"{where}: {verb} has no key '{key}'{did_you_mean(key, allowed)}: {one_of(allowed)}")
+            near = did_you_mean(key, (*allowed, *more))
+            raise UserError(f"{where}: {verb} has no key {show(str(key))}{near}: {one_of((*allowed, *more))}")
     if verb == "first" and ("reaches" in raw) == ("exceeds" in raw):
         raise UserError(f"{where}: first needs reaches or exceeds, a level in dB")
     if verb == "column":
@@ -190,7 +196,7 @@ def _about(raw: object) -> tuple[float, float]:
     match = re.fullmatch(r"\s*(\S+)\s*(?:±|\+-)\s*([\d.]+)\s*(%?)\s*", str(raw))
     with contextlib.suppress(ValueError):
         if match:
-            middle, width = float(match[1]), float(match[2])
+            middle, width = finite(float(match[1])), finite(float(match[2]))
             width *= abs(middle) / 100 if match[3] else 1
             return middle - width, middle + width
     raise ValueError("must be like 25 ± 2 or 4402 ± 10 %")

@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.store.files import is_file
 from onsager_cli.store.tables import Row, grouped, read_csv, read_table
+from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import did_you_mean, one_of, show
 
 Realization = tuple[str, int]
@@ -99,16 +98,16 @@ class Record:
         path, known = self.folder / experiment / "curves.csv", self.known(experiment)
         near = did_you_mean(slug, known)
         # Before anything is recorded, the config of the curve may not be written yet.
-        if known and slug not in known and (near or path.is_file()):
+        if known and slug not in known and (near or is_file(path)):
             raise UserError(f"{experiment} has no curve '{slug}'{near}: {one_of(known)}")
-        if not path.is_file():
+        if not is_file(path):
             raise NotRecordedError(f"{path} is not there")
         raise NotRecordedError(f"{experiment}: {slug} is not recorded")
 
     def _read_curves(self, experiment: str) -> dict[str, dict[Realization, list[Row]]]:
         """Slug → realization → rows."""
         path = self.folder / experiment / "curves.csv"
-        rows = read_table(path) if path.is_file() else []
+        rows = read_table(path) if is_file(path) else []
         found = {}
         for slug, points in grouped((row["curve"], row) for row in rows).items():
             by_realization = grouped(((row["instance"] or "", row["seed"] or 0), row) for row in points)
@@ -120,30 +119,22 @@ class Record:
         """The curves that conf/experiment/NAME.yaml lists, or one that it builds on; [] if there is no such file."""
         files, names, found = catalog.config_files("experiment"), [experiment], []
         for name in names:  # which grow
-            config = load_yaml(files[name]) if name in files else None
+            config = read_yaml(files[name]) if name in files else None
             if isinstance(config, Mapping):
-                found += config["curves"] if isinstance(config.get("curves"), Mapping) else []
-                bases = [base.rpartition("/")[2] for base in config.get("defaults") or () if isinstance(base, str)]
+                curves, defaults = config.get("curves"), config.get("defaults")
+                found += map(str, curves) if isinstance(curves, Mapping) else []
+                listed = defaults if isinstance(defaults, list) else []
+                bases = [base.rpartition("/")[2] for base in listed if isinstance(base, str)]
                 names += [base for base in bases if base not in names]
         return found
 
     def _read_table(self, name: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         """Header and (line, row) of any CSV table."""
         path = self.folder / name
-        if not path.is_file():
+        if not is_file(path):
             raise NotRecordedError(f"{path} is not there")
         header, lines = read_csv(path)
         return header, [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
-
-
-def load_yaml(path: Path) -> object:
-    """The content of a YAML file. Raises UserError, with the file and the line, if it is not YAML."""
-    try:
-        return yaml.load(read_bytes(path, 2**24), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{place}: {getattr(error, 'problem', None) or error}") from None
 
 
 def _equal(text: str, wanted: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Verdict, judge, load, select
+from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Broken, Verdict, judge, load, select, warn_of
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_folder
@@ -18,14 +18,18 @@ _HEADER = ("claim", "verdict", "measured", "margin", "paper", "statement")
 def verify(folder: Path, names: Sequence[str] = (), called: str = "folder") -> list[Verdict]:
     """The verdicts on the tables in `folder`.
 
-    The claims are those of its own claims files, and the published ones for the other experiments. Raises UserError
-    for a missing folder, which `called` names, a malformed claims file, an unknown name, and a damaged table.
+    The claims are those of its own claims files, and the published ones for the other experiments. Where names are
+    given, a malformed claims file of another experiment is a warning. Raises UserError for a missing folder, which
+    `called` names, a malformed claims file, an unknown name, and a damaged table.
     """
     if not is_folder(folder):
         where = " here: run it in a checkout, or name a record" if folder == FOLDER else ""
         raise UserError(f"{called}: there is no folder {str(folder)!r}{where}")
-    record = Record(folder)
-    return [judge(claim, record) for claim in select(load(dict.fromkeys([folder, FOLDER])), names)]
+    record, broken = Record(folder), Broken()
+    claims = load(dict.fromkeys([folder, FOLDER]), broken if names else None)
+    chosen = select(claims, names, broken)
+    warn_of(broken)
+    return [judge(claim, record) for claim in chosen]
 
 
 def undeclared(verdict: Verdict) -> bool:

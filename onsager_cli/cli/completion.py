@@ -80,7 +80,7 @@ def _claims() -> list[str]:
     from onsager_cli.claims.claim import load
     from onsager_cli.claims.verify import FOLDER
 
-    claims = load([FOLDER])
+    claims = load([FOLDER], {})
     experiments = {name for claim in claims for name in claim.experiments()}
     return list(dict.fromkeys([*sorted(experiments, key=catalog.figures_first), *(claim.id for claim in claims)]))
 
@@ -146,11 +146,12 @@ def _flat(tree: Tree) -> Iterator[str]:
 
 def _read(path: Path) -> Tree:
     """A YAML file as a mapping; {} if it holds something else."""
-    import yaml
+    from onsager_cli.errors import UserError
+    from onsager_cli.store.yaml_files import read_yaml
 
     try:
-        tree = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
+        tree = read_yaml(path)
+    except UserError:
         return {}
     return tree if isinstance(tree, dict) else {}
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.store.files import LARGEST_TEXT, below, is_folder, read_bytes
 from onsager_cli.text import did_you_mean, natural, one_of, show
 
 # Section of `onsager list` → config group.
@@ -19,7 +19,6 @@ SECTIONS = {
     "schedules": "training",
 }  # fmt: skip
 GROUPS = tuple(SECTIONS.values())
-LARGEST_CONFIG = 1_000_000  # bytes and nodes of one YAML file
 
 
 def package_conf() -> Path:
@@ -32,7 +31,7 @@ def package_conf() -> Path:
 def user_conf() -> Path | None:
     """The folder `conf` of the working directory, if there is one and it is not the package's own."""
     folder = Path("conf").absolute()
-    return folder if folder.is_dir() and folder.resolve() != package_conf().resolve() else None
+    return folder if is_folder(folder) and folder.resolve() != package_conf().resolve() else None
 
 
 def config_files(group: str) -> dict[str, Path]:
@@ -44,9 +43,9 @@ def config_files(group: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in filter(None, (package_conf(), user_conf())):
         folder = root / group
-        for path in folder.rglob("*.yaml"):
+        for path in below(folder, "*.yaml"):
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found and read_bytes(found[name]) != read_bytes(path):
+            if name in found and read_bytes(found[name], LARGEST_TEXT) != read_bytes(path, LARGEST_TEXT):
                 raise UserError(f"conf/{group}/{name}.yaml has the name of a built-in option: rename it")
             found[name] = path
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
@@ -87,7 +86,7 @@ def title(path: Path) -> str:
 
 def _comment(path: Path, name: str) -> str:
     """The text after `# NAME:` in the leading comment lines of a YAML file; empty if there is none."""
-    text = read_bytes(path, LARGEST_CONFIG).decode("utf-8-sig", "replace")
+    text = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace")
     head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     found = (re.fullmatch(rf"#\s*{name}\s*:(.*)", line) for line in head)
     return next((match[1].strip() for match in found if match), "")

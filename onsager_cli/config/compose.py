@@ -11,10 +11,10 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onsager_cli.config import catalog
-from onsager_cli.config.catalog import LARGEST_CONFIG
 from onsager_cli.config.overrides import fits, is_group, is_plain, typed
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.store.files import LARGEST_TEXT, below, read_bytes
+from onsager_cli.store.yaml_files import check_size, read_yaml
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -44,29 +44,22 @@ def search_path_override(lines: Sequence[str]) -> list[str]:
 def check_own_files() -> None:
     """Looks at the files of the user's `./conf` before Hydra copies them, with everything that an alias stands for.
 
-    Raises UserError for one with more than LARGEST_CONFIG bytes or, aliases resolved, nodes.
+    Raises UserError for one that is too large or too deep.
     """
-    import yaml
-
     folder = catalog.user_conf()
-    for path in folder.rglob("*.yaml") if folder else ():
-        data = read_bytes(path, LARGEST_CONFIG)
+    for path in below(folder, "*.yaml") if folder else ():
+        check_size(path, read_bytes(path, LARGEST_TEXT))
+
+
+def own_mistake() -> str | None:
+    """What is wrong with the first file of the user's `./conf` that cannot be read; None if all can."""
+    folder = catalog.user_conf()
+    for path in below(folder, "*.yaml") if folder else ():
         try:
-            size = _nodes(yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), {})
-        except (yaml.YAMLError, ValueError):
-            continue  # if it is needed, Hydra says where the mistake is
-        except RecursionError:
-            size = LARGEST_CONFIG + 1
-        if size > LARGEST_CONFIG:
-            raise UserError(f"{path}: it has more than {LARGEST_CONFIG} values, or aliases without an end")
-
-
-def _nodes(node: object, known: dict[int, int]) -> int:
-    """How many nodes a config has once each alias is a copy. RecursionError for one that contains itself."""
-    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-    if children and id(node) not in known:
-        known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
-    return known.get(id(node), 1)
+            read_yaml(path)
+        except UserError as error:
+            return str(error)
+    return None
 
 
 def version_base() -> dict[str, str]:
@@ -156,6 +149,9 @@ class Composer:
         own_files = any(line.startswith("hydra.searchpath") for line in lines)
         try:
             return (self._with_own_files if own_files else _of_package)(lines)
+        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+            # PyYAML does not say which file has a value that its type does not take.
+            raise UserError((own_files and own_mistake()) or first_line(error)) from error
         except Exception as error:
             raise UserError(first_line(error)) from error
 
@@ -167,7 +163,8 @@ def _compose(lines: tuple[str, ...]) -> "tuple[DictConfig, str | None, frozenset
     from omegaconf.errors import OmegaConfBaseException
 
     config = compose("config", list(lines), return_hydra_config=True)
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    keys: list[Any] = [key for key in config if key != "hydra"]  # a key that is no text is found with the others
+    own = OmegaConf.masked_copy(config, keys)
     _complete_schedules(own)
     try:
         plain = OmegaConf.to_container(own, resolve=True)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onsager_cli.config import catalog
-from onsager_cli.config.catalog import LARGEST_CONFIG
 from onsager_cli.config.keys import holds_list
 from onsager_cli.config.spelling import mistake, readable
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.store.files import LARGEST_TEXT, read_bytes
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _one_value(key: str, text: str) -> str:
 
 def _check_package(name: str, path: Path) -> None:
     """Raises UserError for an experiment whose keys Hydra would put below the key `experiment`, where they set nothing."""
-    header = read_bytes(path, LARGEST_CONFIG).decode("utf-8-sig", "replace").lstrip().partition("\n")[0]
+    header = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace").lstrip().partition("\n")[0]
     if header.lstrip("#").split() != PACKAGE.lstrip("#").split():
         raise UserError(f"conf/experiment/{name}.yaml: its first line must be `{PACKAGE}`, got {show(header)}")
 

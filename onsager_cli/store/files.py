@@ -27,6 +27,7 @@ Json = dict[str, Any]
 # and the machine, so that onsager recognizes the file if a killed process left it.
 TEMPORARY_SUFFIX = ".onsager-tmp"
 FOREIGN_SECONDS = 24 * 3600.0  # a temporary file of another machine is a leftover after this time
+LARGEST_TEXT = 1_000_000  # bytes of a config or a claims file
 MAX_BYTES = 4 * 2**30  # far more than onsager ever writes
 
 _REASONS = {
@@ -141,6 +142,11 @@ def below(folder: Path, pattern: str = "*") -> list[Path]:
 
     walk = os.walk(folder, onerror=refuse) if is_folder(folder) else ()
     return sorted(Path(root, name) for root, _, names in walk for name in fnmatch.filter(names, pattern))
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is at `path`. Raises UserError if nobody may look."""
+    return _mode(path) != 0
 
 
 def is_file(path: Path) -> bool:
