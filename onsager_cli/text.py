@@ -97,7 +97,7 @@ def size_decimal(count: float) -> str:
 
 def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
     """Rows of cells as lines with aligned columns; the columns with numbers in `right` are flush right."""
-    rows = list(rows)
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = (
         [

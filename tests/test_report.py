@@ -197,6 +197,16 @@ def test_a_curve_that_two_figures_share_is_paid_for_once(tmp_path):
     assert "<tr><td>together, each once</td><td>1</td><td>3.0</td></tr>" in text
 
 
+def test_a_folder_may_have_any_name(tmp_path):
+    name = 'b" onclick="alert(1)'
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "README.md").write_text("no title\n")
+    (tmp_path / name / "fig.svg").write_text('<svg onload="alert(1)"><path id="a"/></svg>')
+    parsed = Page(page(tmp_path, []))
+    assert name in parsed.values("id")
+    assert not [key for _, attributes in parsed.elements for key in attributes if key.startswith("on")]
+
+
 def test_nothing_to_report(tmp_path):
     with pytest.raises(UserError, match="nothing to report"):
         page(tmp_path, [])

@@ -17,7 +17,7 @@ from onsager_cli.errors import Notice, UserError
 from onsager_cli.store.files import entries, exists
 from onsager_cli.store.tables import NMSE
 from onsager_cli.store.yaml_files import read_yaml
-from onsager_cli.text import did_you_mean, one_of, show
+from onsager_cli.text import did_you_mean, one_of, printable, show
 
 FILE = "claims.yaml"
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
@@ -242,7 +242,7 @@ def _claim(raw: object, where: str, path: Path) -> Claim:
 
 
 def _text(raw: object) -> str:
-    text = " ".join(str(raw).split()) if isinstance(raw, str | int | float) else ""
+    text = printable(" ".join(str(raw).split())) if isinstance(raw, str | int | float) else ""
     if not text or isinstance(raw, bool):
         raise ValueError("must be a text")
     return text

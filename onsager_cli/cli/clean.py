@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from onsager_cli.cli.ask import confirmed
 from onsager_cli.cli.options import Parser
-from onsager_cli.text import size_decimal
+from onsager_cli.text import printable, size_decimal
 
 
 def add_options(parser: Parser) -> None:
@@ -20,10 +20,10 @@ def main(options: Namespace) -> int:
     output = runs.output_folder(options.words, "clean")
     found = list(runs.leftovers(output))
     if not found:
-        print(f"nothing to clean in {output}")
+        print(printable(f"nothing to clean in {output}"))
         return 0
     for item in found:
-        print(f"{item.path}  ({size_decimal(item.size)}, {item.reason})")
+        print(printable(f"{item.path}  ({size_decimal(item.size)}, {item.reason})"))
     how = "clean asks before it removes: write onsager clean --yes"
     if not options.yes and not confirmed(f"remove {runs.total(found)}? [y/N] ", how):
         print("nothing was removed")

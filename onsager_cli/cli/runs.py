@@ -1,23 +1,37 @@
 """The stored curves of the output folder: what `onsager list runs` shows and what `onsager clean` removes."""
 
 import contextlib
+import os
 import re
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import yaml
+from typing import Any, NamedTuple
 
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.config.identity import numerics
 from onsager_cli.errors import UserError
-from onsager_cli.store.arrays import DamagedFileError, unpack
+from onsager_cli.store.arrays import DamagedFileError, check_seal
 from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
-from onsager_cli.store.files import Json, is_leftover, is_temporary, read_bytes, temporary_files, writing
+from onsager_cli.store.files import (
+    Json,
+    below,
+    entries,
+    exists,
+    expanded,
+    is_file,
+    is_folder,
+    is_leftover,
+    is_temporary,
+    read_bytes,
+    temporary_files,
+    writing,
+)
 from onsager_cli.store.locks import holder, locked
-from onsager_cli.text import cell, columns, size_decimal
+from onsager_cli.store.yaml_files import read_yaml
+from onsager_cli.text import cell, columns, printable, show, size_decimal
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
@@ -25,13 +39,18 @@ _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives
 
 def output_folder(words: Sequence[str], verb: str) -> Path:
     """The folder that `output=FOLDER` names, or the default. Raises UserError for any other word."""
-    output = yaml.safe_load((package_conf() / "config.yaml").read_text(encoding="utf-8"))["output"]
+    given = None
     for word in words:
         key, _, value = word.partition("=")
         if key != "output" or not value:
-            raise UserError(f"{verb} takes output=FOLDER, got {word!r}")
-        output = value
-    return Path(output)
+            raise UserError(f"{verb} takes output=FOLDER, got {show(word)}")
+        if given is not None:
+            raise UserError(f"{verb} takes one output=FOLDER, got {show(word)}, too")
+        given = expanded(value)
+    output = given or Path(_group(package_conf() / "config.yaml")["output"])
+    if exists(output) and not is_folder(output):
+        raise UserError(f"{verb}: output={output} is no folder")
+    return output
 
 
 def listing(words: Sequence[str]) -> str:
@@ -39,13 +58,13 @@ def listing(words: Sequence[str]) -> str:
     output = output_folder(words, "list runs")
     rows = [HEADER, *map(_row, curve_folders(output))]
     if len(rows) == 1:
-        return f"nothing is stored in {output}"
+        return printable(f"nothing is stored in {output}")
     return columns(rows, right=range(1, 5))
 
 
 def curve_folders(output: Path) -> list[Path]:
     """The folders of all stored curves, sorted."""
-    return sorted(path for path in (output / "curves").glob("*") if path.is_dir() and is_curve_folder(path))
+    return [path for path in entries(output / "curves") if is_curve_folder(path) and is_folder(path)]
 
 
 def is_curve_folder(path: Path) -> bool:
@@ -56,19 +75,24 @@ def is_curve_folder(path: Path) -> bool:
 def _identity(path: Path) -> Json | None:
     """The identity of a stored curve; None if its file is missing or damaged."""
     file = path / "identity.json"
-    return read_json(file) if file.is_file() else None
+    return read_json(file) if is_file(file) else None
 
 
 def _row(path: Path) -> tuple[str, ...]:
     """One stored curve, as the columns of HEADER."""
     identity = _identity(path) or {}
-    files = [file.stat() for file in path.iterdir() if file.is_file()]
-    changed = max((file.st_mtime for file in files), default=path.stat().st_mtime)
+    files = _stats(entries(path))
+    changed = max((file.st_mtime for file in files), default=0.0)
+    points, wanted, damage = [], None, None
     try:
-        points, damage = CurveFolder(path, identity).points(), None
+        wanted = _wanted_depth(path)
     except UserError:
-        points, damage = [], "points.csv is damaged"
-    wanted, last = _wanted_depth(path), points[-1] if points else {}
+        damage = "config.yaml is damaged"
+    try:
+        points = CurveFolder(path, identity).points()
+    except UserError:
+        damage = "points.csv is damaged"
+    last = points[-1] if points else {}
     depth, level = last.get("layer"), last.get("nmse_db")
     short = depth is not None and wanted is not None and depth < wanted
     ended = bool(points) and (depth is None or (wanted is not None and not short))
@@ -79,26 +103,59 @@ def _row(path: Path) -> tuple[str, ...]:
         str(identity.get("seed", "")),
         size_decimal(sum(file.st_size for file in files)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
-        reason_to_remove(path) or damage or _state(path, ended),
+        reason_to_remove(path) or _state(path, ended, damage),
     )
 
 
-def _state(path: Path, ended: bool) -> str:
-    """How far the training of an undamaged curve is; `ended`: whether the points say that it is complete."""
+def _stats(paths: Iterable[Path]) -> list[os.stat_result]:
+    """What the system says of the regular files; one that another process has removed is left out."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError), writing(path, "read"):
+            found.append(path.stat())
+    return [file for file in found if stat.S_ISREG(file.st_mode)]
+
+
+def _state(path: Path, ended: bool, damage: str | None) -> str:
+    """How far the training of a curve is, or what is damaged; `ended`: whether the points say that it is complete."""
     if process := holder(path):
         return f"in training ({process})"
-    if ended or (path / "iterations.json").is_file():
+    if damage := damage or _damaged(path):
+        return damage
+    if ended or is_file(path / "iterations.json"):
         return "complete"
-    return "gave up: the training diverged" if (path / "diverged.npz").is_file() else "stopped"
+    return "gave up: the training diverged" if is_file(path / "diverged.npz") else "stopped"
+
+
+def _damaged(path: Path) -> str | None:
+    """Which note or array of a curve is damaged; None if none is."""
+    for file in entries(path, "*.json"):
+        with contextlib.suppress(UserError):
+            if read_json(file) is not None:
+                continue
+        return f"{file.name} is damaged"
+    for file in entries(path, "*.npz"):
+        if not is_temporary(file) and (damage := _damage(file)):
+            return f"{file.name} is damaged: {damage}"
+    return None
 
 
 def _wanted_depth(path: Path) -> int | None:
-    """The depth that the last command asked for, from config.yaml; None if the file does not say."""
-    try:
-        depth = yaml.safe_load(read_bytes(path / "config.yaml", 2**20))["network"]["depth"]
-    except (UserError, yaml.YAMLError, RecursionError, TypeError, KeyError, UnicodeDecodeError):
-        return None
-    return depth if isinstance(depth, int) else None
+    """The depth that the last command asked for, from config.yaml; None if there is none. Raises UserError if damaged."""
+    file = path / "config.yaml"
+    network = _group(file).get("network") if exists(file) else {}
+    depth = network.get("depth") if isinstance(network, Mapping) else True
+    if isinstance(depth, bool) or not isinstance(depth, int | None):
+        raise UserError(f"{file}: network.depth is no whole number")
+    return depth
+
+
+def _group(path: Path) -> Mapping[str, Any]:
+    """The group of keys in a YAML file. Raises UserError for anything else."""
+    config = read_yaml(path)
+    if not isinstance(config, Mapping):
+        raise UserError(f"{path} must hold a group of keys, got {show(config)}")
+    return config
 
 
 def reason_to_remove(path: Path) -> str | None:
@@ -106,15 +163,15 @@ def reason_to_remove(path: Path) -> str | None:
 
     A command finds a curve by its identity, so never one of another numerics version or with a damaged identity.json.
     """
-    if not (path / "identity.json").is_file():
+    if not exists(path / "identity.json"):
         return "never started"
-    identity, digest = _identity(path) or {}, None
-    with contextlib.suppress(TypeError, ValueError):
-        digest = identity_hash(identity)
+    identity, digest, now = _identity(path) or {}, None, None
+    with contextlib.suppress(AttributeError, TypeError, ValueError):  # of what is no identity
+        digest, now = identity_hash(identity), numerics(identity)
     if digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
         return "identity.json is damaged"
-    if identity.get("numerics") != (now := numerics(identity)):
-        return f"made by version {identity.get('numerics')} of the numerics, now {now}"
+    if identity.get("numerics") != now:
+        return f"made by version {show(identity.get('numerics'))} of the numerics, now {now}"
     return None
 
 
@@ -131,21 +188,28 @@ def leftovers(output: Path) -> Iterator[Leftover]:
     folders = {path: reason_to_remove(path) for path in curve_folders(output) if holder(path) is None}
     useless = {path: reason for path, reason in folders.items() if reason}
     for path, reason in useless.items():
-        yield Leftover(path, reason, sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+        yield Leftover(path, reason, _size(below(path)))
     for path in temporary_files(output):
         if is_leftover(path) and path.parent not in useless:
-            yield Leftover(path, "left by a killed process", path.stat().st_size)
-    for path in (path for folder in folders if folder not in useless for path in sorted(folder.glob("*.npz"))):
-        if not is_temporary(path) and (damage := _damage(path)):
-            yield Leftover(path, f"damaged: {damage}", path.stat().st_size)
+            yield Leftover(path, "left by a killed process", _size([path]))
+    for path in (path for folder in folders if folder not in useless for path in entries(folder, "*.npz")):
+        if not is_temporary(path) and is_file(path) and (damage := _damage(path)):
+            yield Leftover(path, f"damaged: {damage}", _size([path]))
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """The bytes of the regular files."""
+    return sum(file.st_size for file in _stats(paths))
 
 
 def _damage(path: Path) -> str | None:
     """What is wrong with a file of arrays; None if nothing is."""
     try:
-        unpack(read_bytes(path), sealed=True)
+        check_seal(read_bytes(path))
     except DamagedFileError as error:
         return str(error)
+    except UserError:
+        return "it cannot be read"
     return None
 
 

@@ -14,7 +14,7 @@ def add_options(parser: Parser) -> None:
 
 def main(options: Namespace) -> int:
     """Print the list."""
-    if options.words[:1] == ["runs"]:
+    if options.words[:1] == [catalog.RUNS]:
         from onsager_cli.cli.runs import listing
 
         print(listing(options.words[1:]))

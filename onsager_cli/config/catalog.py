@@ -11,13 +11,14 @@ from pathlib import Path
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import LARGEST_TEXT, below, is_folder, read_bytes
-from onsager_cli.text import did_you_mean, natural, one_of, show
+from onsager_cli.text import did_you_mean, natural, one_of, printable, show
 
 # Section of `onsager list` → config group.
 SECTIONS = {
     "experiments": "experiment", "problems": "problem", "networks": "network", "shrinkages": "shrinkage",
     "schedules": "training",
 }  # fmt: skip
+RUNS = "runs"  # the section of what is stored (cli/runs.py)
 GROUPS = tuple(SECTIONS.values())
 
 
@@ -97,13 +98,16 @@ def listing(sections: list[str]) -> str:
 
     Raises UserError for a section that does not exist.
     """
+    known = (*SECTIONS, RUNS)
     for name in sections:
+        if name == RUNS:
+            raise UserError(f"list: {RUNS} stands first: write onsager list {RUNS}")
         if name not in SECTIONS:
-            raise UserError(f"unknown section '{name}'{did_you_mean(name, SECTIONS)}: {one_of(SECTIONS)}")
+            raise UserError(f"unknown section {show(name)}{did_you_mean(name, known)}: {one_of(known)}")
     blocks = []
     for section in sections or SECTIONS:
         files = config_files(group := SECTIONS[section])
         width = max([12, *map(len, files)])
-        lines = [f"  {name:<{width}}  {title(path)}".rstrip() for name, path in files.items()]
+        lines = [printable(f"  {name:<{width}}  {title(path)}").rstrip() for name, path in files.items()]
         blocks.append("\n".join([f"{section} ({'+' * (group == 'experiment')}{group}=…)", *lines]))
     return "\n\n".join(blocks)

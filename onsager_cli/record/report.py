@@ -16,7 +16,8 @@ from onsager_cli.claims.claim import FAILS, HOLDS, Verdict
 from onsager_cli.claims.verify import summary, undeclared
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import read_bytes
+from onsager_cli.record.svg import cleaned
+from onsager_cli.store.files import entries, exists, is_folder, read_bytes
 from onsager_cli.store.tables import all_trainings, read_table, trainings
 from onsager_cli.text import natural, render
 
@@ -30,11 +31,12 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
 
     Raises UserError if there is none, or a file cannot be read.
     """
-    shown = (*folder.glob("*/README.md"), *folder.glob("*/*.svg"))
-    names = sorted({path.parent.name for path in shown}, key=figures_first)
+    places = [place for place in entries(folder) if is_folder(place)]
+    shown = (place for place in places if exists(place / "README.md") or entries(place, "*.svg"))
+    names = sorted((place.name for place in shown), key=figures_first)
     if not names:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")
-    tables = {name: read_table(path) for name in names if (path := folder / name / "curves.csv").is_file()}
+    tables = {name: read_table(path) for name in names if exists(path := folder / name / "curves.csv")}
     trained = {name: found for name, rows in tables.items() if (found := trainings(rows))}
     return render(
         "report.html.j2",
@@ -67,10 +69,10 @@ def _kind(verdict: Verdict) -> str:
 def _section(folder: Path) -> dict[str, object]:
     """What the page shows of one experiment: its drawings, and its README in sections."""
     name, readme = folder.name, folder / "README.md"
-    text = read_bytes(readme, 2**24).decode("utf-8", "replace") if readme.is_file() else ""
+    text = read_bytes(readme, 2**24).decode("utf-8", "replace") if exists(readme) else ""
     title, beginning, sections = to_html(text)
     title = title or name
-    drawings = sorted(folder.glob("*.svg"), key=lambda path: (path.stem != name, natural(path.stem)))
+    drawings = sorted(entries(folder, "*.svg"), key=lambda path: (path.stem != name, natural(path.stem)))
     figures = [inline_svg(path, f"{name}-{path.stem}", title) for path in drawings]
     return {"name": name, "title": title, "figures": figures, "beginning": beginning, "sections": sections}
 
@@ -144,15 +146,12 @@ def _parser() -> "MarkdownIt":
 
 
 def inline_svg(path: Path, prefix: str, label: str) -> str:
-    """A Matplotlib drawing as an element of a page that scales it: its ids begin with `prefix`, and it has no metadata."""
-    text = read_bytes(path, 2**26).decode("utf-8", "replace")
-    start = text.find("<svg")
-    if start < 0:
-        raise UserError(f"{path} is no SVG drawing")
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[start:], flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    # Its style sheet would hold for the whole page.
-    text = text.replace('<style type="text/css">*{', f'<style type="text/css">#{prefix} *{{')
-    opening, rest = text.split(">", 1)
-    opening = re.sub(r'\s(width|height)="[^"]*"', "", opening)
-    return f'{opening} id="{prefix}" role="img" aria-label="{escape(label)}">{rest.strip()}'
+    """The drawing of a file as an element of the page (see `svg.cleaned`), whose ids begin with `prefix`.
+
+    Raises UserError for a file that is no SVG drawing.
+    """
+    anchor = re.sub(r"[^A-Za-z0-9_-]", lambda odd: f"_{ord(odd[0]):x}_", prefix)
+    try:
+        return cleaned(read_bytes(path, 2**26).decode("utf-8", "replace"), anchor, label)
+    except ValueError as error:
+        raise UserError(f"{path} is no SVG drawing: {error}") from error

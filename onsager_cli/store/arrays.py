@@ -58,17 +58,23 @@ def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray],
     With `sealed` the checksum must be there; without, it is checked only if it is. Sizes are checked against
     the bytes present before anything is allocated, and nothing is ever unpickled. Raises DamagedFileError.
     """
-    if data[-71:-64] == _SEAL:
-        if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
-            raise DamagedFileError("its checksum does not match")
-    elif sealed:
-        raise DamagedFileError("its checksum is missing; it was cut off or written by something else")
+    if sealed or data[-71:-64] == _SEAL:
+        check_seal(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = _members(archive)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise DamagedFileError(f"not a readable .npz: {error}") from error
     return arrays, _meta(arrays.pop(_META, None))
+
+
+def check_seal(data: bytes) -> None:
+    """Raises DamagedFileError unless the checksum at the end of the bytes is that of all others."""
+    if data[-71:-64] != _SEAL:
+        raise DamagedFileError("its checksum is missing; it was cut off or written by something else")
+    with memoryview(data) as view:
+        if hashlib.sha256(view[:-64]).hexdigest().encode() != data[-64:]:
+            raise DamagedFileError("its checksum does not match")
 
 
 def read_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], Json]:

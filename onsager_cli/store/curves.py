@@ -33,7 +33,7 @@ from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
 from onsager_cli.store.files import Json
 from onsager_cli.store.notes import canonical, digest, identity_hash, json_bytes, log_line, parse_json, plain, read_json
-from onsager_cli.store.tables import read_table, table_bytes
+from onsager_cli.store.tables import read_points, table_bytes
 
 Arrays = dict[str, np.ndarray]
 
@@ -68,15 +68,15 @@ class CurveFolder:
     @property
     def exists(self) -> bool:
         """True once something of this curve is stored."""
-        return (self.path / "identity.json").is_file()
+        return files.is_file(self.path / "identity.json")
 
     def identity_ok(self) -> bool:
         """Whether the folder may be used for this identity: not there yet, or its identity.json is equal."""
-        if not self.path.is_dir():
+        if not files.is_folder(self.path):
             return True
         if not self.exists:
             # A process may die between creating the folder and writing the identity, which comes first.
-            return all(files.is_temporary(file) or file.name == locks.NAME for file in self.path.iterdir())
+            return all(files.is_temporary(file) or file.name == locks.NAME for file in files.entries(self.path))
         try:
             stored = read_json(self.path / "identity.json")
             return stored is not None and canonical(stored) == canonical(self.identity)
@@ -110,7 +110,7 @@ class CurveFolder:
                 with contextlib.suppress(UserError):  # of a store that is not ours to write
                     self._write("points.csv", sealed["now"])
             data = sealed["now"]
-        return [] if data is None else read_table(self.path / "points.csv", data)
+        return [] if data is None else read_points(self.path / "points.csv", data)
 
     def add_point(self, row: Mapping[str, object]) -> None:
         """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""
@@ -150,7 +150,9 @@ class CurveFolder:
 
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
-        found = (path.stem for path in self.path.glob("*.npz") if path.is_file() and not files.is_temporary(path))
+        found = (
+            path.stem for path in files.entries(self.path, "*.npz") if path.is_file() and not files.is_temporary(path)
+        )
         return sorted(name for name in found if name != POINTS)
 
     def delete(self, name: str) -> None:
@@ -209,7 +211,7 @@ class CurveFolder:
 
     def _read(self, name: str) -> bytes | None:
         path = self.path / name
-        return files.read_bytes(path) if path.exists() else None
+        return files.read_bytes(path) if files.exists(path) else None
 
 
 class MemoryFolder(CurveFolder):
@@ -264,10 +266,10 @@ class Store:
         checked_name(label, "the name of a curve")
         digest = identity_hash(identity)
         curves = self.root / "curves"
-        found = (path for path in curves.glob(f"*-{digest}*") if re.search(rf"-{digest}(-\d+)?$", path.name))
+        found = (path for path in files.entries(curves, f"*-{digest}*") if re.search(rf"-{digest}(-\d+)?$", path.name))
         others = []
         # The folder that has begun comes before the empty one that a killed process left.
-        for path in sorted(found, key=lambda path: (not (path / "identity.json").is_file(), path.name)):
+        for path in sorted(found, key=lambda path: (not files.is_file(path / "identity.json"), path.name)):
             folder = CurveFolder(path, identity)
             if folder.identity_ok():
                 return folder
@@ -287,9 +289,10 @@ class Store:
 
     def curves(self) -> Iterator[CurveFolder]:
         """Every stored curve with a readable identity, sorted by folder name."""
-        for path in sorted((self.root / "curves").glob("*/identity.json")):
-            if (identity := read_json(path)) is not None:
-                yield CurveFolder(path.parent, identity)
+        for path in files.entries(self.root / "curves"):
+            identity = path / "identity.json"
+            if files.is_file(identity) and (found := read_json(identity)) is not None:
+                yield CurveFolder(path, found)
 
     def figure(self, name: str) -> Path:
         """Folder of a figure's table and drawings (created by the first write)."""

@@ -1,6 +1,7 @@
 """JSON in the store: identities in one spelling, notes, and lines of the log. No JAX here."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from onsager_cli.store.files import Json, read_bytes
 
 _HASH_DIGITS = 12
 _MAX_JSON = 2**24
+_DEEPEST = 50  # levels of a JSON file; an identity has 4
 
 
 def canonical(identity: Mapping[str, object]) -> str:
@@ -49,12 +51,21 @@ def read_json(path: Path) -> Json | None:
 
 
 def parse_json(data: bytes) -> Json | None:
-    """The JSON object in `data`; None if there is something else."""
+    """The JSON object in `data`; None if there is something else, or one that is nested too deeply to be ours."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not _is_deep(value) else None
+
+
+def _is_deep(value: object) -> bool:
+    """Whether a JSON value has more than _DEEPEST levels of lists and objects inside each other."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = (of.values() if isinstance(of, dict) else of for of in level if isinstance(of, dict | list))
+        level = list(itertools.chain.from_iterable(inner))
+    return bool(level)
 
 
 def json_bytes(value: object) -> bytes:

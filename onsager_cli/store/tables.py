@@ -7,6 +7,7 @@ point, so the last point has the cost of the curve. A table of an untrained curv
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
-from onsager_cli.text import cell
+from onsager_cli.text import cell, show
 
 Value = str | float | None  # what a field of a table holds
 Row = dict[str, Any]
@@ -30,7 +31,8 @@ _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
 _DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
-_NUMBERS = (*_DECIBELS, "nmse_db_se", "nmse_mean_ratio_db_se", "seconds")
+_ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
+_NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 
 REQUIRED = (
     "curve", "network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se", "nmse_mean_ratio_db",
@@ -54,6 +56,11 @@ _PARSERS: dict[str, tuple[Callable[[str], object], str]] = {
     **dict.fromkeys(_NUMBERS, (float, "a number")),
     "tied": ({"true": True, "false": False}.__getitem__, "true, false or empty"),
 }
+# Column → the least and the largest number. A curve that has diverged has NaN and ∞, too, but not in its seconds.
+_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_INTEGERS, (0, 1e15)), **dict.fromkeys(_DECIBELS, (-1e5, 1e5)), **dict.fromkeys(_ERRORS, (0, 1e5)),
+    "layer": (1, 1e15), "seconds": (0, 1e12),
+}  # fmt: skip
 
 
 def _format(column: str, value: Any) -> str:
@@ -137,6 +144,15 @@ def write_table(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:
     atomic_write(Path(path), table_bytes(rows))
 
 
+def read_points(path: Path, data: bytes) -> list[Row]:
+    """The rows of a stored curve (see `read_table`), each with its NMSE. Raises UserError for a row without."""
+    rows = read_table(path, data)
+    for row in rows:
+        if row["nmse_db"] is None:
+            raise UserError(f"{path}: the row of layer {row['layer']} has no nmse_db")
+    return rows
+
+
 def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
     """The rows of a table of curves, with typed values. Empty fields are None; `tied` is True, False or None.
 
@@ -175,10 +191,20 @@ def _parse(where: str, header: list[str], fields: list[str]) -> Row:
             continue
         parse, expected = _PARSERS.get(column, (str, "text"))
         try:
-            row[column] = parse(text)
+            row[column] = value = parse(text)
         except (KeyError, ValueError):
-            raise UserError(f"{where}, column {column}: must be {expected}, got {text!r}") from None
+            raise UserError(f"{where}, column {column}: must be {expected}, got {show(text)}") from None
+        if column in _LIMITS and not _possible(column, value):
+            low, high = _LIMITS[column]
+            raise UserError(f"{where}, column {column}: must be from {low:g} to {high:g}, got {show(text)}")
     return row
+
+
+def _possible(column: str, value: object) -> bool:
+    """Whether a column with limits can have this number."""
+    assert isinstance(value, int | float)
+    low, high = _LIMITS[column]
+    return low <= value <= high or (column in (*_DECIBELS, *_ERRORS) and not math.isfinite(value))
 
 
 def trainings(rows: Iterable[Point]) -> dict[tuple, float]:
