@@ -119,6 +119,12 @@ def test_the_page_says_how_it_was_made(rows):
     assert "Incomplete" not in text
 
 
+def test_a_note_of_another_form_says_nothing(rows):
+    text = readme(experiment(curve("lista_tied", 8)), rows, {("lista_tied", 0): {"versions": 3, "machine": ["x"]}})
+    assert "| versions |" not in text
+    assert "| machine |" not in text
+
+
 def test_the_page_says_which_seeds_were_made_elsewhere(rows):
     what = experiment(*(curve("lista_tied", 8, seed=seed) for seed in (0, 1, 2)))
     elsewhere = NOTE | {"device": "NVIDIA H200"}

@@ -1,6 +1,8 @@
 """What is stored, listed; what nothing refers to, removed after asking."""
 
+import errno
 import os
+import re
 import sys
 
 import pytest
@@ -98,6 +100,111 @@ class TestList:
     def test_hard_samples_of_random_access_have_one(self, overrides, version):
         (one,) = load_experiment(overrides.split()).curves
         assert one.identity["numerics"] == version
+
+    @pytest.mark.parametrize(
+        ("file", "content", "state"),
+        [
+            ("identity.json", '{"a": ' + "[" * 600 + "]" * 600 + "}", "identity.json is damaged"),
+            ("identity.json", '{"a": NaN}', "identity.json is damaged"),
+            ("config.yaml", "- 1", "config.yaml is damaged"),
+            ("config.yaml", "network: {depth: !!bool x}", "config.yaml is damaged"),
+            ("config.yaml", "network: {depth: deep}", "config.yaml is damaged"),
+            ("config.yaml", "network: {depth: 3}\na: &a [*a]", "config.yaml is damaged"),
+            ("made.json", "[1]", "made.json is damaged"),
+            (
+                "depth_01.npz",
+                "PK",
+                "depth_01.npz is damaged: its checksum is missing; it was cut off or written by somet",
+            ),
+            ("points.csv", {"nmse_db": ""}, "points.csv is damaged"),
+            ("points.csv", {"nmse_db": "1e308"}, "points.csv is damaged"),
+            ("points.csv", {"seconds": "inf"}, "points.csv is damaged"),
+            ("points.csv", {"seconds": "nan"}, "points.csv is damaged"),
+            ("points.csv", {"test_samples": "-7"}, "points.csv is damaged"),
+            ("points.csv", {"nmse_db_se": "-1"}, "points.csv is damaged"),
+            ("points.csv", {"layer": "0"}, "points.csv is damaged"),
+            ("points.csv", {"steps": "9" * 5000}, "points.csv is damaged"),
+            ("points.csv", {"nmse_db": "inf"}, "complete"),
+        ],
+    )
+    def test_a_damaged_file_is_named(self, outputs, capsys, file, content, state):
+        place = curve(outputs, "a").path / file
+        if isinstance(content, dict):
+            header, row = (line.split(",") for line in place.read_text().splitlines())
+            fields = {**dict(zip(header, row, strict=True)), **content}
+            content = ",".join(header) + "\n" + ",".join(fields.values()) + "\n"
+        place.write_text(content)
+        assert main(["list", "runs"]) == 0
+        assert state in capsys.readouterr().out.splitlines()[1]
+        assert main(["clean", "--yes"]) == 0  # whatever it removes
+
+    def test_what_is_no_file_is_damaged(self, outputs, capsys):
+        folder = curve(outputs, "a").path
+        (folder / "depth_01.npz").unlink()
+        (folder / "depth_01.npz").mkdir()
+        assert main(["list", "runs"]) == 0
+        assert "depth_01.npz is damaged: it cannot be read" in capsys.readouterr().out
+        os.mkfifo(folder / "made.json")
+        assert main(["list", "runs"]) == 0
+        assert "made.json is damaged" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("training", [[1], "x", {"descent": {"emphasis": [[1]]}}])
+    def test_an_identity_that_is_none_is_damaged(self, outputs, capsys, training):
+        asked = {"network": {"kind": "lamp"}, "training": training, "seed": "\x1b]0;x", "numerics": NUMERICS}
+        Store(outputs).curve(asked, "odd").add_point(ROW)
+        assert main(["list", "runs"]) == 0
+        line = capsys.readouterr().out.splitlines()[1]
+        assert line.endswith("identity.json is damaged")
+        assert r"\x1b]0;x" in line
+
+    @pytest.mark.parametrize("verb", ["list runs", "clean"])
+    def test_takes_one_folder(self, outputs, capsys, verb, monkeypatch):
+        (outputs.parent / "file").write_text("")
+        monkeypatch.setenv("HOME", str(outputs.parent))
+        for words, message in (
+            (["output=a", "output=b"], f"{verb} takes one output=FOLDER, got 'output=b', too"),
+            (["output="], f"{verb} takes output=FOLDER, got 'output='"),
+            (["output=~/file"], f"{verb}: output={outputs.parent}/file is no folder"),
+            ([f"output={'x' * 300}"], f"cannot read {'x' * 300}: the name is too long"),
+        ):
+            assert main([*verb.split(), *words]) == 2
+            assert capsys.readouterr().err == f"onsager: {message}\n"
+
+    def test_the_sections_are_named_with_runs(self, outputs, capsys):
+        for words, message in (
+            ("foo", "unknown section 'foo': experiments, problems, networks, shrinkages, schedules or runs"),
+            ("run", "unknown section 'run' (did you mean runs?)"),
+            ("problems runs", "runs stands first: write onsager list runs"),
+        ):
+            assert main(["list", *words.split()]) == 2
+            assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", ["curves", "curves/a", "figures"])
+    @pytest.mark.parametrize("verb", ["list runs", "clean"])
+    def test_a_closed_folder_is_one_line(self, outputs, capsys, monkeypatch, verb, name):
+        folder = curve(outputs, "a").path
+        (outputs / "figures").mkdir()
+        closed = str(folder if name == "curves/a" else outputs / name)
+
+        def refusing(call):
+            def wrapped(path, *rest, **more):
+                if str(path) == closed or str(path).startswith(f"{closed}/"):
+                    raise PermissionError(errno.EACCES, "", str(path))
+                return call(path, *rest, **more)
+
+            return wrapped
+
+        closed = os.path.relpath(closed)
+        for of in ("stat", "listdir", "scandir"):
+            monkeypatch.setattr(os, of, refusing(getattr(os, of)))
+        code = main(verb.split())
+        monkeypatch.undo()
+        out, err = capsys.readouterr()
+        if (verb, name) == ("list runs", "figures"):
+            assert code == 0
+        else:
+            assert (code, out) == (2, "")
+            assert re.fullmatch(rf"onsager: cannot read {closed}(/identity.json)?: permission denied\n", err)
 
     def test_elsewhere_and_nothing(self, outputs, capsys):
         curve(outputs.parent / "other", "whole")

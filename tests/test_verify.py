@@ -268,9 +268,16 @@ def test_a_broken_claims_file_is_left_out_of_the_gallery():
     own(CLAIM)
     Path("experiments/other").mkdir()
     Path("experiments/other/claims.yaml").write_text("- id: [\n")
+    Path("experiments/third").mkdir()
+    unknown = {**CLAIM, "id": "third", "criterion": {"value": "mine/aa", "at_most": 1}}
+    Path("experiments/third/claims.yaml").write_text(yaml.safe_dump([unknown]))
     Path("experiments/mine/README.md").write_bytes(b"# Mine\n\n\xff\n")
-    with pytest.warns(Notice, match=r"other/claims.yaml, line 2: .*left out"):
+    with pytest.warns(Notice) as warned:
         index = write_index(Path("experiments"))
+    first, second = sorted(str(item.message) for item in warned)
+    assert first.startswith("claim third: mine has no curve 'aa'")
+    assert first.endswith("; this claim is left out")
+    assert "other/claims.yaml, line 2: " in second
     assert "1 claim: 1 hold" in index.read_text()
 
 

@@ -1,13 +1,15 @@
 """The gallery: experiments/README.md, which shows every record, and CLAIMS.md beside it."""
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from onsager_cli.claims import claim as claims
 from onsager_cli.claims import verify
 from onsager_cli.claims.recorded import Record
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.store.files import atomic_write, check_ours, entries, exists, is_file, keep, read_bytes
 from onsager_cli.store.tables import all_trainings, read_table, trainings
 from onsager_cli.text import natural, render
@@ -22,13 +24,13 @@ def check_index(root: Path, replace: Callable[[Path], bool] = keep) -> None:
 def write_index(root: Path) -> Path:
     """Write ROOT/README.md, the gallery of every record under `root`, and CLAIMS.md if there are claims; the gallery's path.
 
-    A claims file that cannot be read is a warning. Raises UserError for a table that cannot be read.
+    A claim that cannot be read or judged is a warning. Raises UserError for a table that cannot be read.
     """
     folders = sorted((one for one in entries(root) if is_file(one / "README.md")), key=lambda path: natural(path.name))
     verdicts, broken = "", claims.Broken()
     if any(exists(folder / claims.FILE) for folder in entries(root)):
         tables = Record(root)
-        found = [claims.judge(claim, tables) for claim in claims.load([root], broken)]
+        found = list(_judged(claims.load([root], broken), tables))
         claims.warn_of(broken)
         atomic_write(root / "CLAIMS.md", (verify.as_markdown(found) + "\n").encode())
         verdicts = verify.summary(found)
@@ -37,6 +39,15 @@ def write_index(root: Path) -> Path:
     text = render("gallery.md.j2", entries=shown, trained=trained, verdicts=verdicts)
     atomic_write(root / "README.md", (text + "\n").encode())
     return root / "README.md"
+
+
+def _judged(asked: Iterable[claims.Claim], tables: Record) -> Iterator[claims.Verdict]:
+    """The verdicts. A claim that cannot be judged, such as one about a curve that there is not, is a warning."""
+    for claim in asked:
+        try:
+            yield claims.judge(claim, tables)
+        except UserError as error:
+            warnings.warn(f"{error}; this claim is left out", Notice, stacklevel=2)
 
 
 def _entry(folder: Path) -> dict[str, Any]:

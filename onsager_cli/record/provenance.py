@@ -36,7 +36,7 @@ def settings(experiment: Experiment, made: Notes) -> str:
     notes = [(of.seed, made[slug, of.seed]) for slug, of in named if (slug, of.seed) in made]
     left_out = ("kind", "instance", "matrix", "selection_samples")
     schedules = ((f"`{slug}`", f"kind {_fields(of.training, _DESCENTS)}") for slug, of in trained)
-    versions = ((seed, ", ".join(f"{k} {v}" for k, v in note.get("versions", {}).items())) for seed, note in notes)
+    versions = ((seed, ", ".join(f"{k} {v}" for k, v in _group(note, "versions").items())) for seed, note in notes)
     lines = {
         "seed": _unique(str(of.seed) for _, of in named),
         "problem": _unique(_fields(of.problem, left_out) for _, of in named),
@@ -63,7 +63,7 @@ def descents(experiment: Experiment) -> tuple[dict[str, list[str]], dict[str, li
 
 
 def _machine(note: Note) -> str:
-    machine = note.get("machine", {})
+    machine = _group(note, "machine")
     cores, memory, threads = (machine.get(key) for key in ("cores", "memory_gib", "threads"))
     shared = f" ({threads} for each curve, several at a time)" if threads else ""
     parts = [
@@ -74,6 +74,11 @@ def _machine(note: Note) -> str:
         note.get("device"),
     ]
     return ", ".join(str(part) for part in parts if part)
+
+
+def _group(note: Note, key: str) -> Mapping[str, Any]:
+    """A part of a note; empty if the file of the note has something else there."""
+    return part if isinstance(part := note.get(key), Mapping) else {}
 
 
 def _fields(settings: ProblemSettings | TrainingSettings, without: Sequence[str]) -> str:
