@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Container, Iterable, Sequence
 from functools import cache
@@ -38,12 +39,6 @@ def show(value: object, limit: int = 60) -> str:
         return json.dumps(value)
     line = printable(" ".join((repr(value) if isinstance(value, str) else str(value)).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def visible(text: str) -> str:
-    """`text` on one line, with the control characters escaped that a terminal would obey."""
-    line = " ".join(text.split())
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
 
 
 def cell(value: object, digits: int = 6) -> str:
@@ -110,11 +105,12 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
 
 
 def expanded(path: str) -> str:
-    """`path` with `~` replaced by the home folder. Raises ValueError for the home of a user that there is not."""
-    try:
-        return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:
-        raise ValueError("must be a path: no such home folder") from None
+    """`path` with the home folder for ~ or ~NAME at its beginning; ./~ is a plain name. Raises ValueError without one."""
+    full = os.path.expanduser(path)
+    if path.startswith("~") and full == path:
+        home = path.partition("/")[0]
+        raise ValueError(f"must be a path: there is no home folder {home}, write ./{home} for a file of that name")
+    return full
 
 
 def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[str] | None = None) -> str:

@@ -100,7 +100,10 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert expanded("~/a/~") == tmp_path / "a" / "~"
     assert expanded("results/~") == Path("results/~")
     assert str(expanded("./~x")) == "~x"
-    with pytest.raises(UserError, match=r"no home folder '~nobody-here', got '~nobody-here/x': write \./~nobody-here"):
+    with pytest.raises(
+        UserError,
+        match=r"no home folder ~nobody-here, write \./~nobody-here for a file of that name, got '~nobody-here/x'",
+    ):
         expanded("~nobody-here/x")
 
 

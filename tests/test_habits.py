@@ -151,7 +151,9 @@ def test_an_experiment_may_write_into_the_home_folder(tmp_path, monkeypatch):
 
 
 def test_the_home_of_nobody(capsys):
-    assert "no such home folder" in said(capsys, "train problem.matrix=~nobody-of-that-name/A.npy")
+    assert "there is no home folder ~nobody-of-that-name" in said(
+        capsys, "train problem.matrix=~nobody-of-that-name/A.npy"
+    )
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from onsager_cli.store import files
 # Command line (as typed after `onsager`) and what the line has to name. Here one mistake of each kind.
 MISTAKES = {
     "verb": ("trian", ["trian", "did you mean train?"]),
-    "option": ("train --depth 3", ["--depth", "key=value"]),
+    "option": ("train --depth 3", ["--depth", "write depth=3, without dashes"]),
     "folder of verify": ("verify --folder nowhere", ["--folder", "'nowhere'"]),
     "no equals sign": ("train depth", ["'depth'", "key=value"]),
     "broken list": ("train shrinkage.theta=[1,2", ["shrinkage.theta=[1,2"]),

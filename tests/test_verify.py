@@ -233,7 +233,7 @@ def test_mistake_in_a_claims_file(name, capsys):
     [
         ("verify --folder nowhere", "no folder 'nowhere'"),
         ("verify miner", "no claim and no experiment 'miner' (did you mean mine?)"),
-        ("verify --json --markdown", "not allowed with"),
+        ("verify --json --markdown", "--json and --markdown exclude each other"),
         ("verify --jsn", "--jsn"),
     ],
 )

@@ -112,7 +112,7 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-    from onsager_cli.text import visible
+    from onsager_cli.text import printable
 
-    print(f"onsager: {visible(line)}", file=sys.stderr)
+    print(f"onsager: {printable(' '.join(line.split()))}", file=sys.stderr)
     return code

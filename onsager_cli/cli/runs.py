@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.config.identity import numerics
 from onsager_cli.errors import UserError
-from onsager_cli.store.arrays import DamagedFileError, check_seal
-from onsager_cli.store.curves import CurveFolder, identity_hash, read_json
+from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.files import (
     Json,
     below,
@@ -30,6 +29,7 @@ from onsager_cli.store.files import (
     writing,
 )
 from onsager_cli.store.locks import holder, locked
+from onsager_cli.store.notes import identity_hash, parse_note, read_json
 from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import cell, columns, printable, show, size_decimal
 
@@ -75,7 +75,11 @@ def is_curve_folder(path: Path) -> bool:
 def _identity(path: Path) -> Json | None:
     """The identity of a stored curve; None if its file is missing or damaged."""
     file = path / "identity.json"
-    return read_json(file) if is_file(file) else None
+    identity = read_json(file) if is_file(file) else None
+    with contextlib.suppress(TypeError, ValueError):  # such as NaN, which no identity holds
+        identity_hash(identity or {})
+        return identity
+    return None
 
 
 def _row(path: Path) -> tuple[str, ...]:
@@ -131,7 +135,7 @@ def _damaged(path: Path) -> str | None:
     """Which note or array of a curve is damaged; None if none is."""
     for file in entries(path, "*.json"):
         with contextlib.suppress(UserError):
-            if read_json(file) is not None:
+            if parse_note(read_bytes(file)) is not None:
                 continue
         return f"{file.name} is damaged"
     for file in entries(path, "*.npz"):
@@ -204,13 +208,7 @@ def _size(paths: Iterable[Path]) -> int:
 
 def _damage(path: Path) -> str | None:
     """What is wrong with a file of arrays; None if nothing is."""
-    try:
-        check_seal(read_bytes(path))
-    except DamagedFileError as error:
-        return str(error)
-    except UserError:
-        return "it cannot be read"
-    return None
+    return CurveFolder(path.parent, _identity(path.parent) or {}).damage(path.stem)
 
 
 def remove(path: Path) -> bool:

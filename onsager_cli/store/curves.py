@@ -32,7 +32,17 @@ from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import files, locks
 from onsager_cli.store.arrays import DamagedFileError, pack, unpack
 from onsager_cli.store.files import Json
-from onsager_cli.store.notes import canonical, digest, identity_hash, json_bytes, log_line, parse_json, plain, read_json
+from onsager_cli.store.notes import (
+    canonical,
+    identity_hash,
+    json_bytes,
+    log_line,
+    note_bytes,
+    parse_json,
+    parse_note,
+    plain,
+    read_json,
+)
 from onsager_cli.store.tables import read_points, table_bytes
 
 Arrays = dict[str, np.ndarray]
@@ -40,7 +50,7 @@ Arrays = dict[str, np.ndarray]
 # A slug must stay one plain name inside its folder: no separator, no leading dot, no "..".
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.))*")
 POINTS = "points"  # the sealed copy of points.csv
-OWNER, CHECKSUM = "owner", "checksum"  # in the meta of every saved state, and in every note
+OWNER = "owner"  # in the meta of every saved state: the curve and the name that it belongs to
 
 
 class StoreWarning(Notice):
@@ -138,15 +148,29 @@ class CurveFolder:
         """(arrays, meta) of NAME.npz; None if it is not there, damaged or of another place (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a saved state')}.npz"
         try:
-            if (data := self._read(file)) is None:
-                return None
-            arrays, meta = unpack(data, sealed=True)
-            if (owner := meta.pop(OWNER, own := self._owner(name))) != own:
-                raise DamagedFileError(f"it was saved as {owner}, not as {own}")
-            return arrays, meta
+            return self._unpacked(name)
         except DamagedFileError as error:
             warnings.warn(f"{self.path / file} is damaged ({error}) and is not used", StoreWarning, stacklevel=2)
             return None
+
+    def damage(self, name: str) -> str | None:
+        """What is wrong with NAME.npz; None if nothing is."""
+        try:
+            self._unpacked(name)
+        except DamagedFileError as error:
+            return str(error)
+        except UserError:
+            return "it cannot be read"
+        return None
+
+    def _unpacked(self, name: str) -> tuple[Arrays, Json] | None:
+        """(arrays, meta) of NAME.npz; None if it is not there. Raises DamagedFileError, also for a file of another place."""
+        if (data := self._read(f"{name}.npz")) is None:
+            return None
+        arrays, meta = unpack(data, sealed=True)
+        if (owner := meta.pop(OWNER, own := self._owner(name))) != own:
+            raise DamagedFileError(f"it was saved as {owner}, not as {own}")
+        return arrays, meta
 
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
@@ -166,17 +190,15 @@ class CurveFolder:
         if name == "identity":
             raise ValueError("identity.json is written by the store itself")
         checked_name(name, "the name of a note")
-        self._write(f"{name}.json", json_bytes({**note, CHECKSUM: digest(note)}))
+        self._write(f"{name}.json", note_bytes(note))
 
     def read_json(self, name: str) -> Json | None:
         """The note NAME.json; None if it is not there or unreadable (then with a StoreWarning)."""
         file = f"{checked_name(name, 'the name of a note')}.json"
         if (data := self._read(file)) is None:
             return None
-        note = parse_json(data)
-        if note is None or (CHECKSUM in note and note.pop(CHECKSUM) != digest(note)):
+        if (note := parse_note(data)) is None:
             warnings.warn(f"{self.path / file} is damaged and is not used", StoreWarning, stacklevel=2)
-            return None
         return note
 
     def write_config(self, text: str) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from onsager_cli import text
 from onsager_cli.errors import UserError
 
 Json = dict[str, Any]
@@ -68,15 +69,11 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def expanded(path: str) -> Path:
-    """A path as a user types it, with the home folder for ~ or ~NAME at its beginning; ./~ is a plain name.
-
-    Raises UserError if there is no such home folder.
-    """
-    full = os.path.expanduser(path)
-    if path.startswith("~") and full == path:
-        home = path.partition("/")[0]
-        raise UserError(f"there is no home folder {home!r}, got {path!r}: write ./{home} for a file of that name")
-    return Path(full)
+    """A path as a user types it, with the home folder for ~. Raises UserError if there is no such home folder."""
+    try:
+        return Path(text.expanded(path))
+    except ValueError as error:
+        raise UserError(f"{error}, got {path!r}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -12,6 +12,7 @@ from onsager_cli.store.files import Json, read_bytes
 
 _HASH_DIGITS = 12
 _MAX_JSON = 2**24
+CHECKSUM = "checksum"  # in every note
 _DEEPEST = 50  # levels of a JSON file; an identity has 4
 
 
@@ -57,6 +58,19 @@ def parse_json(data: bytes) -> Json | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and not _is_deep(value) else None
+
+
+def parse_note(data: bytes) -> Json | None:
+    """The note in `data` without its checksum; None if it is damaged. Notes of older editions have no checksum."""
+    note = parse_json(data)
+    if note is None or (CHECKSUM in note and note.pop(CHECKSUM) != digest(note)):
+        return None
+    return note
+
+
+def note_bytes(note: Mapping[str, object]) -> bytes:
+    """A note, with its checksum, for a file."""
+    return json_bytes({**note, CHECKSUM: digest(note)})
 
 
 def _is_deep(value: object) -> bool:
