@@ -29,11 +29,13 @@ from onsager_cli.store.files import (
     writing,
 )
 from onsager_cli.store.locks import holder, locked
-from onsager_cli.store.notes import identity_hash, parse_note, read_json
+from onsager_cli.store.notes import flat, identity_hash, parse_note, plain, read_json
+from onsager_cli.store.tables import grouped
 from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import cell, columns, printable, show, size_decimal
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
+LONGEST_DIFFERENCE = 60  # characters
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
 
 
@@ -54,12 +56,31 @@ def output_folder(words: Sequence[str], verb: str) -> Path:
 
 
 def listing(words: Sequence[str]) -> str:
-    """The text of `onsager list runs [output=FOLDER]`: one line per stored curve."""
+    """The text of `onsager list runs [output=FOLDER]`: one line per stored curve.
+
+    Where curves have one name, a column says in which settings they differ.
+    """
     output = output_folder(words, "list runs")
-    rows = [HEADER, *map(_row, curve_folders(output))]
-    if len(rows) == 1:
+    folders = curve_folders(output)
+    if not folders:
         return printable(f"nothing is stored in {output}")
+    rows, differing = [HEADER, *map(_row, folders)], ["differs in", *map(_differing(folders).get, folders)]
+    if any(differing[1:]):
+        rows = [(*row[:-1], words or "", row[-1]) for row, words in zip(rows, differing, strict=True)]
     return columns(rows, right=range(1, 5))
+
+
+def _differing(folders: Iterable[Path]) -> dict[Path, str]:
+    """The settings of each curve, `snr_db=20`, in which curves of its name differ; none for a name that is alone."""
+    found = {}
+    for alike in grouped((path.name.rpartition("-")[0], path) for path in folders).values():
+        settings = {path: flat(plain(_identity(path) or {})) for path in alike}
+        everything = dict.fromkeys(key for own in settings.values() for key in own if key not in ("numerics", "seed"))
+        keys = [key for key in everything if len({str(own.get(key)) for own in settings.values()}) > 1]
+        for path, own in settings.items():
+            words = (f"{key.rpartition('.')[2]}={show(own.get(key), 20)}" for key in keys)
+            found[path] = ", ".join(words).replace("'", "")[:LONGEST_DIFFERENCE]
+    return found
 
 
 def curve_folders(output: Path) -> list[Path]:

@@ -8,12 +8,12 @@ differs.
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.errors import Notice
 from onsager_cli.store.files import Json, atomic_write
-from onsager_cli.store.notes import canonical, json_bytes, plain, read_json
+from onsager_cli.store.notes import canonical, flat, json_bytes, plain, read_json
 from onsager_cli.text import show
 
 NOTE = "settings.json"  # in the folder of a figure
@@ -68,7 +68,7 @@ def _differences(there: Json, asked: Json) -> Iterator[Difference]:
         yield CURVES, _slugs(there), _slugs(asked)
     found: dict[str, Difference] = {}
     for name in set(there) & set(asked):
-        before, now = _flat(there[name]), _flat(asked[name])
+        before, now = flat(there[name]), flat(asked[name])
         for key in sorted(before.keys() | now.keys()):
             old, new = before.get(key), now.get(key)
             deeper = key == "depth" and isinstance(old, int) and isinstance(new, int) and new >= old
@@ -80,15 +80,6 @@ def _differences(there: Json, asked: Json) -> Iterator[Difference]:
 def _slugs(settings: Json) -> str:
     """The names of the curves, without the numbers of their matrices."""
     return "+".join(dict.fromkeys(name.partition(",")[0] for name in settings))
-
-
-def _flat(tree: object, prefix: str = "") -> dict[str, object]:
-    """Dotted keys of a nested mapping → values."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
-    return {
-        key: value for name, node in tree.items() for key, value in _flat(node, f"{prefix}.{name}".lstrip(".")).items()
-    }
 
 
 def _told(different: list[Difference], side: int) -> str:

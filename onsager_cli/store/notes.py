@@ -60,6 +60,14 @@ def parse_json(data: bytes) -> Json | None:
     return value if isinstance(value, dict) and not _is_deep(value) else None
 
 
+def flat(tree: object, prefix: str = "") -> dict[str, object]:
+    """Dotted keys of a nested mapping → values."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    items = (flat(node, f"{prefix}.{name}".lstrip(".")) for name, node in tree.items())
+    return {key: value for found in items for key, value in found.items()}
+
+
 def parse_note(data: bytes) -> Json | None:
     """The note in `data` without its checksum; None if it is damaged. Notes of older editions have no checksum."""
     note = parse_json(data)
