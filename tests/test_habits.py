@@ -162,3 +162,36 @@ def test_the_results_are_where_the_path_says(verb, words, tmp_path):
     samples = "problem.selection_samples=20 problem.test_samples=20 plot.formats=[png]"
     assert main([verb, *TOY, *shlex.split(samples), *words, f"output={tmp_path}/Jürgen (1)/x=2"]) == 0
     assert list((tmp_path / "Jürgen (1)" / "x=2" / "figures").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "fragment"),
+    [
+        ("--cfg job", "the verb comes first: onsager train --cfg"),
+        ("seed=3", "the verb comes first: onsager train seed=3"),
+        ("runs", "did you mean `onsager list runs`?"),
+        ("networks", "did you mean `onsager list networks`?"),
+        ("fig10", "did you mean `onsager train +experiment=fig10`?"),
+        ("train foo=1", "unknown key 'foo': known are"),
+    ],
+)
+def test_a_first_word_that_is_no_verb(command, fragment, capsys):
+    assert fragment in said(capsys, command)
+
+
+def test_a_key_of_an_experiment_that_is_nothing(tmp_path, capsys):
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\n3: 4\ncurves: {a: network=amp}\n")
+    assert "unknown key '3' in experiment=mine: known are" in said(capsys, "plot +experiment=mine")
+
+
+@pytest.mark.parametrize(
+    ("output", "fragment"),
+    [("link", "link is a link to /nowhere/x, which is not there"), ("file", "file is no folder"),
+     ("file/x", "file is no folder")],
+)  # fmt: skip
+def test_what_stands_where_the_output_folder_must_be(output, fragment, tmp_path, capsys):
+    (tmp_path / "link").symlink_to("/nowhere/x")
+    (tmp_path / "file").write_text("")
+    assert fragment in said(capsys, f"train {' '.join(TOY)} output={output}")

@@ -60,7 +60,7 @@ MISTAKES = {
         ["amp_l1", "figure.kind=detection", "problem.activity=1"],
     ),
     "verify outside a checkout": ("verify", ["--folder", "'experiments'", "run it in a checkout"]),
-    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
+    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
 }
 
 # The others, which are slow only because they are many.
@@ -217,7 +217,7 @@ MORE = {
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
-    "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "Not a directory"]),
+    "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
 }
 
 

@@ -301,7 +301,12 @@ class TestClean:
 
 def test_curves_of_one_name_say_in_which_settings_they_differ(outputs, capsys):
     for level in (20, 40):
-        asked = {"seed": 7, "problem": {"snr_db": float(level), "N": 40}, "network": {"kind": "lamp"}, "numerics": NUMERICS}
+        asked = {
+            "seed": 7,
+            "problem": {"snr_db": float(level), "N": 40},
+            "network": {"kind": "lamp"},
+            "numerics": NUMERICS,
+        }
         folder = Store(outputs).curve(asked, "alike")
         folder.write_config("network:\n  depth: 3\n")
         folder.add_point(ROW | {"layer": 3})
@@ -310,4 +315,8 @@ def test_curves_of_one_name_say_in_which_settings_they_differ(outputs, capsys):
     header, *alike, alone = capsys.readouterr().out.splitlines()
     assert "  differs in  " in header
     assert "=" not in alone
-    assert sorted(" snr_db=20 " in line for line in alike) == sorted(" snr_db=40 " in line for line in alike) == [False, True]
+    assert (
+        sorted(" snr_db=20 " in line for line in alike)
+        == sorted(" snr_db=40 " in line for line in alike)
+        == [False, True]
+    )

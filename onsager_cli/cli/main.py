@@ -24,7 +24,7 @@ NOT_OURS = (
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. Raises UserError and whatever the verb raises."""
-    from onsager_cli.cli.verbs import overview, parser
+    from onsager_cli.cli.verbs import instead_of_verb, overview, parser
 
     words = list(arguments)
     if not words or words[0] in HELP:
@@ -33,6 +33,8 @@ def dispatch(arguments: Sequence[str]) -> int:
             print(overview())
             return 0
         words = [about[0], "--help"]
+    if (instead := instead_of_verb(words[0])) is not None:
+        raise UserError(instead)
     try:
         options = parser(words[0]).parse_args(words)
     except SystemExit:  # argparse ends --help and --version this way

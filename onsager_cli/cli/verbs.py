@@ -12,6 +12,7 @@ from pathlib import Path
 
 from onsager_cli import __version__
 from onsager_cli.cli.options import Parser
+from onsager_cli.config import catalog
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,19 @@ def prints(arguments: Sequence[str]) -> bool:
     """Whether a command line only prints: help, or a verb that writes no file."""
     verb = VERBS.get(next((word for word in arguments if word in VERBS), ""))
     return verb is None or verb.prints or not {"-h", "--help", "help"}.isdisjoint(arguments)
+
+
+def instead_of_verb(word: str) -> str | None:
+    """What to write where a first word, which is no verb, means something; None for any other word."""
+    if word in VERBS or word in ("--version", "-V"):
+        return None
+    if word.startswith("-") or "=" in word:
+        return f"the verb comes first: onsager train {word}"
+    if word in (*catalog.SECTIONS, "runs"):
+        return f"did you mean `onsager list {word}`?"
+    if word in catalog.config_files("experiment"):
+        return f"did you mean `onsager train +experiment={word}`?"
+    return None
 
 
 def parser(chosen: str | None = None) -> Parser:

@@ -231,7 +231,8 @@ def _unknown_key(key: str, keys: Iterable[str]) -> UserError:
     near = did_you_mean(name, names)
     for short, full in names.items():
         near = near.replace(f" {short}?", f" {full}?")
-    there = f": {group} has {one_of(names)}" if group and not near else ""
+    top = [item for item in known if "." not in item]
+    there = "" if near else f": {group} has {one_of(names)}" if group else f": known are {one_of(top)}"
     return UserError(f"unknown key '{key}'{near}{there}")
 
 
@@ -241,7 +242,9 @@ def _top(config: Config) -> Top:
     places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
     for key in config:
         if key not in places:
-            raise UserError(f"unknown key '{key}'{did_you_mean(key, places - {'@experiment'})}")
+            known = sorted(places - {"@experiment"})
+            where = f" in experiment={name}" if (name := config.get("@experiment")) else ""
+            raise UserError(f"unknown key {show(key)}{where}{did_you_mean(key, known)}: known are {one_of(known)}")
     return build(Top, {key: config[key] for key in own if key in config}, "")
 
 

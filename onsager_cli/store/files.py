@@ -58,12 +58,14 @@ def writing(path: Path, verb: str = "write") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot {verb} {path}: {_reason(error)}") from error
+        raise UserError(f"cannot {verb} {path}: {_reason(error, path)}") from error
 
 
-def _reason(error: OSError | ValueError) -> str:
-    """What went wrong, in a few words."""
+def _reason(error: OSError | ValueError, path: Path) -> str:
+    """What went wrong at `path`, in a few words."""
     if isinstance(error, OSError):
+        if error.errno in (errno.EEXIST, errno.ENOTDIR) and (in_the_way := _in_the_way(path)):
+            return in_the_way
         return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
     return f"no file can have this name ({error})"
 
@@ -85,6 +87,16 @@ def make_folder(path: Path) -> None:
             there = Path(error.filename)
             what = f"a link to {os.readlink(there)}, which is not there" if there.is_symlink() else "no folder"
             raise UserError(f"cannot create {path}: {there} is {what}") from error
+
+
+def _in_the_way(path: Path) -> str | None:
+    """What stands where a folder of `path` must be; None if nothing does."""
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place} is a link to {os.readlink(place)}, which is not there"
+        if place.exists() and not place.is_dir():
+            return f"{place} is no folder"
+    return None
 
 
 @contextlib.contextmanager
@@ -297,4 +309,4 @@ def checksum(path: Path, key: str) -> str:
         with _open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        raise UserError(f"{key}: {path} cannot be read: {_reason(error)}") from None
+        raise UserError(f"{key}: {path} cannot be read: {_reason(error, path)}") from None
