@@ -4,6 +4,8 @@ import difflib
 import json
 import os
 import re
+import shutil
+import textwrap
 from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,18 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
     return f" (did you mean {folded[near[0]]}?)" if near else ""
+
+
+def wrapped(text: str, width: int | None = None) -> str:
+    """Prose as wide as the terminal, at most 100 columns; lines that are indented, or align in columns, stay as they are."""
+    width = width or min(shutil.get_terminal_size().columns or 80, 100)
+    blocks = re.split(r"(\n(?=\n|\S+:  |  ))", text)
+    return "".join(
+        block
+        if block == "\n" or "  " in block
+        else textwrap.fill(block, width, break_long_words=False, break_on_hyphens=False)
+        for block in blocks
+    )
 
 
 def printable(text: str) -> str:

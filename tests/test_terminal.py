@@ -5,7 +5,9 @@ import io
 import pytest
 from test_progress import Clock
 
+from onsager_cli.cli.main import main
 from onsager_cli.cli.progress import Progress, Running
+from onsager_cli.cli.verbs import VERBS
 
 WARNING = "problem.matrix=i8.npy has ‖A‖_F² = 20 N: problem.snr_db sets the noise; multiply the matrix by 0.2236"
 
@@ -62,3 +64,13 @@ def test_a_figure_on_several_matrices_says_which_seed(capsys):
     progress({"event": "curve", "curve": "bg", "index": 2, "of": 2, "work": 1.0, "resumed_from": None, "seed": 3})
     progress({"event": "curve_done", "curve": "bg", "seconds": 1.0, "shared": False})
     assert "bg (2/2, seed 3): done" in stream.getvalue()
+
+
+@pytest.mark.parametrize("words", [[], *([verb, "--help"] for verb in VERBS)])
+def test_the_help_fits_a_terminal_of_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(words) == 0
+    commands = (">", "bash:", "zsh:", "fish:")  # lines to copy stay whole
+    assert not [
+        line for line in capsys.readouterr().out.splitlines() if len(line) > 80 and not line.startswith(commands)
+    ]

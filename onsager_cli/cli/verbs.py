@@ -13,6 +13,7 @@ from pathlib import Path
 from onsager_cli import __version__
 from onsager_cli.cli.options import Parser
 from onsager_cli.config import catalog
+from onsager_cli.text import wrapped
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def fill(empty: Parser, name: str) -> Parser:
     """Add the description and the options of a verb to its parser; return the parser."""
     verb = VERBS[name]
     module = import_module(f"onsager_cli.cli.{verb.module}")
-    empty.description = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{verb.description}"
+    empty.description = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{wrapped(verb.description)}"
     if verb.overrides:
-        empty.epilog = TEXTS["overrides"]
+        empty.epilog = wrapped(TEXTS["overrides"])
         empty.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as problem=kappa15")
     if hasattr(module, "add_options"):
         module.add_options(empty)
@@ -80,7 +81,7 @@ def fill(empty: Parser, name: str) -> Parser:
 
 def overview() -> str:
     """The text of `onsager` alone."""
-    title = "onsager: learned sparse recovery (LISTA, LAMP, LVAMP), from the paper's figures to your own"
+    title = "onsager: learned sparse recovery (LISTA, LAMP, LVAMP)"
     lines = [f"  onsager {name:<11} {verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
         [title, "", *lines, "", TEXTS["examples"], "", "onsager VERB --help tells more; onsager --version."]
