@@ -12,6 +12,8 @@ from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import did_you_mean, show
 
 FORMATS = ("pdf", "svg", "png")
+LARGEST_LIMIT = 1e6  # layers or dB
+LONGEST_LABEL = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class PlotSpec:
     """What is drawn and written (`plot.*`)."""
 
     state_evolution: bool = flag()
-    formats: tuple[str, ...] = words(FORMATS)
+    formats: tuple[str, ...] = words(FORMATS, some=True)
 
 
 def make_figure(raw: object, name: str, slugs: Iterable[str]) -> FigureSpec:
@@ -54,10 +56,30 @@ def make_figure(raw: object, name: str, slugs: Iterable[str]) -> FigureSpec:
     for key, named in (("hidden", figure.hidden), ("labels", figure.labels)):
         if unknown := [slug for slug in named if slug not in known]:
             raise UserError(f"figure.{key}: no curve '{unknown[0]}'{did_you_mean(unknown[0], known)}")
-    for key, limits in (("xlim", figure.xlim), ("ylim", figure.ylim)):
-        if limits is not None and limits[0] >= limits[1]:
-            raise UserError(f"figure.{key} must be two numbers in rising order, got {show(list(limits))}")
+    _check_looks(figure)
     return figure
+
+
+def _check_looks(figure: FigureSpec) -> None:
+    """Raises UserError for limits that no axis has, and for a label that has no room."""
+    pair, four = "two numbers in rising order", "[layer from, to, dB from, to], each pair in rising order"
+    for key, limits, form in (("xlim", figure.xlim, pair), ("ylim", figure.ylim, pair), ("inset", figure.inset, four)):
+        ends = list(limits or ())
+        if any(low >= high for low, high in zip(ends[::2], ends[1::2], strict=True)):
+            raise UserError(f"figure.{key} must be {form}, got {show(ends)}")
+        if any(abs(end) > LARGEST_LIMIT for end in ends):
+            raise UserError(f"figure.{key} must be within ±{LARGEST_LIMIT:g}, got {show(ends)}")
+    if figure.xscale == "log" and figure.xlim is not None and figure.xlim[0] <= 0:
+        raise UserError(f"figure.xlim must begin above 0 where figure.xscale=log, got {show(list(figure.xlim))}")
+    for slug, label in figure.labels.items():
+        if label.startswith("_"):  # Matplotlib leaves it out of the legend
+            raise UserError(f"figure.labels.{slug} must not begin with _, got {show(label)}")
+    for key, label in [
+        ("xlabel", figure.xlabel or ""),
+        *((f"labels.{slug}", of) for slug, of in figure.labels.items()),
+    ]:
+        if len(label) > LONGEST_LABEL:
+            raise UserError(f"figure.{key} must have at most {LONGEST_LABEL} characters, got {show(label)}")
 
 
 def check_kind(figure: FigureSpec, slug: str, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures.curves import build
+from onsager_cli.figures.curves import build, within_a_decade
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
@@ -59,6 +59,7 @@ def _draw_costs(costs: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]
         if slug in costs:
             axes.plot(*columns(costs[slug], "multiply_adds", "nmse_db"), **line_of(style), **marker_of(style))
     axes.set(xscale="log", xlabel="multiply-adds per estimate", ylabel="NMSE (dB)")
+    within_a_decade(axes.xaxis, *axes.get_xlim())
 
 
 def page(tables: Tables) -> str:

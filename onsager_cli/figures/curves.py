@@ -7,17 +7,19 @@ import contextlib
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from onsager_cli.config.figure import FORMATS, FigureSpec
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, columns
 from onsager_cli.figures.looks import GREY, Look, Style, line_of, marker_of, styles
 from onsager_cli.store.files import atomic_write
@@ -80,26 +82,34 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
 def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write FOLDER/NAME.FORMAT in each format, bytes free of dates and versions; the paths, in the order of `formats`.
 
-    Raises UserError for an unknown format, for a text whose mathematics (between $ signs) cannot be read, and if a file
-    cannot be written.
+    Raises UserError for an unknown format, for what Matplotlib cannot draw, such as wrong mathematics between $ signs,
+    and if a file cannot be written.
     """
     for kind in formats:
         if kind not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {kind}")
-    paths = []
-    with matplotlib.style.context(_PAPER):
+    drawn: dict[Path, bytes] = {}
+    with matplotlib.style.context(_PAPER), drawing_errors(name):
         for kind in formats:
             buffer = io.BytesIO()
-            try:
-                drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
-            except ValueError as error:
-                if not re.search(r"Parse\w*Exception", str(error)):
-                    raise
-                formula = str(error).strip().partition("\n")[0]
-                raise UserError(f"{name}: a label or axis has no mathematics that can be drawn: {formula}") from error
-            paths.append(folder / f"{name}.{kind}")
-            atomic_write(paths[-1], buffer.getvalue())
-    return paths
+            drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+            drawn[folder / f"{name}.{kind}"] = buffer.getvalue()
+    for path, data in drawn.items():
+        atomic_write(path, data)
+    return list(drawn)
+
+
+@contextlib.contextmanager
+def drawing_errors(name: str) -> Iterator[None]:
+    """Turn what Matplotlib raises within the block into a UserError: of the figure's keys, it cannot draw them all."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        if re.search(r"Parse\w*Exception", str(error)):
+            raise UserError(f"{name}: a label or axis has no mathematics that can be drawn: {reason}") from error
+        keys = "figure.labels, figure.xlabel, figure.xlim, figure.ylim and figure.inset"
+        raise UserError(f"{name} cannot be drawn ({reason}): look at {keys}") from error
 
 
 def _set_axes(axes: Axes, figure: FigureSpec, rows: Rows) -> None:
@@ -118,7 +128,19 @@ def _set_axes(axes: Axes, figure: FigureSpec, rows: Rows) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(11, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlim(figure.xlim or (low, high))
     axes.set_ylim(figure.ylim or y_limits([row[figure.metric] for row in rows]))
+    _warn_of_limits(figure, rows)
     axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+
+
+def _warn_of_limits(figure: FigureSpec, rows: Rows) -> None:
+    """A Notice if no point of a curve over layers is within the limits that the figure gives."""
+    over_layers = by_curve(row for row in rows if row["layer"] is not None)
+    for key, limits, column in (("xlim", figure.xlim, "layer"), ("ylim", figure.ylim, figure.metric)):
+        low, high = limits or (-math.inf, math.inf)
+        outside = [slug for slug, of in over_layers.items() if not any(low <= row[column] <= high for row in of)]
+        if limits and outside:
+            text = f"{figure.name}: figure.{key}=[{low:g},{high:g}] leaves out {', '.join(outside)}: write figure.{key}=null"
+            warnings.warn(text, Notice, stacklevel=2)
 
 
 def y_limits(values: Iterable[float]) -> tuple[float, float]:
@@ -190,6 +212,19 @@ def _mark_exit(axes: Axes, points: Rows, metric: str, style: Look) -> None:
     axes.annotate(
         reached, (x, top), textcoords="offset points", va="top", fontsize=7, color=style.color, bbox=box, **side
     )
+
+
+def within_a_decade(axis: Axis, low: float, high: float) -> bool:
+    """Give a logarithmic axis from `low` to `high` few even ticks if it has less than a decade; whether it has.
+
+    The usual ticks of so short an axis are so many that their labels overlap.
+    """
+    if not 0 < low < high < 10 * low:
+        return False
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(ScalarFormatter(useMathText=True))
+    return True
 
 
 @contextlib.contextmanager

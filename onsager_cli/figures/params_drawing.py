@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.figures.curves import panels
+from onsager_cli.figures.curves import panels, within_a_decade
 from onsager_cli.figures.kinds import Rows, Tables, columns
 from onsager_cli.figures.looks import Style
 from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION
@@ -41,19 +41,27 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
                 ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
             if quantity == "phi":
                 ax.set_yscale("log")
-                ax.yaxis.set_major_formatter("{x:g}")
-                ax.yaxis.set_minor_formatter("{x:g}")
             for name, of in shown.items():
                 points = [row for row in of if row["quantity"] == quantity]
                 _draw_quantity(ax, points, colors.get(name[0], GREY), depths[name], labels[name])
             for wanted in {row["prescribed"] for row in found if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
+            if quantity == "phi":
+                _label_log(ax)
         for ax in axes[3:]:
             ax.set_xlabel("layer")
         handles, texts = axes[1].get_legend_handles_labels()
         known = dict(zip(texts, handles, strict=True))
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
     return drawing
+
+
+def _label_log(ax: Axes) -> None:
+    """Label the logarithmic axis of φ: every tick of about a decade, of a longer axis those of 1, 2 and 5."""
+    low, high = ax.get_ylim()
+    if not within_a_decade(ax.yaxis, low, high):
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if high < 11.5 * low or f"{x:e}"[0] in "25" else "")
 
 
 def legend(rows: Rows, shown: Iterable[Name]) -> dict[Name, str]:

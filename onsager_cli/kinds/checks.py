@@ -17,6 +17,7 @@ from onsager_cli.text import did_you_mean, expanded, one_of, show
 Field = Any
 """A field of a dataclass. A type checker must accept it as the default of any value, like `dataclasses.field`."""
 TEXT, LIST = "text", "list"  # what a field holds, for what a command line can mean
+LONGEST_TEXT = 1000  # characters of a title or a caption
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
@@ -175,11 +176,13 @@ def _line(value: object) -> str:
         raise ValueError("must be a text")
     if not value.isprintable():
         raise ValueError("must be one line of printable text")
+    if len(value) > LONGEST_TEXT:
+        raise ValueError(f"must have at most {LONGEST_TEXT} characters")
     return value
 
 
-def words(allowed: Iterable[str] | None = None, null: bool = False) -> Field:
-    """Field for a list of words, each once, stored as a tuple; `allowed` restricts them."""
+def words(allowed: Iterable[str] | None = None, null: bool = False, some: bool = False) -> Field:
+    """Field for a list of words, each once, stored as a tuple; `allowed` restricts them, `some` wants at least one."""
     allowed = None if allowed is None else tuple(allowed)
 
     def check(value: object) -> tuple[str, ...]:
@@ -191,6 +194,8 @@ def words(allowed: Iterable[str] | None = None, null: bool = False) -> Field:
                 raise ValueError(f"may hold {one_of(allowed)}{did_you_mean(item, allowed)}")
         if len(set(items)) < len(items):
             raise ValueError("must name each word once")
+        if some and not items:
+            raise ValueError(f"must name at least one word{f' of {one_of(allowed)}' if allowed else ''}")
         return tuple(items)
 
     return _field(check, choices=allowed or (), null=null, holds=LIST)

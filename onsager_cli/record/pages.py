@@ -104,10 +104,12 @@ def draw(experiment: Experiment, rows: Rows, tables: Tables, folder: Path, forma
     """Draw the figure of any kind; the paths written."""
     if not kind_of(experiment).draws:
         return []
-    from onsager_cli.figures.curves import save  # Matplotlib is slow to import
+    from onsager_cli.figures.curves import drawing_errors, save  # Matplotlib is slow to import
 
     figure = experiment.figure
-    return save(implementation_of(experiment).draw(figure, rows, tables), folder, figure.name, formats)
+    with drawing_errors(figure.name):
+        drawing = implementation_of(experiment).draw(figure, rows, tables)
+    return save(drawing, folder, figure.name, formats)
 
 
 def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: Tables | None = None) -> str:
