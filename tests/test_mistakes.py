@@ -216,7 +216,10 @@ MORE = {
     "label that is no text": ("plot +experiment=quick '+figure.labels={lista_tied: 3}'", ["figure.labels", "text"]),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
     "no format": ("plot plot.formats=[]", ["plot.formats must name at least one word of pdf, svg or png"]),
-    "inset in wrong order": ("plot +experiment=quick figure.inset=[3,1,0,-10]", ["figure.inset", "each pair in rising"]),
+    "inset in wrong order": (
+        "plot +experiment=quick figure.inset=[3,1,0,-10]",
+        ["figure.inset", "each pair in rising"],
+    ),
     "limits without end": ("plot +experiment=quick figure.ylim=[-1e308,1e308]", ["figure.ylim must be within ±1e+06"]),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),

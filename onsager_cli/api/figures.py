@@ -9,6 +9,7 @@ from onsager_cli.claims.claim import Verdict
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.store.files import is_file
 from onsager_cli.store.tables import Row, read_table
 
 
@@ -51,7 +52,7 @@ class Figure:
         """The points of the published record. Raises UserError if there are none."""
         paths = [place(folder, "folder") / part.name / "curves.csv" for part in self.experiment.parts]
         for path in paths:
-            if not path.is_file():
+            if not is_file(path):
                 raise UserError(f"{path}: nothing is recorded there")
         return [row for path in paths for row in read_table(path)]
 

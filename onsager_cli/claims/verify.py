@@ -8,7 +8,7 @@ from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Broken, Verdict, jud
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_folder
-from onsager_cli.text import markdown_table, render
+from onsager_cli.text import markdown_table, printable, render
 
 FOLDER = Path("experiments")
 VOCABULARY = Path(__file__).with_name("vocabulary.md")
@@ -65,7 +65,7 @@ def as_text(verdicts: Sequence[Verdict]) -> str:
         if verdict.note:
             notes.setdefault(verdict.note, []).append(verdict.claim.id)
     below = [f"{', '.join(ids)}: {note}" for note, ids in notes.items()]
-    return "\n".join([*lines, "", *below, *([""] * bool(below)), summary(verdicts)])
+    return "\n".join(map(printable, [*lines, "", *below, *([""] * bool(below)), summary(verdicts)]))
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> str:

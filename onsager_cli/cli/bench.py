@@ -7,6 +7,7 @@ M x N for LAMP, mostly N x N for LISTA. A step draws a new batch, runs forward a
 parameters learning, and updates them with the optimizer of `training=fast`.
 """
 
+import contextlib
 import json
 import statistics
 import time
@@ -14,18 +15,20 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.record import published
 from onsager_cli.store.tables import Row
-from onsager_cli.text import columns, one_of
+from onsager_cli.text import columns, one_of, show
 
 if TYPE_CHECKING:
     from jax import Array
 
     from onsager_cli.config.experiment import Curve
+
+N = TypeVar("N", int, float)
 
 NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
@@ -229,14 +232,38 @@ def quality(name: str, seed: int, overrides: Sequence[str] = ()) -> list[Row]:
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager bench`."""
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, help="networks to measure (default: all)")
-    parser.add_argument("--depth", nargs="+", type=int, help="layers (default 2 5 10 20)")
-    parser.add_argument("--batch", nargs="+", type=int, help="samples per step (default 1000)")
-    parser.add_argument("--seconds", type=float, help="seconds per measurement (default 5)")
-    parser.add_argument("--override", nargs="+", metavar="KEY=VALUE", help="such as problem.N=2000, training=thorough")
+    parser.usage = f"{parser.prog} [options]"
+
+    def add(option: str, text: str, **settings: Any) -> None:
+        parser.add_argument(option, help=text, **settings)
+
+    names = one_of(NETWORKS)
+    add("--network", f"networks to measure, of {names} (default: all)", nargs="+", choices=NETWORKS, metavar="NAME")
+    add("--depth", "layers (default 2 5 10 20)", nargs="+", type=_number("--depth", int, 1, 10_000), metavar="N")
+    add("--batch", "samples per step (default 1000)", nargs="+", type=_number("--batch", int, 1, 10**7), metavar="N")
+    add("--seconds", "seconds per measurement (default 5)", type=_number("--seconds", float, 1e-3, 3600), metavar="S")
+    add("--override", "such as problem.N=2000, training=thorough", nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--quality", action="store_true", help="train six layers; compare with the published NMSE")
-    parser.add_argument("--seed", type=int, help="seed of the training of --quality (default 0)")
+    add(
+        "--seed",
+        "seed of the training of --quality (default 0)",
+        type=_number("--seed", int, 0, 2**32 - 1),
+        metavar="N",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with versions and machine")
+
+
+def _number(option: str, kind: type[N], low: float, high: float) -> Callable[[str], N]:
+    """A reader of the option's value. It raises UserError for what is no number from `low` to `high`."""
+
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            if low <= (value := kind(text)) <= high:
+                return value
+        words = "a whole number" if kind is int else "a number"
+        raise UserError(f"bench: {option} must be {words} from {low:.10g} to {high:.10g}, got {show(text)}")
+
+    return read
 
 
 def set_defaults(options: Namespace) -> None:
@@ -252,8 +279,6 @@ def set_defaults(options: Namespace) -> None:
         raise UserError(f"bench: --quality needs published numbers (--network {one_of(PUBLISHED)}), got {unknown[0]}")
     if options.quality and (others := [word for word in options.override if not word.startswith("training")]):
         raise UserError(f"bench: --override {others[0]}: with --quality, only keys of the training may change")
-    if min(options.depth + options.batch) < 1:
-        raise UserError("bench: --depth and --batch must be at least 1")
 
 
 def main(options: Namespace) -> int:

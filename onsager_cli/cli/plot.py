@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onsager_cli.config import overrides as grammar
+from onsager_cli.text import printable
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
@@ -41,6 +42,6 @@ def draw(experiment: "Experiment") -> None:
 def show_files(experiment: "Experiment", files: Sequence[Path], missing: Sequence[str]) -> None:
     """Print the written files on stdout and the curves that are not trained yet on stderr."""
     for path in files:
-        print(path)
+        print(printable(str(path)))
     if missing:
         print(f"missing in {experiment.name}: {', '.join(missing)}", file=sys.stderr)

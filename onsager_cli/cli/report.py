@@ -8,6 +8,7 @@ from onsager_cli.cli.ask import replacing
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import expanded
+from onsager_cli.text import printable
 
 OUTPUT = Path("outputs/report.html")
 
@@ -34,5 +35,5 @@ def main(options: Namespace) -> int:
 
     html = page(options.folder, verify(options.folder, called="--folder"))
     write_for_people(options.output, html.encode(), is_page, replacing("report", options.force))
-    print(options.output)
+    print(printable(str(options.output)))
     return 0
