@@ -1,4 +1,7 @@
-"""EM of the Bernoulli-Gaussian parameters: it climbs the likelihood, ends at the truth, and keeps groups apart."""
+"""EM of the Bernoulli-Gaussian parameters: it climbs the likelihood, ends at the truth, and keeps groups apart.
+
+EM-VAMP, which starts from what the energies of y show of the noise, ends near matched VAMP at any SNR.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +10,13 @@ import pytest
 from conftest import slow
 from scipy.special import logsumexp
 
-from onsager_cli.theory import em
-from onsager_cli.theory.em_vamp import _group_means
+from onsager_cli import shrinkage
+from onsager_cli.networks.layers import squared_errors
+from onsager_cli.networks.lvamp import Lvamp, economy_svd
+from onsager_cli.problems import linear
+from onsager_cli.problems.bernoulli_gaussian import Draw
+from onsager_cli.theory import em, em_vamp
+from onsager_cli.theory.em_vamp import _group_means, estimated_snr
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -72,3 +80,76 @@ def test_one_level_for_all_groups():
 def test_nothing_active_stays_finite():
     theta = em_update(jnp.zeros((50, 8)), jnp.full((1, 8), 1e-6), jnp.array([[1.0, 30.0]]))
     assert np.isfinite(theta).all()
+
+
+def test_a_prior_keeps_the_power_that_the_measurements_leave():
+    theta, shares = jnp.array([[2.0, 0.0], [0.5, np.log(4)]]), jnp.array([0.25, 0.75])
+    power = 0.25 * 2 / 2 + 0.75 * 0.5 / 5
+    np.testing.assert_array_equal(em.with_power(theta, jnp.float32(power / 1.19), shares), theta)
+    lower = em.with_power(theta, jnp.float32(power / 4), shares)
+    np.testing.assert_allclose(lower, theta / jnp.array([[4, 1]]), rtol=1e-6)
+
+
+def measured(A, snr_db, L, seed=3):
+    """y = A x + w with sparse x, E‖Ax‖² / E‖w‖² = `snr_db` for these A and x."""
+    rng = np.random.default_rng(seed)
+    complex_too = np.iscomplexobj(A)
+
+    def normal(*shape):
+        return (rng.normal(size=shape) + 1j * complex_too * rng.normal(size=shape)) / np.sqrt(1 + complex_too)
+
+    x = normal(A.shape[1], L) * (rng.uniform(size=(A.shape[1], L)) < 0.1)
+    noise = 0.1 * np.sum(np.abs(A) ** 2) / len(A) * 10 ** (-snr_db / 10)
+    y = A @ x + np.sqrt(noise) * normal(len(A), L)
+    return y if complex_too else y.real
+
+
+class TestEstimatedSnr:
+    """The SNR that the energies of y in the singular directions of A show."""
+
+    @pytest.mark.parametrize("snr_db", [-10, 0, 10])
+    @pytest.mark.parametrize("shape", [(60, 120), (120, 60)], ids=["wide", "tall"])
+    @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+    def test_is_that_of_the_measurements(self, snr_db, shape, is_complex):
+        rng = np.random.default_rng(1)
+        A = rng.normal(size=shape) + (1j * rng.normal(size=shape) if is_complex else 0)
+        U, s, _ = economy_svd(A)
+        found = 10 * np.log10(estimated_snr(measured(A, snr_db, 400), U, np.log(s)))
+        assert found == pytest.approx(snr_db, abs=1)
+
+    @pytest.mark.parametrize(("snr_db", "start"), [(40, 20), (-60, -20)])
+    def test_has_limits(self, snr_db, start):
+        A = np.random.default_rng(1).normal(size=(60, 120))
+        U, s, _ = economy_svd(A)
+        assert estimated_snr(measured(A, snr_db, 400), U, np.log(s)) == 10 ** (start / 10)
+
+    @pytest.mark.parametrize("snr_db", [-20, 0, 40])
+    def test_is_open_where_all_directions_are_alike(self, snr_db):
+        A = np.linalg.qr(np.random.default_rng(1).normal(size=(80, 80)))[0][:40]
+        assert estimated_snr(measured(A, snr_db, 50), np.eye(40), np.zeros(40)) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "kappa", "noise_start", "within"),
+    [
+        (-10, None, "energy", 0.1),
+        *slow((0, None, "energy", 0.1), (10, 15, "energy", 0.3), (0, 15, "known", 0.1)),
+        *slow((-5, 100, "energy", 0.2), (-10, 100, "known", 0.3), (40, None, "energy", 0.1), (40, 15, "energy", 0.3)),
+    ],
+)
+def test_em_vamp_ends_near_matched_vamp(snr_db, kappa, noise_start, within):
+    """Started at 20 dB whatever the SNR, and with no limit on the power of x, it ended up to 10 dB above."""
+    A = linear.gaussian_matrix(4, 100, 200, kappa)
+    problem = linear.build(Draw(0.1), A=A, snr_db=snr_db, seed=4, selection_samples=10, test_samples=200)
+    net = Lvamp(shrinkage.build("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"), noise_start=noise_start)
+    matched = Lvamp(shrinkage.build("bg"), (1.0, float(np.log(9))), noise_start="known")
+    found, wanted = (
+        10 * np.log10(np.sum(squared_errors(net, problem, params, *problem.test, 15)[-1]) / np.sum(problem.test[0] ** 2))
+        for net, params in (
+            (net, em_vamp.learn(net, problem, problem.test[1], 15)),
+            (matched, matched.start(problem, 15)),
+        )
+    )
+    assert wanted < 0
+    assert found == pytest.approx(wanted, abs=within)
+    assert found < 0.01

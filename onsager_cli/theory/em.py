@@ -22,6 +22,7 @@ from onsager_cli.linalg import power
 from onsager_cli.shrinkage.bernoulli_gaussian import activity
 
 RAREST = 1e-6  # γ stays in [RAREST, 1 - RAREST]: at 0 and 1 the log odds are infinite
+EXCESS = 1.2  # times the power of x: what a prior may have more than the measurements leave
 
 
 def em_update(r: Array, variance: Array, theta: Array, groups: Sequence[int] = ()) -> Array:
@@ -42,3 +43,15 @@ def em_update(r: Array, variance: Array, theta: Array, groups: Sequence[int] = (
     gamma = mass / (np.bincount(of, minlength=theta.shape[0]) * r.shape[1])
     gamma = jnp.clip(gamma, RAREST, 1 - RAREST)
     return jnp.stack([energy / jnp.maximum(mass, RAREST), jnp.log1p(-gamma) - jnp.log(gamma)], axis=1)
+
+
+def with_power(theta: Array, power_of_x: Array, shares: Array) -> Array:
+    """θ (G, 2) with φ scaled down to the mean power of x, Σ shares γ φ = `power_of_x`, if θ has more than EXCESS times that.
+
+    `shares` (G,) are those of the groups among the coordinates. At low SNR, r says little of the power of x. A variance
+    of r that is taken for too small then looks like power of x, which makes the variance of the next layer too large.
+    """
+    gamma = jax.nn.sigmoid(-theta[:, 1])
+    claimed = jnp.sum(shares * gamma * theta[:, 0])
+    factor = jnp.where(claimed > EXCESS * power_of_x, power_of_x / claimed, 1)
+    return theta.at[:, 0].multiply(factor)

@@ -13,7 +13,9 @@ fits θ to the output of the linear stage. To the next layer it hands
     σ_w²⁺ = mean over the samples of (‖y - A x̃‖² + tr(A C Aᵀ)) / M,    tr(A C Aᵀ) = σ_w² Σ d_i,
 
 C the covariance of the error of x̃. EM pools all samples, since they share one prior; each group of coordinates has its
-own θ. If `noise_start` is "known", σ_w² and E|x|² of each group are given, and EM learns θ alone.
+own θ. If `noise_start` is "known", σ_w² and E|x|² of each group are given, and EM learns θ alone. Otherwise σ_w² starts
+from the SNR that the energies of y in the singular directions of A show (`estimated_snr`), for EM is slow where it is
+wrong about the noise. In both cases the measurements limit the power of the prior (`em.with_power`).
 Reference: Fletcher and Schniter, "Learning and free energies for vector approximate message passing" (2017), the
 paper's [25].
 """
@@ -32,7 +34,7 @@ from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import PseudoPrior, begin
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.problems.base import Problem
-from onsager_cli.theory.em import em_update
+from onsager_cli.theory.em import em_update, with_power
 
 KIND = NetworkKind(
     "em_vamp",
@@ -48,11 +50,13 @@ KIND = NetworkKind(
     trains=False,
     layered=True,
     fit="learn",
+    numerics=7,
     looks={"em_vamp": {"": Look(BLACK, "x", ":", size=2.7, label="EM-VAMP")}},
 )
 
 START_GAMMA = 0.05
-START_SNR = 100.0  # linear, as in EM-GM-AMP: ‖y‖² / (M σ_w²) - 1
+START_DB = 20.0  # the highest SNR that EM starts from, as in EM-GM-AMP, and the opposite of the lowest
+PLAUSIBLE_DB = np.linspace(-40, 40, 81)  # SNRs of equal prior probability
 STEPS = 4  # of EM per iteration, for θ and for σ_w²
 QUIETEST = 1e-10  # lower bound of σ_w² as a share of ‖y‖²/M: residuals in float32 do not resolve less
 
@@ -64,20 +68,51 @@ def learn(net: Network, problem: Problem, y: Array, depth: int, precision: str =
     """
     if not isinstance(net, Lvamp):
         raise TypeError(f"EM-VAMP needs an LVAMP network, got {type(net).__name__}")
-    return _learn(net, problem, net.start(problem, depth), y, depth, precision)
+    params = net.start(problem, depth)
+    snr = 1.0 if net.noise_start == "known" else estimated_snr(*map(np.asarray, (y, params["U"], params["log_s"])))
+    return _learn(net, problem, params, y, jnp.float32(snr), depth, precision)
 
 
-@partial(jax.jit, static_argnums=(0, 4, 5))
-def _learn(net: Lvamp, problem: Problem, params: Parameters, y: Array, depth: int, precision: str) -> Parameters:
+def estimated_snr(y: np.ndarray, U: np.ndarray, log_s: np.ndarray) -> float:
+    """E‖Ax‖² / E‖w‖² (linear, within ±START_DB) from y (M, L), and U (M, R) and log s (R,) of A.
+
+    In the direction u_i, y has the energy s_i² E|x|² + σ_w², and outside of the u_i it has σ_w². The estimate is the
+    posterior mean in dB for Gaussian energies, all of PLAUSIBLE_DB being equally probable before. It is 0 dB where all
+    s_i are equal, since the energies then say nothing.
+    """
+    (M, L), R = y.shape, len(log_s)
+    of_samples, along = np.sum(np.abs(y) ** 2, axis=0, dtype=float), np.abs(U.conj().T @ y) ** 2
+    energy, gain, count = np.mean(along, axis=1, dtype=float), np.exp(2 * log_s.astype(float)), np.ones(R)
+    if M > R:
+        outside = max(np.mean(of_samples) - np.sum(energy), 0) / (M - R)
+        energy, gain, count = np.append(energy, outside), np.append(gain, 0), np.append(count, M - R)
+    variance = 1 + 10 ** (PLAUSIBLE_DB[:, None] / 10) * gain * (M / np.sum(gain))  # over σ_w², (SNRs, directions)
+    noise = (energy / variance) @ count / M  # of the highest likelihood for each SNR
+    # Few samples of much energy, as there are in cells, count as so few.
+    samples = np.sum(of_samples) ** 2 / np.sum(of_samples**2) * (1 if np.iscomplexobj(y) else 0.5)
+    likelihood = -samples * (np.log(variance) @ count + M * np.log(noise))
+    weights = np.exp(likelihood - np.max(likelihood))
+    return float(10 ** (np.clip(np.average(PLAUSIBLE_DB, weights=weights), -START_DB, START_DB) / 10))
+
+
+@partial(jax.jit, static_argnums=(0, 5, 6))
+def _learn(
+    net: Lvamp, problem: Problem, params: Parameters, y: Array, snr: Array, depth: int, precision: str
+) -> Parameters:
     with jax.default_matmul_precision(precision):
         energy, known = jnp.mean(power(y)), net.noise_start == "known"
-        noise = problem.noise_variance if known else energy / (1 + START_SNR)
+        noise = problem.noise_variance if known else energy / (1 + snr)
         state = begin(y, problem.A.shape[1])
-        if known:
-            phi = _group_means(problem.known_power, net.groups)
-        else:  # E|x|² = (E‖y‖² - M σ_w²) / ‖A‖_F²
-            phi = (energy - noise) * y.shape[0] / jnp.sum(jnp.exp(2 * params["log_s"]))
-        phi = jnp.broadcast_to(phi / START_GAMMA, (max(net.groups, default=0) + 1,))
+        shares = np.bincount(net.groups) / len(net.groups) if net.groups else np.ones(1)
+
+        def left_by(noise: Array) -> Array:
+            """E|x|² of each group: what is known, or (E‖y‖² - M σ_w²) / ‖A‖_F² if y is not all noise."""
+            if known:
+                return jnp.broadcast_to(_group_means(problem.known_power, net.groups), shares.shape)
+            signal = jnp.maximum(energy - noise, energy * 10 ** (-START_DB / 10))
+            return jnp.broadcast_to(signal * y.shape[0] / jnp.sum(jnp.exp(2 * params["log_s"])), shares.shape)
+
+        phi = left_by(noise) / START_GAMMA
         theta = jnp.stack([phi, jnp.full_like(phi, jnp.log((1 - START_GAMMA) / START_GAMMA))], axis=1)
         context = net.prepare(problem, params, y)
         assert context is not None  # U is the same in all layers
@@ -89,9 +124,12 @@ def _learn(net: Lvamp, problem: Problem, params: Parameters, y: Array, depth: in
             params = {**params, "log_noise_variance": params["log_noise_variance"].at[t].set(jnp.log(noise))}
             p = net.layer(params, t)
             inputs = net.linear(problem, p, state, y, context)
-            theta = jax.lax.fori_loop(
-                0, STEPS, lambda _, at: em_update(inputs.r, jnp.square(inputs.sigma), at, net.groups), theta
-            )
+            variance, mean_power = jnp.square(inputs.sigma), jnp.sum(shares * left_by(noise))
+
+            def update(_: Array, theta: Array) -> Array:
+                return with_power(em_update(inputs.r, variance, theta, net.groups), mean_power, shares)
+
+            theta = jax.lax.fori_loop(0, STEPS, update, theta)
             own = theta if net.groups else theta[0]
             params = {**params, "theta": params["theta"].at[t].set(own)}
             if not known:
