@@ -141,10 +141,13 @@ def test_em_vamp_ends_near_matched_vamp(snr_db, kappa, noise_start, within):
     """Started at 20 dB whatever the SNR, and with no limit on the power of x, it ended up to 10 dB above."""
     A = linear.gaussian_matrix(4, 100, 200, kappa)
     problem = linear.build(Draw(0.1), A=A, snr_db=snr_db, seed=4, selection_samples=10, test_samples=200)
-    net = Lvamp(shrinkage.build("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"), noise_start=noise_start)
+    net = Lvamp(
+        shrinkage.build("bg"), (1.0, 1.0), tied=False, learn=("noise_variance", "theta"), noise_start=noise_start
+    )
     matched = Lvamp(shrinkage.build("bg"), (1.0, float(np.log(9))), noise_start="known")
     found, wanted = (
-        10 * np.log10(np.sum(squared_errors(net, problem, params, *problem.test, 15)[-1]) / np.sum(problem.test[0] ** 2))
+        10
+        * np.log10(np.sum(squared_errors(net, problem, params, *problem.test, 15)[-1]) / np.sum(problem.test[0] ** 2))
         for net, params in (
             (net, em_vamp.learn(net, problem, problem.test[1], 15)),
             (matched, matched.start(problem, 15)),

@@ -45,7 +45,7 @@ def em_update(r: Array, variance: Array, theta: Array, groups: Sequence[int] = (
     return jnp.stack([energy / jnp.maximum(mass, RAREST), jnp.log1p(-gamma) - jnp.log(gamma)], axis=1)
 
 
-def with_power(theta: Array, power_of_x: Array, shares: Array) -> Array:
+def with_power(theta: Array, power_of_x: Array, shares: Array | np.ndarray) -> Array:
     """θ (G, 2) with φ scaled down to the mean power of x, Σ shares γ φ = `power_of_x`, if θ has more than EXCESS times that.
 
     `shares` (G,) are those of the groups among the coordinates. At low SNR, r says little of the power of x. A variance

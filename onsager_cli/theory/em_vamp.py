@@ -80,7 +80,7 @@ def estimated_snr(y: np.ndarray, U: np.ndarray, log_s: np.ndarray) -> float:
     posterior mean in dB for Gaussian energies, all of PLAUSIBLE_DB being equally probable before. It is 0 dB where all
     s_i are equal, since the energies then say nothing.
     """
-    (M, L), R = y.shape, len(log_s)
+    M, R = len(y), len(log_s)
     of_samples, along = np.sum(np.abs(y) ** 2, axis=0, dtype=float), np.abs(U.conj().T @ y) ** 2
     energy, gain, count = np.mean(along, axis=1, dtype=float), np.exp(2 * log_s.astype(float)), np.ones(R)
     if M > R:
