@@ -10,6 +10,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, version_changes
 from onsager_cli.store.files import keep, remove_leftovers
 from onsager_cli.store.locks import holder
+from onsager_cli.store.matrix_remarks import remarks, warn
 from onsager_cli.store.tables import grouped
 
 if TYPE_CHECKING:
@@ -53,9 +55,8 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     if not kind_of(experiment).trains:
         return []
     device_kind()  # a device that is not there is refused before anything else
+    check_matrices([experiment])
     asked = [(curve, maker_of(curve, report)) for curve in in_order(experiment.curves)]
-    for curve in {curve.settings.problem: curve for curve, maker in asked if not maker.complete}.values():
-        _own_matrix(curve)  # a file that cannot be used is refused before anything is written
     needed = [needs(curve.slug, curve.settings, maker.work) for curve, maker in asked if not maker.complete]
     line, warnings = forecast(needed, experiment.output)
     work = sum(maker.work for _, maker in asked)
@@ -147,17 +148,45 @@ def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     from onsager_cli.training.devices import device_kind
 
     device_kind()
-    if A is None and (A := _own_matrix(curve)) is not None:
-        matrix.warn(A, f"problem.matrix={curve.settings.problem.matrix}")
+    if A is None and (file := _file_of(curve)) is not None:
+        A = _matrix_in(*file)
+        warn(_remarks_on(*file), f"problem.matrix={curve.settings.problem.matrix}")
     return build(curve.settings.problem, curve.settings.seed, A)
 
 
-def _own_matrix(curve: Curve) -> np.ndarray | None:
-    """The matrix of the user's own that the problem of a curve names, if it does; UserError if that cannot be used."""
+def check_matrices(experiments: Iterable[Experiment]) -> None:
+    """Raises UserError for a matrix of the user's own that cannot be used: before anything is written or trained."""
+    curves = [curve for asked in experiments for part in asked.parts for curve in part.curves]
+    for file in dict.fromkeys(map(_file_of, curves)):
+        if file is not None:
+            _matrix_in(*file)
+
+
+File = tuple[str, str, tuple[int, int], str | None]
+"""A matrix of the user's own: the checksum and the path of its file, (M, N), and its name there."""
+
+
+def _file_of(curve: Curve) -> File | None:
+    """The file with the matrix of a curve, if its problem names one."""
     settings = curve.settings.problem
     if not isinstance(settings, Linear) or settings.matrix is None:
         return None
-    return matrix.read(settings.matrix, settings.shape)
+    return curve.identity["problem"]["matrix"], settings.matrix, settings.shape, settings.matrix_name
+
+
+@lru_cache(maxsize=1)
+def _matrix_in(checksum: str, path: str, shape: tuple[int, int], name: str | None) -> np.ndarray:
+    """The matrix (M, N), read once for all curves; by its checksum, since the file may become another one."""
+    del checksum
+    A = matrix.read(path, shape, name)
+    A.flags.writeable = False  # the next caller gets the same array
+    return A
+
+
+@lru_cache(maxsize=1)
+def _remarks_on(*file: object) -> tuple[str, ...]:
+    """What the user should know of the matrix; it takes seconds where the matrix is large."""
+    return tuple(remarks(_matrix_in(*file)))
 
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:

@@ -23,6 +23,11 @@ def one_of(names: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def further(count: int, named: int, of: str = "") -> str:
+    """`, and 3 more` if that many of `count` are not among the `named`; `of` says of what."""
+    return f", and {count - named} more{of}" if count > named else ""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """` (did you mean x?)` for the known name nearest to `word`, or nothing."""
     folded = {name.lower(): name for name in known}

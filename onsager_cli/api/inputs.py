@@ -18,6 +18,7 @@ from onsager_cli.config.overrides import check_options, parse
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import Linear
 from onsager_cli.store import matrix
+from onsager_cli.store.matrix_remarks import remarks, warn
 from onsager_cli.text import show
 
 if TYPE_CHECKING:
@@ -91,10 +92,12 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         name: gaussian, kappa15, kappa100, random_access, massive_mimo, or one of your own.
         A: a real matrix (M, N) of your own, instead of one that is drawn. The SNR means ‖A‖_F² = N.
         seed: of the matrix and of all samples.
-        keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`).
+        keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`). `matrix` is the
+            path of a file with A, `matrix_name` the name of its array.
 
     Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not real,
-    not finite or has a column of zeros. Warns of an A of another scale or without full rank.
+    not finite or has a column of zeros. Warns of an A of another scale or without full rank, and of columns that are
+    proportional or of very different norms.
 
     Example:
         >>> from onsager_cli import problem
@@ -113,7 +116,7 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
     if given is None or M is None or N is None:
         return made
     own = matrix.checked(given, "A", (M, N))
-    matrix.warn(own, "A")
+    warn(remarks(own), "A")
     return SparseProblem(made.overrides, own)
 
 

@@ -21,6 +21,7 @@ LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name 
 
 def main(options: Namespace) -> int:
     """Run all jobs of a sweep. Every job is validated before the first one starts."""
+    from onsager_cli import run
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
@@ -31,6 +32,7 @@ def main(options: Namespace) -> int:
     experiments = [load_experiment(job) for job in jobs]
     if jobs:
         check_command(parsed, experiments)
+        run.check_matrices(experiments)
     for output in sorted({experiment.output for experiment in experiments}):
         prepare_output(output)
     suffixes = figure_suffixes(jobs, [(experiment.output, experiment.name) for experiment in experiments])

@@ -50,8 +50,10 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
 
     `live` forces or forbids the live display. Raises DivergedError after all else is done if a curve diverged.
     """
-    prepare_output(experiment.output)
     from onsager_cli import run
+
+    run.check_matrices([experiment])
+    prepare_output(experiment.output)
 
     diverged: DivergedError | None = None
     with Stop() as stop:

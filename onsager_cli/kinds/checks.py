@@ -222,8 +222,13 @@ def group(cls: type) -> Field:
     return dataclasses.field(default_factory=cls, metadata={"group": cls})
 
 
-def with_keys(raw: object, known: Collection[str], where: str) -> Mapping[str, object]:
-    """`raw`, found at the config key `where`, once it has all keys in `known` and no other.
+def optional(field: Field) -> Field:
+    """The field of a key that a config may leave out, which means null."""
+    return dataclasses.field(default=None, metadata={**field.metadata, "optional": True})
+
+
+def with_keys(raw: object, known: Collection[str], where: str, may_lack: Collection[str] = ()) -> Mapping[str, object]:
+    """`raw`, found at the config key `where`, once it has all keys in `known` and no other; it `may_lack` some.
 
     Raises UserError if `raw` is no mapping, lacks a key or has an unknown one.
     """
@@ -233,7 +238,7 @@ def with_keys(raw: object, known: Collection[str], where: str) -> Mapping[str, o
     for key in raw:
         if key not in known:
             raise UserError(f"unknown key '{prefix}{key}'{did_you_mean(key, known)}")
-    if missing := [key for key in known if key not in raw]:
+    if missing := [key for key in known if key not in raw and key not in may_lack]:
         raise UserError(f"the key {prefix}{missing[0]} is missing")
     return raw
 
@@ -241,12 +246,13 @@ def with_keys(raw: object, known: Collection[str], where: str) -> Mapping[str, o
 def build(cls: type[T], raw: object, where: str) -> T:
     """Make the dataclass `cls` from the mapping `raw` found at the config key `where`.
 
-    Every checked field is a key that must be there. Raises UserError as `with_keys` does, and for a value that fails
+    Every checked field is a key that must be there, unless it is optional. Raises UserError as `with_keys` does, and for a value that fails
     its check.
     """
     fields = {item.name: item.metadata for item in dataclasses.fields(cls) if item.metadata}  # type: ignore[arg-type]
     values: dict[str, object] = {}
-    for key, value in with_keys(raw, fields, where).items():
+    may_lack = [key for key, metadata in fields.items() if metadata.get("optional")]
+    for key, value in with_keys(raw, fields, where, may_lack).items():
         full = f"{where}.{key}" if where else key
         try:
             group = fields[key].get("group")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, flag, group, integer, number, path, text
+from onsager_cli.kinds.checks import choice, flag, group, integer, number, optional, path, text
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
     from onsager_cli.kinds.records import ProblemKind
 
-MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv")
+MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 NEIGHBOURS = 6  # a hexagon has no more
 # The keys that problem.instance=authors2017 fixes, each with the values that it may have.
 PUBLISHED = {
@@ -39,6 +39,7 @@ class ProblemSettings:
     test_samples = None
     instance = "seeded"
     matrix = None
+    matrix_name = None
     known_operator = True
     embedding = None
     parts = 1  # coordinates of x that one coefficient has
@@ -90,6 +91,7 @@ class Linear(Sizes):
     snr_db: float = number(-100, 200)
     instance: str = choice("seeded", "authors2017")
     matrix: str | None = path(null=True)
+    matrix_name: str | None = optional(text(null=True))
     known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
@@ -104,6 +106,8 @@ class Linear(Sizes):
             self._check_published()
         if self.matrix is not None:
             self._check_matrix(self.matrix)
+        elif self.matrix_name is not None:
+            raise UserError(f"problem.matrix_name={self.matrix_name} needs a file: add problem.matrix=…")
 
     def _check_published(self) -> None:
         if not isinstance(self, BernoulliGaussian):

@@ -34,7 +34,7 @@ def settings(experiment: Experiment, made: Notes) -> str:
     named = [(curve.slug, curve.settings) for curve in experiment.curves]
     trained = [(slug, of) for slug, of in named if of.training.kind != "none"] or named
     notes = [(of.seed, made[slug, of.seed]) for slug, of in named if (slug, of.seed) in made]
-    left_out = ("kind", "instance", "matrix", "selection_samples")
+    left_out = ("kind", "instance", "matrix", "matrix_name", "selection_samples")
     schedules = ((f"`{slug}`", f"kind {_fields(of.training, _DESCENTS)}") for slug, of in trained)
     versions = ((seed, ", ".join(f"{k} {v}" for k, v in _group(note, "versions").items())) for seed, note in notes)
     lines = {

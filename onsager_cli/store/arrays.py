@@ -9,9 +9,11 @@ import hashlib
 import io
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -123,13 +125,7 @@ def unpack_array(data: bytes, name: str) -> np.ndarray:
     Raises DamagedFileError or, for a header that NumPy cannot read, ValueError.
     """
     stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:
-        raise DamagedFileError(f"its array {name} is of an unknown version {version}")
+    shape, fortran, dtype = npy_header(stream)
     if dtype.hasobject or dtype.kind not in _KINDS:
         raise DamagedFileError(f"its array {name} has dtype {dtype}; only plain numbers and text are read, no pickle")
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
@@ -137,6 +133,21 @@ def unpack_array(data: bytes, name: str) -> np.ndarray:
     flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=stream.tell())
     # A copy, because a view of the file's bytes would be read-only.
     return flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether in Fortran's order, dtype) from the beginning of an .npy, whose numbers follow in `stream`.
+
+    Raises ValueError for a header that NumPy cannot read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that Python 2 wrote it
+        try:
+            if np.lib.format.read_magic(stream) == (1, 0):
+                return np.lib.format.read_array_header_1_0(stream)
+            return np.lib.format.read_array_header_2_0(stream)  # version 3 encodes names of fields otherwise
+        except Exception as error:  # NumPy's parser has several
+            raise ValueError("the header of an array is damaged") from error
 
 
 def _meta(array: np.ndarray | None) -> Json:

@@ -1,113 +1,126 @@
-"""A matrix of the user's own, from a file that is not trusted: no pickle, and every reason to refuse in one sentence."""
+"""A matrix of the user's own: which array of a file it is, and why it cannot be used."""
 
-import subprocess
-import sys
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from onsager_cli.errors import Notice, UserError
-from onsager_cli.store.arrays import unpack, unpack_array
-from onsager_cli.store.files import read_bytes
+from onsager_cli.errors import UserError
+from onsager_cli.store.foreign import UnreadableError, Variable, variables
+from onsager_cli.store.foreign.text import without_counts
+from onsager_cli.store.foreign.variable import NUMBERS, described
+from onsager_cli.text import did_you_mean, further
 
-LARGEST_SVD = 2000  # rows or columns, the fewer of them, up to which the rank is looked at
-SCALE = 1.1  # how far ‖A‖_F² may be from N without a word
-
-# Sizes are known before anything is read. Sparse matrices become dense once their size is known.
-READ_MAT = """
-import sys, warnings
-import numpy as np
-from scipy.io import loadmat, whosmat
-warnings.simplefilter("error", UserWarning)
-if sum(np.prod(shape, dtype=float) for _, shape, _ in whosmat(sys.argv[1])) > 1e9:
-    sys.exit("it holds more than 1e9 numbers")
-arrays = {name: a for name, a in loadmat(sys.argv[1]).items() if not name.startswith("__")}
-dense = {name: a.toarray() if hasattr(a, "toarray") else a for name, a in arrays.items()}
-np.savez(sys.stdout.buffer, **{name: a for name, a in dense.items() if a.dtype.kind in "biufc"})
-"""
+NAMED = 8  # of many arrays, how many a message names
 
 
-def read(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """A of the given shape (M, N) from .npy, .npz (its array `A`, or its only one), .mat (likewise) or .csv; float32.
+def read(path: str, shape: tuple[int, int], name: str | None = None) -> np.ndarray:
+    """A (M, N) in float32 from a file of any known format.
 
-    Raises UserError naming the file for anything else: unreadable, not real numbers, NaN or infinity, another
-    shape, a column of zeros.
+    It is the array `name`, else the one named A, else the only matrix. Raises UserError, which names the file, for
+    anything that is no real matrix of this shape.
     """
-    return checked(_load(Path(path)), f"problem.matrix={path}", shape)
+    label = f"problem.matrix={path}"
+    try:
+        found = variables(Path(path))
+        chosen = _chosen(found, name, shape)
+        label += f": {chosen.name}" if len(found) > 1 else ""
+        chosen.check()
+        if not chosen.is_table:
+            _check_shape(chosen.shape, label, shape)  # before it takes any memory
+        array = chosen.read()
+    except UnreadableError as error:
+        raise UserError(f"problem.matrix={path} {error}") from error
+    return checked(without_counts(array, shape) if chosen.is_table else array, label, shape)
 
 
 def checked(A: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
     """A (M, N) in float32. Raises UserError, which calls it `name`, for what is no real matrix of this shape."""
-    if A.ndim != 2 or A.dtype.kind not in "fiub":
-        raise UserError(f"{name} must hold a real matrix, got {A.dtype} of shape {A.shape}")
-    if A.shape != shape:
-        own, asked = (f"problem.M={M} problem.N={N}" for M, N in (A.shape, shape))
-        raise UserError(f"{name} is {A.shape[0]} x {A.shape[1]}, the config has {asked}: add {own}")
+    _check_shape(A.shape, name, shape)
+    given = _real(A, name)
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
-        A = A.astype(np.float32)
-    if not np.isfinite(A).all():
-        raise UserError(f"{name} holds NaN or infinity at {np.argwhere(~np.isfinite(A))[0].tolist()}")
+        A = given.astype(np.float32)
+    if (wrong := ~np.isfinite(A)).any():
+        row, column = np.unravel_index(np.argmax(wrong), shape)
+        value = given[row, column]
+        place = f"row {row + 1}, column {column + 1} (counted from 1){further(int(np.count_nonzero(wrong)), 1)}"
+        why = f": {value:g} is too large for single precision" if np.isfinite(value) else ""
+        raise UserError(f"{name} holds NaN or infinity at {place}{why}")
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
-        raise UserError(f"{name} has a column of zeros: column {zero[0]} never reaches y")
+        place = f"column {zero[0] + 1} (counted from 1)"
+        raise UserError(f"{name} has a column of zeros: {place} never reaches y{further(zero.size, 1)}")
     return A
 
 
-def warn(A: np.ndarray, name: str) -> None:
-    """A Notice for what training can live with and its user should know: repeated measurements, another scale."""
-    for text in _remarks(A):
-        warnings.warn(f"{name} {text}", Notice, stacklevel=2)
+def _chosen(found: Sequence[Variable], name: str | None, shape: tuple[int, int]) -> Variable:
+    """The variable that is A. Raises UnreadableError if that is not clear."""
+    named = {variable.name: variable for variable in found if variable.name}
+    if name is not None:
+        if name in named:
+            return named[name]
+        if not named:
+            raise UnreadableError("holds one array without a name: leave problem.matrix_name out")
+        raise UnreadableError(f"has no array {name}{did_you_mean(name, named)}: it has {_list(found)}")
+    matrices = [variable for variable in found if variable.kind == NUMBERS and len(variable.shape) == 2]
+    if (own := named.get("A")) in matrices:
+        return own
+    if len(found) == 1 and not _is_struct(found[0]):
+        return found[0]
+    wide = [variable for variable in matrices if min(variable.shape) > 1]  # MATLAB's numbers and vectors are matrices
+    structs = [variable.name for variable in found if _is_struct(variable)]
+    if not wide and structs:
+        raise UnreadableError(f"has a struct {structs[0]}: save A itself, not in a struct")
+    if len(candidates := wide or matrices) == 1:
+        return candidates[0]
+    if not candidates:
+        raise UnreadableError(f"has no matrix: it has {_list(found)}")
+    fitting = [variable.name for variable in candidates if variable.shape == shape]
+    choice = fitting[0] if len(fitting) == 1 else candidates[0].name
+    raise UnreadableError(
+        f"has several matrices and none named A, {_list(candidates)}: add problem.matrix_name={choice}"
+    )
 
 
-def _remarks(A: np.ndarray) -> Iterator[str]:
-    """What is unusual in A (M, N): its scale, its rank."""
-    M, N = A.shape
-    energy = float(np.sum(np.square(A, dtype=np.float64))) / N
-    if not 1 / SCALE < energy < SCALE:
-        yield (
-            f"has ‖A‖_F² = {energy:.3g} N: problem.snr_db sets the noise for ‖A‖_F² = N, so the SNR is "
-            f"{10 * np.log10(energy):+.1f} dB off; multiply the matrix by {energy**-0.5:.4g}"
+def _is_struct(variable: Variable) -> bool:
+    return "struct" in variable.kind
+
+
+def _list(found: Sequence[Variable]) -> str:
+    """Names and sizes of the first variables, and how many more there are."""
+    return ", ".join(map(described, found[:NAMED])) + further(len(found), NAMED)
+
+
+def _check_shape(found: tuple[int, ...], name: str, shape: tuple[int, int]) -> None:
+    """Raises UserError for another shape than (M, N), with what to do about it."""
+    asked = f"problem.M={shape[0]} problem.N={shape[1]}"
+    if found == shape:
+        return
+    if len(found) != 2:
+        raise UserError(f"{name} must hold a real matrix, got an array of shape {found}: save it with rows and columns")
+    rows, columns = found
+    size, own = f"{rows} x {columns}", f"add problem.M={rows} problem.N={columns}"
+    if 0 in found:
+        raise UserError(f"{name} is empty: {size} instead of {asked}")
+    if found == shape[::-1]:
+        raise UserError(
+            f"{name} is {size}, the transpose of {asked}: save A.T; or, if you have {rows} measurements of {columns} "
+            f"unknowns, {own}"
         )
-    if (full := min(M, N)) <= LARGEST_SVD:
-        s = np.linalg.svd(A.astype(np.float64), compute_uv=False)
-        rank = int(np.sum(s > s[0] * max(M, N) * np.finfo(np.float32).eps))
-        if rank < full:
-            yield f"has rank {rank} instead of {full}: {full - rank} of its measurements say nothing that the others do not"
+    if 1 in found and rows * columns == shape[0] * shape[1]:
+        raise UserError(
+            f"{name} is {size}, all entries in one line: save it with {shape[0]} rows and {shape[1]} columns"
+        )
+    raise UserError(f"{name} is {size}, the config has {asked}: {own}")
 
 
-def _load(path: Path) -> np.ndarray:
-    """The array in the file. Raises UserError if it cannot be read or is not clear which one is meant."""
-    try:
-        # What a reader warns of (an empty file, a variable twice) is a reason to refuse.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            if path.suffix.lower() == ".mat":
-                return _only(_read_mat(path), path)
-            data = read_bytes(path)
-            if path.suffix.lower() == ".csv":
-                return np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
-            if data[:2] == b"PK":  # by the content, .npy or .npz
-                return _only(unpack(data)[0], path)
-            return unpack_array(data, "A")
-    except UserError:
-        raise
-    except Exception as error:  # every reader has its own; a file that cannot be read is one sentence
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"problem.matrix={path} cannot be read: {reason}") from error
-
-
-def _read_mat(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .mat file, read in a process of its own: SciPy's reader crashes on some damaged files."""
-    done = subprocess.run([sys.executable, "-c", READ_MAT, str(path)], capture_output=True, check=False)
-    if done.returncode:  # negative after a crash, whose last words are of no use
-        reasons = done.stderr.decode(errors="replace").strip().splitlines() if done.returncode > 0 else []
-        raise ValueError(reasons[-1] if reasons else "it is damaged")
-    return unpack(done.stdout)[0]
-
-
-def _only(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
-    """The array `A`, or the only one. Raises UserError if there is neither."""
-    if "A" not in arrays and len(arrays) != 1:
-        raise UserError(f"problem.matrix={path} must hold an array named A, got {', '.join(arrays) or 'none'}")
-    return arrays["A"] if "A" in arrays else next(iter(arrays.values()))
+def _real(A: np.ndarray, name: str) -> np.ndarray:
+    """A, or its real part if the imaginary one is zero. Raises UserError for other complex numbers."""
+    if not np.iscomplexobj(A):
+        return A
+    if np.imag(A).any():
+        M, N = A.shape
+        raise UserError(
+            f"{name} must hold a real matrix, got {A.dtype}: stack [Re A, -Im A; Im A, Re A], a matrix of "
+            f"{2 * M} x {2 * N}, and write problem.M={2 * M} problem.N={2 * N}"
+        )
+    return np.real(A)

@@ -1,0 +1,181 @@
+"""Reads .mat and HDF5 files in a process of its own, for the libraries crash at some damaged files.
+
+    python -P reader.py FORMAT PATH          what the file has: a list of [name, shape, kind] in JSON
+    python -P reader.py FORMAT PATH NAME     the array NAME as an .npy
+
+FORMAT is mat4, mat5 or hdf5. The answer goes to stdout; a reason to refuse the file is one line on stderr, with exit
+code 3. Nothing imports this script, and it imports nothing of onsager. With -P, Python looks for modules neither in the
+working directory nor in this folder.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import numpy as np
+
+REFUSED = 3
+MANY = 10_000  # things in an HDF5 file
+NUMBERS = "numbers"
+CLASSES = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+"""MATLAB's classes of numbers."""
+
+Item = tuple[str, tuple[int, ...], str, Callable[[], np.ndarray]]
+"""Name, shape, kind, and what reads the array."""
+
+
+def refuse(reason: str = "is damaged or cut off") -> NoReturn:
+    """End with this reason, which continues the name of the file."""
+    print(reason, file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+def dense(sparse: Any) -> np.ndarray:
+    """A sparse matrix of SciPy as an array, once its indices are checked: SciPy trusts them."""
+    if sparse.format == "csc":
+        if np.diff(sparse.indptr).min(initial=0) < 0:
+            refuse()
+        sparse.check_format(full_check=True)
+    return sparse.toarray()
+
+
+def matlab(path: str, version: int) -> Iterator[Item]:
+    """The variables of a .mat of version 4 or 5 to 7."""
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import varmats_from_mat
+
+    def load(name: str) -> np.ndarray:
+        array = loadmat(path, variable_names=[name])[name]
+        return dense(array) if hasattr(array, "toarray") else array
+
+    with open(path, "rb") as file:
+        for part in [file] if version == 4 else [part for _, part in varmats_from_mat(file)]:
+            try:
+                described = whosmat(part)
+            except Exception:  # SciPy finds no name and no size in an object of MATLAB
+                described = [("", (), "object")]
+            for name, shape, kind in described:
+                if not name.startswith("__"):  # the workspace of functions
+                    yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name)
+
+
+def hdf5(path: str) -> Iterator[Item]:
+    """The arrays of an HDF5 file by their paths in it; of h5py, MATLAB -v7.3 or Octave."""
+    try:
+        h5py: Any = import_module("h5py")
+    except ImportError:
+        refuse("needs h5py: pip install h5py, or save the array by MATLAB's save -v7 or by numpy.save")
+    with h5py.File(path, "r", locking=False) as file:
+        waiting: list[tuple[str, Any]] = [("", file)]
+        seen = 0
+        while waiting:
+            prefix, group = waiting.pop()
+            for name in group:
+                if (seen := seen + 1) > MANY:
+                    refuse(f"has more than {MANY} arrays and groups")
+                if name.startswith("#"):  # what MATLAB's objects and cells refer to
+                    continue
+                try:
+                    item = inside(group, name)
+                    found = described(item)
+                except Exception:  # one that is damaged, or a link, is no reason to refuse the others
+                    yield f"{prefix}{name}", (), "nothing of this file", refuse
+                    continue
+                if found is None:
+                    waiting.append((f"{prefix}{name}/", item))
+                else:
+                    yield f"{prefix}{name}", *found
+
+
+def inside(group: Any, name: str) -> Any:
+    """A member of a group in this very file. Raises KeyError for a link: it could lead to another file."""
+    if type(group.get(name, getlink=True)).__name__ != "HardLink":
+        raise KeyError(name)
+    return group[name]
+
+
+def described(item: Any) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]] | None:
+    """Shape, kind and reader of a thing in an HDF5 file; None for a group that only holds others."""
+    given = item.attrs.get("MATLAB_class", "")
+    kind = given.decode("latin-1") if isinstance(given, bytes) else str(given)
+    if hasattr(item, "shape"):
+        return of_dataset(item, kind, by_columns=bool(kind))
+    if "MATLAB_sparse" in item.attrs:
+        return of_sparse(item, ("data", "ir", "jc"), int(item.attrs["MATLAB_sparse"]))
+    if kind:
+        return (), kind, refuse
+    if not {"type", "value"} <= set(item):
+        return None
+    word, value = inside(item, "type")[()].decode("latin-1"), inside(item, "value")  # of Octave
+    if not word.endswith("matrix") or word.startswith(("diagonal", "permutation")):
+        return (), word, refuse
+    if hasattr(value, "shape"):
+        return of_dataset(value, "", by_columns=True)
+    return of_sparse(value, ("data", "ridx", "cidx"), int(inside(value, "nr")[()]))
+
+
+def of_dataset(dataset: Any, kind: str, by_columns: bool) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]]:
+    """Shape, kind and reader of a dataset; `kind` is the class that MATLAB gave it, or "".
+
+    MATLAB and Octave store arrays column by column, so that their sizes stand in reverse.
+    """
+    if dataset.external or dataset.is_virtual:
+        return (), "data in another file", refuse
+    if "MATLAB_empty" in dataset.attrs:  # the dataset has its sizes
+        shape = tuple(map(int, dataset[()].ravel()))
+        return shape, NUMBERS, lambda: np.zeros(shape)
+    numeric = dataset.dtype.kind in "biufc" or set(dataset.dtype.names or ()) == {"real", "imag"}
+    if dataset.shape is None or not numeric or kind not in ("", *CLASSES):
+        return (), kind or str(dataset.dtype), refuse
+
+    def load() -> np.ndarray:
+        check_filters(dataset)
+        array = dataset[()]
+        array = array["real"] + 1j * array["imag"] if array.dtype.names else array
+        return array.T if by_columns else array
+
+    return dataset.shape[::-1] if by_columns else dataset.shape, NUMBERS, load
+
+
+def of_sparse(group: Any, names: Sequence[str], rows: int) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]]:
+    """Shape, kind and reader of a sparse matrix in a group: its entries, their rows, where its columns begin."""
+    columns = inside(group, names[2]).size - 1
+
+    def load() -> np.ndarray:
+        from scipy.sparse import csc_matrix
+
+        parts = []
+        for name in names:  # a matrix of zeros has no entries
+            part = of_dataset(inside(group, name), "", by_columns=False)[2]().ravel() if name in group else np.zeros(0)
+            parts.append(part)
+        return dense(csc_matrix((parts[0], parts[1].astype(np.int64), parts[2].astype(np.int64)), (rows, columns)))
+
+    return (rows, columns), NUMBERS, load
+
+
+def check_filters(dataset: Any) -> None:
+    """End with a reason if the dataset is compressed in a way that this h5py lacks."""
+    available = import_module("h5py.h5z").filter_avail
+    plan = dataset.id.get_create_plist()
+    if not all(available(plan.get_filter(number)[0]) for number in range(plan.get_nfilters())):
+        refuse("is compressed by a filter that h5py lacks: save it with gzip, or without compression")
+
+
+def main(form: str, path: str, name: str | None = None) -> None:
+    """Answer one question about one file."""
+    warnings.simplefilter("ignore")
+    found = hdf5(path) if form == "hdf5" else matlab(path, int(form.removeprefix("mat")))
+    if name is None:
+        json.dump([(own, list(map(int, shape)), kind) for own, shape, kind, _ in found], sys.stdout)
+    else:
+        array = next(load() for own, _, _, load in found if own == name)
+        pipe: Any = SimpleNamespace(write=sys.stdout.buffer.write)  # NumPy would ask a file for its position
+        np.lib.format.write_array(pipe, array, allow_pickle=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,68 @@
+"""What a file from elsewhere has: named arrays that nobody has read yet, and the error for what cannot be read."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from onsager_cli.errors import UserError
+
+NUMBERS = "numbers"
+LARGEST = 10**9  # numbers in one array
+
+
+class UnreadableError(Exception):
+    """The file has no such array. The message continues the name of the file: "is a web page (HTML)"."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One thing in a file.
+
+    `name` is "" where the file gives no names, `kind` NUMBERS or a word for what it is instead: text, struct, …
+    `load` reads the array.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    load: Callable[[], np.ndarray]
+    is_table: bool = False  # whether the numbers stood in a text, without anything that says where they begin
+
+    def check(self) -> None:
+        """Raises UnreadableError for what is no array of numbers, or too large a one. Nothing is read."""
+        if self.kind != NUMBERS:
+            raise UnreadableError(f"must hold numbers, got {described(self)}: save them as a plain array")
+        if math.prod(self.shape) > LARGEST:
+            raise UnreadableError(f"holds more than {LARGEST:g} numbers: {described(self)}")
+
+    def read(self) -> np.ndarray:
+        """The array, real or complex. Raises UnreadableError."""
+        self.check()
+        with no_other_error():
+            array = self.load()
+            if array.shape != self.shape:
+                raise ValueError("its header says another shape")
+        return array
+
+
+def described(variable: Variable) -> str:
+    """The variable in a message: "Phi (20 x 40)", "prob (struct)"."""
+    size = " x ".join(map(str, variable.shape)) or "one number"
+    what = size if variable.kind == NUMBERS else variable.kind
+    return f"{variable.name} ({what})" if variable.name else what
+
+
+@contextlib.contextmanager
+def no_other_error() -> Iterator[None]:
+    """Turn what any library raises at a damaged file into one sentence of our own."""
+    try:
+        yield
+    except (UnreadableError, UserError):
+        raise
+    except MemoryError:
+        raise UnreadableError("does not fit into memory") from None
+    except Exception as error:  # every library has its own
+        raise UnreadableError("is damaged or cut off") from error
