@@ -220,6 +220,8 @@ class TestRecover:
         (lambda: loose.train("lamp", "gaussian", "fast", "seeds=[0,1]"), "leave seeds out"),
         (lambda: loose.train("lamp", folder=3), "folder must be a path, got 3"),
         (lambda: loose.load(["network=lamp"]), "an override must be a text"),
+        (lambda: loose.verify(folder=3), "folder must be a path, got 3"),
+        (lambda: loose.verify(folder="nowhere"), "^folder: there is no folder 'nowhere'$"),
         (lambda: loose.verify(["fig10"]), "a name must be a text such as 'fig10'"),
         (lambda: loose.nmse(np.ones(3), np.zeros(3)), "x must not be zero everywhere"),
         (lambda: loose.nmse(np.full(3, np.nan), np.ones(3)), "x_hat must be finite"),

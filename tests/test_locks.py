@@ -13,6 +13,7 @@ from toy_training import Watch, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.store import locks
 from onsager_cli.store.curves import Store
 from onsager_cli.store.environment import environment
@@ -62,6 +63,14 @@ def test_one_holder_and_a_dead_one_holds_nothing(tmp_path, hold):
         assert locks.holder(tmp_path) == f"process {os.getpid()}"
         with locks.locked(tmp_path) as again:  # threads of one process exclude each other too
             assert not again
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / locks.NAME).symlink_to("mine")
+    with pytest.raises(UserError, match=rf"^cannot lock .*{locks.NAME}: it is a link$"), locks.locked(tmp_path):
+        pass
+    assert (tmp_path / "mine").read_text() == "kept"
 
 
 def test_a_lock_that_went_with_its_folder_is_nobody_s(tmp_path, monkeypatch):

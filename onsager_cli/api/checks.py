@@ -67,7 +67,7 @@ def whole(value: object, name: str, low: int, high: int) -> int:
 def place(path: object, name: str) -> Path:
     """A path as a caller gives it, with ~ as the home folder. Raises UserError for what is no path."""
     if not isinstance(path, str | Path):
-        raise UserError(f"{name} must be a path such as 'experiments', got {show(path)}")
+        raise UserError(f"{name} must be a path, got {show(path)}")
     return expanded(str(path))
 
 

@@ -202,7 +202,7 @@ def first_line(error: Exception) -> str:
         return f"the environment variable {unset[1]} is not set"
     cause = " ".join(str(error.__cause__ or "").split())
     if cause and cause not in text:
-        text = f"{text}: {cause}"
+        text = ": ".join(filter(None, (text, cause)))
     return f"cannot compose the config: {text or type(error).__name__}"
 
 

@@ -40,6 +40,7 @@ _REASONS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EMFILE: "too many files are open",
     errno.EISDIR: "it is a folder",
+    errno.ELOOP: "it is a link",
     errno.ENXIO: "it is a socket",
 }
 _SPECIAL = {

@@ -68,7 +68,8 @@ def _open(folder: Path) -> int:
     """The descriptor of the lock file of `folder`, which is created. Raises UserError if that fails."""
     make_folder(folder)
     with writing(folder / NAME, "lock"):
-        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        # No link is followed: the file that it leads to would lose its content.
+        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
