@@ -1,6 +1,7 @@
-"""Matrices of one's own, from files that are not trusted."""
+"""A matrix of one's own: which array of a file it is, what is refused, what is said of it, before anything is written."""
 
 import io
+import os
 import pickle
 
 import numpy as np
@@ -10,116 +11,77 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.io import savemat
-from scipy.sparse import csc_matrix
 from test_problems import TOY
 
 from onsager_cli import run
+from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.problems import build
 from onsager_cli.run import problem_of
 from onsager_cli.store import matrix
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
+A = np.arange(1.0, 7.0).reshape(2, 3) / 7
+ONE = np.ones((2, 3))
 
-class TestOwnMatrix:
-    A = np.arange(1.0, 7.0).reshape(2, 3) / 7
 
-    def write(self, path, array, **others):
-        if path.suffix == ".csv":
-            np.savetxt(path, array, delimiter=",")
-        elif path.suffix == ".npy":
-            np.save(path, array)
-        elif path.suffix == ".npz":
-            np.savez(path, A=array, **others)
-        else:
-            savemat(path, {"A": array, **others})
-        return str(path)
+def write(path, array, **others):
+    """The path of a file, in the format of its suffix, with the matrix and other arrays."""
+    if path.suffix == ".csv":
+        np.savetxt(path, array, delimiter=",")
+    elif path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".npz":
+        np.savez(path, A=array, **others)
+    else:
+        savemat(path, {"A": array, **others})
+    return str(path)
 
-    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
+
+def refusal(path, shape=(2, 3), name=None):
+    """The one line that refuses a file."""
+    with pytest.raises(UserError) as caught:
+        matrix.read(str(path), shape, name)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"problem.matrix={path}")
+    return str(caught.value)
+
+
+class TestReading:
+    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", *slow(".mat")])
     def test_every_format(self, tmp_path, suffix):
-        path = self.write(tmp_path / f"a{suffix}", self.A)
-        read = matrix.read(path, (2, 3))
+        """To the bit what it would be in NumPy."""
+        read = matrix.read(write(tmp_path / f"a{suffix}", A), (2, 3))
         assert read.dtype == np.float32
-        np.testing.assert_allclose(read, self.A, rtol=1e-7)
+        assert read.tobytes() == A.astype(np.float32).tobytes()
 
     @pytest.mark.parametrize("suffix", [".NPY", ".Npz", ".CSV", *slow(".MAT")])
     def test_capital_letters(self, tmp_path, suffix):
-        self.write(tmp_path / f"a{suffix.lower()}", self.A)
+        write(tmp_path / f"a{suffix.lower()}", A)
         renamed = (tmp_path / f"a{suffix.lower()}").rename(tmp_path / f"b{suffix}")
-        np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), self.A, rtol=1e-7)
+        np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), A, rtol=1e-7)
 
-    @pytest.mark.parametrize("suffix", [".npz", *slow(".mat")])
-    def test_the_array_named_a_or_the_only_one(self, tmp_path, suffix):
-        several = self.write(tmp_path / f"a{suffix}", self.A, B=np.ones((5, 5)))
-        np.testing.assert_allclose(matrix.read(several, (2, 3)), self.A, rtol=1e-7)
-        write = np.savez if suffix == ".npz" else lambda path, **arrays: savemat(path, arrays)
-        write(tmp_path / f"one{suffix}", phi=self.A)
-        np.testing.assert_allclose(matrix.read(str(tmp_path / f"one{suffix}"), (2, 3)), self.A, rtol=1e-7)
-        write(tmp_path / f"two{suffix}", phi=self.A, psi=self.A)
-        with pytest.raises(UserError, match=r"must hold an array named A, got .*phi"):
-            matrix.read(str(tmp_path / f"two{suffix}"), (2, 3))
-
-    @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32, np.uint8, bool])
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.longdouble, np.int32, np.uint8, bool, complex])
     def test_any_real_numbers(self, tmp_path, dtype):
+        """Complex ones too, where all imaginary parts are zero."""
         A = np.array([[1, 0, 1], [0, 1, 1]], dtype)
-        np.testing.assert_array_equal(matrix.read(self.write(tmp_path / "a.npy", A), (2, 3)), A.astype(np.float32))
+        np.testing.assert_array_equal(matrix.read(write(tmp_path / "a.npy", A), (2, 3)), np.real(A).astype(np.float32))
 
-    REFUSALS = {  # noqa: RUF012
-        "complex": (A * 1j, (2, 3), ["real matrix", "complex128"]),
-        "text": (np.array([["1", "2"]]), (1, 2), ["real matrix"]),
-        "vector": (np.ones(4), (2, 2), ["real matrix", "(4,)"]),
-        "cube": (np.ones((2, 2, 2)), (2, 2), ["real matrix", "(2, 2, 2)"]),
-        "number": (np.array(3.0), (1, 1), ["real matrix", "()"]),
-        "transposed": (A.T, (2, 3), ["3 x 2", "problem.M=2", "problem.N=3", "add problem.M=3 problem.N=2"]),
-        "nan": (np.where(A > 0.8, np.nan, A), (2, 3), ["NaN or infinity", "[1, 2]"]),
-        "infinity": (np.where(A > 0.8, np.inf, A), (2, 3), ["NaN or infinity", "[1, 2]"]),
-        "too large for float32": (np.where(A > 0.8, 1e300, A), (2, 3), ["[1, 2]"]),
-        "zero column": (A * [1, 0, 1], (2, 3), ["column of zeros", "column 1"]),
-        "zero column in float32": (A * [1, 1, 1e-60], (2, 3), ["column of zeros", "column 2"]),
-        "empty": (np.ones((0, 3)), (2, 3), ["0 x 3"]),
-    }
-
-    @pytest.mark.parametrize("case", sorted(REFUSALS))
-    def test_refusals(self, tmp_path, case):
-        array, shape, words = self.REFUSALS[case]
-        path = self.write(tmp_path / "a.npy", array)
-        with pytest.raises(UserError) as error:
-            matrix.read(path, shape)
-        assert "\n" not in str(error.value)
-        assert all(word in str(error.value) for word in [f"problem.matrix={path}", *words]), str(error.value)
-
-    def test_no_pickle(self, tmp_path):
-        """An object array would run code when it is loaded."""
-        for name in ("a.npy", "a.npz"):
-            write = np.save if name.endswith("npy") else lambda path, a, **_: np.savez(path, A=a)
-            write(tmp_path / name, np.array([[print, 1.0]], dtype=object), allow_pickle=True)
-            with pytest.raises(UserError, match=r"cannot be read: .*pickle"):
-                matrix.read(str(tmp_path / name), (1, 2))
-
-    def test_sparse_mat(self, tmp_path):
-        """MATLAB's sparse matrices are matrices too; a huge one is refused before it is made dense."""
-        savemat(tmp_path / "a.mat", {"A": csc_matrix(self.A)})
-        np.testing.assert_allclose(matrix.read(str(tmp_path / "a.mat"), (2, 3)), self.A, rtol=1e-6)
-        savemat(tmp_path / "b.mat", {"A": csc_matrix((10**6, 10**6))})
-        with pytest.raises(UserError, match="more than 1e9 numbers"):
-            matrix.read(str(tmp_path / "b.mat"), (2, 3))
-
-    def test_archive_under_another_name(self, tmp_path):
-        self.write(tmp_path / "a.npz", self.A)
-        renamed = (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-        np.testing.assert_allclose(matrix.read(str(renamed), (2, 3)), self.A, rtol=1e-7)
+    def test_columns_and_rows_that_only_count(self, tmp_path):
+        """pandas numbers columns and rows; known by the shape that the config asks for."""
+        rows = "\n".join(",".join(map(str, row)) for row in A)
+        for text in (f"0,1,2\n{rows}\n", "\n".join(f"{n},{row}" for n, row in enumerate(rows.split("\n")))):
+            (tmp_path / "a.csv").write_text(text)
+            np.testing.assert_allclose(matrix.read(str(tmp_path / "a.csv"), (2, 3)), A, rtol=1e-7)
+        assert "is 2 x 4, the config has problem.M=2 problem.N=2" in refusal(tmp_path / "a.csv", (2, 2))
 
     @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", *slow(".mat")])
     @pytest.mark.parametrize("content", [b"", b"\x00", b"1,2\n3", b"a,b\nc,d", b"\xff\xfe\x00" * 50, pickle.dumps({})])
     def test_garbage(self, tmp_path, suffix, content):
-        path = tmp_path / f"a{suffix}"
-        path.write_bytes(content)
-        with pytest.raises(UserError) as error:
-            matrix.read(str(path), (2, 3))
-        assert "\n" not in str(error.value)
-        assert str(path) in str(error.value)
+        (tmp_path / f"a{suffix}").write_bytes(content)
+        refusal(tmp_path / f"a{suffix}")
 
     @pytest.mark.parametrize("suffix", [".npy", ".npz"])
     @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
@@ -137,7 +99,7 @@ class TestOwnMatrix:
 
     def damage(self, tmp_path_factory, suffix, position, byte, cut):
         path = tmp_path_factory.mktemp("own") / f"a{suffix}"
-        self.write(path, self.A)
+        write(path, A)
         data = bytearray(path.read_bytes())
         at = int(position * len(data))
         if cut:
@@ -146,39 +108,168 @@ class TestOwnMatrix:
             data[at] = byte
         path.write_bytes(bytes(data))
         try:
-            read, refusal = matrix.read(str(path), (2, 3)), ""
+            read, text = matrix.read(str(path), (2, 3)), ""
         except UserError as error:
-            read, refusal = np.zeros((2, 3)), str(error)
+            read, text = np.zeros((2, 3)), str(error)
         assert np.isfinite(read).all()
-        assert "\n" not in refusal
+        assert "\n" not in text
 
-    def test_a_problem_around_it(self, tmp_path):
-        rng = np.random.default_rng(0)
-        A = rng.normal(0, 20**-0.5, size=(20, 40)).astype(np.float32)
-        np.save(tmp_path / "a.npy", A)
+
+class TestChoosing:
+    CHOICES = {  # noqa: RUF012  arrays, name → value of the one chosen
+        "the one named A": ({"B": 5 * ONE, "A": ONE}, None, 1),
+        "the only one": ({"Phi": ONE}, None, 1),
+        "the only matrix": ({"Phi": ONE, "snr": 40.0, "y": np.ones(2), "s": "x", "M": np.full((1, 1), 2)}, None, 1),
+        "beside vectors of MATLAB": ({"Phi": ONE, "y": np.ones((2, 1)), "x": np.ones((1, 3))}, None, 1),
+        "beside an A that is no array": ({"Phi": ONE, "A": "i.i.d."}, None, 1),
+        "a lower-case a": ({"a": ONE, "y": np.ones((2, 1))}, None, 1),
+        "by its name": ({"A": ONE, "P": 5 * ONE}, "P", 5),
+    }
+
+    @pytest.mark.parametrize("case", CHOICES)
+    def test_which_array_it_is(self, tmp_path, case):
+        arrays, name, value = self.CHOICES[case]
+        np.savez(tmp_path / "a.npz", **arrays)
+        np.testing.assert_array_equal(matrix.read(str(tmp_path / "a.npz"), (2, 3), name), np.full((2, 3), value))
+
+    REFUSALS = {  # noqa: RUF012
+        "two": (
+            {"Phi": ONE, "Psi": np.ones((5, 5)), "snr": 1.0}, None,
+            "has several matrices and none named A, Phi (2 x 3), Psi (5 x 5): add problem.matrix_name=Phi",
+        ),
+        "another name": ({"Phi": ONE, "s": "x"}, "phi", "has no array phi (did you mean Phi?): it has Phi (2 x 3), s (text)"),
+        "none": ({"s": "x", "y": np.ones(3)}, None, "has no matrix: it has s (text), y (3)"),
+        "text by name": ({"A": ONE, "s": "x"}, "s", "must hold numbers, got s (text): save them as a plain array"),
+        "many": (
+            {f"B{n}": ONE for n in range(20)}, None, "B7 (2 x 3), and 12 more: add problem.matrix_name=B0"),
+        "objects": ({"A": np.array([[print, 1.0]], dtype=object)}, None, "a pickle that could run code"),
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("case", REFUSALS)
+    def test_where_that_is_not_clear(self, tmp_path, case):
+        arrays, name, words = self.REFUSALS[case]
+        np.savez(tmp_path / "a.npz", **arrays)
+        assert words in refusal(tmp_path / "a.npz", name=name)
+
+    def test_a_name_for_an_array_that_has_none(self, tmp_path):
+        assert "leave problem.matrix_name out" in refusal(write(tmp_path / "a.npy", A), name="A")
+
+    def test_a_matrix_in_a_struct(self, tmp_path):
+        savemat(tmp_path / "a.mat", {"prob": {"A": A}, "y": np.ones((2, 1))})
+        assert "has a struct prob: save A itself" in refusal(tmp_path / "a.mat")
+
+    def test_the_array_is_named_where_there_are_several(self, tmp_path):
+        path = tmp_path / "a.npz"
+        np.savez(path, A=np.ones((2, 2)), P=A)
+        assert refusal(path).startswith(f"problem.matrix={path}: A is 2 x 2, the config has problem.M=2 problem.N=3")
+
+    def test_a_name_needs_a_file(self):
+        with pytest.raises(UserError, match=r"problem\.matrix_name=P needs a file: add problem\.matrix=…"):
+            load_experiment(["network=amp", "problem.matrix_name=P"])
+
+
+class TestRefusals:
+    CASES = {  # noqa: RUF012
+        "complex": (A * 1j, (2, 3), ["complex128", "stack [Re A, -Im A; Im A, Re A], a matrix of 4 x 6", "problem.N=6"]),
+        "text": (np.array([["1", "2"]]), (1, 2), ["must hold numbers, got text"]),
+        "vector": (np.ones(4), (2, 2), ["real matrix", "(4,)", "rows and columns"]),
+        "cube": (np.ones((2, 2, 2)), (2, 2), ["real matrix", "(2, 2, 2)"]),
+        "number": (np.array(3.0), (1, 1), ["real matrix", "()"]),
+        "in one row": (np.ones((1, 6)), (2, 3), ["1 x 6, all entries in one line", "2 rows and 3 columns"]),
+        "transposed": (
+            A.T, (2, 3),
+            ["is 3 x 2, the transpose of problem.M=2 problem.N=3: save A.T; or, if you have 3 measurements of 2 unknowns, "
+             "add problem.M=3 problem.N=2"],
+        ),
+        "another size": (A, (2, 4), ["is 2 x 3, the config has problem.M=2 problem.N=4: add problem.M=2 problem.N=3"]),
+        "nan": (np.where(A > 0.8, np.nan, A), (2, 3), ["NaN or infinity at row 2, column 3 (counted from 1)"]),
+        "infinities": (np.where(A > 0.6, np.inf, A), (2, 3), ["row 2, column 2 (counted from 1), and 1 more"]),
+        "too large for float32": (np.where(A > 0.8, 1e300, A), (2, 3), ["row 2, column 3", "1e+300 is too large"]),
+        "zero column": (A * [1, 0, 1], (2, 3), ["a column of zeros: column 2 (counted from 1)"]),
+        "zero column in float32": (A * [1, 1, 1e-60], (2, 3), ["a column of zeros: column 3"]),
+        "empty": (np.ones((0, 3)), (2, 3), ["is empty: 0 x 3"]),
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_what_is_no_matrix_of_this_shape(self, tmp_path, case):
+        array, shape, words = self.CASES[case]
+        message = refusal(write(tmp_path / "a.npy", array), shape)
+        assert all(word in message for word in words), message
+
+    def test_a_suffix_that_nobody_knows(self, tmp_path):
+        (tmp_path / "a.pkl").write_bytes(b"")
+        with pytest.raises(UserError, match=r"must end in \.npy, \.npz, \.mat, \.csv, \.txt, \.tsv, \.h5 or \.hdf5"):
+            load_experiment(["network=amp", f"problem.matrix={tmp_path / 'a.pkl'}"])
+
+
+class TestProblem:
+    OWN = ("problem.N=40", "problem.M=20", "problem.instance=seeded", "network=amp", "network.depth=1")
+
+    @pytest.fixture
+    def drawn(self):
+        return np.random.default_rng(0).normal(0, 20**-0.5, size=(20, 40)).astype(np.float32)
+
+    def test_a_problem_around_it(self, tmp_path, drawn):
+        np.save(tmp_path / "a.npy", drawn)
         (curve,) = load_experiment([*TOY, f"problem.matrix={tmp_path / 'a.npy'}"]).curves
         problem = problem_of(curve)
-        np.testing.assert_array_equal(problem.A, A)
+        np.testing.assert_array_equal(problem.A, drawn)
         with pytest.raises(ValueError, match=r"a\.npy and passes it as A"):
             build(curve.settings.problem, 0)
         x, y = problem.test
-        assert np.std(y - A @ x) == pytest.approx(np.sqrt(2e-5), rel=0.15)
+        assert np.std(y - drawn @ x) == pytest.approx(np.sqrt(2e-5), rel=0.15)
+
+    def test_what_the_user_should_know_is_a_notice(self, tmp_path, drawn):
+        drawn[:, 7] = drawn[:, 6]
+        np.save(tmp_path / "a.npy", drawn)
+        (curve,) = load_experiment([*self.OWN, f"problem.matrix={tmp_path / 'a.npy'}"]).curves
+        with pytest.warns(Notice, match=r"^problem\.matrix=\S+a\.npy has .*columns 7 and 8 are alike"):
+            problem_of(curve)
+
+    def test_it_is_read_once_for_all_curves(self, tmp_path, drawn, monkeypatch):
+        np.save(tmp_path / "a.npy", drawn)
+        calls, read = [], matrix.read
+        monkeypatch.setattr(matrix, "read", lambda *args: calls.append(args) or read(*args))
+        words = [*self.OWN, f"problem.matrix={tmp_path / 'a.npy'}"]
+        for gamma in (0.1, 0.2):
+            experiment = load_experiment([*words, f"problem.gamma={gamma}"])
+            run.check_matrices([experiment])
+            problem_of(experiment.curves[0])
+        assert len(calls) == 1
+        np.save(tmp_path / "a.npy", 2 * drawn)
+        with pytest.warns(Notice, match="6.0 dB off"):
+            np.testing.assert_array_equal(problem_of(load_experiment(words).curves[0]).A, 2 * drawn)
 
     def test_one_that_cannot_be_used_leaves_nothing(self, tmp_path):
-        path = self.write(tmp_path / "a.npy", np.full((20, 40), np.nan))
-        words = ["problem.N=40", "problem.M=20", "problem.instance=seeded", f"problem.matrix={path}", "network=lamp"]
+        path = write(tmp_path / "a.npy", np.full((20, 40), np.nan))
+        words = [*self.OWN, f"problem.matrix={path}"]
         with pytest.raises(UserError, match="holds NaN or infinity"):
             run.train(load_experiment([*words, f"output={tmp_path / 'there'}"]), lambda event: None)
         assert not (tmp_path / "there").exists()
 
-    def test_identity_goes_by_content(self, tmp_path):
+    @pytest.mark.parametrize("verb", ["train", "sweep"])
+    def test_the_command_refuses_it_before_anything_else(self, tmp_path, monkeypatch, capsys, drawn, verb):
+        """In a sweep before the first job: the second matrix is complex."""
+        monkeypatch.chdir(tmp_path)
+        np.save("good.npy", drawn)
+        np.save("bad.npy", drawn * 1j)
+        files = {"train": "bad.npy", "sweep": "good.npy,bad.npy"}[verb]
+        assert main([verb, *self.OWN, f"problem.matrix={files}"]) == 2
+        out, err = capsys.readouterr()
+        assert err.startswith("onsager: problem.matrix=bad.npy must hold a real matrix, got complex64: stack")
+        assert (out, err.count("\n")) == ("", 1)
+        assert sorted(os.listdir()) == ["bad.npy", "good.npy"]
+
+    def test_identity_goes_by_content_and_name(self, tmp_path):
         buffer = io.BytesIO()
-        np.save(buffer, np.ones((20, 40)))
+        np.savez(buffer, A=np.ones((20, 40)), P=np.ones((20, 40)))
         for name in ("a", "b"):
-            (tmp_path / f"{name}.npy").write_bytes(buffer.getvalue())
-        np.save(tmp_path / "c.npy", np.full((20, 40), 2.0))
-        one, same, other = (
-            load_experiment([*TOY, f"problem.matrix={tmp_path / name}.npy"]).curves[0].identity for name in "abc"
-        )
+            (tmp_path / f"{name}.npz").write_bytes(buffer.getvalue())
+        np.savez(tmp_path / "c.npz", np.full((20, 40), 2.0))
+        words = [f"problem.matrix={tmp_path / name}.npz" for name in "abc"]
+        one, same, other = (load_experiment([*TOY, word]).curves[0].identity for word in words)
         assert one == same
         assert one != other
+        named = load_experiment([*TOY, words[0], "problem.matrix_name=P"]).curves[0].identity
+        assert named["problem"].pop("matrix_name") == "P"
+        assert named == one

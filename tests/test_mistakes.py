@@ -35,6 +35,7 @@ MISTAKES = {
     "snr as text": ("train problem.snr_db=high", ["problem.snr_db", "number", "'high'"]),
     "tall matrix with kappa": ("train problem=kappa15 problem.M=600", ["problem.M", "problem.N=500", "got 600"]),
     "matrix that is not there": ("train problem.matrix=a.npy", ["problem.matrix", "a.npy"]),
+    "name of a matrix without its file": ("train problem.matrix_name=P", ["problem.matrix_name=P", "problem.matrix=…"]),
     "kind": ("train network.kind=transformer", ["network.kind", "lamp, lista", "'transformer'"]),
     "cells": ("train problem=massive_mimo problem.cells=8", ["problem.cells", "at most 7", "got 8"]),
     "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),

@@ -57,8 +57,8 @@ def _member(path: Path, item: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
 def _variable(name: str, stream: IO[bytes], size: int, opener: Opener) -> Variable:
     """The array at the beginning of `stream`, of `size` bytes with its header; `opener` opens the same again."""
     shape, _, dtype = npy_header(stream)
-    count = math.prod(shape)
-    if min(shape, default=0) < 0 or count * dtype.itemsize != size - stream.tell():
+    kind, count = _kind(dtype), math.prod(shape)
+    if kind == NUMBERS and (min(shape, default=0) < 0 or count * dtype.itemsize != size - stream.tell()):
         raise ValueError("it is not as long as its header says")
 
     def load() -> np.ndarray:
@@ -67,7 +67,7 @@ def _variable(name: str, stream: IO[bytes], size: int, opener: Opener) -> Variab
             flat = np.frombuffer(again.read(count * dtype.itemsize), dtype, count=count)
         return _plain(flat).reshape(shape, order="F" if fortran else "C")
 
-    return Variable(name, shape, _kind(dtype), load)
+    return Variable(name, shape, kind, load)
 
 
 def _kind(dtype: np.dtype) -> str:

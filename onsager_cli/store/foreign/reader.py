@@ -68,7 +68,9 @@ def hdf5(path: str) -> Iterator[Item]:
     try:
         h5py: Any = import_module("h5py")
     except ImportError:
-        refuse("needs h5py: pip install h5py, or save the array by MATLAB's save -v7 or by numpy.save")
+        refuse(
+            "is an HDF5 file, as of MATLAB -v7.3, which needs h5py: pip install h5py, or save it with -v7 or as .npy"
+        )
     with h5py.File(path, "r", locking=False) as file:
         waiting: list[tuple[str, Any]] = [("", file)]
         seen = 0

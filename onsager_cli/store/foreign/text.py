@@ -49,9 +49,9 @@ def number(cell: str) -> float | complex:
     if comma := _DECIMAL_COMMA.fullmatch(word):
         word = f"{comma[1]}.{comma[2]}"
     word = _EXPONENT.sub("e", word)
+    if "_" in word:  # which Python skips in a number
+        raise ValueError
     try:
-        if "_" in word:  # which Python skips in a number
-            raise ValueError
         return float(word)
     except ValueError:
         if not re.search(r"\d", word):  # i and j may be names of columns
@@ -104,7 +104,7 @@ def without_counts(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def _separator(sample: Sequence[str]) -> str | None:
     """The separator by which these lines are numbers, else one that they have."""
-    present = [sep for sep in SEPARATORS if sep is None or all(sep in line for line in sample)]
+    present = [sep for sep in SEPARATORS if sep is None or any(sep in line for line in sample)]
     for separator in present:
         if all(is_number(cell) for line in sample for cell in _cells(line, separator)):
             return separator
