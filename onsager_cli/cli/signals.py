@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a training in order: files are whole and the terminal is as it was."""
 
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,9 @@ class Stop:
 
     Python drops an exception that a signal raises inside a destructor or a callback of the garbage collector. `check`
     raises it then; call `check` often.
+
+    In a job that submitit runs on Slurm, SIGTERM stays what submitit makes of it. Slurm sends it before it preempts
+    a job: a job that ends then has failed, and one that waits to be killed is queued again and resumes.
     """
 
     def __init__(self) -> None:
@@ -42,7 +46,8 @@ class Stop:
         self._before: dict[int, Handler] = {}
         self._hook = sys.unraisablehook
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            by_slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+            for number in (signal.SIGINT,) if by_slurm else (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._on_signal)
             sys.unraisablehook = self._on_dropped
         return self

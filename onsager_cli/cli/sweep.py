@@ -1,50 +1,103 @@
-"""`onsager sweep`: train every combination of alternatives, each as a job of Hydra's launchers."""
+"""`onsager sweep`: train every combination of alternatives, each as a job of a launcher."""
 
+import contextlib
 import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from onsager_cli.cli.signals import Stop
-from onsager_cli.cli.train import hydra_main, prepare_output, train
+from onsager_cli.cli import train
+from onsager_cli.cli.jobs import Failure, Job, run, run_in_child, tell, workers
+from onsager_cli.cli.options import Parser
 from onsager_cli.config import overrides as grammar
-from onsager_cli.store.environment import cores, share_cores
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from onsager_cli.config.launchers import Joblib, Launcher, Local, Slurm, check_installed
+from onsager_cli.config.sweeping import jobs_of, launcher_of
+from onsager_cli.store.environment import share_cores
 
 LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
 
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager sweep`: --cfg prints the config of the first job, and of its launcher."""
+    train.add_options(parser)
+
+
 def main(options: Namespace) -> int:
     """Run all jobs of a sweep. Every job is validated before the first one starts."""
-    from onsager_cli import run
     from onsager_cli.config.load import load_experiment
     from onsager_cli.config.schedules import check_command
 
+    train.check_options(options)
     parsed = grammar.parse(options.overrides, sweep=True)
     grammar.check_hydra(parsed, sweep=True)
-    own_sweeper = any(item.key_or_group == "hydra/sweeper" for item in parsed)
-    jobs = [] if own_sweeper else grammar.sweep_jobs(parsed)
-    experiments = [load_experiment(job) for job in jobs]
-    if jobs:
-        check_command(parsed, experiments)
-        run.check_matrices(experiments)
+    launcher, overrides = launcher_of(parsed), jobs_of(parsed)
+    experiments = [load_experiment(one) for one in overrides]
+    check_command(parsed, experiments)
+    if options.cfg:
+        if len(overrides) > 1:
+            print(f"onsager: the config of job 1 of {len(overrides)}", file=sys.stderr)
+        lines = [item.input_line or "" for item in parsed if item.key_or_group.startswith("hydra")]
+        of_launcher = [f"++{line}" if line.startswith("hydra.launcher.") else line for line in lines]
+        train.print_config(options, [*overrides[0], *of_launcher])
+        return 0
+    if launcher is not None:
+        check_installed(launcher)
     for output in sorted({experiment.output for experiment in experiments}):
-        prepare_output(output)
-    suffixes = figure_suffixes(jobs, [(experiment.output, experiment.name) for experiment in experiments])
-    failures: list[Exception] = []
-    with Stop():
-        task = _task(os.getpid(), failures, suffixes, options.overrides)
-        hydra_main(["--multirun"], options.overrides, task)
-    if len(failures) > 1:
-        print(f"{len(failures)} jobs failed; the first failure:", file=sys.stderr)
-    if failures:
-        raise failures[0]
-    return 0
+        train.prepare_output(output)
+    places = [(experiment.output, experiment.name) for experiment in experiments]
+    named = [one.renamed(suffix) for one, suffix in zip(experiments, figure_suffixes(overrides, places), strict=True)]
+    shared = set(overrides[0]).intersection(*overrides)
+    jobs = [
+        Job(number, len(named), tuple(texts), one, before.name, tuple(text for text in texts if text not in shared))
+        for number, (texts, one, before) in enumerate(zip(overrides, named, experiments, strict=True), 1)
+    ]
+    with _safe_path():
+        return tell(jobs, launch(jobs, launcher))
+
+
+def launch(jobs: Sequence[Job], launcher: Launcher | None) -> dict[int, Failure]:
+    """Run jobs by a launcher; returns the failures by the number of the job."""
+    if isinstance(launcher, Slurm | Local):
+        from onsager_cli.cli.cluster import run_jobs
+
+        return run_jobs(jobs, launcher)
+    if isinstance(launcher, Joblib) and (processes := workers(launcher.n_jobs, len(jobs))) > 1:
+        return _in_pool(jobs, processes)
+    return {job.number: failure for job in jobs if (failure := _told(job, run(job)))}
+
+
+def _in_pool(jobs: Sequence[Job], processes: int) -> dict[int, Failure]:
+    """Run jobs in a pool of processes; returns the failures by the number of the job."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    outcomes: dict[int, Failure | None] = {}
+    pool = Parallel(n_jobs=processes, backend="loky", batch_size=1, return_as="generator_unordered")
+    try:
+        for number, failure in pool(delayed(_in_process)(job, processes) for job in jobs):
+            outcomes[number] = failure
+    except TerminatedWorkerError:
+        reason = (
+            "a process of the pool was killed, perhaps because the memory did not suffice (hydra.launcher.n_jobs=… "
+        )
+        reason += "sets how many run side by side); run the same command again to resume"
+        outcomes |= {job.number: Failure(reason, False) for job in jobs if job.number not in outcomes}
+    return {number: failure for number, failure in outcomes.items() if failure is not None}
+
+
+def _in_process(job: Job, processes: int) -> tuple[int, Failure | None]:
+    """Run a job in one of several processes; returns its number and its failure."""
+    share_cores(processes)
+    return job.number, _told(job, run_in_child(job))
+
+
+def _told(job: Job, failure: Failure | None) -> Failure | None:
+    """The failure of a job, printed: other jobs follow."""
+    if failure is not None and job.total > 1:
+        print(f"{job} failed: {failure.message}", file=sys.stderr, flush=True)
+    return failure
 
 
 def figure_suffixes(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, str]]) -> list[str]:
@@ -69,47 +122,14 @@ def figure_suffixes(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, 
     return suffixes
 
 
-def _task(
-    parent: int, failures: list[Exception], suffixes: Sequence[str], typed: Sequence[str]
-) -> "Callable[[DictConfig], None]":
-    """The function that Hydra runs for each job of a sweep.
-
-    `suffixes` are the ends of the figures' names by job number; empty if the jobs are not known before. `typed` are
-    the overrides of the sweep. In the process `parent`, a failure is added to `failures` and the next job runs. A
-    launcher may run the function in another process; there a failure is raised, and the launcher brings it back.
-    """
-
-    def task(config: "DictConfig") -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        from onsager_cli.config.load import load_experiment
-
-        del config  # load_experiment composes the config again, with curves and validation
-        job = HydraConfig.get()
-        overrides = grammar.as_typed(job.overrides.task, typed)
-        searched = [item for item in job.overrides.hydra if item.startswith("hydra.searchpath")]
-        in_parent, total = os.getpid() == parent, len(suffixes)
-        if not in_parent:
-            share_cores(parallel_jobs(job.launcher, total))
-        place = f"{job.job.num + 1}/{total}" if total else str(job.job.num + 1)
-        print(f"job {place}: {' '.join(overrides)}", file=sys.stderr, flush=True)
-        try:
-            experiment = load_experiment([*overrides, *searched])
-            if total:
-                experiment = experiment.renamed(suffixes[job.job.num])
-            # Only one live display at a time: jobs of a process pool write log lines.
-            train(experiment, live=None if in_parent else False)
-        except Exception as error:
-            if not in_parent:
-                raise
-            print(f"job {place} failed: {error}", file=sys.stderr, flush=True)
-            failures.append(error)
-
-    return task
-
-
-def parallel_jobs(launcher: Mapping[str, int], jobs: int) -> int:
-    """How many of `jobs` (0: unknown) a launcher runs in parallel here. joblib's `n_jobs` is -1 for all cores."""
-    asked = launcher.get("n_jobs") or 1
-    workers = asked if asked > 0 else max(1, (cores() or 1) + 1 + asked)
-    return min(workers, jobs) if jobs else workers
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block, processes that are started do not import modules from the working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before

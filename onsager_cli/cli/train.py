@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,6 @@ from onsager_cli.errors import DivergedError, UserError, notices_to
 from onsager_cli.store.files import remove_leftovers, temporary_name, writing
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from onsager_cli.config.experiment import Experiment
 
 
@@ -34,15 +32,19 @@ def add_options(parser: Parser) -> None:
 
 def main(options: Namespace) -> int:
     """Train and draw, or with --cfg print the composed config."""
-    if options.resolve and not options.cfg:
-        raise UserError("--resolve needs --cfg: write --cfg job --resolve")
+    check_options(options)
     experiment = experiment_of(options.overrides)
     if options.cfg:
-        flags = ["--cfg", options.cfg, *(["--resolve"] if options.resolve else [])]
-        hydra_main(flags, options.overrides, lambda _: None)  # Hydra prints and stops
+        print_config(options, options.overrides)
     else:
         train(experiment)
     return 0
+
+
+def check_options(options: Namespace) -> None:
+    """Raises UserError for --resolve without --cfg."""
+    if options.resolve and not options.cfg:
+        raise UserError("--resolve needs --cfg: write --cfg job --resolve")
 
 
 def train(experiment: "Experiment", live: bool | None = None) -> None:
@@ -91,20 +93,23 @@ def prepare_output(folder: Path) -> None:
         raise UserError(f"output: {error}") from error
 
 
-def hydra_main(flags: Sequence[str], overrides: Sequence[str], task: "Callable[[DictConfig], None]") -> None:
-    """Run `hydra.main` on a command line. Raises UserError for what Hydra refuses, and whatever `task` raises."""
+def print_config(options: Namespace, overrides: Sequence[str]) -> None:
+    """Print what --cfg asks for, by Hydra's own program. Raises UserError for what Hydra refuses."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    flags = ["--cfg", options.cfg, *(["--resolve"] if options.resolve else [])]
     words = [*flags, *map(grammar.for_program, overrides), *compose.search_path_override(overrides)]
-    decorate = hydra.main(**compose.version_base(), config_path=str(package_conf()), config_name="config")
+    program = hydra.main(**compose.version_base(), config_path=str(package_conf()), config_name="config")(
+        lambda _: None
+    )
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *words]
     # With this variable Hydra raises its errors; without it, Hydra prints them and ends the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        decorate(task)()
+        program()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(compose.first_line(error)) from error
     finally:

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-# Configs that come with an extra of this package.
-EXTRAS = {
-    "hydra/launcher/joblib": "sweep", "hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/submitit_local": "slurm",
-}  # fmt: skip
-
 
 def search_path_override(lines: Sequence[str]) -> list[str]:
     """The override that makes Hydra search the user's `./conf` too; [] if there is none or `lines` set a path."""
@@ -81,9 +76,19 @@ def composer() -> "Iterator[Composer]":
     outer, program.hydra = program.hydra, None
     try:
         with initialize_config_dir(str(catalog.package_conf()), job_name="onsager", **version_base()):
+            _forget_launchers()
             yield Composer()
     finally:
         program.hydra = outer
+
+
+def _forget_launchers() -> None:
+    """Take the launchers of Hydra's plugins out of Hydra's store, where it checks the files of the same name against them."""
+    from hydra.core.config_store import ConfigStore
+
+    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    for name in catalog.config_files("hydra/launcher"):
+        registered.pop(f"{name}.yaml", None)
 
 
 class Composed(NamedTuple):
@@ -142,6 +147,19 @@ class Composer:
         shared = self._composed([item for item in overrides if is_group(item)])[0]
         return (shared.get("training") or {}).get("kind")
 
+    def launcher(self, overrides: "Sequence[Override]") -> dict[str, Any]:
+        """The keys of the launcher that the overrides choose. Raises UserError as `__call__` does."""
+        from hydra import compose
+        from omegaconf import OmegaConf
+
+        lines = typed(overrides)
+        try:
+            config = compose("config", [*lines, *search_path_override(lines)], return_hydra_config=True)
+            found = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+        except Exception as error:
+            raise UserError(first_line(error)) from error
+        return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+
     def _composed(self, overrides: "Sequence[Override]") -> "tuple[DictConfig, str | None, frozenset[str]]":
         """`_compose` of the overrides, from memory if it was asked before."""
         lines = typed(overrides)
@@ -195,8 +213,7 @@ def first_line(error: Exception) -> str:
     if (mark := getattr(error, "problem_mark", None)) is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', None) or 'not valid YAML'}"
     if (missing := getattr(error, "missing_cfg_file", None)) is not None:
-        extra = EXTRAS.get(missing)
-        return f"no config '{missing}'" + (f": pip install 'onsager[{extra}]'" if extra else "")
+        return f"no config '{missing}'"
     text = " ".join(str(error).split())
     if unset := re.search(r"Environment variable '([^']*)' not found", text):
         return f"the environment variable {unset[1]} is not set"

@@ -1,6 +1,6 @@
 """What a command asks for: the curves of one experiment, with the settings of each and its place in the store."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,10 @@ class Curve:
     slug: str
     settings: Settings
     output: Path = Path("outputs")
+
+    def __getstate__(self) -> Json:
+        """Pickle the fields alone: what was looked up may be another thing by the time a job runs."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @cached_property
     def identity(self) -> Json:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import Field, fields
 from functools import cache
 
+from onsager_cli.config import launchers
 from onsager_cli.config.figure import FigureSpec, PlotSpec
 from onsager_cli.config.settings import Top
 from onsager_cli.kinds.checks import LIST, TEXT
@@ -36,6 +37,8 @@ def _holds(key: str, what: str) -> bool:
 
 def _classes_of(group: str) -> list[type]:
     """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
+    if group == "hydra.launcher":
+        return list(launchers.KINDS.values())
     if "." in group:
         inner = [field.metadata["group"] for field in fields_of(group) if "group" in field.metadata]
         return inner or ([Schedule] if group.startswith("training.") else [])

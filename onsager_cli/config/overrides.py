@@ -3,7 +3,6 @@
 Hydra's own messages span several lines and name its internals; here every mistake is one line.
 """
 
-import itertools
 import re
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -25,17 +24,11 @@ PACKAGE = "# @package _global_"  # the line by which the keys of an experiment a
 def for_program(text: str) -> str:
     """An override as Hydra's own program takes it, which knows the keys of the primary config but not of every curve.
 
-    With ++ before it, network.weight of Fig. 1(a) is no unknown key there; `as_typed` takes it away again.
+    With ++ before it, network.weight of Fig. 1(a) is no unknown key there.
     """
     (item,) = parse([text], sweep=True)
     line = item.input_line or ""
     return f"++{line}" if is_plain(item) else line
-
-
-def as_typed(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
-    """Overrides of a job without the ++ of `for_program`; one that the user typed, in `typed`, stays."""
-    forced = {text.partition("=")[0] for text in typed}
-    return [text if text.partition("=")[0] in forced else text.removeprefix("++") for text in overrides]
 
 
 def parse(overrides: Sequence[str], sweep: bool = False) -> "list[Override]":
@@ -50,7 +43,7 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> "list[Override]":
     result: dict[str, Override] = {}
     for text in overrides:
         try:
-            override = parser.parse_override(readable(text, sweep))
+            override = parser.parse_override(readable(text, sweep and not text.startswith("hydra.launcher.")))
         except (HydraException, RecursionError, ValueError) as error:
             raise mistake(text, overrides) from error
         if not override.key_or_group:
@@ -137,35 +130,32 @@ _INSTEAD = {
     "hydra.hydra_logging": "progress goes to stderr: write 2> FILE for a log file",
     "hydra.help": "`onsager VERB --help` has one text",
     "hydra.mode": "several runs are `onsager sweep`",
+    "hydra.sweeper": "`onsager sweep KEY=A,B` trains every combination of values",
+    "hydra.sweep": "results are in the output folder: write output=FOLDER",
+    "hydra.job.env_set": "set the variable before the command",
+    "hydra.job.env_copy": "set the variable before the command",
 }
-_OF_JOBS = (
-    "hydra.launcher",
-    "hydra.sweeper",
-    "hydra.sweep",
-    "hydra.callbacks",
-    "hydra.job.env_set",
-    "hydra.job.env_copy",
-)
+_LAUNCHER = "hydra.launcher"
 
 
 def check_hydra(overrides: "Sequence[Override]", sweep: bool = False) -> None:
     """Raises UserError for a key of Hydra that has no effect here, with what to write instead.
 
-    What concerns jobs is for a `sweep` alone; hydra.searchpath is for every command.
+    A launcher is for a `sweep` alone; hydra.searchpath is for every command.
     """
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
         if key.split(".")[0] != "hydra" or _below(key, "hydra.searchpath"):
             continue
         line = override.input_line
-        if any(_below(key, own) for own in _OF_JOBS):
+        if _below(key, _LAUNCHER):
             if not sweep:
                 raise UserError(f"{line} is for `onsager sweep` alone: it runs jobs, here there is one")
             continue
         if key == "hydra.job.chdir" and override.value() is False:
             continue
         instead = next((words for own, words in _INSTEAD.items() if _below(key, own) or _below(own, key)), None)
-        known = one_of(("hydra.searchpath", *(_OF_JOBS if sweep else ())))
+        known = one_of(("hydra.searchpath", *((_LAUNCHER,) if sweep else ())))
         raise UserError(f"{line} has no effect: {instead or f'of the keys of Hydra, only {known} has one here'}")
 
 
@@ -184,21 +174,3 @@ def is_plain(item: "Override") -> bool:
     """True for `key=value` on a key of ours: no addition, no removal, nothing of Hydra's."""
     special = item.is_add() or item.is_force_add() or item.is_delete()
     return not special and not is_group(item) and item.key_or_group.split(".")[0] != "hydra"
-
-
-def sweep_jobs(overrides: "Sequence[Override]") -> list[list[str]]:
-    """The override lists of the jobs of a sweep: the product of all alternatives, as Hydra's basic sweeper runs them.
-
-    A `glob(...)` is resolved by Hydra alone, so a sweep with one has no list: [] is returned.
-    """
-    from hydra.core.override_parser.types import Glob
-
-    if any(isinstance(override.value(), Glob) for override in overrides):
-        return []
-    axes = [
-        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [override.input_line or ""]
-        for override in overrides
-    ]
-    return list(map(list, itertools.product(*axes)))

@@ -76,10 +76,22 @@ def finite(value: object) -> float:
     return number
 
 
-def integer(low: int, high: int) -> Field:
-    """Field for a whole number with low <= value <= high."""
+def integer(low: int, high: int, null: bool = False) -> Field:
+    """Field for a whole number with low <= value <= high; null on request."""
     words = f"must be a whole number from {low} to {high}"
-    return _field(lambda value: in_range(of_type(value, int, words), low, high))
+    return _field(lambda value: in_range(of_type(value, int, words), low, high), null=null)
+
+
+def processes() -> Field:
+    """Field for a number of processes: 4, or counted from the number of cores: -1 for all, -2 for all but one."""
+    words = "must be a whole number of processes, or -1 for one on each core"
+
+    def check(value: object) -> int:
+        if not (count := of_type(value, int, words)):
+            raise ValueError(words)
+        return in_range(count, -1000, 1000)
+
+    return _field(check)
 
 
 def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
@@ -208,6 +220,23 @@ def texts() -> Field:
         if not isinstance(value, Mapping):
             raise ValueError("must map names to texts")
         return {str(name): _line(line) for name, line in value.items()}
+
+    return _field(check)
+
+
+def lines(null: bool = False) -> Field:
+    """Field for a list of lines of text, stored as a tuple; null on request."""
+    words = "must be a list of lines of text"
+    return _field(lambda value: tuple(_line(item) for item in of_type(value, list, words)), null=null, holds=LIST)
+
+
+def values() -> Field:
+    """Field for a group of names, each with a text, a number, true or false."""
+
+    def check(value: object) -> dict[str, object]:
+        if not isinstance(value, Mapping) or not all(isinstance(item, str | int | float) for item in value.values()):
+            raise ValueError("must map names to texts, numbers, true or false")
+        return {str(name): item for name, item in value.items()}
 
     return _field(check)
 

@@ -149,9 +149,18 @@ def _class_of(group: str, kind: Kind) -> type[Any]:
     """The settings class of a kind, with the keys of its record as further fields."""
     fields = [(key, object, item) for key, item in kind.keys.items()]
     bases = (getattr(kind, "settings", None) or BASES[group][1],)
-    return dataclasses.make_dataclass(
-        f"{kind.name}_settings", fields, bases=bases, namespace={"record": kind}, frozen=True
-    )
+
+    def reduced(self: Any) -> tuple[object, ...]:
+        """Pickle by the kind's name: another process makes the class itself."""
+        return _restored, (group, kind.name, {item.name: getattr(self, item.name) for item in dataclasses.fields(self)})
+
+    own = {"record": kind, "__reduce__": reduced}
+    return dataclasses.make_dataclass(f"{kind.name}_settings", fields, bases=bases, namespace=own, frozen=True)
+
+
+def _restored(group: str, kind: str, values: dict[str, Any]) -> Any:
+    """The settings that another process has pickled."""
+    return _class_of(group, find(BASES[group][0], kind))(**values)
 
 
 def _row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:

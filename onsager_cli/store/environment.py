@@ -92,12 +92,28 @@ def _cpu() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
-def share_cores(workers: int) -> None:
+def share_cores(workers: int, granted: int | None = None) -> None:
     """Limit this process to its share of the cores, as one of `workers` parallel processes.
 
-    Call it before XLA starts its threads. If NPROC is set already, the user chose it, and it stays.
+    `granted` is the number of cores to share; None: all that the process may use. Call it before XLA starts its
+    threads. If NPROC is set already, the user chose it, and it stays.
     """
-    os.environ.setdefault(_THREADS, str(max(1, (cores() or 1) // workers)))
+    os.environ.setdefault(_THREADS, str(max(1, (granted or cores() or 1) // workers)))
+
+
+def slurm_cores() -> int | None:
+    """The number of cores that Slurm has granted to the job of this process; None outside of a job.
+
+    Some clusters let a job see all cores of the machine, and count on it to use no more than it was granted.
+    """
+    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return int(granted) if granted.isdecimal() else None
+
+
+def slurm_job() -> str | None:
+    """The id of the Slurm job of this process, `17` or, in an array, `17_3`; None outside of a job."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def _threads() -> int | None:

@@ -9,9 +9,12 @@ files stay whole, since every write is atomic.
 import contextlib
 import errno
 import os
+import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from onsager_cli.store.environment import slurm_job
 from onsager_cli.store.files import make_folder, opened, writing
 
 try:
@@ -20,6 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 NAME = ".lock"  # inside the locked folder; removed only together with the folder, by the process that holds the lock
+_SIGNATURE = re.compile(r"(\d+)(?: +([\w.-]+))?(?: +([\d_]+))?")  # process, machine, Slurm job
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -56,11 +60,18 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> str | None:
-    """The process that holds the lock of `folder`, as "process 4711"; None if no process does."""
+    """Who holds the lock of `folder`, as "process 4711"; None if nobody does.
+
+    It is "process 4711 on node7" on another machine, and "Slurm job 17_3 on node7" in a job of Slurm.
+    """
     with contextlib.suppress(OSError), opened(folder / NAME, os.O_RDWR) as descriptor:
         if not _take(descriptor):
-            number = os.read(descriptor, 20).decode(errors="replace").strip()
-            return f"process {number}" if number.isdecimal() else "another process"
+            signed = _SIGNATURE.fullmatch(os.read(descriptor, 300).decode(errors="replace").strip())
+            if signed is None:
+                return "another process"
+            number, host, job = signed.groups()
+            where = f" on {host}" if host and (job or host != platform.node()) else ""
+            return f"{f'Slurm job {job}' if job else f'process {number}'}{where}"
     return None
 
 
@@ -95,7 +106,7 @@ def _take(descriptor: int, wait: bool = False) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write the number of this process into the lock file, for messages; ignore a full disk."""
+    """Write this process, its machine and its Slurm job into the lock file, for messages; ignore a full disk."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        os.write(descriptor, f"{os.getpid()} {platform.node()} {slurm_job() or ''}".encode())
