@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from onsager_cli.cli.jobs import Failure, Job, failure_of, run_in_child, workers
@@ -45,12 +46,14 @@ OUT_OF_TIME = (
 class Allocation:
     """Jobs that run one after the other in one allocation, and the file in which they note their outcomes.
 
-    `processes` is how many run side by side on this machine; 0 on a cluster. `named`: the job takes the name of its
-    figure in the queue. `devices` is CUDA_VISIBLE_DEVICES of the command, which submitit changes on this machine.
+    `patience` is how many seconds a signal that ends the job may wait for the training to save its state. `processes`
+    is how many run side by side on this machine; 0 on a cluster. `named`: the job takes the name of its figure in the
+    queue. `devices` is CUDA_VISIBLE_DEVICES of the command, which submitit changes on this machine.
     """
 
     jobs: tuple[Job, ...]
     events: Path
+    patience: float = 0.0
     processes: int = 0
     named: bool = False
     devices: str | None = None
@@ -61,10 +64,12 @@ class Allocation:
         ends = [event for event in read_events(self.events) if event.get("event") in ("done", "failed")]
         outcomes = {event.get("job"): event for event in ends}
         for position, job in enumerate(self.jobs):
-            if position not in outcomes:
-                outcomes[position] = self._run(position, job)
-            if outcomes[position].get("message") == OUT_OF_TIME:
-                break
+            if position in outcomes:
+                continue
+            late = any(event.get("message") == OUT_OF_TIME for event in outcomes.values())
+            outcomes[position] = (
+                self._failed(position, Failure(OUT_OF_TIME, True)) if late else self._run(position, job)
+            )
         self._note("end")
         failed = [event for event in outcomes.values() if event["event"] == "failed"]
         if failed:
@@ -74,22 +79,52 @@ class Allocation:
         """What submitit puts into the queue when the time is over: the same, which resumes from what is stored."""
         from submitit.helpers import DelayedSubmission
 
+        self._note("time")
         return DelayedSubmission(self)
 
     def _prepare(self) -> None:
-        """Take the share of this machine, and the name of the figure in the queue."""
+        """Take the share of this machine, the name of the figure in the queue, and the signals."""
         if self.processes:
             share_cores(self.processes)
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             if self.devices is not None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
-            return
-        share_cores(1, slurm_cores())
-        name = self.jobs[0].experiment.name
+        else:
+            share_cores(1, slurm_cores())
+            self._take_name(self.jobs[0].experiment.name)
+        self._save_before_the_end()
+
+    def _take_name(self, name: str) -> None:
+        """Name the Slurm job of this process, if the user did not."""
         if self.named and name != os.environ.get("SLURM_JOB_NAME"):
             command = ["scontrol", "update", f"JobId={slurm_job()}", f"JobName={name}"]
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 subprocess.run(command, capture_output=True, check=False, timeout=30)
+
+    def _save_before_the_end(self) -> None:
+        """Let the signals by which a job ends wait until the training has saved its state, for `patience` at most.
+
+        At the time limit, submitit ends this process and queues it again. Before a preemption, Slurm sends SIGTERM,
+        which submitit ignores, and kills the job some time later.
+        """
+        from onsager_cli.training.checkpoint import save_soon
+
+        end, term = signal.getsignal(signal.SIGUSR2), signal.getsignal(signal.SIGTERM)
+
+        def end_soon(number: int, frame: FrameType | None) -> None:
+            if callable(end):
+                signal.signal(signal.SIGALRM, lambda *_: end(number, frame))
+                signal.setitimer(signal.ITIMER_REAL, self.patience)
+                save_soon(lambda: (signal.setitimer(signal.ITIMER_REAL, 0), end(number, frame)))
+
+        def save(number: int, frame: FrameType | None) -> None:
+            if callable(term):
+                term(number, frame)
+            save_soon()
+
+        if callable(end) and self.patience:
+            signal.signal(signal.SIGUSR2, end_soon)
+            signal.signal(signal.SIGTERM, save)
 
     def _run(self, position: int, job: Job) -> Json:
         """Run one job; returns its last event. Raises SystemExit if the process is to end."""
@@ -104,9 +139,13 @@ class Allocation:
             raise SystemExit(getattr(error, "exit_code", 130)) from None
         if failure is not None:
             print(f"onsager: {job}: {failure.message}", file=sys.stderr, flush=True)
-            return self._note("failed", job=position, message=failure.message, mistake=failure.mistake)
+            return self._failed(position, failure)
         print(printed.getvalue(), end="", flush=True)
         return self._note("done", job=position, files=printed.getvalue().splitlines(), seconds=time.monotonic() - begun)
+
+    def _failed(self, position: int, failure: Failure) -> Json:
+        """Note a failure; returns the event."""
+        return self._note("failed", job=position, message=failure.message, mistake=failure.mistake)
 
     def _note(self, event: str, **more: object) -> Json:
         """Append an event to the file of outcomes."""
@@ -189,7 +228,9 @@ def _submit(
     for number, members in enumerate(groups(jobs), 1):
         curves = {curve for job in members for curve in _curves(job)}
         after = tuple(place.id for place in earlier if not place.curves.isdisjoint(curves))
-        allocation = Allocation(tuple(members), folder / f"{number}.jsonl", here, named, devices)
+        allocation = Allocation(
+            tuple(members), folder / f"{number}.jsonl", launcher.signal_delay_s / 2, here, named, devices
+        )
         by_need.setdefault(after, []).append(allocation)
     placed: list[Placed] = []
     if not by_need:

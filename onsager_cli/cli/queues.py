@@ -71,7 +71,7 @@ class SlurmQueue:
         own["additional_parameters"] = more
         self.parameters = {key if key in _SHARED else f"slurm_{key}": value for key, value in own.items()}
         self.parameters |= {"name": name, "stderr_to_stdout": True}
-        limits = {"slurm_max_num_timeout": launcher.max_num_timeout, "slurm_python": _python()}
+        limits = {"slurm_max_num_timeout": launcher.max_num_timeout, "slurm_python": f"{_UNTIL_STARTED} {_python()}"}
         try:
             self.executor = AutoExecutor(launcher.submitit_folder or folder, cluster="slurm", **limits)
         except RuntimeError:  # submitit finds no srun
@@ -207,6 +207,10 @@ def _folder(launcher: Slurm | Local, folder: Path) -> Path:
 def _python() -> str:
     """The command of this Python, for jobs: they do not import modules from the working directory."""
     return f"{shlex.quote(sys.executable)} -P"
+
+
+# A job that Slurm preempts while it starts must not end by the signal, but be killed: then it is queued again.
+_UNTIL_STARTED = """sh -c 'trap "" TERM USR2; exec "$0" "$@"'"""
 
 
 @contextlib.contextmanager

@@ -95,10 +95,12 @@ class Watch:
             self._on_event(place, event)
         state = place.state if states is None else states.get(place.id, Seen("")).state
         if state == "PENDING" and place.state not in ("", "PENDING"):
-            self._say(place, "is queued again and will resume")
+            self._say(place, "is queued again, and will resume")
         place.state = state
-        if place.ended or not place.unread:
+        if not place.unread:
             self.pending.remove(place)
+        elif place.ended:
+            self._lost(place)
         elif state in ALIVE or states is None:
             place.missing_since = None
         else:
@@ -110,6 +112,8 @@ class Watch:
         """Tell one event, and keep the outcome of a job."""
         if event.get("event") == "end":
             place.ended = True
+        if event.get("event") == "time":
+            self._say(place, "has used up its time")
         position = event.get("job")
         if not isinstance(position, int) or (job := place.jobs.get(position)) is None:
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onsager_cli.config import catalog, launchers
 from onsager_cli.config.compose import composer
-from onsager_cli.config.launchers import BASIC, GROUP, KINDS, Launcher
+from onsager_cli.config.launchers import BASIC, GROUP, KINDS, Joblib, Launcher
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
 from onsager_cli.text import did_you_mean, one_of, show
@@ -61,7 +61,13 @@ def launcher_of(overrides: "Sequence[Override]") -> Launcher | None:
         raise UserError(f"conf/{GROUP}/{name}.yaml: begin it with {whole}, and set the keys that differ")
     for item in asked.values():
         _set(node, item, known_keys(kind))
-    return build(kind, node, _KEYS[:-1])
+    made = build(kind, node, _KEYS[:-1])
+    if not isinstance(made, Joblib) and made.signal_delay_s >= 60 * made.timeout_min:
+        raise UserError(
+            f"hydra.launcher.signal_delay_s must be less than timeout_min={made.timeout_min} "
+            f"({60 * made.timeout_min} s), got {made.signal_delay_s}"
+        )
+    return made
 
 
 def _set(node: dict[str, Any], item: "Override", known: Sequence[str]) -> None:

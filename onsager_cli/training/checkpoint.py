@@ -123,17 +123,30 @@ class Checkpoint:
         return state.restored(arrays, meta, self._folder.path / f"{NAMES[turn]}.npz", depth)
 
     def offer(self, state: StageState) -> None:
-        """Saves the state if the work since the last save, with that up to the next offer, comes near a minute."""
+        """Saves the state if the work since the last save, with that up to the next offer, comes near a minute.
+
+        Saves it in any case if `save_soon` was called.
+        """
         now = self._clock()
         steps, seconds = state.step - self._step, max(now - self._offered, 1e-9)
         self.piece = max(1, min(8 * steps, int(steps * PIECE_SECONDS / seconds)))
         self._step, self._offered = state.step, now
-        if now - self._saved + seconds < SECONDS:
+        if not _asked and now - self._saved + seconds < SECONDS:
             return
         meta = {**state.numbers(), "stage": self._number, "seconds": self._progress.seconds}
         self._folder.save(NAMES[self._turn], state.arrays(), meta)
         self._turn = 1 - self._turn
         self._saved = self._offered = self._clock()
+        while _asked:
+            _asked.pop()()
+
+
+_asked: list[Callable[[], None]] = []
+
+
+def save_soon(then: Callable[[], None] = lambda: None) -> None:
+    """Make the next offer save the state, however little is at stake, and call `then` after it: for signal handlers."""
+    _asked.append(then)
 
 
 def stored(folder: CurveFolder, number: int) -> tuple[int, dict[str, np.ndarray], Json] | None:
