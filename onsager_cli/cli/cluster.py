@@ -16,14 +16,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli.jobs import Failure, Job, failure_of, run_in_child, workers
 from onsager_cli.cli.queues import ALIVE, LocalQueue, Queue, SlurmQueue, blocked
+from onsager_cli.cli.signals import Stop
 from onsager_cli.cli.watch import Placed, Watch, read_events, say, shown
 from onsager_cli.config.launchers import Local, Slurm
 from onsager_cli.errors import DivergedError, UserError
@@ -60,6 +60,17 @@ class Allocation:
 
     def __call__(self) -> None:
         """Run the jobs that have no outcome yet. Raises SystemExit with the command's exit codes if one has failed."""
+        try:
+            with Stop():
+                code = self._run_all()
+        except KeyboardInterrupt as error:
+            print("onsager: stopped", file=sys.stderr, flush=True)
+            code = getattr(error, "exit_code", 130)
+        if code:
+            raise SystemExit(code)
+
+    def _run_all(self) -> int:
+        """Run the jobs that have no outcome yet; returns the exit code."""
         self._prepare()
         ends = [event for event in read_events(self.events) if event.get("event") in ("done", "failed")]
         outcomes = {event.get("job"): event for event in ends}
@@ -72,8 +83,7 @@ class Allocation:
             )
         self._note("end")
         failed = [event for event in outcomes.values() if event["event"] == "failed"]
-        if failed:
-            raise SystemExit(2 if all(event.get("mistake") for event in failed) else 1)
+        return 2 * bool(failed) if all(event.get("mistake") for event in failed) else 1
 
     def checkpoint(self) -> "DelayedSubmission":
         """What submitit puts into the queue when the time is over: the same, which resumes from what is stored."""
@@ -109,34 +119,40 @@ class Allocation:
         """
         from onsager_cli.training.checkpoint import save_soon
 
-        end, term = signal.getsignal(signal.SIGUSR2), signal.getsignal(signal.SIGTERM)
+        numbers = (signal.SIGTERM, signal.SIGUSR2)
+        of_submitit = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+        if len(of_submitit) < len(numbers):
+            return
 
-        def end_soon(number: int, frame: FrameType | None) -> None:
-            if callable(end):
-                signal.signal(signal.SIGALRM, lambda *_: end(number, frame))
-                signal.setitimer(signal.ITIMER_REAL, self.patience)
-                save_soon(lambda: (signal.setitimer(signal.ITIMER_REAL, 0), end(number, frame)))
-
-        def save(number: int, frame: FrameType | None) -> None:
-            if callable(term):
-                term(number, frame)
+        def preempt(*arguments: Any) -> None:
+            of_submitit[signal.SIGTERM](*arguments)
             save_soon()
 
-        if callable(end) and self.patience:
-            signal.signal(signal.SIGUSR2, end_soon)
-            signal.signal(signal.SIGTERM, save)
+        def end(*arguments: Any) -> None:
+            self._after_saving(lambda: of_submitit[signal.SIGUSR2](*arguments))
+
+        signal.signal(signal.SIGTERM, preempt)
+        signal.signal(signal.SIGUSR2, end)
+
+    def _after_saving(self, then: Callable[[], object]) -> None:
+        """Call `then` once the training has saved its state, or when patience is at its end."""
+        from onsager_cli.training.checkpoint import save_soon
+
+        def now(*_: object) -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            then()
+
+        signal.signal(signal.SIGALRM, now)
+        signal.setitimer(signal.ITIMER_REAL, self.patience)
+        save_soon(now)
 
     def _run(self, position: int, job: Job) -> Json:
-        """Run one job; returns its last event. Raises SystemExit if the process is to end."""
+        """Run one job; returns its last event."""
         restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
         self._note("started", job=position, host=platform.node(), restarts=restarts)
         begun, printed = time.monotonic(), io.StringIO()
-        try:
-            with contextlib.redirect_stdout(printed):  # the files of the figure, for the command that waits
-                failure = run_in_child(job, _explained)
-        except KeyboardInterrupt as error:
-            print("onsager: stopped", file=sys.stderr, flush=True)
-            raise SystemExit(getattr(error, "exit_code", 130)) from None
+        with contextlib.redirect_stdout(printed):  # the files of the figure, for the command that waits
+            failure = run_in_child(job, _explained)
         if failure is not None:
             print(f"onsager: {job}: {failure.message}", file=sys.stderr, flush=True)
             return self._failed(position, failure)
@@ -237,14 +253,16 @@ def _submit(
         return placed
     make_folder(folder)
     for after, allocations in by_need.items():
-        for job, allocation in zip(queue.submit(allocations, after), allocations, strict=True):
-            curves = frozenset(curve for one in allocation.jobs for curve in _curves(one))
-            placed.append(Placed(job, allocation.events, dict(enumerate(allocation.jobs)), curves))
-        _write_note(folder, queue, placed)
+        try:
+            for allocation, job in zip(allocations, queue.submit(allocations, after), strict=True):
+                curves = frozenset(curve for one in allocation.jobs for curve in _curves(one))
+                placed.append(Placed(job, allocation.events, dict(enumerate(allocation.jobs)), curves))
+        finally:  # Slurm may refuse some of them
+            if placed:
+                _write_note(folder, queue, placed)
         if after:
-            say(
-                f"{', '.join(str(job) for one in allocations for job in one.jobs)}: after {', '.join(after)}, which trains curves of theirs"
-            )
+            waiting = ", ".join(str(job) for one in allocations for job in one.jobs)
+            say(f"{waiting}: begins after {queue.label} {', '.join(after)}, which trains the same curves")
     together = "; jobs that share curves run one after the other" if len(placed) < len(jobs) else ""
     ids = [place.id for place in placed]
     names = "" if here else f" as {queue.label} {ids[0]}" + (f" … {ids[-1]}" if len(ids) > 1 else "")

@@ -95,8 +95,9 @@ def tell(jobs: Sequence[Job], failures: Mapping[int, Failure]) -> int:
     for (message, place), failed in reasons.items():
         numbers = ", ".join(str(job.number) for job in failed)
         who = failed[0].title if len(failed) == 1 else f"jobs {numbers} of {len(jobs)}"
-        print(f"onsager: {who}: {message}{place and f' ({place})'}", file=sys.stderr)
+        print(f"onsager: {f'{who}: ' if len(jobs) > 1 else ''}{message}{place and f' ({place})'}", file=sys.stderr)
     if not failures:
         return 0
-    print(f"onsager: {len(failures)} of {len(jobs)} job{'s' * (len(jobs) > 1)} failed", file=sys.stderr)
+    if len(jobs) > 1:
+        print(f"onsager: {len(failures)} of {len(jobs)} jobs failed", file=sys.stderr)
     return 2 if all(failure.mistake for failure in failures.values()) else 1

@@ -4,17 +4,18 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from onsager_cli.config.launchers import Local, Slurm
 from onsager_cli.errors import UserError
-from onsager_cli.text import visible
+from onsager_cli.text import cell, visible
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -27,6 +28,13 @@ LARGEST_ARRAY = 1000  # tasks; the limit of a Slurm that is not told another one
 ALIVE = (
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT",
     "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
+)  # fmt: skip
+
+# Reasons for which a job waits until somebody changes it, the partition or an account.
+STUCK = (
+    "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "PartitionDown", "PartitionInactive", "BadConstraints",
+    "AccountNotAllowed", "InvalidAccount", "QOSNotAllowed", "InvalidQOS", "JobHeldUser", "JobHeldAdmin",
+    "DependencyNeverSatisfied", "launch failed requeued held",
 )  # fmt: skip
 
 # A word in sbatch's refusal → the keys of the launcher that are about it.
@@ -52,8 +60,6 @@ class SlurmQueue:
     label = "Slurm"
 
     def __init__(self, launcher: Slurm, folder: Path, name: str) -> None:
-        from submitit import AutoExecutor
-
         self.launcher = launcher
         self.folder = _folder(launcher, folder)
         self.logs: dict[str, Path] = {}
@@ -71,32 +77,31 @@ class SlurmQueue:
         own["additional_parameters"] = more
         self.parameters = {key if key in _SHARED else f"slurm_{key}": value for key, value in own.items()}
         self.parameters |= {"name": name, "stderr_to_stdout": True}
-        limits = {"slurm_max_num_timeout": launcher.max_num_timeout, "slurm_python": f"{_UNTIL_STARTED} {_python()}"}
-        try:
-            self.executor = AutoExecutor(launcher.submitit_folder or folder, cluster="slurm", **limits)
-        except RuntimeError:  # submitit finds no srun
-            raise UserError("hydra/launcher=submitit_slurm: there is no Slurm here (no command srun)") from None
+        if shutil.which("srun") is None:
+            raise UserError("hydra/launcher=submitit_slurm: there is no Slurm here (no command srun)")
 
-    def submit(self, tasks: Sequence[Task], after: Iterable[str] = ()) -> list[str]:
-        """Submit tasks, to begin when the jobs `after` have ended; returns their job ids. Raises UserError if Slurm refuses."""
+    def submit(self, tasks: Sequence[Task], after: Sequence[str] = ()) -> Iterator[str]:
+        """Submit tasks that begin when the jobs `after` have ended; yields their ids. Raises UserError if Slurm refuses."""
+        from submitit import AutoExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        ended = ":".join(["afterany", *after])
-        ids = []
-        self.executor.update_parameters(
-            **self.parameters, **({"slurm_dependency": ended} if ended != "afterany" else {})
-        )
+        limits = {
+            "slurm_max_num_timeout": self.launcher.max_num_timeout,
+            "slurm_python": f"{_UNTIL_STARTED} {_python()}",
+        }
+        executor = AutoExecutor(self.launcher.submitit_folder or self.folder, cluster="slurm", **limits)
+        begin = {"slurm_dependency": ":".join(["afterany", *after])} if after else {}
+        executor.update_parameters(**self.parameters, **begin)
         with _outside_of_a_job():
             for start in range(0, len(tasks), LARGEST_ARRAY):
                 try:
-                    jobs = self.executor.submit_array(tasks[start : start + LARGEST_ARRAY])
+                    jobs = executor.submit_array(tasks[start : start + LARGEST_ARRAY])
                 except (FailedJobError, FailedSubmissionError) as error:
                     raise UserError(self._refusal(str(error))) from error
                 for job in jobs:
                     self.logs[job.job_id] = job.paths.stdout
                     self.arrays.add(job.job_id.partition("_")[0])
-                    ids.append(job.job_id)
-        return ids
+                    yield job.job_id
 
     def states(self) -> Mapping[str, Seen] | None:
         """The user's jobs that Slurm knows, by id, with those that ended a short time ago; None if it does not answer."""
@@ -116,8 +121,8 @@ class SlurmQueue:
         """The log of a job."""
         return self.logs.get(job)
 
-    def stop(self, jobs: Sequence[str]) -> list[str]:
-        """Leave the jobs alone: they go on without this process. Returns the command that cancels them."""
+    def cancel_command(self, jobs: Sequence[str]) -> list[str]:
+        """The command that cancels jobs."""
         # One number for all tasks of an array that this process has submitted.
         return [
             "scancel",
@@ -129,11 +134,8 @@ class SlurmQueue:
         lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in text.splitlines() if line.strip()]
         line = (lines or ["it gives no reason"])[-1].removeprefix("Batch job submission failed: ")
         keys = next((keys for word, keys in _KEYS.items() if word in line.lower()), ())
-        here = [
-            f"hydra.launcher.{key}={getattr(self.launcher, key)}"
-            for key in keys
-            if getattr(self.launcher, key) is not None
-        ]
+        given = {key: getattr(self.launcher, key) for key in keys}
+        here = [f"hydra.launcher.{key}={cell(value)}" for key, value in given.items() if value is not None]
         return f"Slurm refuses the jobs: {visible(line)}" + (f" (here {', '.join(here)})" if here else "")
 
 
@@ -156,12 +158,12 @@ class LocalQueue:
         self.waiting: dict[str, Task] = {}
         self.started: dict[str, Job[None]] = {}
 
-    def submit(self, tasks: Sequence[Task], after: Iterable[str] = ()) -> list[str]:
-        """Queue tasks; returns a number for each. `states` starts them."""
+    def submit(self, tasks: Sequence[Task], after: Sequence[str] = ()) -> Iterator[str]:
+        """Queue tasks; yields a number for each. `states` starts them."""
         del after  # only Slurm has jobs of earlier commands
-        ids = [str(number) for number in range(1, len(tasks) + 1)]
-        self.waiting = dict(zip(ids, tasks, strict=True))
-        return ids
+        for number, task in enumerate(tasks, 1):
+            self.waiting[str(number)] = task
+            yield str(number)
 
     def states(self) -> Mapping[str, Seen]:
         """The tasks by number; starts those that have a place."""
@@ -182,8 +184,8 @@ class LocalQueue:
         """The log of a task; None before it starts."""
         return self.started[job].paths.stdout if job in self.started else None
 
-    def stop(self, jobs: Sequence[str]) -> list[str]:
-        """End the tasks in order, and wait for that; nothing is left to cancel."""
+    def stop(self, jobs: Sequence[str]) -> None:
+        """End the tasks in order, and wait for that."""
         self.waiting.clear()
         running = [self.started[job] for job in jobs if job in self.started and not self.started[job].done()]
         for job in running:
@@ -191,7 +193,6 @@ class LocalQueue:
                 os.kill(int(job.job_id), signal.SIGTERM)
         for job in running:
             job.wait()
-        return []
 
 
 Queue = SlurmQueue | LocalQueue

@@ -5,8 +5,9 @@ import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli import train
 from onsager_cli.cli.jobs import Failure, Job, run, run_in_child, tell, workers
@@ -15,6 +16,9 @@ from onsager_cli.config import overrides as grammar
 from onsager_cli.config.launchers import Joblib, Launcher, Local, Slurm, check_installed
 from onsager_cli.config.sweeping import jobs_of, launcher_of
 from onsager_cli.store.environment import share_cores
+
+if TYPE_CHECKING:
+    from onsager_cli.config.experiment import Experiment
 
 LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
@@ -44,6 +48,7 @@ def main(options: Namespace) -> int:
         return 0
     if launcher is not None:
         check_installed(launcher)
+    check_matrices(experiments)
     for output in sorted({experiment.output for experiment in experiments}):
         train.prepare_output(output)
     places = [(experiment.output, experiment.name) for experiment in experiments]
@@ -55,6 +60,18 @@ def main(options: Namespace) -> int:
     ]
     with _safe_path():
         return tell(jobs, launch(jobs, launcher))
+
+
+def check_matrices(experiments: Iterable["Experiment"]) -> None:
+    """Read every matrix file of the user's own once. Raises UserError for one that cannot be used."""
+    from onsager_cli.kinds.problems import Linear
+    from onsager_cli.store import matrix
+
+    parts = (part for experiment in experiments for part in experiment.parts)
+    problems = {curve.settings.problem for part in parts for curve in part.curves}
+    own = {(one.matrix, one.shape) for one in problems if isinstance(one, Linear) and one.matrix is not None}
+    for path, shape in sorted(own):
+        matrix.read(path, shape)
 
 
 def launch(jobs: Sequence[Job], launcher: Launcher | None) -> dict[int, Failure]:
@@ -74,7 +91,7 @@ def _in_pool(jobs: Sequence[Job], processes: int) -> dict[int, Failure]:
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     outcomes: dict[int, Failure | None] = {}
-    pool = Parallel(n_jobs=processes, backend="loky", batch_size=1, return_as="generator_unordered")
+    pool: Any = Parallel(n_jobs=processes, backend="loky", pre_dispatch="all", return_as="generator_unordered")
     try:
         for number, failure in pool(delayed(_in_process)(job, processes) for job in jobs):
             outcomes[number] = failure

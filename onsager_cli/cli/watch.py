@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onsager_cli.cli.jobs import Failure, Job
-from onsager_cli.cli.queues import ALIVE, Queue, Seen, SlurmQueue
+from onsager_cli.cli.queues import ALIVE, STUCK, Queue, Seen, SlurmQueue
 from onsager_cli.errors import UserError
 from onsager_cli.store.curves import parse_json
 from onsager_cli.store.files import Json, read_bytes
@@ -46,6 +46,7 @@ class Placed:
     seen: int = 0  # events that were read
     state: str = ""
     ended: bool = False
+    stuck: bool = False
     missing_since: float | None = None
     unread: set[int] = field(default_factory=set)
 
@@ -79,6 +80,7 @@ class Watch:
             for place in list(self.pending):
                 self._look(place, states)
             if self.pending:
+                self._stuck(states or {})
                 self._status(states or {})
                 time.sleep(self._pause())
 
@@ -149,6 +151,19 @@ class Watch:
         self.failures[job.number] = Failure(visible(message), mistake, where)
         say(f"{job} failed: {visible(message)}")
 
+    def _stuck(self, states: Mapping[str, Seen]) -> None:
+        """Tell, once, which allocations do not start by themselves, and why."""
+        found: dict[str, list[Placed]] = {}
+        for place in self.pending:
+            reason = states[place.id].reason.strip("()") if place.state == "PENDING" else ""
+            if reason in STUCK and not place.stuck:
+                place.stuck = True
+                found.setdefault(reason, []).append(place)
+        for reason, places in found.items():
+            command = shlex.join(["scancel", *(place.id for place in places)])
+            jobs = ", ".join(str(job) for place in places for job in place.waiting)
+            say(f"{jobs}: Slurm does not start this ({reason}); to cancel: {command}")
+
     def _status(self, states: Mapping[str, Seen]) -> None:
         """Tell how far the jobs are, now and then."""
         if time.monotonic() - self.told < STATUS_SECONDS:
@@ -178,9 +193,10 @@ class Watch:
     def interrupted(self) -> None:
         """Tell what becomes of the jobs when this process is stopped, and how to cancel them; ask that on a terminal."""
         left = {place.id: "queued" if place.state in ("", "PENDING") else "running" for place in self.pending}
-        command = self.queue.stop(list(left))
-        if not command:
+        if not isinstance(self.queue, SlurmQueue):
+            self.queue.stop(list(left))
             return
+        command = self.queue.cancel_command(list(left))
         words = ("running", "queued")
         parts = [f"{', '.join(ids)} {word}" for word in words if (ids := [one for one in left if left[one] == word])]
         say(

@@ -77,7 +77,7 @@ def _set(node: dict[str, Any], item: "Override", known: Sequence[str]) -> None:
     if key not in names or (below and not isinstance(node[key], dict)):
         meant = launchers.ALSO.get(key)
         near = f" (did you mean {meant}?)" if meant in names else did_you_mean(key, names)
-        raise UserError(f"unknown key '{item.key_or_group}'{near}: the launcher has {one_of(names)}")
+        raise UserError(f"unknown key '{item.key_or_group}'{near or f': the launcher has {one_of(names)}'}")
     if item.is_delete():
         raise UserError(f"{item.input_line}: a key of a launcher cannot be removed; null is the cluster's default")
     if below:
