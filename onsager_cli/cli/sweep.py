@@ -3,9 +3,13 @@
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
+import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +111,22 @@ def _in_pool(jobs: Sequence[Job], processes: int) -> dict[int, Failure]:
 def _in_process(job: Job, processes: int) -> tuple[int, Failure | None]:
     """Run a job in one of several processes; returns its number and its failure."""
     share_cores(processes)
+    _end_with(os.getppid())
     return job.number, _told(job, run_in_child(job))
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Stop this process once its parent has been killed: nobody waits for it any more."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # to end the training in order
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _told(job: Job, failure: Failure | None) -> Failure | None:
