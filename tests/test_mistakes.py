@@ -222,6 +222,10 @@ MORE = {
         ["figure.inset", "each pair in rising"],
     ),
     "limits without end": ("plot +experiment=quick figure.ylim=[-1e308,1e308]", ["figure.ylim must be within ±1e+06"]),
+    "matrix with a name that no file can have": (
+        f"train problem.matrix={'x' * 300}.npy",
+        ["problem.matrix: 'xxx", "cannot be read: File name too long"],
+    ),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
     "empty output": ("train output=''", ["output", "text"]),
     "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),

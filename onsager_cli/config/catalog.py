@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import LARGEST_TEXT, below, is_folder, read_bytes
+from onsager_cli.store.files import LARGEST_TEXT, below, is_file, is_folder, read_bytes
 from onsager_cli.text import did_you_mean, natural, one_of, printable, show
 
 # Section of `onsager list` → config group.
@@ -63,7 +63,7 @@ def unknown(group: str, name: str) -> UserError:
             f"unknown {group} {show(name)}: write {chosen}, {'without .yaml' if ending else 'without a folder'}"
         )
     for root in filter(None, (package_conf(), user_conf())):
-        if any((root / group / f"{stem}{suffix}").is_file() for suffix in (".yml", ".YAML", ".YML", ".yaml.txt")):
+        if any(is_file(root / group / f"{stem}{suffix}") for suffix in (".yml", ".YAML", ".YML", ".yaml.txt")):
             return UserError(f"unknown {group} {show(name)}: the name of its file in {root / group} must end in .yaml")
     meant = [option for option in known if stem.lower() in _also(known[option]) or stem.startswith(f"{option}_")]
     near = f" (did you mean {meant[-1]}?)" if meant else did_you_mean(stem, known)

@@ -126,7 +126,12 @@ class Linear(Sizes):
         path = Path(matrix)
         if path.suffix.lower() not in MATRIX_SUFFIXES:
             raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"problem.matrix: {show(matrix)} cannot be read: {reason}") from error
+        if not there:
             raise UserError(f"problem.matrix: there is no file {show(matrix)}")
         if self.kappa is not None:
             raise UserError(f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.errors import Notice
-from onsager_cli.store.files import Json, atomic_write
+from onsager_cli.store.files import Json, atomic_write, is_file
 from onsager_cli.store.notes import canonical, flat, json_bytes, plain, read_json
 from onsager_cli.text import show
 
@@ -54,7 +54,7 @@ def _settings(experiment: Experiment) -> Json:
 def _noted(experiment: Experiment) -> Json | None:
     """What the folder of an experiment's name shows; None if there is no figure, or one that does not say."""
     path = experiment.place / NOTE
-    found = (read_json(path) or {}).get(CURVES) if path.is_file() else None
+    found = (read_json(path) or {}).get(CURVES) if is_file(path) else None
     return found if isinstance(found, dict) else None
 
 

@@ -175,7 +175,9 @@ class CurveFolder:
     def saved(self) -> list[str]:
         """Names of the saved states, sorted."""
         found = (
-            path.stem for path in files.entries(self.path, "*.npz") if path.is_file() and not files.is_temporary(path)
+            path.stem
+            for path in files.entries(self.path, "*.npz")
+            if files.is_file(path) and not files.is_temporary(path)
         )
         return sorted(name for name in found if name != POINTS)
 

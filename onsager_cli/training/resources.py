@@ -5,6 +5,7 @@ products, measured on the spot.
 """
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ def _exhausted(text: str) -> bool:
 
 def _disk_free(folder: Path) -> int:
     """Bytes free where `folder` is, or will be made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
     return shutil.disk_usage(there).free
 
 
