@@ -16,7 +16,6 @@ from onsager_cli.cli.main import main
 from onsager_cli.cli.sweep import figure_suffixes
 from onsager_cli.cli.verbs import VERBS
 from onsager_cli.config import catalog
-from onsager_cli.config.overrides import as_typed
 from onsager_cli.errors import UserError
 
 HEAVY = ("jax", "flax", "optax", "hydra", "omegaconf", "matplotlib", "scipy", "numpy")
@@ -267,13 +266,6 @@ class TestSweep:
         assert main(["sweep", "+experiment=fig1a", "network.weight=amp,vamp", "only=[ista]"]) == 0
         assert [experiment.curves[0].settings.network.weight for experiment in engine.asked] == ["amp", "vamp"]
         assert "job 2/2: +experiment=fig1a network.weight=vamp only=[ista]\n" in capsys.readouterr().err
-
-    def test_jobs_get_the_overrides_as_they_were_typed(self):
-        typed = ["+experiment=fig1a", "seed=1,2", "network.weight=vamp", "++network.extra=3"]
-        job = ["+experiment=fig1a", "++seed=2", "++network.weight=vamp", "++network.extra=3"]
-        assert as_typed(job, typed) == [
-            "+experiment=fig1a", "seed=2", "network.weight=vamp", "++network.extra=3",
-        ]  # fmt: skip
 
     @pytest.mark.slow
     def test_a_schedule_counts_if_one_job_is_trained_by_it(self, engine, capsys):

@@ -2,7 +2,7 @@
 
 import os
 
-from onsager_cli.cli.sweep import parallel_jobs
+from onsager_cli.cli.jobs import workers
 from onsager_cli.record.provenance import _machine
 from onsager_cli.store.environment import changes, environment, share_cores
 
@@ -40,14 +40,7 @@ def test_processes_side_by_side_share_the_cores(monkeypatch):
     assert os.environ["NPROC"] == "3"
 
 
-def test_how_many_jobs_runparallel_jobs(monkeypatch):
-    monkeypatch.setattr("onsager_cli.cli.sweep.cores", lambda: 8)
-    asked = [
-        ({}, 5),
-        ({"n_jobs": 3}, 0),
-        ({"n_jobs": -1}, 0),
-        ({"n_jobs": -1}, 5),
-        ({"n_jobs": -2}, 0),
-        ({"n_jobs": None}, 4),
-    ]
-    assert [parallel_jobs(launcher, jobs) for launcher, jobs in asked] == [1, 3, 8, 5, 7, 1]
+def test_how_many_jobs_run_side_by_side(monkeypatch):
+    monkeypatch.setattr("onsager_cli.cli.jobs.cores", lambda: 8)
+    asked = [(1, 5), (3, 9), (-1, 9), (-1, 5), (-2, 9), (-20, 4)]
+    assert [workers(n_jobs, jobs) for n_jobs, jobs in asked] == [1, 3, 8, 5, 7, 1]

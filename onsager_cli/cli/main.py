@@ -60,13 +60,14 @@ def _main(arguments: Sequence[str]) -> int:
     from onsager_cli.cli.signals import Stop
     from onsager_cli.cli.streams import ReaderGoneError, guarded
     from onsager_cli.cli.verbs import prints
+    from onsager_cli.text import printable
 
     for name in NOT_OURS:
         os.environ.pop(name, None)
     stop, only_prints = Stop(), prints(arguments)
     with guarded(only_prints) as out:
         try:
-            with stop, notices_to(lambda text: print(f"onsager: warning: {text}", file=sys.stderr)):
+            with stop, notices_to(lambda text: print(f"onsager: warning: {printable(text)}", file=sys.stderr)):
                 code = dispatch(arguments)
                 out.flush()
         except ReaderGoneError:
@@ -90,6 +91,8 @@ def _told(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
 
         again = shlex.join(["onsager", *arguments])
         return f"stopped; run the same command again to resume: {again}", getattr(error, "exit_code", 130)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {os.fspath(error.filename)}: {error.strerror}", 2
     if isinstance(error, MemoryError):
         return "the memory does not suffice: choose a smaller problem or fewer samples", 1
     kind, text = type(error).__name__, str(error).strip()

@@ -26,7 +26,7 @@ HABITS = {
 
 # What argparse says → what this program says.
 PHRASES = {
-    r"^argument (\S+?)(/-\w)?: expected one argument$": r"\1 needs a value",
+    r"^argument (\S+?)(/-\w)?: expected (one|at least one) argument$": r"\1 needs a value",
     r"^argument (\S+?)(/-\w)?: ignored explicit argument (.*)$": r"\1 takes no value, got \3",
     r"^argument (\S+?)(/-\w)?: not allowed with argument (\S+?)(/-\w)?$": r"\3 and \1 exclude each other",
     r"^argument (\S+?)(/-\w)?: ": r"\1 ",

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from onsager_cli.config.sweeping import jobs_of, launcher_of
 from onsager_cli.store.environment import share_cores
 
 if TYPE_CHECKING:
-    from onsager_cli.config.experiment import Experiment
+    pass
 
 LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
@@ -52,6 +52,8 @@ def main(options: Namespace) -> int:
         return 0
     if launcher is not None:
         check_installed(launcher)
+    from onsager_cli.run import check_matrices
+
     check_matrices(experiments)
     for output in sorted({experiment.output for experiment in experiments}):
         train.prepare_output(output)
@@ -64,18 +66,6 @@ def main(options: Namespace) -> int:
     ]
     with _safe_path():
         return tell(jobs, launch(jobs, launcher))
-
-
-def check_matrices(experiments: Iterable["Experiment"]) -> None:
-    """Read every matrix file of the user's own once. Raises UserError for one that cannot be used."""
-    from onsager_cli.kinds.problems import Linear
-    from onsager_cli.store import matrix
-
-    parts = (part for experiment in experiments for part in experiment.parts)
-    problems = {curve.settings.problem for part in parts for curve in part.curves}
-    own = {(one.matrix, one.shape) for one in problems if isinstance(one, Linear) and one.matrix is not None}
-    for path, shape in sorted(own):
-        matrix.read(path, shape)
 
 
 def launch(jobs: Sequence[Job], launcher: Launcher | None) -> dict[int, Failure]:

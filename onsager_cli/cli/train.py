@@ -54,9 +54,8 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     """
     from onsager_cli import run
 
-    run.check_matrices([experiment])
+    run.check_matrices([experiment])  # before the output folder is made
     prepare_output(experiment.output)
-
     diverged: DivergedError | None = None
     with Stop() as stop:
         with Progress(live=live) as progress:
