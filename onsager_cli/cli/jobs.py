@@ -11,7 +11,7 @@ from onsager_cli.cli.main import NOT_OURS
 from onsager_cli.cli.train import train
 from onsager_cli.errors import DivergedError, UserError, notices_to
 from onsager_cli.store.environment import cores
-from onsager_cli.text import visible
+from onsager_cli.text import printable
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
@@ -52,10 +52,10 @@ class Failure:
 def failure_of(error: Exception) -> Failure:
     """The failure that an exception means."""
     if isinstance(error, UserError | DivergedError):
-        return Failure(visible(str(error)), isinstance(error, UserError))
+        return Failure(printable(str(error)), isinstance(error, UserError))
     if isinstance(error, MemoryError):
         return Failure("the memory does not suffice: choose a smaller problem or fewer samples", False)
-    return Failure(visible(f"{type(error).__name__}: {error} (ONSAGER_DEBUG=1 shows the traceback)"), False)
+    return Failure(printable(f"{type(error).__name__}: {error} (ONSAGER_DEBUG=1 shows the traceback)"), False)
 
 
 def run(job: Job, live: bool | None = None, explain: Callable[[Exception], Failure] = failure_of) -> Failure | None:
