@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from test_problems import TOY
 
+import onsager_cli
 from onsager_cli import run
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
@@ -246,6 +247,11 @@ class TestProblem:
         with pytest.raises(UserError, match="holds NaN or infinity"):
             run.train(load_experiment([*words, f"output={tmp_path / 'there'}"]), lambda event: None)
         assert not (tmp_path / "there").exists()
+
+    def test_in_python(self, tmp_path, drawn):
+        np.savez(tmp_path / "a.npz", A=2 * drawn, P=drawn)
+        own = onsager_cli.problem(matrix=tmp_path / "a.npz", matrix_name="P", M=20, N=40, test_samples=50)
+        np.testing.assert_array_equal(own.A, drawn)
 
     @pytest.mark.parametrize("verb", ["train", "sweep"])
     def test_the_command_refuses_it_before_anything_else(self, tmp_path, monkeypatch, capsys, drawn, verb):

@@ -48,10 +48,20 @@ class TestText:
 
     @pytest.mark.parametrize(
         "text",
-        ["1+2i,3.5-1e-1i\n", "1+2j,3.5-0.1j\n", "(1+2j) (3.5+-0.1j)\n", "1 + 2i; 3.5 - 0.1i\n", "1+2*i,3.5-.1*i\n"],
+        [
+            "1+2i,3.5-1e-1i\n",
+            "1+2j,3.5-0.1j\n",
+            "(1+2j) (3.5+-0.1j)\n",
+            "1 + 2i; 3.5 - 0.1i\n",
+            "1+2*i,3.5-.1*i\n",
+            "1+2i;3,5-0,1i\n",
+        ],
     )
     def test_complex_numbers(self, tmp_path, text):
         np.testing.assert_allclose(only(tmp_path / "a.csv", text.encode()), [[1 + 2j, 3.5 - 0.1j]])
+
+    def test_true_and_false(self, tmp_path):
+        np.testing.assert_array_equal(only(tmp_path / "a.csv", b"True,FALSE\nfalse,true\n"), np.eye(2))
 
     def test_savetxt_of_numpy(self, tmp_path):
         for array in (A, Z, Z.conj()):
@@ -69,6 +79,7 @@ class TestText:
             (f"1,2\n3,{'9' * 100}x\n", "line 2, column 2 is '999999999999999999…"),
             ("a,b\nc,d\n", "holds no numbers"),
             ("# nothing\n", "holds no numbers"),
+            ("index\n0\n1\n", "holds no numbers"),
             ("A = 3\n", "line 1, column 1 is 'A'"),
         ],
     )

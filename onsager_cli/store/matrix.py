@@ -56,14 +56,14 @@ def _chosen(found: Sequence[Variable], name: str | None, shape: tuple[int, int])
     """The variable that is A. Raises UnreadableError if that is not clear."""
     named = {variable.name: variable for variable in found if variable.name}
     if name is not None:
-        if name in named:
-            return named[name]
+        if (own := named.get(name) or named.get(name.strip("/"))) is not None:  # paths in HDF5 may begin with a slash
+            return own
         if not named:
             raise UnreadableError("holds one array without a name: leave problem.matrix_name out")
         raise UnreadableError(f"has no array {name}{did_you_mean(name, named)}: it has {_list(found)}")
     matrices = [variable for variable in found if variable.kind == NUMBERS and len(variable.shape) == 2]
-    if (own := named.get("A")) in matrices:
-        return own
+    if (A := named.get("A")) in matrices:
+        return A
     if len(found) == 1 and not _is_struct(found[0]):
         return found[0]
     wide = [variable for variable in matrices if min(variable.shape) > 1]  # MATLAB's numbers and vectors are matrices

@@ -53,12 +53,12 @@ def matlab(path: str, version: int) -> Iterator[Item]:
         return dense(array) if hasattr(array, "toarray") else array
 
     with open(path, "rb") as file:
-        for part in [file] if version == 4 else [part for _, part in varmats_from_mat(file)]:
+        for own, part in [("", file)] if version == 4 else varmats_from_mat(file):
             try:
-                described = whosmat(part)
-            except Exception:  # SciPy finds no name and no size in an object of MATLAB
-                described = [("", (), "object")]
-            for name, shape, kind in described:
+                found = whosmat(part)
+            except Exception:  # SciPy finds neither a name nor a size in an object of MATLAB
+                found = [("" if own == "None" else own, (), "an object, as a string or a table")]
+            for name, shape, kind in found:
                 if not name.startswith("__"):  # the workspace of functions
                     yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name)
 

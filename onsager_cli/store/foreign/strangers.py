@@ -30,6 +30,8 @@ _MAGIC = (
     (b"Octave-1-", "is a binary file of Octave: save -v7 A.mat A"),
     (b"SQLite format 3", "is an SQLite database"),
     (b"\x7fELF", "is a program"),
+    (b"MATLAB 5.0 MAT-file", "is damaged or cut off"),
+    (b"MATLAB 7.3 MAT-file", "is damaged or cut off"),
     (b"%%MatrixMarket", "is a Matrix Market file: read it by scipy.io.mmread and save the matrix by numpy.save"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"/annex/objects/", "is a git-annex pointer, not the file itself: run git annex get"),
@@ -57,11 +59,11 @@ def stranger(head: bytes) -> str | None:
     if _PICKLE.match(head):
         return "is a Python pickle, which could run code when it is read: save the array by numpy.save"
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if _WEB.match(begin):
+    if _WEB.match(begin) or (begin.startswith(b"<") and b"<html" in begin.lower()):
         return "is a web page (HTML), not the file itself: download it again"
     if begin.startswith(b"<"):
         return "is XML"
-    if begin.startswith((b"{", b"[")):
+    if begin.startswith((b"{", b"[", b"array(", b"matrix(")):
         return f"is {'JSON' if _is_json(begin) else 'a printed array'}: save the array by numpy.save or numpy.savetxt"
     if not begin or not head.strip(b"\0"):
         return "holds nothing but zeros" if b"\0" in head else "holds nothing but blanks"

@@ -12,6 +12,7 @@ from onsager_cli.text import show
 
 EXPECTED = "expected are comma-separated numbers, one row of the matrix per line"
 SEPARATORS = ("\t", ";", ",", None)  # None: blanks
+WORDS = {"true": 1.0, "false": 0.0}
 INDEX = ("", "index", "unnamed: 0")  # how pandas and R head the column that counts the rows
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -19,7 +20,7 @@ MARKS = (
 )  # fmt: skip
 _BINARY = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
 _COMMENT = re.compile(r"#.*|(^|\s)%.*")
-_DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eEdD][+-]?\d+)?)")
+_DECIMAL_COMMA = re.compile(r",(?=\d)")
 _EXPONENT = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")  # as Fortran writes it
 _IMAGINARY = re.compile(r"\*?[iIjJ](?=\)?$)")
 
@@ -46,11 +47,11 @@ def decoded(data: bytes) -> str:
 def number(cell: str) -> float | complex:
     """The number in a cell: 1.5, 1,5, "1.5", 1.5D-3, 1+2i, (1-2j). Raises ValueError."""
     word = cell.strip().strip("\"'").replace("\N{MINUS SIGN}", "-").strip()
-    if comma := _DECIMAL_COMMA.fullmatch(word):
-        word = f"{comma[1]}.{comma[2]}"
-    word = _EXPONENT.sub("e", word)
+    word = _EXPONENT.sub("e", _DECIMAL_COMMA.sub(".", word))
     if "_" in word:  # which Python skips in a number
         raise ValueError
+    if word.lower() in WORDS:
+        return WORDS[word.lower()]
     try:
         return float(word)
     except ValueError:
@@ -70,25 +71,44 @@ def is_number(cell: str) -> bool:
 
 def table(data: bytes) -> list[Variable]:
     """The matrix that a text holds. Raises UnreadableError, which counts lines and columns from 1."""
-    lines = [(at, _COMMENT.sub("", line)) for at, line in enumerate(decoded(data).split("\n"), 1)]
-    lines = [(at, line) for at, line in lines if line.strip(" \t,;")]
+    numbered = enumerate(map(_without_comment, decoded(data).split("\n")), 1)
+    lines = [(at, line) for at, line in numbered if line.strip(" \t,;")]
     separator = _separator([line for _, line in lines[-3:]])
     if lines and (said := re.fullmatch(r"sep=(.)\s*", lines[0][1])):  # to Excel
         separator, lines = said[1], lines[1:]
-    rows = [(at, _cells(line, separator)) for at, line in lines]
     header: list[str] = []
-    while rows and _is_header(rows[0][1]):
-        header, rows = rows[0][1], rows[1:]
-    if not rows:
+    while lines and _is_header(cells := _cells(lines[0][1], separator)):
+        header, lines = cells, lines[1:]
+    if (matrix := _plain(lines, header, separator)) is None:
+        matrix = _by_cells([(at, _cells(line, separator)) for at, line in lines], header)
+    return [Variable("", matrix.shape, NUMBERS, lambda: matrix, is_table=True)]
+
+
+def _plain(lines: Sequence[tuple[int, str]], header: list[str], separator: str | None) -> np.ndarray | None:
+    """The matrix of lines that NumPy reads as they are, which is quick; None for others."""
+    if not lines or (
+        header and (header[0].strip().lower() in INDEX or len(header) != len(_cells(lines[0][1], separator)))
+    ):
+        return None
+    try:
+        return np.loadtxt([line for _, line in lines], delimiter=separator, comments=None, ndmin=2)
+    except ValueError:
+        return None
+
+
+def _by_cells(rows: Sequence[Row], header: list[str]) -> np.ndarray:
+    """The matrix of rows in which some cells are written otherwise, or are no numbers. Raises UnreadableError."""
+    labels = 1 if rows and _has_labels(header, rows) else 0
+    if not rows or len(rows[0][1]) == labels:
         raise UnreadableError(f"holds no numbers: {EXPECTED}")
-    labels = 1 if _has_labels(header, rows) else 0
-    values = [_values(at, cells, labels) for at, cells in rows]
+    values = [
+        [_value(at, column, cell) for column, cell in enumerate(cells, 1) if column > labels] for at, cells in rows
+    ]
     for (at, _), row in zip(rows, values, strict=True):
         if len(row) != len(values[0]):
             first = f"line {rows[0][0]} has {len(values[0])}"
             raise UnreadableError(f"cannot be read: line {at} has {len(row)} numbers, {first}; {EXPECTED}")
-    matrix = np.array(values)
-    return [Variable("", matrix.shape, NUMBERS, lambda: matrix, is_table=True)]
+    return np.array(values)
 
 
 def without_counts(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -100,6 +120,11 @@ def without_counts(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         if rest.shape == shape and any(np.array_equal(counts, np.arange(counts.size) + start) for start in (0, 1)):
             return rest
     return matrix
+
+
+def _without_comment(line: str) -> str:
+    """The line up to a # or, at its beginning or after a blank, a %."""
+    return _COMMENT.sub("", line) if "#" in line or "%" in line else line
 
 
 def _separator(sample: Sequence[str]) -> str | None:
@@ -146,18 +171,10 @@ def _counts(cells: Sequence[str]) -> bool:
     return any(list(cells) == [str(start + n) for n in range(len(cells))] for start in (0, 1))
 
 
-def _values(at: int, cells: list[str], labels: int) -> list[float] | list[complex]:
-    """The numbers of line `at`, after `labels` cells that are none. Raises UnreadableError for another."""
+def _value(line: int, column: int, cell: str) -> float | complex:
+    """The number in a cell. Raises UnreadableError for another, with its place."""
     try:
-        if not any("_" in cell for cell in cells):
-            return [float(cell) for cell in cells[labels:]]
+        return number(cell)
     except ValueError:
-        pass
-    found = []
-    for column, cell in enumerate(cells[labels:], labels + 1):
-        try:
-            found.append(number(cell))
-        except ValueError:
-            word = show(cell.strip(), 20) if cell.strip() else "empty"
-            raise UnreadableError(f"cannot be read: line {at}, column {column} is {word}; {EXPECTED}") from None
-    return found
+        word = show(cell.strip(), 20) if cell.strip() else "empty"
+        raise UnreadableError(f"cannot be read: line {line}, column {column} is {word}; {EXPECTED}") from None
