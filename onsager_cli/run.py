@@ -10,7 +10,6 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +18,17 @@ import numpy as np
 import yaml
 
 from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.own_matrix import check_matrices, own_matrix, remarks_on_own_matrix
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
-from onsager_cli.kinds.problems import Linear
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
-from onsager_cli.store import matrix
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, version_changes
 from onsager_cli.store.files import keep, remove_leftovers
 from onsager_cli.store.locks import holder
-from onsager_cli.store.matrix_remarks import remarks, warn
+from onsager_cli.store.matrix_remarks import warn
 from onsager_cli.store.tables import grouped
 
 if TYPE_CHECKING:
@@ -148,45 +146,9 @@ def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     from onsager_cli.training.devices import device_kind
 
     device_kind()
-    if A is None and (file := _file_of(curve)) is not None:
-        A = _matrix_in(*file)
-        warn(_remarks_on(*file), f"problem.matrix={curve.settings.problem.matrix}")
+    if A is None and (A := own_matrix(curve)) is not None:
+        warn(remarks_on_own_matrix(curve), f"problem.matrix={curve.settings.problem.matrix}")
     return build(curve.settings.problem, curve.settings.seed, A)
-
-
-def check_matrices(experiments: Iterable[Experiment]) -> None:
-    """Raises UserError for a matrix of the user's own that cannot be used: before anything is written or trained."""
-    curves = [curve for asked in experiments for part in asked.parts for curve in part.curves]
-    for file in dict.fromkeys(map(_file_of, curves)):
-        if file is not None:
-            _matrix_in(*file)
-
-
-File = tuple[str, str, tuple[int, int], str | None]
-"""A matrix of the user's own: the checksum and the path of its file, (M, N), and its name there."""
-
-
-def _file_of(curve: Curve) -> File | None:
-    """The file with the matrix of a curve, if its problem names one."""
-    settings = curve.settings.problem
-    if not isinstance(settings, Linear) or settings.matrix is None:
-        return None
-    return curve.identity["problem"]["matrix"], settings.matrix, settings.shape, settings.matrix_name
-
-
-@lru_cache(maxsize=1)
-def _matrix_in(checksum: str, path: str, shape: tuple[int, int], name: str | None) -> np.ndarray:
-    """The matrix (M, N), read once for all curves; by its checksum, since the file may become another one."""
-    del checksum
-    A = matrix.read(path, shape, name)
-    A.flags.writeable = False  # the next caller gets the same array
-    return A
-
-
-@lru_cache(maxsize=1)
-def _remarks_on(*file: object) -> tuple[str, ...]:
-    """What the user should know of the matrix; it takes seconds where the matrix is large."""
-    return tuple(remarks(_matrix_in(*file)))
 
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:

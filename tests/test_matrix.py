@@ -17,6 +17,7 @@ import onsager_cli
 from onsager_cli import run
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
+from onsager_cli.config.own_matrix import check_matrices
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.problems import build
 from onsager_cli.run import problem_of
@@ -234,7 +235,7 @@ class TestProblem:
         words = [*self.OWN, f"problem.matrix={tmp_path / 'a.npy'}"]
         for gamma in (0.1, 0.2):
             experiment = load_experiment([*words, f"problem.gamma={gamma}"])
-            run.check_matrices([experiment])
+            check_matrices([experiment])
             problem_of(experiment.curves[0])
         assert len(calls) == 1
         np.save(tmp_path / "a.npy", 2 * drawn)

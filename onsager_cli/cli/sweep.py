@@ -35,6 +35,7 @@ def add_options(parser: Parser) -> None:
 def main(options: Namespace) -> int:
     """Run all jobs of a sweep. Every job is validated before the first one starts."""
     from onsager_cli.config.load import load_experiment
+    from onsager_cli.config.own_matrix import check_matrices
     from onsager_cli.config.schedules import check_command
 
     train.check_options(options)
@@ -52,8 +53,6 @@ def main(options: Namespace) -> int:
         return 0
     if launcher is not None:
         check_installed(launcher)
-    from onsager_cli.run import check_matrices
-
     check_matrices(experiments)
     for output in sorted({experiment.output for experiment in experiments}):
         train.prepare_output(output)

@@ -52,10 +52,12 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
 
     `live` forces or forbids the live display. Raises DivergedError after all else is done if a curve diverged.
     """
+    from onsager_cli.config.own_matrix import check_matrices
+
+    check_matrices([experiment])  # before the output folder is made
+    prepare_output(experiment.output)
     from onsager_cli import run
 
-    run.check_matrices([experiment])  # before the output folder is made
-    prepare_output(experiment.output)
     diverged: DivergedError | None = None
     with Stop() as stop:
         with Progress(live=live) as progress:
