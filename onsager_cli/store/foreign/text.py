@@ -11,6 +11,7 @@ from onsager_cli.store.foreign.variable import NUMBERS, UnreadableError, Variabl
 from onsager_cli.text import show
 
 EXPECTED = "expected are comma-separated numbers, one row of the matrix per line"
+HEAD = 4096  # bytes that say at once that a large file is no text
 SEPARATORS = ("\t", ";", ",", None)  # None: blanks
 WORDS = {"true": 1.0, "false": 0.0}
 INDEX = ("", "index", "unnamed: 0")  # how pandas and R head the column that counts the rows
@@ -34,14 +35,15 @@ def decoded(data: bytes) -> str:
     Raises UnreadableError for what is no text.
     """
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")  # letters of a header; the numbers are the same
-    text = text.rstrip("\x1a\0").replace("\r\n", "\n").replace("\r", "\n")
-    if _BINARY.search(text):
-        raise UnreadableError("is neither text nor a known format of arrays, or it is damaged")
-    return text
+    if not (encoding == "utf-8" and _BINARY.search(data[:HEAD].rstrip(b"\x1a\0").decode("latin-1"))):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")  # letters of a header; the numbers are the same
+        text = text.rstrip("\x1a\0").replace("\r\n", "\n").replace("\r", "\n")
+        if not _BINARY.search(text):
+            return text
+    raise UnreadableError("is neither text nor a known format of arrays, or it is damaged")
 
 
 def number(cell: str) -> float | complex:
