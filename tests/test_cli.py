@@ -286,7 +286,10 @@ class TestSweep:
         engine.failures[1] = failure
         assert main(["sweep", "seed=0,1,2"]) == code
         assert len(engine.asked) == 3
-        assert str(failure) in capsys.readouterr().err.splitlines()[-1]
+        *_, reason, count = capsys.readouterr().err.splitlines()
+        assert reason.startswith("onsager: job 2/3 (seed=1): ")
+        assert str(failure) in reason
+        assert count == "onsager: 1 of 3 jobs failed"
 
     @pytest.mark.slow
     def test_leaves_the_process_as_it_was(self, engine):
@@ -307,7 +310,7 @@ class TestProcessPool:
 
     @pytest.fixture(autouse=True)
     def launcher(self):
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+        pytest.importorskip("joblib")
 
     @staticmethod
     def onsager(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -341,4 +344,6 @@ class TestProcessPool:
         Path("outputs/curves").write_text("a file where a folder has to be")
         result = self.onsager("sweep", *self.SIZE, "seed=0,1")
         assert result.returncode == 2, result.stderr
-        assert result.stderr.splitlines()[-1].startswith("onsager: cannot")
+        *_, reason, count = result.stderr.splitlines()
+        assert reason.startswith("onsager: jobs 1, 2 of 2: cannot")
+        assert count == "onsager: 2 of 2 jobs failed"

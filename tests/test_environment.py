@@ -4,7 +4,7 @@ import os
 
 from onsager_cli.cli.jobs import workers
 from onsager_cli.record.provenance import _machine
-from onsager_cli.store.environment import changes, environment, share_cores
+from onsager_cli.store.environment import changes, environment, share_cores, slurm_cores, slurm_job
 
 
 def test_the_environment_is_plain_and_names_no_host():
@@ -42,5 +42,31 @@ def test_processes_side_by_side_share_the_cores(monkeypatch):
 
 def test_how_many_jobs_run_side_by_side(monkeypatch):
     monkeypatch.setattr("onsager_cli.cli.jobs.cores", lambda: 8)
-    asked = [(1, 5), (3, 9), (-1, 9), (-1, 5), (-2, 9), (-20, 4)]
-    assert [workers(n_jobs, jobs) for n_jobs, jobs in asked] == [1, 3, 8, 5, 7, 1]
+    assert [workers(n_jobs, 5) for n_jobs in (1, 3, 16, -1, -2, -7, -20)] == [1, 3, 5, 5, 5, 2, 1]
+
+
+def test_a_job_of_slurm_uses_the_cores_that_it_was_granted(monkeypatch):
+    """All cores of the machine are in sight where Slurm does not confine its jobs."""
+    monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: 16)
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    assert slurm_cores() is None
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
+    assert slurm_cores() == 2
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    assert slurm_cores() == 4
+    monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end
+    monkeypatch.delenv("NPROC")
+    share_cores(1, slurm_cores())
+    assert os.environ["NPROC"] == "4"
+
+
+def test_the_id_of_a_slurm_job(monkeypatch):
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert slurm_job() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "19")
+    assert slurm_job() == "19"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert slurm_job() == "17_0"

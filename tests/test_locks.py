@@ -65,12 +65,32 @@ def test_one_holder_and_a_dead_one_holds_nothing(tmp_path, hold):
             assert not again
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
-    (tmp_path / "mine").write_text("kept")
-    (tmp_path / locks.NAME).symlink_to("mine")
-    with pytest.raises(UserError, match=rf"^cannot lock .*{locks.NAME}: it is a link$"), locks.locked(tmp_path):
-        pass
-    assert (tmp_path / "mine").read_text() == "kept"
+@pytest.mark.parametrize(
+    ("signature", "who"),
+    [
+        ("4711", "process 4711"),  # as earlier editions sign
+        ("4711 here", "process 4711"),
+        ("4711 node-7.cluster", "process 4711 on node-7.cluster"),
+        ("4711 node7 17_3", "Slurm job 17_3 on node7"),
+        ("4711 here 19", "Slurm job 19 on here"),
+        ("", "another process"),
+        ("\x1b[31m 1", "another process"),
+    ],
+)
+def test_who_holds_a_lock(signature, who, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.platform, "node", lambda: "here")
+    with locks.locked(tmp_path) as held:
+        assert held
+        (tmp_path / locks.NAME).write_text(signature)
+        assert locks.holder(tmp_path) == who
+
+
+def test_a_job_of_slurm_signs_its_lock(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setattr(locks.platform, "node", lambda: "node7")
+    with locks.locked(tmp_path):
+        assert locks.holder(tmp_path) == "Slurm job 17_3 on node7"
 
 
 def test_a_lock_that_went_with_its_folder_is_nobody_s(tmp_path, monkeypatch):

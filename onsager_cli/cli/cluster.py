@@ -27,9 +27,9 @@ from onsager_cli.cli.signals import Stop
 from onsager_cli.cli.watch import Placed, Watch, read_events, say, shown
 from onsager_cli.config.launchers import Local, Slurm
 from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.store.curves import identity_hash, read_json
 from onsager_cli.store.environment import share_cores, slurm_cores, slurm_job
 from onsager_cli.store.files import Json, append_line, atomic_write, make_folder
+from onsager_cli.store.notes import identity_hash, json_bytes, read_json
 from onsager_cli.text import clock
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _write_note(folder: Path, queue: Queue, placed: Sequence[Placed]) -> None:
         for place in placed
     ]  # fmt: skip
     note = {"queue": queue.label, "folder": os.getcwd(), "allocations": allocations}
-    atomic_write(folder / NOTE, (json.dumps(note, indent=1) + "\n").encode())
+    atomic_write(folder / NOTE, json_bytes(note))
 
 
 def _described(job: Job) -> Json:

@@ -12,7 +12,7 @@ from typing import Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.verbs import VERBS, fill
-from onsager_cli.config import catalog
+from onsager_cli.config import catalog, launchers
 from onsager_cli.config.names import DRAWN, NAMED_BY_SLUG
 from onsager_cli.errors import UserError
 from onsager_cli.text import one_of
@@ -67,7 +67,7 @@ def _next(given: list[str], current: str) -> Iterable[str]:
     if words and (values := parser.choices_of(words[-1])):
         return values
     if VERBS[verb].overrides:
-        return _overrides(words, current)
+        return [*_overrides(words, current), *(_of_launcher(words, current) if verb == "sweep" else ())]
     if verb == "list":
         return ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
     if verb == "clean":
@@ -101,6 +101,16 @@ def _overrides(given: list[str], current: str) -> list[str]:
     keys = [*catalog.GROUPS, *_keys(chosen, experiment)]
     plus = "" if current.startswith("experiment") else "+"
     return [f"{plus}{key}=" if key == "experiment" else f"{key}=" for key in dict.fromkeys(keys) if key not in hidden]
+
+
+def _of_launcher(given: list[str], current: str) -> list[str]:
+    """The overrides by which a sweep chooses its launcher, and sets a key of the one that is chosen."""
+    chosen = {key: value for key, _, value in (item.partition("=") for item in given)}
+    if "=" in current:
+        return [f"{launchers.GROUP}={name}" for name in launchers.options()]
+    tree = _option(launchers.GROUP, chosen.get(launchers.GROUP, ""))
+    keys = [launchers.GROUP, *(f"hydra.launcher.{key}" for key in tree if key not in ("defaults", "kind"))]
+    return [f"{key}=" for key in keys if key not in chosen]
 
 
 def _keys(chosen: dict[str, str], experiment: Tree) -> Iterator[str]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
 
 
+def one_line(text: str) -> str:
+    """`text` on one line, with control characters escaped."""
+    return printable(" ".join(text.split()))
+
+
 @dataclass(frozen=True)
 class Job:
     """A job: its place among all jobs of the sweep, its overrides, and its experiment.
@@ -52,10 +57,10 @@ class Failure:
 def failure_of(error: Exception) -> Failure:
     """The failure that an exception means."""
     if isinstance(error, UserError | DivergedError):
-        return Failure(printable(str(error)), isinstance(error, UserError))
+        return Failure(one_line(str(error)), isinstance(error, UserError))
     if isinstance(error, MemoryError):
         return Failure("the memory does not suffice: choose a smaller problem or fewer samples", False)
-    return Failure(printable(f"{type(error).__name__}: {error} (ONSAGER_DEBUG=1 shows the traceback)"), False)
+    return Failure(one_line(f"{type(error).__name__}: {error} (ONSAGER_DEBUG=1 shows the traceback)"), False)
 
 
 def run(job: Job, live: bool | None = None, explain: Callable[[Exception], Failure] = failure_of) -> Failure | None:

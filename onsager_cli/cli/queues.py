@@ -13,9 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from onsager_cli.cli.jobs import one_line
 from onsager_cli.config.launchers import Local, Slurm
 from onsager_cli.errors import UserError
-from onsager_cli.text import cell, printable
+from onsager_cli.text import cell
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -136,7 +137,7 @@ class SlurmQueue:
         keys = next((keys for word, keys in _KEYS.items() if word in line.lower()), ())
         given = {key: getattr(self.launcher, key) for key in keys}
         here = [f"hydra.launcher.{key}={cell(value)}" for key, value in given.items() if value is not None]
-        return f"Slurm refuses the jobs: {printable(line)}" + (f" (here {', '.join(here)})" if here else "")
+        return f"Slurm refuses the jobs: {one_line(line)}" + (f" (here {', '.join(here)})" if here else "")
 
 
 class LocalQueue:

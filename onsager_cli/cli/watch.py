@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onsager_cli.cli.jobs import Failure, Job
+from onsager_cli.cli.jobs import Failure, Job, one_line
 from onsager_cli.cli.queues import ALIVE, STUCK, Queue, Seen, SlurmQueue
 from onsager_cli.errors import UserError
-from onsager_cli.store.curves import parse_json
 from onsager_cli.store.files import Json, read_bytes
-from onsager_cli.text import clock, printable
+from onsager_cli.store.notes import parse_json
+from onsager_cli.text import clock
 
 GRACE_SECONDS = 20.0  # for the last event of a job that has ended to arrive through a network file system
 STATUS_SECONDS = 60.0  # between lines that tell how far the jobs are
@@ -148,8 +148,8 @@ class Watch:
         """Keep a failure, and tell it."""
         log = self.queue.log(place.id)
         where = self._name(place) + (f", log {shown(log)}" if log else "")
-        self.failures[job.number] = Failure(printable(message), mistake, where)
-        say(f"{job} failed: {printable(message)}")
+        self.failures[job.number] = Failure(one_line(message), mistake, where)
+        say(f"{job} failed: {one_line(message)}")
 
     def _stuck(self, states: Mapping[str, Seen]) -> None:
         """Tell, once, which allocations do not start by themselves, and why."""
@@ -209,7 +209,7 @@ class Watch:
 
 def say(text: str) -> None:
     """Print one line on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    print(one_line(text), file=sys.stderr, flush=True)
 
 
 def _agrees(question: str) -> bool:
