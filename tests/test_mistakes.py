@@ -266,7 +266,10 @@ def test_own_option_with_the_name_of_a_built_in_one(capsys):
 
 @pytest.mark.parametrize(
     ("launcher", "package", "extra"),
-    [("joblib", "joblib", "sweep"), *slow(("submitit_slurm", "submitit", "slurm"), ("submitit_local", "submitit", "slurm"))],
+    [
+        ("joblib", "joblib", "sweep"),
+        *slow(("submitit_slurm", "submitit", "slurm"), ("submitit_local", "submitit", "slurm")),
+    ],
 )
 def test_launcher_that_is_not_installed(launcher, package, extra, capsys, monkeypatch):
     monkeypatch.setattr("onsager_cli.config.launchers.find_spec", lambda name: None)

@@ -89,9 +89,9 @@ ALSO = {
 }  # fmt: skip
 
 
-def options() -> dict[str, Path | None]:
-    """The launchers that there are, also those in ./conf, with their YAML files; `basic` has none."""
-    return {BASIC: None, **catalog.config_files(GROUP)}
+def options() -> dict[str, Path]:
+    """The launchers that there are, also those in ./conf, with their YAML files; `basic` needs none."""
+    return {BASIC: Path(), **catalog.config_files(GROUP)}
 
 
 def check_installed(launcher: Launcher) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onsager_cli.config import catalog, launchers
@@ -10,6 +11,7 @@ from onsager_cli.config.compose import composer
 from onsager_cli.config.launchers import BASIC, GROUP, KINDS, Joblib, Launcher
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
+from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import did_you_mean, one_of, show
 
 if TYPE_CHECKING:
@@ -40,25 +42,18 @@ def launcher_of(overrides: "Sequence[Override]") -> Launcher | None:
             raise UserError(f"{item.input_line}: the jobs of a sweep have one launcher, so write one value")
     chosen = asked.pop(GROUP, None)
     name, known = BASIC if chosen is None else chosen.value(), launchers.options()
-    if name not in known or (chosen is not None and chosen.is_delete()):
+    if not isinstance(name, str) or name not in known or (chosen is not None and chosen.is_delete()):
         raise UserError(f"unknown launcher {show(name)}{did_you_mean(name, known)}: known are {one_of(known)}")
     if name == BASIC:
         if asked:
             others = one_of(f"{GROUP}={other}" for other in known if other != BASIC)
             raise UserError(f"{next(iter(asked.values())).input_line}: basic has no keys; they belong to {others}")
         return None
-    with composer() as compose:
-        node: dict[str, Any] = compose.launcher(
-            [item for item in overrides if item.key_or_group in (GROUP, "hydra.searchpath")]
-        )
+    node = _node(known[name], overrides)
     kind = KINDS.get(str(node.get("kind")))
     if kind is None:
-        whole = one_of(
-            f"defaults: [{other}]"
-            for other, path in known.items()
-            if path and path.is_relative_to(catalog.package_conf())
-        )
-        raise UserError(f"conf/{GROUP}/{name}.yaml: begin it with {whole}, and set the keys that differ")
+        begins = one_of(f"defaults: [{other}]" for other, path in known.items() if _is_ours(path))
+        raise UserError(f"conf/{GROUP}/{name}.yaml: begin it with {begins}, and set the keys that differ")
     for item in asked.values():
         _set(node, item, known_keys(kind))
     made = build(kind, node, _KEYS[:-1])
@@ -68,6 +63,20 @@ def launcher_of(overrides: "Sequence[Override]") -> Launcher | None:
             f"({60 * made.timeout_min} s), got {made.signal_delay_s}"
         )
     return made
+
+
+def _node(path: Path, overrides: "Sequence[Override]") -> dict[str, Any]:
+    """The keys of a launcher in its file. Raises UserError if the file cannot be read."""
+    if _is_ours(path):
+        node = read_yaml(path)
+        return node if isinstance(node, dict) else {}
+    with composer() as compose:
+        return compose.launcher([item for item in overrides if item.key_or_group in (GROUP, "hydra.searchpath")])
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file comes with this package."""
+    return path.is_relative_to(catalog.package_conf())
 
 
 def _set(node: dict[str, Any], item: "Override", known: Sequence[str]) -> None:
