@@ -31,6 +31,12 @@ def launcher(*words: str):
     return launcher_of(parse(words, sweep=True))
 
 
+def slurm(*words: str) -> launchers.Slurm:
+    made = launcher(*words)
+    assert isinstance(made, launchers.Slurm)
+    return made
+
+
 class TestJobs:
     def test_are_the_product_with_the_last_word_fastest(self):
         assert jobs("problem=gaussian,kappa15", "seed=range(0,3)", "network.depth=2") == [
@@ -82,13 +88,12 @@ class TestLauncher:
         assert launcher("seed=1") is launcher("hydra/launcher=basic") is None
 
     def test_has_the_values_of_its_file_and_of_the_command(self):
-        made = launcher(SLURM, "hydra.launcher.timeout_min=30", "hydra.launcher.mem_gb=1.5")
-        assert isinstance(made, launchers.Slurm)
+        made = slurm(SLURM, "hydra.launcher.timeout_min=30", "hydra.launcher.mem_gb=1.5")
         assert (made.timeout_min, made.mem_gb, made.partition, made.max_num_timeout) == (30, 1.5, None, 20)
         assert launcher("hydra/launcher=joblib", "hydra.launcher.n_jobs=3") == launchers.Joblib("joblib", 3)
 
     def test_takes_the_text_of_slurm_as_it_is_typed(self):
-        made = launcher(
+        made = slurm(
             SLURM, "hydra.launcher.exclude=n1,n2", "hydra.launcher.constraint=a100&nvme",
             "hydra.launcher.additional_parameters.mail-type=END", "+hydra.launcher.additional_parameters.nice=5",
         )  # fmt: skip
@@ -100,7 +105,7 @@ class TestLauncher:
         Path("conf/hydra/launcher/ours.yaml").write_text(
             "defaults: [submitit_slurm]\npartition: gpu\ntimeout_min: 90\n"
         )
-        made = launcher("hydra/launcher=ours", "hydra.launcher.timeout_min=60")
+        made = slurm("hydra/launcher=ours", "hydra.launcher.timeout_min=60")
         assert (made.partition, made.timeout_min, made.signal_delay_s) == ("gpu", 60, 120)
 
     def test_that_is_a_file_for_a_plugin_says_how_to_begin(self):

@@ -194,6 +194,8 @@ def run_jobs(jobs: Sequence[Job], launcher: Slurm | Local) -> dict[int, Failure]
     watch = Watch(queue, placed)
     try:
         watch.wait()
+        if isinstance(queue, LocalQueue):
+            queue.join()
     except KeyboardInterrupt:
         watch.interrupted()
         raise

@@ -188,11 +188,15 @@ class LocalQueue:
     def stop(self, jobs: Sequence[str]) -> None:
         """End the tasks in order, and wait for that."""
         self.waiting.clear()
-        running = [self.started[job] for job in jobs if job in self.started and not self.started[job].done()]
-        for job in running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(job.job_id), signal.SIGTERM)
-        for job in running:
+        for job in jobs:
+            if job in self.started and not self.started[job].done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(self.started[job].job_id), signal.SIGTERM)
+        self.join()
+
+    def join(self) -> None:
+        """Wait for the end of every process that was started."""
+        for job in self.started.values():
             job.wait()
 
 

@@ -155,7 +155,7 @@ class Watch:
         """Tell, once, which allocations do not start by themselves, and why."""
         found: dict[str, list[Placed]] = {}
         for place in self.pending:
-            reason = states[place.id].reason.strip("()") if place.state == "PENDING" else ""
+            reason = _reason(place, states)
             if reason in STUCK and not place.stuck:
                 place.stuck = True
                 found.setdefault(reason, []).append(place)
@@ -172,14 +172,11 @@ class Watch:
         total = sum(len(place.jobs) for place in self.placed)
         left = [place for place in self.pending if place.state != "PENDING"]
         running = [f"{self._name(place)}: {_stored(place.waiting[0])}" for place in left if place.waiting]
-        queued = Counter(states[place.id].reason for place in self.pending if place.state == "PENDING")
+        queued = Counter(_reason(place, states) for place in self.pending if place.state == "PENDING")
         parts = [f"{len(self.files) + len(self.failures)} of {total} jobs have ended", *running[:10]]
         if len(running) > 10:
             parts.append(f"{len(running) - 10} more are running")
-        parts += [
-            f"{count} queued" + (f" ({reason})" if reason not in ("", "None") else "")
-            for reason, count in queued.items()
-        ]
+        parts += [f"{count} queued{reason and f' ({reason})'}" for reason, count in queued.items()]
         say("; ".join(parts))
 
     def _say(self, place: Placed, text: str) -> None:
@@ -205,6 +202,12 @@ class Watch:
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and _agrees("cancel them now? [y/N] "):
             subprocess.run(command, check=False)
             say("cancelled")
+
+
+def _reason(place: Placed, states: Mapping[str, Seen]) -> str:
+    """Why an allocation waits; empty if it does not, or Slurm gives no reason."""
+    reason = states[place.id].reason.strip("()") if place.state == "PENDING" and place.id in states else ""
+    return "" if reason == "None" else reason
 
 
 def say(text: str) -> None:
