@@ -13,7 +13,6 @@ from toy_training import Watch, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
-from onsager_cli.errors import UserError
 from onsager_cli.store import locks
 from onsager_cli.store.curves import Store
 from onsager_cli.store.environment import environment
