@@ -13,6 +13,7 @@ from toy_training import Watch, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.store import locks
 from onsager_cli.store.curves import Store
 from onsager_cli.store.environment import environment
@@ -90,6 +91,14 @@ def test_a_job_of_slurm_signs_its_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(locks.platform, "node", lambda: "node7")
     with locks.locked(tmp_path):
         assert locks.holder(tmp_path) == "Slurm job 17_3 on node7"
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / locks.NAME).symlink_to("mine")
+    with pytest.raises(UserError, match=rf"^cannot lock .*{locks.NAME}: it is a link$"), locks.locked(tmp_path):
+        pass
+    assert (tmp_path / "mine").read_text() == "kept"
 
 
 def test_a_lock_that_went_with_its_folder_is_nobody_s(tmp_path, monkeypatch):
