@@ -1,0 +1,193 @@
+"""Kills: at a file operation, in half a write or at any time; again until the command is through; the same bits.
+
+Most kills hit forks that train tiny figures and save at every step. Some hit `sweep`, `plot`, `record`, `report` and
+`clean`, sweeps on a process pool, and real processes while they start.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from onsager_cli.cli.runs import listing
+from onsager_cli.errors import UserError
+from onsager_cli.store.locks import holder
+
+from . import judge, toys
+from .processes import XLA, Ended, Fault
+from .stages import Stage, others, trainings
+from .tally import Plan, Tally
+
+SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
+MOST = 80  # starts of one command until it must be through
+LOST = 1.0  # seconds that a command may run after a signal and still end with 0
+STARTING = (["list"], ["plot", "+experiment=quick"], ["--version"], ["list", "runs"])
+
+
+def main(plan: Plan, tally: Tally) -> None:
+    stages = [(stage, 1) for stage in trainings(plan.folder)] + [(stage, 1.5) for stage in others(plan.folder)]
+    turns = [(stage, share) for stage, share in stages if plan.chosen(stage.name)]
+    turns += [(name, share) for name, share in (("start", 1), ("joblib sweep", 0.5)) if plan.chosen(name)]
+    finished = 0
+    for case, rng in plan.cases(tally):
+        turn = rng.choices([turn for turn, _ in turns], [share for _, share in turns])[0]
+        if turn == "start":
+            starting(case, rng, tally)
+        elif isinstance(turn, Stage):
+            finished += until_through(case, rng, turn, tally)
+        elif find_spec("hydra_plugins.hydra_joblib_launcher"):
+            pool(case, rng, plan.folder / "pool", tally)
+    tally.notes = [f"{finished} commands came through and were compared with an undisturbed run, bit for bit"]
+
+
+def until_through(case: int, rng: random.Random, stage: Stage, tally: Tally) -> int:
+    """Kill one command again and again until it comes through; returns 1 if it did and was compared."""
+    assert stage.expected
+    stage.fresh()
+    kind, told = stage.name, []
+    for _ in range(MOST):
+        act, blow, ended, late = one_kill(rng, stage)
+        told.append(blow)
+        hit = ended.fired or ended.code not in (0, 2)
+        if found := wrong(stage, act, ended, late):
+            tally.fail(f"{kind}: {act}", case, found, "\n".join(told[-5:]))
+        elif hit:
+            tally.count(kind, act)
+        if ended.code == 0 and not hit:
+            break
+    else:
+        tally.fail(kind, case, f"is not through after {MOST} starts", "\n".join(told[-5:]))
+        return 0
+    if found := stage.wrong():
+        tally.fail(kind, case, "; ".join(found[:4]), "\n".join(told[-8:]))
+        return 0
+    return 1
+
+
+def one_kill(rng: random.Random, stage: Stage) -> tuple[str, str, Ended, float]:
+    """Run the command with one blow: (what kind, in words, how it ended, seconds that it lived after a signal)."""
+    act = rng.choices(("kill", "torn", "term", "int"), (5, 2, 2, 2))[0]
+    if act == "torn" or rng.random() < 0.75:
+        fault = Fault(act, stage.moment(rng))
+        ended = stage.run(fault)
+        return act, str(fault), ended, 0.0
+    seconds = rng.uniform(0.02, 2.5 if stage.trains else 0.6)
+    command = stage.start()
+    while time.monotonic() < command.started + seconds and not command.ended():
+        time.sleep(0.002)
+    command.kill(SIGNALS[act])
+    sent = time.monotonic()
+    ended = command.wait()
+    return act, f"{act} after {seconds:.2f} s", ended, time.monotonic() - sent
+
+
+def wrong(stage: Stage, act: str, ended: Ended, late: float) -> str | None:
+    """What is wrong with a blow and what it left; None if nothing is."""
+    if found := judge.wrong_end(ended, act):
+        return found
+    if ended.code == 0 and (ended.fired or late > LOST):
+        return f"{act} is lost: exit code 0"
+    return state_of(stage.cwd / "outputs")
+
+
+def state_of(output: Path) -> str | None:
+    """What is wrong with a store in the middle of things: the listing says damage, or a dead process holds a lock."""
+    try:
+        text = listing([f"output={output}"])
+    except UserError as error:
+        return f"list runs: {error}"
+    if "damaged" in text:
+        return f"list runs: {next(line for line in text.splitlines() if 'damaged' in line)}"
+    held = [path.name for path in (output / "curves").glob("*/") if holder(path)]
+    return f"{held[0]} is locked by nobody" if held else None
+
+
+def starting(case: int, rng: random.Random, tally: Tally) -> None:
+    """A signal to a real process while it starts: the right exit code, and nothing of onsager in a traceback."""
+    act, words, seconds = rng.choice(("term", "int")), rng.choice(STARTING), rng.uniform(0.02, 0.7)
+    with subprocess.Popen(
+        [sys.executable, "-m", "onsager_cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    ) as process:  # fmt: skip
+        time.sleep(seconds)
+        process.send_signal(SIGNALS[act])
+        _, err = process.communicate(timeout=60)
+    example = f"{act} to `onsager {' '.join(words)}` after {seconds:.3f} s\n{err[-600:]}"
+    # Before the first line of onsager runs, Python's own handlers decide.
+    mine = "onsager_cli" in err.replace("-m onsager_cli", "")
+    if "Traceback" in err and mine:
+        tally.fail(f"start: {act}", case, f"traceback: {judge.last_line(err)}", example)
+    elif process.returncode not in (0, -SIGNALS[act], *judge.CODES[act]) and (mine or "Traceback" not in err):
+        # plot without results ends with 2 where the signal came too late
+        if process.returncode == 2 and "nothing is trained yet" in err:
+            tally.count("start", "too late")
+        else:
+            tally.fail(f"start: {act}", case, f"exit code {process.returncode}: {judge.last_line(err)}", example)
+    else:
+        tally.count("start", act if process.returncode else "too late")
+
+
+def pool(case: int, rng: random.Random, folder: Path, tally: Tally) -> None:
+    """A kill of a sweep on a process pool, its workers left alone or killed with it; then again, the same bits."""
+    sizes = toys.SIZES.split()
+    words = ["sweep", *sizes, *toys.FIGURES["lamp"][5:], "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    words = list(dict.fromkeys(words))
+    reference, killed = folder / "reference", folder / "killed"
+    if not reference.is_dir():
+        reference.mkdir(parents=True)
+        process = real(words, reference)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    toys.copy(folder / "nothing" if (folder / "nothing").is_dir() else _empty(folder / "nothing"), killed)
+    act, together, seconds = rng.choice(list(SIGNALS)), rng.random() < 0.5, rng.uniform(1.0, 9.0)
+    process = real(words, killed)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    if process.returncode is None:
+        if together:
+            os.killpg(process.pid, SIGNALS[act])
+        else:
+            process.send_signal(SIGNALS[act])
+    _, err = process.communicate(timeout=120)
+    whom = "with its workers" if together else "alone"
+    example = f"{act} {whom} after {seconds:.1f} s: exit code {process.returncode}\n{err[-400:]}"
+    again = real(words, killed)  # beside workers that may still run
+    try:
+        _, said = again.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(again.pid, signal.SIGKILL)
+        tally.fail(f"joblib: {act}", case, "the same command does not end afterwards", example)
+        return
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    expected = toys.snapshot(reference, but=lambda name: "sweeps" in name)
+    found = toys.differences(toys.snapshot(killed, but=lambda name: "sweeps" in name), expected)
+    if process.returncode not in (0, *judge.CODES[act]) or "Traceback" in err:
+        tally.fail(f"joblib: {act}", case, f"exit code {process.returncode}: {judge.last_line(err)}", example)
+    elif again.returncode or found:
+        tally.fail(
+            f"joblib: {act}", case, f"then exit code {again.returncode}; {'; '.join(found[:3])}", example + said[-400:]
+        )
+    else:
+        tally.count("joblib sweep", act if process.returncode else "too late")
+
+
+def _empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def real(words: list[str], cwd: Path) -> subprocess.Popen[str]:
+    """A real process of the checkout's onsager, at the head of a process group."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "onsager_cli", *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, start_new_session=True, env={**os.environ, **XLA, "PYTHONPATH": os.getcwd()},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
