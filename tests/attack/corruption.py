@@ -5,7 +5,7 @@ Whatever was damaged, a command says so, or ends with what it gives without the 
     said       a line on stderr, a state in the listing, or exit code 2, that an undamaged run does not have
     harmless   all that it gives is the same, and the file is whole again or decides nothing
     unread     all that it gives is the same, and the damage is still there
-    open       a recorded table: version control guards it, and no command can know
+    open       something else, from a recorded file that version control guards
     failed     something else without a word, an exit code 1, a traceback, no end
 """
 
@@ -36,7 +36,7 @@ SECONDS = 90.0  # of CPU that a command may take; it may have to train all anew
 WAITS = 300.0  # seconds after which it counts as waiting for ever
 NOTES = ("config.yaml", "made.json", "iterations.json", "log.jsonl", "identity.json")
 DAMAGED = ("lamp_tied_bg", "lamp_untied_bg", "amp_l1")  # curves whose files are damaged; others take their places
-OPEN = ("recorded curves.csv", "recorded README.md")
+OPEN = ("recorded curves.csv", "recorded README.md", "recorded claims.yaml")
 
 VERBS = {
     "list": ["list", "runs"], "plot": ["plot", *toys.MINE], "train": ["train", *toys.MINE], "clean": ["clean", "--yes"],

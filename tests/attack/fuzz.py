@@ -213,7 +213,7 @@ def wrong_files(words: Words, code: int | None, left: Sequence[str]) -> str | No
 
 
 def smaller(words: Words, found: str, home: Path) -> Words:
-    """The command line without the words, and then the characters, that its failure does not need."""
+    """The command line without the words that its failure does not need."""
     alike = _kind(found)
     end = time.monotonic() + 20
 
