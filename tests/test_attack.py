@@ -11,11 +11,11 @@ CHECKOUT = Path(__file__).parents[1]
 
 # Long forms: python -m tests.attack CAMPAIGN (CONTRIBUTING.md).
 SHORT = {
-    "kill": ["--tries", "25", "--only", "train lamp,plot,clean"],
+    "kill": ["--tries", "10", "--only", "train lamp"],
     "start": ["--tries", "6", "--only", "start"],
-    "corruption": ["--tries", "40"],
-    "concurrency": ["--tries", "1"],
-    "disk": ["--tries", "40", "--only", "plot,clean"],
+    "corruption": ["--tries", "15"],
+    "concurrency": ["--tries", "1", "--only", "l1,deep l1,deep amp"],
+    "disk": ["--tries", "10", "--only", "train lamp"],
     "fuzz": ["--tries", "200"],
 }
 

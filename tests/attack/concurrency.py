@@ -17,6 +17,7 @@ COMMANDS = {
     "lamp": ["only=[lamp_tied_bg,lamp_untied_bg]"],
     "untied": ["only=[lamp_untied_bg,amp_l1]"],
     "deep": ["only=[lamp_tied_bg,lamp_untied_bg]", *DEEP],
+    "l1": ["only=[lamp_tied_l1,amp_l1]"],
     "deep l1": ["only=[lamp_tied_l1,oracle]", *DEEP],
     "deep amp": ["only=[amp_l1]", "network.depth=5"],
 }
@@ -29,7 +30,7 @@ def main(plan: Plan, tally: Tally) -> None:
     begin, cwd = plan.folder / "begin", plan.folder / "cwd"
     toys.experiment(begin)
     for case, rng in plan.cases(tally):
-        names = [rng.choice(list(COMMANDS)) for _ in range(rng.randint(2, 4))]
+        names = [rng.choice(list(filter(plan.chosen, COMMANDS))) for _ in range(rng.randint(2, 4))]
         toys.copy(begin, cwd)
         key = frozenset(names)
         if key not in references:
@@ -38,7 +39,11 @@ def main(plan: Plan, tally: Tally) -> None:
 
 
 def words(name: str) -> list[str]:
-    return ["train", *toys.MINE, f"figure.name={name.replace(' ', '_')}", *COMMANDS[name]]
+    """The command of a name, without schedules that none of its curves has: these are refused."""
+    has = " ".join(COMMANDS[name]) or "lamp_untied"
+    known = [word for word in toys.MINE if "lamp_untied" in has or "training.lamp_untied" not in word]
+    known = known if "lamp" in has else known[:1]
+    return ["train", *known, f"figure.name={name.replace(' ', '_')}", *COMMANDS[name]]
 
 
 def one_after_the_other(names: Iterable[str], begin: Path, folder: Path) -> toys.Snapshot:

@@ -132,7 +132,7 @@ def on_a_real_disk(case: int, rng: random.Random, stage: Stage, can_mount: bool,
     kept = stage.home / "begin"
     if how == "largest file":
         stage.fresh()
-        largest = int(10 ** rng.uniform(0.5, 4.5))
+        largest = int(10 ** rng.uniform(3.4, 4.7))
         ended = stage.run(largest=largest)
         if right_end(case, how, f"{stage.name}, files of at most {largest} bytes", ended, "File too large", tally):
             through(case, stage, [f"files of at most {largest} bytes"], tally)

@@ -50,6 +50,7 @@ class Ended:
     err: str
     operations: list[str]  # in words: "replace points.csv"; none of one that was killed
     fired: bool  # whether its fault happened
+    begun: bool  # whether onsager's own code had begun
     seconds: float
 
 
@@ -186,6 +187,7 @@ class Command:
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         counter.install()
+        self.files[2].write_text("0")
         code = main.main(self.words)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         sys.stdout.flush()
@@ -217,7 +219,8 @@ class Command:
             self.code = HANGS
         out, err, counted = (file.read_text(encoding="utf-8", errors="replace") for file in self.files)
         fired, *operations = counted.splitlines() or ["0"]
-        return Ended(self.code, out, err, operations, fired == "1", time.monotonic() - self.started)
+        seconds = time.monotonic() - self.started
+        return Ended(self.code, out, err, operations, fired == "1", bool(counted), seconds)
 
 
 def stop_all(commands: Sequence[Command]) -> None:
