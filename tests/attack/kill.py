@@ -7,6 +7,7 @@ Most kills hit forks that train tiny figures and save at every step. Some hit `s
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.locks import holder
 
 from . import judge, toys
-from .processes import XLA, Ended, Fault
+from .processes import HANGS, LONGEST, XLA, Ended, Fault
 from .stages import Stage, others, trainings
 from .tally import Plan, Tally
 
@@ -133,60 +134,82 @@ def starting(case: int, rng: random.Random, tally: Tally) -> None:
 
 
 def pool(case: int, rng: random.Random, folder: Path, tally: Tally) -> None:
-    """A kill of a sweep on a process pool, its workers left alone or killed with it; then again, the same bits."""
-    sizes = toys.SIZES.split()
-    words = ["sweep", *sizes, *toys.FIGURES["lamp"][5:], "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    words = list(dict.fromkeys(words))
+    """A kill of a sweep on a process pool, alone or with its workers; then the sweep again, the same bits."""
+    words = ["sweep", *toys.FIGURES["lamp"], "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     reference, killed = folder / "reference", folder / "killed"
     if not reference.is_dir():
         reference.mkdir(parents=True)
-        process = real(words, reference)
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-    toys.copy(folder / "nothing" if (folder / "nothing").is_dir() else _empty(folder / "nothing"), killed)
+        process = Pool(words, reference)
+        assert process.wait() == 0, process.err
+    shutil.rmtree(killed, ignore_errors=True)
+    killed.mkdir()
     act, together, seconds = rng.choice(list(SIGNALS)), rng.random() < 0.5, rng.uniform(1.0, 9.0)
-    process = real(words, killed)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    if process.returncode is None:
-        if together:
-            os.killpg(process.pid, SIGNALS[act])
-        else:
-            process.send_signal(SIGNALS[act])
-    _, err = process.communicate(timeout=120)
+    first = Pool(words, killed)
+    first.signal_after(seconds, SIGNALS[act], together)
+    code = first.wait()
     whom = "with its workers" if together else "alone"
-    example = f"{act} {whom} after {seconds:.1f} s: exit code {process.returncode}\n{err[-400:]}"
-    again = real(words, killed)  # beside workers that may still run
-    try:
-        _, said = again.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        os.killpg(again.pid, signal.SIGKILL)
-        tally.fail(f"joblib: {act}", case, "the same command does not end afterwards", example)
-        return
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    expected = toys.snapshot(reference, but=lambda name: "sweeps" in name)
-    found = toys.differences(toys.snapshot(killed, but=lambda name: "sweeps" in name), expected)
-    if process.returncode not in (0, *judge.CODES[act]) or "Traceback" in err:
-        tally.fail(f"joblib: {act}", case, f"exit code {process.returncode}: {judge.last_line(err)}", example)
-    elif again.returncode or found:
-        tally.fail(
-            f"joblib: {act}", case, f"then exit code {again.returncode}; {'; '.join(found[:3])}", example + said[-400:]
-        )
+    example = f"{act} {whom} after {seconds:.1f} s: exit code {code}\n{first.err[-400:]}"
+    again = Pool(words, killed)  # beside workers that may still run
+    found = [f"then exit code {again.err[-300:]}"] if again.wait() else []
+    if state := state_of(killed / "outputs"):
+        found.append(state)
+    stay = bool(first.orphans())  # joblib's workers wait 300 s for work when the process that began them is killed
+    first.end()
+    again.end()
+    without = [toys.snapshot(place, but=lambda name: "sweeps" in name) for place in (killed, reference)]
+    found += toys.differences(*without)
+    if code not in (0, *judge.CODES[act]) or "Traceback" in first.err:
+        tally.fail(f"joblib sweep: {act}", case, f"exit code {code}: {judge.last_line(first.err)}", example)
+    elif found:
+        tally.fail(f"joblib sweep: {act}", case, "; ".join(found[:3]), example)
     else:
-        tally.count("joblib sweep", act if process.returncode else "too late")
+        tally.count("joblib sweep", f"{act}, workers stay" if stay else act if code else "too late")
 
 
-def _empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+class Pool:
+    """A real process of the checkout's onsager, in a session of its own that its workers share."""
 
+    def __init__(self, words: list[str], cwd: Path):
+        self.file = cwd.with_suffix(".err")  # a pipe would stay open as long as a worker runs
+        with self.file.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "onsager_cli", *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=err,
+                start_new_session=True, env={**os.environ, **XLA, "PYTHONPATH": os.getcwd()},
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )  # fmt: skip
 
-def real(words: list[str], cwd: Path) -> subprocess.Popen[str]:
-    """A real process of the checkout's onsager, at the head of a process group."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "onsager_cli", *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, env={**os.environ, **XLA, "PYTHONPATH": os.getcwd()},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    @property
+    def err(self) -> str:
+        return self.file.read_text(errors="replace")
+
+    def signal_after(self, seconds: float, number: int, together: bool) -> None:
+        """Send a signal if it still runs then, to it alone or to its workers, too."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        if self.process.returncode is None:
+            (os.killpg if together else os.kill)(self.process.pid, number)
+
+    def wait(self) -> int:
+        """Its exit code; HANGS if it does not end."""
+        try:
+            return self.process.wait(LONGEST)
+        except subprocess.TimeoutExpired:
+            self.end()
+            return HANGS
+
+    def orphans(self) -> list[int]:
+        """The processes of its session that still run."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self.process.pid and state != "Z":
+                    found.append(int(path.parent.name))
+        return found
+
+    def end(self) -> None:
+        """Kill what is left of it."""
+        for number in self.orphans():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self.process.wait()
