@@ -11,11 +11,11 @@ CHECKOUT = Path(__file__).parents[1]
 
 # Long forms: python -m tests.attack CAMPAIGN (CONTRIBUTING.md).
 SHORT = {
-    "kill": ["--tries", "10", "--only", "train lamp"],
+    "kill": ["--tries", "8", "--only", "train lamp"],
     "start": ["--tries", "6", "--only", "start"],
     "corruption": ["--tries", "15"],
     "concurrency": ["--tries", "1", "--only", "l1,deep l1,deep amp"],
-    "disk": ["--tries", "10", "--only", "train lamp"],
+    "disk": ["--tries", "8", "--only", "train lamp"],
     "fuzz": ["--tries", "200"],
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .processes import warm
 from .tally import Plan, Tally
 
-LONG = {"kill": 1000, "corruption": 6000, "concurrency": 60, "disk": 1500, "fuzz": 10_000}
+LONG = {"kill": 1000, "corruption": 4000, "concurrency": 60, "disk": 1800, "fuzz": 10_000}
 """Campaign → tries of its long form."""
 
 

@@ -25,8 +25,8 @@ REAL = ("small", "read-only", "largest file")
 
 
 def main(plan: Plan, tally: Tally) -> None:
-    training = [stage for stage in trainings(plan.folder) if plan.chosen(stage.name)]
-    verbs = [stage for stage in others(plan.folder) if plan.chosen(stage.name)]
+    stages = [stage for stage in [*trainings(plan.folder), *others(plan.folder)] if plan.chosen(stage.name)]
+    training, verbs = [[stage for stage in stages if stage.trains is trains] for trains in (True, False)]
     can_mount = mounts(plan.folder / "probe")
     if not can_mount:
         tally.notes = ["no file system can be mounted here: none was full or read-only for real"]
@@ -43,13 +43,12 @@ def main(plan: Plan, tally: Tally) -> None:
 
 
 def every_operation(stages: list[Stage]) -> Iterator[tuple[Stage, Fault]]:
-    """Every file operation of every command, with every error, for ever; the quick commands come first."""
-    order = sorted(stages, key=lambda stage: stage.trains)
+    """Every file operation of every command, with every error, again and again."""
     while True:
         at = 0
-        while at < max(len(stage.operations) for stage in order if stage.expected):
+        while at < max(len(stage.operations) for stage in stages if stage.expected):
             at += 1
-            for stage in order:
+            for stage in stages:
                 for number in ERRORS:
                     for lasting in (False, True):
                         if at <= len(stage.operations):
