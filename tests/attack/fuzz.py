@@ -23,7 +23,7 @@ from . import judge, toys
 from .lines import Lines, Words
 from .tally import Plan, Tally
 
-SECONDS = 6.0  # of CPU that a command line may take; the composition of a large figure takes about one
+SECONDS = 12.0  # of CPU that a command line may take; a sweep composes a large figure twice, in three
 WAITS = 60.0  # seconds after which it counts as waiting for ever
 LONGEST_LINE = 1000  # characters that anybody reads
 MEMORY = 6 * 2**30
