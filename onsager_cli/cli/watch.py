@@ -96,7 +96,7 @@ class Watch:
             place.seen += 1
             self._on_event(place, event)
         state = place.state if states is None else states.get(place.id, Seen("")).state
-        if state == "PENDING" and place.state not in ("", "PENDING"):
+        if place.unread and state == "PENDING" and place.state not in ("", "PENDING"):
             self._say(place, "is queued again, and will resume")
         place.state = state
         if not place.unread:
