@@ -73,17 +73,18 @@ def ridge(A, y, noise_variance) -> np.ndarray:
     with localcontext(prec=80):
         A, y = ([[Decimal(float(a)) for a in row] for row in rows] for rows in (A, y[:, None]))
         k, diagonal = len(A[0]), Decimal(float(noise_variance))
+        zero = Decimal(0)
         rows = [
-            [sum(row[i] * row[j] for row in A) + diagonal * (i == j) for j in range(k)]
-            + [sum(row[i] * right[0] for row, right in zip(A, y, strict=True))]
+            [sum((row[i] * row[j] for row in A), diagonal * (i == j)) for j in range(k)]
+            + [sum((row[i] * right[0] for row, right in zip(A, y, strict=True)), zero)]
             for i in range(k)
         ]
         for i in range(k):
             rows[i] = [a / rows[i][i] for a in rows[i]]
             rows[i + 1 :] = [[b - row[i] * a for a, b in zip(rows[i], row, strict=True)] for row in rows[i + 1 :]]
-        x = [Decimal(0)] * k
+        x = [zero] * k
         for i in reversed(range(k)):
-            x[i] = rows[i][k] - sum(rows[i][j] * x[j] for j in range(i + 1, k))
+            x[i] = rows[i][k] - sum((rows[i][j] * x[j] for j in range(i + 1, k)), zero)
         return np.array(list(map(float, x)))
 
 
@@ -109,8 +110,9 @@ def test_exact_where_normal_equations_are_singular(name, snr_db):
     for sample in range(2):
         support = x[:, sample] != 0
         expected[support, sample] = ridge(A[:, support], y[:, sample], noise)
-    np.testing.assert_allclose(of_support(problem, *problem.test), expected, rtol=1e-3, atol=1e-4)
-    assert -30 < nmse_db(of_support(problem, *problem.test), x) < 0
+    found = of_support(problem, x, y)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert -30 < nmse_db(found, x) < 0
     whole = 0.7 * ridge(np.sqrt(0.7) * A, y[:, 0], noise) / np.sqrt(0.7)
     np.testing.assert_allclose(lmmse(A, y, noise, 0.7)[:, 0], whole, rtol=1e-3, atol=1e-4)
 
@@ -127,7 +129,8 @@ def test_at_high_snr(gamma, snr_db, expected):
     A = linear.gaussian_matrix(0, 20, 40, None)
     law = bernoulli_gaussian.Draw(gamma)
     problem = linear.build(law, A=A, snr_db=snr_db, seed=0, selection_samples=1, test_samples=50)
-    assert nmse_db(of_support(problem, *problem.test), np.asarray(problem.test.x)) == pytest.approx(expected, abs=0.05)
+    x, y = map(np.asarray, problem.test)
+    assert nmse_db(of_support(problem, x, y), x) == pytest.approx(expected, abs=0.05)
 
 
 def test_without_noise_the_shortest_solution():

@@ -1,6 +1,7 @@
 """NMSE in its meanings, and their standard errors against the bootstrap."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from onsager_cli.metrics import nmse, to_db
+from onsager_cli import metrics
+from onsager_cli.metrics import to_db
 
 positive = st.floats(1e-6, 1e6)
 samples = st.lists(st.tuples(positive, positive), min_size=2, max_size=30)
+
+
+def nmse(errors: np.ndarray, powers: np.ndarray, together: int = 1) -> dict[str, Any]:
+    return dict(metrics.nmse(errors, powers, together))
 
 
 def split(pairs) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +81,23 @@ class TestEdges:
     def test_perfect_recovery(self):
         found = nmse(np.zeros(3), np.ones(3))
         assert found["nmse_db"] == found["nmse_mean_ratio_db"] == -math.inf
-        assert found["nmse_db_se"] == found["nmse_mean_ratio_db_se"] == 0
+        assert found["nmse_db_se"] is found["nmse_mean_ratio_db_se"] is None
 
-    def test_one_sample(self):
-        found = nmse(np.array([0.1]), np.array([1.0]))
+    @pytest.mark.parametrize(("samples", "together"), [(1, 1), (8, 8), (5, 8)])
+    def test_one_sample_or_realization_has_no_standard_error(self, samples, together):
+        found = nmse(np.full(samples, 0.1) * np.arange(1, samples + 1), np.arange(1.0, samples + 1), together)
         assert found["nmse_db"] == pytest.approx(-10)
-        assert found["nmse_mean_ratio_db_se"] == 0
+        assert found["nmse_db_se"] is found["nmse_mean_ratio_db_se"] is None
+
+    def test_one_sample_with_a_signal_has_no_standard_error_of_its_ratio(self):
+        found = nmse(np.array([0.1, 0.2]), np.array([1.0, 0.0]))
+        assert found["nmse_mean_ratio_db_se"] is None
+
+    @pytest.mark.parametrize("error", [np.inf, np.nan])
+    def test_a_network_that_diverged(self, error):
+        found = nmse(np.array([0.1, error, 0.1]), np.ones(3))
+        assert not found["nmse_db"] < np.inf
+        assert found["nmse_db_se"] is found["nmse_mean_ratio_db_se"] is None
 
     def test_float32_input_is_summed_in_float64(self):
         n = 1_000_000

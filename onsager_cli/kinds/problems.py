@@ -37,7 +37,6 @@ class ProblemSettings:
     # No annotations: an annotated name would keep its place among the keys of a kind that has such a key.
     selection_samples = None
     test_samples = None
-    snr_db = None
     instance = "seeded"
     matrix = None
     matrix_name = None

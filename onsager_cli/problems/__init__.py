@@ -28,9 +28,9 @@ def build(settings: ProblemSettings, seed: int, A: np.ndarray | None = None) -> 
     """
     if settings.matrix is not None and A is None:
         raise ValueError(f"the caller reads problem.matrix={settings.matrix} and passes it as A")
-    if settings.snr_db is not None and settings.snr_db > RESOLVED_DB:
+    if (snr_db := getattr(settings, "snr_db", 0)) > RESOLVED_DB:
         message = f"float32 rounds measurements and products, so results do not improve much above {RESOLVED_DB} dB"
-        warnings.warn(f"problem.snr_db={settings.snr_db:g}: {message}", Notice, stacklevel=2)
+        warnings.warn(f"problem.snr_db={snr_db:g}: {message}", Notice, stacklevel=2)
     make = implementation(settings.record)
     problem = (
         linear.from_settings(settings, make(settings), seed, A)

@@ -49,7 +49,7 @@ def least_squares(problem: Problem, key: Array, pairs: int = PAIRS, batch: int =
 def _check_excited(gram: np.ndarray, pairs: int) -> None:
     """Raises UserError if X Xᴴ (N, N) of so many training pairs is singular: some columns of A are not determined."""
     advice = f"in {pairs} training pairs: raise the activity of x (problem.gamma, problem.activity)"
-    energy = np.diagonal(gram).real
+    energy = np.real(np.diagonal(gram))
     if (unseen := np.flatnonzero(energy <= 0)).size:
         others = f" and {unseen.size - 1} others are" if unseen.size > 1 else " is"
         raise UserError(
@@ -57,7 +57,7 @@ def _check_excited(gram: np.ndarray, pairs: int) -> None:
         )
     scale = np.sqrt(energy)
     try:
-        alone = np.diagonal(np.linalg.cholesky(gram / np.outer(scale, scale))).real ** 2
+        alone = np.real(np.diagonal(np.linalg.cholesky(gram / np.outer(scale, scale)))) ** 2
     except np.linalg.LinAlgError:
         alone = np.zeros(1)
     if np.min(alone) < DISTINCT:

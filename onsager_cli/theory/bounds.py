@@ -95,7 +95,7 @@ def _estimate(A: np.ndarray, y: np.ndarray, noise_variance: float, variance: np.
     Ill-conditioned normal equations are replaced by the singular values of A Φ^½ = U diag(s) Vᴴ:
     Φ^½ V diag(s / (s² + σ_w²)) Uᴴ y. Those that are rounding errors count as zero.
     """
-    if _well_conditioned(np.linalg.norm(A) ** 2, variance, noise_variance):
+    if _well_conditioned(float(np.linalg.norm(A)) ** 2, variance, noise_variance):
         weighted = variance[:, None] * A.conj().T
         return weighted @ np.linalg.solve(A @ weighted + noise_variance * np.eye(len(A)), y)
     scale = np.sqrt(variance)
