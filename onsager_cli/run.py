@@ -264,5 +264,7 @@ def record(experiment: Experiment, replace: Callable[[Path], bool] = keep) -> tu
     rows, tables, lacking = _seen(experiment)
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
     made = {key: note for key, note in notes.items() if note is not None}
+    for place in (folder.parent, folder):
+        remove_leftovers(place)
     files = pages.record(experiment, rows, made, folder, tables)
     return [*files, write_index(folder.parent)], lacking

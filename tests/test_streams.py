@@ -125,6 +125,12 @@ class TestErrors:
         assert main(["\x1b[31mtrain"]) == 2
         assert capsys.readouterr().err.isprintable() or "\x1b" not in capsys.readouterr().err
 
+    def test_a_line_has_an_end(self, capsys):
+        assert main(["train", f"++key=[{'1,' * 5000}1"]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("onsager: cannot read the override")
+        assert len(line) < 2100
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_comes_before_what_it_became(self, number, code, monkeypatch, capsys):
         """While a config is composed, Hydra makes an error of its own of a Ctrl-C."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from onsager_cli.errors import UserError, notices_to
 
+LONGEST_LINE = 2000  # characters of a message
 HELP = ("-h", "--help", "help")
 
 # Variables with which other software changes the numbers of JAX. onsager computes in float32, by its own settings.
@@ -119,5 +120,8 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         traceback.print_exception(error)
     from onsager_cli.text import printable
 
-    print(f"onsager: {printable(' '.join(line.split()))}", file=sys.stderr)
+    line = printable(" ".join(line.split()))
+    if len(line) > LONGEST_LINE:  # of what the user typed or wrote; the reason stands before or behind it
+        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
+    print(f"onsager: {line}", file=sys.stderr)
     return code

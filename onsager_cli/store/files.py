@@ -209,8 +209,12 @@ def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[Pat
 def write_for_people(
     path: Path, data: bytes, ours: Callable[[bytes], bool], replace: Callable[[Path], bool] = keep
 ) -> None:
-    """Write a file that a person asked for, as `atomic_write` does. Raises UserError as `check_ours` does."""
+    """Write a file that a person asked for, as `atomic_write` does. Raises UserError as `check_ours` does.
+
+    Removes what a killed process left beside it.
+    """
     check_ours(path, ours, replace)
+    remove_leftovers(path.parent)
     atomic_write(path, data)
 
 
