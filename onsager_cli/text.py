@@ -159,6 +159,12 @@ def _alt(text: str) -> str:
     return " ".join(text.replace("[", "(").replace("]", ")").split())
 
 
+def _sentence(text: str) -> str:
+    """The text as a sentence, which ends with a full stop or another mark."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", ":", ";")) else f"{text}."
+
+
 @cache
 def _templates() -> "Environment":
     """The environment of all templates."""
@@ -172,5 +178,5 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"alt": _alt, "duration": duration}
+    made.filters |= {"alt": _alt, "duration": duration, "sentence": _sentence}
     return made

@@ -26,6 +26,7 @@ WORDS = {
     "train =3": ["the key is missing"],
     "train seed=[1": ["the bracket '[' is left open"],
     "train problem.gamma=0,1": ["did you mean problem.gamma=0.1, with a decimal point?"],
+    "sweep problem.gamma=0,1": ["problem.gamma", "did you mean problem.gamma=0.1, with a decimal point?"],
     "train +experiment=quick only=oracle,lista_tied": ["for a list write only=[oracle,lista_tied]"],
     "train seeds=0,1": ["for a list write seeds=[0,1]"],
     "train 'problem.M=20\r'": ["carriage return", "Windows line ending", "Unix line endings"],

@@ -19,6 +19,7 @@ from onsager_cli.cli.options import Parser
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.launchers import Joblib, Launcher, Local, Slurm, check_installed
 from onsager_cli.config.sweeping import jobs_of, launcher_of
+from onsager_cli.errors import UserError
 from onsager_cli.store.environment import share_cores
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ def main(options: Namespace) -> int:
     parsed = grammar.parse(options.overrides, sweep=True)
     grammar.check_hydra(parsed, sweep=True)
     launcher, overrides = launcher_of(parsed), jobs_of(parsed)
-    experiments = [load_experiment(one) for one in overrides]
+    try:
+        experiments = [load_experiment(one) for one in overrides]
+    except UserError as error:
+        points = (grammar.decimal_point(item.key_or_group, item.input_line or "") for item in parsed)
+        asked = [text for item, text in zip(parsed, points, strict=True) if text and item.key_or_group in str(error)]
+        raise UserError(f"{error}; {asked[0]}") if asked else error from None
     check_command(parsed, experiments)
     if options.cfg:
         if len(overrides) > 1:

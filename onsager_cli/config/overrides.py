@@ -96,9 +96,17 @@ def _one_value(key: str, text: str) -> str:
     value = text.partition("=")[2]
     if holds_list(key):
         return f"for a list write {key}=[{value}]"
-    if re.fullmatch(r"-?\d+,\d+", value):
-        return f"did you mean {key}={value.replace(',', '.')}, with a decimal point? (`onsager sweep` trains one after the other)"
+    if point := decimal_point(key, text):
+        return f"{point} (`onsager sweep` trains one after the other)"
     return "use `onsager sweep`, or quote a value that has a comma"
+
+
+def decimal_point(key: str, text: str) -> str | None:
+    """What to ask where a value of two whole numbers, `0,1`, may be one number with a decimal comma; else None."""
+    value = text.partition("=")[2]
+    if not re.fullmatch(r"-?\d+,\d+", value):
+        return None
+    return f"did you mean {key}={value.replace(',', '.')}, with a decimal point?"
 
 
 def _check_package(name: str, path: Path) -> None:
