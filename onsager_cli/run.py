@@ -134,6 +134,7 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
         check_samples(problem)
         _note_environment(maker, problem)
         maker.make(problem)
+        maker.judge(problem)
     maker.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
 
 

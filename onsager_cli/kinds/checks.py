@@ -117,11 +117,13 @@ def seed_list() -> Field:
     return _field(check, null=True, holds=LIST)
 
 
-def by_depth(low: float | None = None, above: float | None = None, whole: bool = False, null: bool = False) -> Field:
+def by_depth(
+    low: float | None = None, above: float | None = None, high: float = 10**9, whole: bool = False, null: bool = False
+) -> Field:
     """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
 
     def check(value: object) -> tuple[float, ...]:
-        items = tuple(in_range(item, low, 1e9, above) for item in finite_tuple(value))
+        items = tuple(in_range(item, low, high, above) for item in finite_tuple(value))
         if not items:
             raise ValueError("must name at least one value")
         if whole and not all(item.is_integer() for item in items):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onsager_cli.kinds.records import ProblemKind
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
+HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
 NEIGHBOURS = 6  # a hexagon has no more
 # The keys that problem.instance=authors2017 fixes, each with the values that it may have.
 PUBLISHED = {
@@ -87,7 +88,7 @@ class Sizes(ProblemSettings):
 class Linear(Sizes):
     """y = A x + w for one real matrix and any prior: SNR in dB, the rest linear."""
 
-    kappa: float | None = number(low=1, null=True)
+    kappa: float | None = number(low=1, high=HIGHEST_KAPPA, null=True)
     snr_db: float = number(-100, 200)
     instance: str = choice("seeded", "authors2017")
     matrix: str | None = path(null=True)

@@ -68,6 +68,7 @@ class NetworkKind(Kind):
         layered: without training its layers differ, so there are as many as are asked for.
         fit: a function (net, problem, y, depth, precision) that finds the parameters from the measurements.
         diverges: single realizations may diverge; tables count them.
+        advice: what it assumes without training and what to try instead, for a curve that ends worse than x̂ = 0.
         untrained_ignores: keys that make no difference without training.
         evolution: the recursion of state evolution that describes it: "amp", "vamp" or none.
 
@@ -97,6 +98,7 @@ class NetworkKind(Kind):
     layered: bool = False
     fit: str = ""
     diverges: bool = False
+    advice: str = ""
     untrained_ignores: tuple[str, ...] = ()
     evolution: str = ""
     numerics: int = NUMERICS

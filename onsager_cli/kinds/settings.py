@@ -15,6 +15,7 @@ from onsager_cli.kinds.trainings import TrainingSettings
 from onsager_cli.text import show
 
 K = TypeVar("K", bound=Kind)
+LARGEST = 1e18  # what float32 can square
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ def _row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
     """One row of θ. Raises ValueError for a wrong number of parameters and for values out of range."""
     theta = finite_tuple(raw, len(kind.parameters))
     for position, (value, low) in enumerate(zip(theta, kind.lower, strict=True), 1):
+        if abs(value) > LARGEST:
+            raise ValueError(f"must be at most {LARGEST:g} at position {position}, which float32 can square")
         if value < 0 <= low or value == 0 < low:
             limit = "greater than 0" if low else "at least 0"
             raise ValueError(f"must be {limit} at position {position} for {kind.name}")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from onsager_cli.kinds.checks import by_depth, choice, choice_by_depth, flag, integer, number, text
 
+HIGHEST_RATE = 100  # a step of Adam has about the length of its learning rate in every entry
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -13,12 +15,12 @@ class Schedule:
     coordinates: str = choice("entries", "spectral")
     batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
-    rates: tuple[float, ...] = by_depth(above=0)
-    theta_rates: tuple[float, ...] = by_depth(above=0)
-    spectral_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
-    noise_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
-    row_rates: tuple[float, ...] | None = by_depth(above=0, null=True)
-    emphasis: tuple[float, ...] = by_depth(above=0)
+    rates: tuple[float, ...] = by_depth(above=0, high=HIGHEST_RATE)
+    theta_rates: tuple[float, ...] = by_depth(above=0, high=HIGHEST_RATE)
+    spectral_rates: tuple[float, ...] | None = by_depth(above=0, high=HIGHEST_RATE, null=True)
+    noise_rates: tuple[float, ...] | None = by_depth(above=0, high=HIGHEST_RATE, null=True)
+    row_rates: tuple[float, ...] | None = by_depth(above=0, high=HIGHEST_RATE, null=True)
+    emphasis: tuple[float, ...] = by_depth(low=0.01, high=10_000)
     bootstrap: str | None = choice("after", null=True)
 
     @property
@@ -77,7 +79,7 @@ class FastTraining(TrainingSettings):
     check_every: int = integer(1, 1_000_000)
     warmup: int = integer(0, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
-    knee_rate: float | None = number(above=0, null=True)
+    knee_rate: float | None = number(above=0, high=HIGHEST_RATE, null=True)
     descent: Schedule = field(default_factory=Schedule)
     tied_descent: Schedule | None = None
 

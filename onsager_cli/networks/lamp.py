@@ -54,6 +54,7 @@ KIND = NetworkKind(
         },
     },
     diverges=True,
+    advice="AMP assumes zero-mean i.i.d. entries of A: try network=vamp",
     evolution="amp",
     entries=lambda settings, M, N: N * M,
     fixed_entries=lambda settings, M, N: N * M,

@@ -64,6 +64,7 @@ KIND = NetworkKind(
         "matched_vamp": {"bg": Look(BLACK, "+", ":", size=2.7, label="matched VAMP")},
     },
     diverges=True,
+    advice="VAMP assumes the singular vectors of a large random A and the prior of its shrinkage: try network=em_vamp",
     evolution="vamp",
     numerics=7,
     entries=lambda settings, M, N: min(N, M) * (N + M),

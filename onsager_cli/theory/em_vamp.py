@@ -29,7 +29,7 @@ from jax import Array
 
 from onsager_cli.kinds.checks import choice, integer
 from onsager_cli.kinds.records import BLACK, Look, NetworkKind
-from onsager_cli.linalg import adjoint, power
+from onsager_cli.linalg import adjoint, double, power
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import PseudoPrior, begin
 from onsager_cli.networks.lvamp import Lvamp
@@ -50,6 +50,7 @@ KIND = NetworkKind(
     trains=False,
     layered=True,
     fit="learn",
+    advice="EM-VAMP assumes Bernoulli-Gaussian signals and learns the noise: try network.noise_start=known",
     numerics=7,
     looks={"em_vamp": {"": Look(BLACK, "x", ":", size=2.7, label="EM-VAMP")}},
 )
@@ -69,20 +70,20 @@ def learn(net: Network, problem: Problem, y: Array, depth: int, precision: str =
     if not isinstance(net, Lvamp):
         raise TypeError(f"EM-VAMP needs an LVAMP network, got {type(net).__name__}")
     params = net.start(problem, depth)
-    snr = 1.0 if net.noise_start == "known" else estimated_snr(*map(np.asarray, (y, params["U"], params["log_s"])))
+    snr = 1.0 if net.noise_start == "known" else estimated_snr(*map(double, (y, params["U"], params["log_s"])))
     return _learn(net, problem, params, y, jnp.float32(snr), depth, precision)
 
 
 def estimated_snr(y: np.ndarray, U: np.ndarray, log_s: np.ndarray) -> float:
-    """E‖Ax‖² / E‖w‖² (linear, within ±START_DB) from y (M, L), and U (M, R) and log s (R,) of A.
+    """E‖Ax‖² / E‖w‖² (linear, within ±START_DB) from y (M, L), and U (M, R) and log s (R,) of A; in double precision.
 
     In the direction u_i, y has the energy s_i² E|x|² + σ_w², and outside of the u_i it has σ_w². The estimate is the
     posterior mean in dB for Gaussian energies, all of PLAUSIBLE_DB being equally probable before. It is 0 dB where all
     s_i are equal, since the energies then say nothing.
     """
     M, R = len(y), len(log_s)
-    of_samples, along = np.sum(np.abs(y) ** 2, axis=0, dtype=float), np.abs(U.conj().T @ y) ** 2
-    energy, gain, count = np.mean(along, axis=1, dtype=float), np.exp(2 * log_s.astype(float)), np.ones(R)
+    of_samples, along = np.sum(np.abs(y) ** 2, axis=0), np.abs(U.conj().T @ y) ** 2
+    energy, gain, count = np.mean(along, axis=1), np.exp(2 * log_s), np.ones(R)
     if M > R:
         outside = max(np.mean(of_samples) - np.sum(energy), 0) / (M - R)
         energy, gain, count = np.append(energy, outside), np.append(gain, 0), np.append(count, M - R)

@@ -94,12 +94,17 @@ def iterate(
     while len(errors) < limit:
         at, chunk = _advance(net, problem, p, x, y, at, min(CHUNK, limit - len(errors)), precision)
         errors = np.concatenate([errors, np.asarray(chunk, np.float64)])
-        finite = np.isfinite(errors).all(axis=1)
-        if not finite.all():
-            return errors[: np.argmin(finite)]
+        if len(finite := _finite(errors)) < len(errors):
+            return finite
         if len(errors) > CHUNK and _settled(errors[-CHUNK - 1], errors[-1]):
             break
     return errors
+
+
+def _finite(errors: np.ndarray) -> np.ndarray:
+    """The iterations before the first one with an error that is not finite."""
+    finite = np.isfinite(errors).all(axis=1)
+    return errors if finite.all() else errors[: np.argmin(finite)]
 
 
 def _settled(before: np.ndarray, after: np.ndarray) -> bool:
@@ -147,9 +152,10 @@ def run(
         params = layers(net, problem, depth, precision, how.get("learn"))
         with jax.default_matmul_precision(precision):
             errors = jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, depth)
-        return np.asarray(errors, np.float64), powers
-    net, p = iteration(net, problem, y, precision, how.get("weight"))
-    errors = iterate(net, problem, p, x, y, depth, precision)
+        errors = _finite(np.asarray(errors, np.float64))
+    else:
+        net, p = iteration(net, problem, y, precision, how.get("weight"))
+        errors = iterate(net, problem, p, x, y, depth, precision)
     if not len(errors):
         raise UserError(
             "the network overflows in its first iteration: scale the matrix, so that its columns have norms near 1"

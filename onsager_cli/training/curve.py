@@ -1,11 +1,12 @@
 """Makes one curve in its folder: a bound, an algorithm without training, or a network that is trained."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 
 import numpy as np
 
-from onsager_cli.errors import UserError
+from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks.decoupling import Decoupled
@@ -14,12 +15,14 @@ from onsager_cli.problems import Problem
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import Point, Row, Value
 from onsager_cli.theory import iterate
-from onsager_cli.training.loop import Report
+from onsager_cli.training.loop import OVERFLOWS, Report
 from onsager_cli.training.networks_on_disk import NETWORK, flatten, network_of, save_network
 from onsager_cli.training.points import event_of, row_of
 
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 REPORTED = 30  # points of an untrained curve that are reported one by one
+WORSE_DB = 1.0  # an algorithm that ends further above its best iteration is worth a warning
+COMMON = 0.1  # a mean of the columns with this share of ‖A‖_F² is named as a likely cause
 
 
 class Maker(ABC):
@@ -41,7 +44,11 @@ class Maker(ABC):
 
     @abstractmethod
     def make(self, problem: Problem) -> None:
-        """Make what is missing. Raises UserError for a file that cannot be written, DivergedError for a training."""
+        """Make what is missing.
+
+        Raises UserError for a file that cannot be written, DivergedError for a training that is given up and for an
+        NMSE that is not a number.
+        """
 
     def look(self) -> None:  # noqa: B027
         """Look at what is stored again: another process may have made more of it."""
@@ -64,8 +71,40 @@ class Maker(ABC):
     def add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> None:
         """Store a point and report it."""
         row = self.row(layer, errors, powers, **more)
-        self.folder.add_point(row)
+        self.add_points([row])
         self.report(event_of(row))
+
+    def add_points(self, rows: list[Row]) -> None:
+        """Store points. Raises DivergedError for an NMSE that is infinite or no number."""
+        for row in rows:
+            if not row["nmse_db"] < math.inf:
+                where = "" if row["layer"] is None else f", layer {row['layer']}"
+                message = f"{self.slug}{where}: {OVERFLOWS} (NMSE {row['nmse_db']} dB on the test set)"
+                raise DivergedError(message, None, row["layer"] or 1)
+        self.folder.add_points(rows)
+
+    def judge(self, problem: Problem) -> None:
+        """Warn if the curve ends worse than x̂ = 0, or if an algorithm ends far above its best iteration."""
+        points = [row for row in self.folder.points() if (row["layer"] or 0) <= self.settings.depth]
+        best, last = min(points, key=lambda row: row["nmse_db"]), points[-1]
+        if last["nmse_db"] > 0.005:  # as it is shown
+            found = f"ends at {last['nmse_db']:.2f} dB, worse than x̂ = 0 (0 dB)"
+        elif not self.settings.trained and last["nmse_db"] > best["nmse_db"] + WORSE_DB:
+            found = f"ends at {last['nmse_db']:.2f} dB, above the {best['nmse_db']:.2f} dB of iteration {best['layer']}"
+        else:
+            return
+        self.report({"event": "warning", "message": "; ".join([found, *self._advice(problem)])})
+
+    def _advice(self, problem: Problem) -> list[str]:
+        """What a curve that is worse than nothing may lack."""
+        if self.settings.trained:
+            return ["more training steps or lower learning rates may help"]
+        found = [self.settings.network.record.advice] if self.settings.network.record.advice else []
+        A = np.asarray(problem.A)
+        share = A.shape[1] * np.sum(np.abs(np.mean(A, axis=1)) ** 2) / np.sum(np.abs(A) ** 2)
+        if self.settings.network.record.diverges and share > COMMON:
+            found.append(f"the mean of A's columns has {share:.0%} of ‖A‖_F²")
+        return found
 
 
 class Bound(Maker):
@@ -120,9 +159,9 @@ class Algorithm(Maker):
                      **{name: column[i] for name, column in counted.items()})
             for i, t in enumerate(kept)
         ]  # fmt: skip
-        self.folder.add_points(rows)
+        self.add_points(rows)
         if not record.lasso:
-            depth = net.depth_of(params)
+            depth = len(errors) if record.layered else net.depth_of(params)
             save_network(self.folder, flatten(net, params, depth), problem.A, depth, self.slug)
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": asked})
         for row in rows:

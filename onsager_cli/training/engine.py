@@ -16,7 +16,6 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from onsager_cli.kinds.settings import Settings
-from onsager_cli.linalg import power
 from onsager_cli.networks.base import RATES, Network, Parameters
 from onsager_cli.networks.gradient import Scratch, loss_and_gradient, scratch
 from onsager_cli.networks.layers import squared_errors
@@ -142,7 +141,7 @@ class Engine:
 
         `rates` are learning rates by name, (chunk,) each. `emphasis` multiplies the odds of hard samples
         (`Problem.emphasized`). A batch depends on `key` and the number of its step alone, so that calls may cut the steps
-        anywhere. Returns params, state, buffers and the sum of the batches' NMSE (linear, finite if all steps were).
+        anywhere. Returns params, state, buffers and the sum of the batches' losses (finite if all steps were).
         """
         to_coordinates, from_coordinates = self._maps
         # One table: with an array per rate, XLA fuses differently, and the last bits of trained networks change.
@@ -165,7 +164,7 @@ class Engine:
             }
             params = jax.tree.map(jnp.subtract, params, from_coordinates(problem, params, steps, masks))
             params["theta"] = self.net.family.project(params["theta"])
-            return params, state, buffers, total + loss / jnp.sum(power(x))
+            return params, state, buffers, total + loss
 
         with jax.default_matmul_precision(self.precision):
             return jax.lax.fori_loop(0, count, step, (params, state, buffers, jnp.float32(0)))

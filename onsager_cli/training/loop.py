@@ -22,6 +22,8 @@ MAX_RESCUES = 5
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
+OVERFLOWS = "overflows float32: scale the matrix and the signals, so that columns of A have norms near 1"
+
 Report = Callable[[dict[str, object]], None]
 
 
@@ -76,7 +78,7 @@ def fit(
     `start_db` is the NMSE of `params` there, if the caller knows it. If the loss or the NMSE is not finite, or the NMSE
     is DIVERGED_DB above the start, the stage returns to the best weights and halves the learning rate. (A gradient that
     is not finite makes the weights and the NMSE not finite.) Raises DivergedError after MAX_RESCUES halvings. A stage
-    that was stopped resumes from its `checkpoint`.
+    that was stopped resumes from its `checkpoint`. A start whose NMSE is not finite has no gradient: it is returned.
     """
     engine = replace(engine, optimizer=stage.optimizer)
     net, last, whole = engine.net, stage.depth - 1, params
@@ -86,6 +88,8 @@ def fit(
     started = time.monotonic()
     if start_db is None:
         start_db = selection_db(engine, problem, params, stage.depth)
+    if not start_db < np.inf:
+        return whole, start_db
     optimizer, buffers = engine.begin(problem, params)
     s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
     if checkpoint is not None:
@@ -170,6 +174,10 @@ def run_plan(
         params, now_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db)
         if stage.bootstrap_after:
             params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)
+        if not now_db < np.inf:
+            raise DivergedError(
+                f"{stage.name}: {OVERFLOWS} (NMSE {now_db} dB on the selection set)", params, stage.depth
+            )
         yield number, stage, params, now_db
 
 

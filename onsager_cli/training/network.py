@@ -99,6 +99,8 @@ class NetworkTrainer(Maker):
             if NETWORK not in self.folder.saved():
                 save_deepest(self.folder, problem.A, self.slug)
         except DivergedError as error:
+            if error.best is None:  # the test set alone: the network is stored
+                raise
             path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
             raise DivergedError(
                 f"{self.slug}: {error}; the best weights are in {path}", error.best, error.depth
