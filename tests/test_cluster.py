@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -511,6 +512,7 @@ class TestSlurmWithoutSlurm:
         for option in ("requeue", "exclusive"):
             assert f"#SBATCH --{option}\n" in script
         assert "\nmodule load x\n" in script
+        assert re.search(r"^srun .* --cpus-per-task=2 sh -c", script, re.MULTILINE)
         assert f"""sh -c 'trap "" TERM USR2; exec "$0" "$@"' {sys.executable} -P -u -m submitit""" in script
         assert queue.log("17_3") == Path.cwd() / "logs/17_3_0_log.out"
         assert queue.cancel_command(["17_0", "17_4", "9_1"]) == ["scancel", "17", "9_1"]

@@ -45,14 +45,11 @@ def test_how_many_jobs_run_side_by_side(monkeypatch):
     assert [workers(n_jobs, 5) for n_jobs in (1, 3, 16, -1, -2, -7, -20)] == [1, 3, 5, 5, 5, 2, 1]
 
 
-def test_a_job_of_slurm_uses_the_cores_that_it_was_granted(monkeypatch):
+def test_a_job_of_slurm_uses_the_cores_that_it_asked_for(monkeypatch):
     """All cores of the machine are in sight where Slurm does not confine its jobs."""
     monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: 16)
-    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     assert slurm_cores() is None
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
-    assert slurm_cores() == 2
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
     assert slurm_cores() == 4
     monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end

@@ -78,6 +78,8 @@ class SlurmQueue:
         own["additional_parameters"] = more
         self.parameters = {key if key in _SHARED else f"slurm_{key}": value for key, value in own.items()}
         self.parameters |= {"name": name, "stderr_to_stdout": True}
+        if launcher.cpus_per_task is not None:  # from Slurm 22.05 on, srun does not take it from sbatch
+            self.parameters["slurm_srun_args"] = [f"--cpus-per-task={launcher.cpus_per_task}"]
         if shutil.which("srun") is None:
             raise UserError("hydra/launcher=submitit_slurm: there is no Slurm here (no command srun)")
 

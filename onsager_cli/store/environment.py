@@ -102,12 +102,12 @@ def share_cores(workers: int, granted: int | None = None) -> None:
 
 
 def slurm_cores() -> int | None:
-    """The number of cores that Slurm has granted to the job of this process; None outside of a job.
+    """The number of cores that the Slurm job of this process has asked for; None outside of a job, or if it did not ask.
 
-    Some clusters let a job see all cores of the machine, and count on it to use no more than it was granted.
+    Some clusters let a job see all cores of the machine, and count on it to use no more.
     """
-    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
-    return int(granted) if granted.isdecimal() else None
+    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(asked) if asked.isdecimal() else None
 
 
 def slurm_job() -> str | None:
