@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import pytest
 from conftest import slow, toy_overrides
 
+from onsager_cli.cli import allocation as job_side
 from onsager_cli.cli import cluster, queues, watch
-from onsager_cli.cli.cluster import OUT_OF_TIME, Allocation, groups
+from onsager_cli.cli.allocation import OUT_OF_TIME, Allocation
+from onsager_cli.cli.cluster import groups
 from onsager_cli.cli.jobs import Failure, Job, failure_of, tell
 from onsager_cli.cli.main import main
 from onsager_cli.cli.queues import Seen, SlurmQueue
@@ -160,7 +162,7 @@ class TestJobsInAnAllocation:
 
     def test_take_the_name_of_their_figure_in_the_queue(self, allocation, trained, monkeypatch, tmp_path):
         called = []
-        monkeypatch.setattr(cluster.subprocess, "run", lambda command, **_: called.append(command))
+        monkeypatch.setattr(job_side.subprocess, "run", lambda command, **_: called.append(command))
         monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
         outcome(Allocation(allocation.jobs, tmp_path / "2.jsonl", named=True))
@@ -441,7 +443,7 @@ class TestAdoption:
         assert "job 2/2: begins after Slurm 9, which trains the same curves\n" in err
         assert "2 jobs submitted as Slurm 21_0 … 22_0; logs: logs\n" in err
 
-    def test_what_slurm_took_before_it_refused_is_noted(self, tmp_path):
+    def test_what_slurm_took_before_it_refused_is_noted(self, tmp_path, capsys):
         queue = Queue({})
         queue.folder = tmp_path
 
@@ -455,6 +457,25 @@ class TestAdoption:
         with pytest.raises(UserError):
             cluster._submit(jobs("network=amp", "seed=0,1"), launcher, queue, tmp_path / "now", [])
         assert [item["id"] for item in json.loads((tmp_path / "now/jobs.json").read_text())["allocations"]] == ["21"]
+        assert capsys.readouterr().err == "submitted before that: job 1/2; the same command again waits for them\n"
+
+    def test_a_signal_while_jobs_are_submitted_comes_after_their_note(self, tmp_path, monkeypatch, capsys):
+        queue = Queue({})
+        queue.folder = tmp_path
+
+        def submit(tasks, after=()):
+            signal.raise_signal(signal.SIGTERM)
+            yield from ("21_0", "21_1")
+
+        queue.submit = submit
+        monkeypatch.setattr(cluster, "_queue", lambda *_: queue)
+        launcher = launcher_of(parse([SLURM]))
+        assert isinstance(launcher, Slurm)
+        with pytest.raises(KeyboardInterrupt), Stop():
+            cluster.run_jobs(jobs("network=amp", "seed=0,1"), launcher)
+        assert "21_0, 21_1 queued; to cancel them: scancel 21_0 21_1\n" in capsys.readouterr().err
+        (note,) = (tmp_path / "outputs/sweeps").glob("*/jobs.json")
+        assert [item["id"] for item in json.loads(note.read_text())["allocations"]] == ["21_0", "21_1"]
 
 
 def test_failures_are_told_with_their_jobs_and_their_number(capsys):

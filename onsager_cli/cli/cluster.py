@@ -1,182 +1,28 @@
 """Run the jobs of a sweep on a Slurm cluster, or as processes of this machine with the same files: through submitit.
 
 Jobs that share a curve, and jobs that need the tied network of another one, are one allocation, in which they run one
-after the other: no allocation waits for another one. A job that is preempted or runs out of time goes back into the
-queue and resumes. Each sweep has a folder OUTPUT/sweeps/DATE: what was submitted (jobs.json), what became of it
-(*.jsonl), and the logs.
+after the other: no allocation waits for another one. Each sweep has a folder OUTPUT/sweeps/DATE: what was submitted
+(jobs.json), what became of it (*.jsonl), and the logs.
 """
 
 import contextlib
-import io
-import json
 import os
-import platform
 import signal
-import subprocess
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from onsager_cli.cli.jobs import Failure, Job, failure_of, run_in_child, workers
+from onsager_cli.cli.allocation import Allocation
+from onsager_cli.cli.jobs import Failure, Job, workers
 from onsager_cli.cli.queues import ALIVE, LocalQueue, Queue, SlurmQueue, blocked
-from onsager_cli.cli.signals import Stop
-from onsager_cli.cli.watch import Placed, Watch, read_events, say, shown
+from onsager_cli.cli.watch import Placed, Watch, say, shown
 from onsager_cli.config.launchers import Local, Slurm
-from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.store.environment import share_cores, slurm_cores, slurm_job
-from onsager_cli.store.files import Json, append_line, atomic_write, make_folder
+from onsager_cli.errors import UserError
+from onsager_cli.store.files import Json, atomic_write, make_folder
 from onsager_cli.store.notes import identity_hash, json_bytes, read_json
 from onsager_cli.text import clock
 
-if TYPE_CHECKING:
-    from submitit.helpers import DelayedSubmission
-
 NOTE = "jobs.json"
-OUT_OF_TIME = (
-    "it ran out of time, and may not go back into the queue again: run the same command again to resume, or set "
-    "hydra.launcher.timeout_min or max_num_timeout higher"
-)
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """Jobs that run one after the other in one allocation, and the file in which they note their outcomes.
-
-    `patience` is how many seconds a signal that ends the job may wait for the training to save its state. `processes`
-    is how many run side by side on this machine; 0 on a cluster. `named`: the job takes the name of its figure in the
-    queue. `devices` is CUDA_VISIBLE_DEVICES of the command, which submitit changes on this machine.
-    """
-
-    jobs: tuple[Job, ...]
-    events: Path
-    patience: float = 0.0
-    processes: int = 0
-    named: bool = False
-    devices: str | None = None
-
-    def __call__(self) -> None:
-        """Run the jobs that have no outcome yet. Raises SystemExit with the command's exit codes if one has failed."""
-        try:
-            with Stop():
-                code = self._run_all()
-        except KeyboardInterrupt as error:
-            print("onsager: stopped", file=sys.stderr, flush=True)
-            code = getattr(error, "exit_code", 130)
-        if code:
-            raise SystemExit(code)
-
-    def _run_all(self) -> int:
-        """Run the jobs that have no outcome yet; returns the exit code."""
-        self._prepare()
-        ends = [event for event in read_events(self.events) if event.get("event") in ("done", "failed")]
-        outcomes = {event.get("job"): event for event in ends}
-        for position, job in enumerate(self.jobs):
-            if position in outcomes:
-                continue
-            late = any(event.get("message") == OUT_OF_TIME for event in outcomes.values())
-            outcomes[position] = (
-                self._failed(position, Failure(OUT_OF_TIME, True)) if late else self._run(position, job)
-            )
-        self._note("end")
-        failed = [event for event in outcomes.values() if event["event"] == "failed"]
-        return 2 * bool(failed) if all(event.get("mistake") for event in failed) else 1
-
-    def checkpoint(self) -> "DelayedSubmission":
-        """What submitit puts into the queue when the time is over: the same, which resumes from what is stored."""
-        from submitit.helpers import DelayedSubmission
-
-        self._note("time")
-        return DelayedSubmission(self)
-
-    def _prepare(self) -> None:
-        """Take the share of this machine, the name of the figure in the queue, and the signals."""
-        if self.processes:
-            share_cores(self.processes)
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-            if self.devices is not None:
-                os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
-        else:
-            share_cores(1, slurm_cores())
-            self._take_name(self.jobs[0].experiment.name)
-        self._save_before_the_end()
-
-    def _take_name(self, name: str) -> None:
-        """Name the Slurm job of this process, if the user did not."""
-        if self.named and name != os.environ.get("SLURM_JOB_NAME"):
-            command = ["scontrol", "update", f"JobId={slurm_job()}", f"JobName={name}"]
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(command, capture_output=True, check=False, timeout=30)
-
-    def _save_before_the_end(self) -> None:
-        """Let the signals by which a job ends wait until the training has saved its state, for `patience` at most.
-
-        At the time limit, submitit ends this process and queues it again. Before a preemption, Slurm sends SIGTERM,
-        which submitit ignores, and kills the job some time later.
-        """
-        from onsager_cli.training.checkpoint import save_soon
-
-        numbers = (signal.SIGTERM, signal.SIGUSR2)
-        of_submitit = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
-        if len(of_submitit) < len(numbers):
-            return
-
-        def preempt(*arguments: Any) -> None:
-            of_submitit[signal.SIGTERM](*arguments)
-            save_soon()
-
-        def end(*arguments: Any) -> None:
-            self._after_saving(lambda: of_submitit[signal.SIGUSR2](*arguments))
-
-        signal.signal(signal.SIGTERM, preempt)
-        signal.signal(signal.SIGUSR2, end)
-
-    def _after_saving(self, then: Callable[[], object]) -> None:
-        """Call `then` once the training has saved its state, or when patience is at its end."""
-        from onsager_cli.training.checkpoint import save_soon
-
-        def now(*_: object) -> None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            then()
-
-        signal.signal(signal.SIGALRM, now)
-        signal.setitimer(signal.ITIMER_REAL, self.patience)
-        save_soon(now)
-
-    def _run(self, position: int, job: Job) -> Json:
-        """Run one job; returns its last event."""
-        restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        self._note("started", job=position, host=platform.node(), restarts=restarts)
-        begun, printed = time.monotonic(), io.StringIO()
-        with contextlib.redirect_stdout(printed):  # the files of the figure, for the command that waits
-            failure = run_in_child(job, _explained)
-        if failure is not None:
-            print(f"onsager: {job}: {failure.message}", file=sys.stderr, flush=True)
-            return self._failed(position, failure)
-        print(printed.getvalue(), end="", flush=True)
-        return self._note("done", job=position, files=printed.getvalue().splitlines(), seconds=time.monotonic() - begun)
-
-    def _failed(self, position: int, failure: Failure) -> Json:
-        """Note a failure; returns the event."""
-        return self._note("failed", job=position, message=failure.message, mistake=failure.mistake)
-
-    def _note(self, event: str, **more: object) -> Json:
-        """Append an event to the file of outcomes."""
-        noted = {"event": event, **more}
-        append_line(self.events, json.dumps(noted).encode())
-        return noted
-
-
-def _explained(error: Exception) -> Failure:
-    """The failure that an exception means in a job, whose log has the traceback of what nobody foresaw."""
-    if type(error).__name__ == "UncompletedJobError":  # submitit does not queue the job again
-        return Failure(OUT_OF_TIME, True)
-    if not isinstance(error, UserError | DivergedError):
-        traceback.print_exception(error)
-    return failure_of(error)
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Slurm | Local) -> dict[int, Failure]:
@@ -187,12 +33,15 @@ def run_jobs(jobs: Sequence[Job], launcher: Slurm | Local) -> dict[int, Failure]
     begun = time.monotonic()
     folder = _new_folder(jobs[0].experiment.output)
     queue = _queue(jobs, launcher, folder)
-    placed = _adopted(jobs, queue) if isinstance(queue, SlurmQueue) else []
-    found = {job.number for place in placed for job in place.jobs.values()}
-    with blocked(signal.SIGINT, signal.SIGTERM) if isinstance(queue, SlurmQueue) else contextlib.nullcontext():
-        placed += _submit([job for job in jobs if job.number not in found], launcher, queue, folder, placed)
-    watch = Watch(queue, placed)
+    watch = Watch(queue)
     try:
+        if isinstance(queue, SlurmQueue):
+            watch.add(_adopted(jobs, queue))
+        found = {job.number for place in watch.placed for job in place.jobs.values()}
+        # No signal comes between a submission and its note.
+        with blocked(signal.SIGINT, signal.SIGTERM) if isinstance(queue, SlurmQueue) else contextlib.nullcontext():
+            rest = [job for job in jobs if job.number not in found]
+            watch.add(_submit(rest, launcher, queue, folder, watch.placed))
         watch.wait()
         if isinstance(queue, LocalQueue):
             queue.join()
@@ -208,14 +57,22 @@ def run_jobs(jobs: Sequence[Job], launcher: Slurm | Local) -> dict[int, Failure]
 
 def groups(jobs: Sequence[Job]) -> list[list[Job]]:
     """The jobs that share trained curves, together; in each group and among the groups in their order."""
-    found: list[tuple[set[str], list[Job]]] = []
-    for job in jobs:
-        curves = set(_curves(job))
-        joined = [group for group in found if group[0] & curves]
-        found = [group for group in found if group not in joined]
-        members = sorted([*(one for group in joined for one in group[1]), job], key=lambda one: one.number)
-        found.append((curves.union(*(group[0] for group in joined)), members))
-    return sorted((members for _, members in found), key=lambda members: members[0].number)
+    first: dict[str, int] = {}  # of the jobs that train a curve
+    leader = list(range(len(jobs)))  # an earlier job of the same group, or the job itself
+
+    def leads(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    for index, job in enumerate(jobs):
+        for curve in _curves(job):
+            one, other = sorted((leads(index), leads(first.setdefault(curve, index))))
+            leader[other] = one
+    found: dict[int, list[Job]] = {}
+    for index, job in enumerate(jobs):
+        found.setdefault(leads(index), []).append(job)
+    return list(found.values())
 
 
 def _curves(job: Job) -> Iterator[str]:
@@ -259,6 +116,11 @@ def _submit(
             for allocation, job in zip(allocations, queue.submit(allocations, after), strict=True):
                 curves = frozenset(curve for one in allocation.jobs for curve in _curves(one))
                 placed.append(Placed(job, allocation.events, dict(enumerate(allocation.jobs)), curves))
+        except UserError:
+            if placed:
+                submitted = ", ".join(str(job) for place in placed for job in place.jobs.values())
+                say(f"submitted before that: {submitted}; the same command again waits for them")
+            raise
         finally:  # Slurm may refuse some of them
             if placed:
                 _write_note(folder, queue, placed)

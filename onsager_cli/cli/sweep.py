@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onsager_cli.cli import train
 from onsager_cli.cli.jobs import Failure, Job, run, run_in_child, tell, workers
@@ -21,9 +21,6 @@ from onsager_cli.config.launchers import Joblib, Launcher, Local, Slurm, check_i
 from onsager_cli.config.sweeping import jobs_of, launcher_of
 from onsager_cli.errors import UserError
 from onsager_cli.store.environment import share_cores
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 

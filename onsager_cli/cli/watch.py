@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,13 +62,20 @@ class Placed:
 class Watch:
     """Waits for allocations. `failures` and `files` are the outcomes so far, by the number of the job."""
 
-    def __init__(self, queue: Queue, placed: Sequence[Placed]) -> None:
-        self.queue, self.placed = queue, placed
-        self.pending = [place for place in placed if place.jobs]
+    def __init__(self, queue: Queue, placed: Iterable[Placed] = ()) -> None:
+        self.queue = queue
+        self.placed: list[Placed] = []
+        self.pending: list[Placed] = []
         self.failures: dict[int, Failure] = {}
         self.files: dict[int, list[str]] = {}
         self.started = self.told = time.monotonic()
         self.answers = True
+        self.add(placed)
+
+    def add(self, placed: Iterable[Placed]) -> None:
+        """Watch these allocations, too."""
+        self.placed += placed
+        self.pending = [place for place in self.placed if place.unread]
 
     def wait(self) -> None:
         """Return when every job has ended."""
@@ -189,6 +196,8 @@ class Watch:
 
     def interrupted(self) -> None:
         """Tell what becomes of the jobs when this process is stopped, and how to cancel them; ask that on a terminal."""
+        if not self.pending:
+            return
         left = {place.id: "queued" if place.state in ("", "PENDING") else "running" for place in self.pending}
         if not isinstance(self.queue, SlurmQueue):
             self.queue.stop(list(left))
