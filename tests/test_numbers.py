@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import slow, toy_overrides
-from toy_training import Watch, bits, setup_of, stage
+from toy_training import Watch, setup_of, stage
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
@@ -77,15 +77,6 @@ class TestTraining:
         assert progress.rescues == 0
         assert not watch.of("warning")
         assert best_db < start_db
-
-    def test_a_start_that_is_not_finite_is_returned(self):
-        """It has no gradient, and no learning rate is low enough for it."""
-        setup, watch = setup_of("shrinkage=bg"), Watch()
-        setup.params["B"] = setup.params["B"] * np.float32(1e30)
-        params, best_db = setup.fit(stage(), watch)
-        assert np.isnan(best_db)
-        assert bits(params["B"]) == bits(setup.params["B"])
-        assert watch.events == []
 
 
 def curve_of(*overrides: str):

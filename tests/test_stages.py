@@ -197,10 +197,17 @@ class TestDivergence:
         assert len(events) == train_module.MAX_RESCUES
 
     def test_a_start_that_is_not_finite(self, lamp):
-        """Nothing can be learned from NaN: said, not trained on."""
-        broken = dataclasses.replace(lamp, params={**lamp.params, "B": jnp.full_like(lamp.params["B"], jnp.nan)})
-        with pytest.raises(DivergedError):
-            broken.fit(stage(2, steps=10_000))
+        """It has no gradient, and no learning rate is low enough for it: no step is taken."""
+        broken = {**lamp.params, "B": jnp.full_like(lamp.params["B"], jnp.nan)}
+        plan, events = [stage(2, steps=20)], []
+        run = run_plan(
+            lamp.engine, lamp.problem, broken, plan, 0, jax.random.key(KEY), lambda _: None, events.append, Progress()
+        )
+        with pytest.raises(
+            DivergedError, match=r"layers 1-2: all: overflows float32: scale .* \(NMSE nan dB on the sel"
+        ):
+            next(run)
+        assert [event["event"] for event in events] == ["stage"]
 
 
 class TestBootstrap:
