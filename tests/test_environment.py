@@ -1,10 +1,21 @@
 """What a training notes of the machine, and how jobs of a pool share it."""
 
 import os
+import resource
+
+import pytest
 
 from onsager_cli.cli.jobs import workers
 from onsager_cli.record.provenance import _machine
-from onsager_cli.store.environment import changes, environment, share_cores, slurm_cores, slurm_job
+from onsager_cli.store.environment import (
+    changes,
+    environment,
+    memory_free,
+    memory_limit,
+    share_cores,
+    slurm_cores,
+    slurm_job,
+)
 
 
 def test_the_environment_is_plain_and_names_no_host():
@@ -67,3 +78,28 @@ def test_the_id_of_a_slurm_job(monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     assert slurm_job() == "17_0"
+
+
+@pytest.mark.parametrize(
+    ("group", "swap", "address_space", "limit", "free"),
+    [
+        ("", "", None, 10 * 1024, 3 * 1024),
+        ("max", "max", None, 10 * 1024, 3 * 1024),
+        ("2096", "max", None, 2096 + 2 * 1024, 2000),
+        ("2096", "1000", None, 3096, 2000),
+        ("", "", 5000, 5000, 3 * 1024),
+        ("", "", 1000, 1000, 1000),
+    ],
+)
+def test_memory_is_that_of_the_machine_the_container_and_the_shell(
+    monkeypatch, group, swap, address_space, limit, free
+):
+    texts = {
+        "/proc/meminfo": "MemTotal:       8 kB\nMemFree: 1 kB\nMemAvailable:  3 kB\nSwapTotal:      2 kB\n",
+        "/sys/fs/cgroup/memory.max": f"{group}\n", "/sys/fs/cgroup/memory.swap.max": f"{swap}\n",
+        "/sys/fs/cgroup/memory.current": "96\n",
+    }  # fmt: skip
+    monkeypatch.setattr("onsager_cli.store.environment._text", texts.__getitem__)
+    allowed = resource.RLIM_INFINITY if address_space is None else address_space
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, resource.RLIM_INFINITY))
+    assert (memory_limit(), memory_free()) == (limit, free)

@@ -75,6 +75,40 @@ class TestForecast:
         assert "0.5 GiB are free" in warning
 
     @pytest.mark.parametrize(
+        ("words", "cause"),
+        [
+            (["network=lamp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
+            (["network=lamp", "problem.selection_samples=1000000"], "problem.selection_samples=1000000"),
+            (["network=lamp", "training.lamp.batch=1000000"], "the batch of training (1000000) and network.depth=15"),
+            (["network=lamp", "problem.N=20000", "problem.M=10000"], "the size of A (10000 x 20000)"),
+            (["network=amp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
+        ],
+        ids=str,
+    )
+    def test_names_the_cause(self, tmp_path, monkeypatch, words, cause):
+        monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
+        (curve,) = load_experiment(words).curves
+        found = resources.needs(curve.slug, curve.settings, 1e6 if curve.settings.trained else 0)
+        assert found is not None
+        _, (warning,) = resources.forecast([found], tmp_path)
+        assert f"most of it is for {cause} (" in warning
+
+    @pytest.mark.parametrize("words", [["network=lamp"], ["network=oracle"]], ids=str)
+    def test_data_beyond_all_memory_are_refused_before_anything_is_made(self, tmp_path, monkeypatch, words):
+        """A and both sets are (500 + 250) x 5000 numbers and 500 x 250, each of 4 bytes: 15.5 MB."""
+        data = 4 * (500 * 250 + 750 * (4000 + 1000))
+        asked = load_experiment([*words, f"output={tmp_path}"])
+        monkeypatch.setattr(resources, "memory_limit", lambda: data - 1)
+        with pytest.raises(
+            UserError, match=r"A and the data sets alone need 15 MiB, .* lower problem.selection_samples=4000"
+        ):
+            run.train(asked, Watch())
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.setattr(resources, "memory_limit", lambda: data)
+        found = [resources.needs(curve.slug, curve.settings, 0) for curve in asked.curves]
+        assert "memory" in resources.forecast(found, tmp_path)[0]
+
+    @pytest.mark.parametrize(
         "words",
         [
             *(["network=lamp"], ["network=lista"], ["network=lvamp"], ["network=lvamp_gh"]),

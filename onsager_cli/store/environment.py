@@ -75,7 +75,28 @@ def memory_free() -> int | None:
     granted, used = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
     if granted.isdecimal() and used.isdecimal():
         free.append(int(granted) - int(used))
-    return min(free, default=None)
+    return min([*free, *_address_space()], default=None)
+
+
+def memory_limit() -> int | None:
+    """Bytes that this process cannot exceed: memory and swap of the machine or its container, or `ulimit -v`."""
+    sizes = dict(re.findall(r"^(MemTotal|SwapTotal):\s*(\d+)", _text("/proc/meminfo"), re.MULTILINE))
+    swap = 1024 * int(sizes.get("SwapTotal", 0))
+    limits = [1024 * int(sizes["MemTotal"]) + swap] if "MemTotal" in sizes else []
+    granted, more = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "swap.max"))
+    if granted.isdecimal():
+        limits.append(int(granted) + (int(more) if more.isdecimal() else swap))
+    return min([*limits, *_address_space()], default=None)
+
+
+def _address_space() -> list[int]:
+    """The bytes that `ulimit -v` allows; empty if it allows any number, or the system has no such limit."""
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return []
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return [] if allowed == resource.RLIM_INFINITY else [allowed]
 
 
 def _text(path: str) -> str:

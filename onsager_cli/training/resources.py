@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
-from onsager_cli.store.environment import memory_free
+from onsager_cli.store.environment import memory_free, memory_limit
 from onsager_cli.text import clock, size_binary
 
 FLOAT = 4  # bytes
@@ -27,12 +27,26 @@ EFFICIENCY = 0.5  # of a training step, against its matrix products alone
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one curve: memory and disk in bytes, floating-point operations in matrix products."""
+    """Of one curve: memory and disk in bytes, floating-point operations in matrix products.
+
+    `parts` has the memory by what decides its size. `data` has that of A and of the data sets alone.
+    """
 
     slug: str
-    memory: float
+    parts: Mapping[str, float]
+    data: Mapping[str, float]
     disk: float
     flops: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes of all parts and of the program."""
+        return sum(self.parts.values()) + PROGRAM
+
+
+def causes(parts: Mapping[str, float]) -> list[str]:
+    """What decides the memory, the largest part first, with the bytes of each."""
+    return [f"{cause} ({size_binary(size)})" for cause, size in sorted(parts.items(), key=lambda part: -part[1])]
 
 
 def needs(slug: str, settings: Settings, work: float) -> Needs | None:
@@ -49,23 +63,30 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     parameters = entries * (depth if network.tied is False else 1)  # what is not trained is tied
     uses = record.uses(network, M, N)
     flops = (6 * entries + 4 * record.fixed_entries(network, M, N)) * uses  # per layer and sample, there and back
-    largest = max(problem.selection_samples, problem.test_samples)
-    samples = (N + M) * (problem.selection_samples + problem.test_samples) + 6 * N * largest
+    sets = {
+        f"problem.test_samples={problem.test_samples}": problem.test_samples,
+        f"problem.selection_samples={problem.selection_samples}": problem.selection_samples,
+    }
+    largest = max(sets, key=lambda name: sets[name])  # a network runs on one set at a time
+    parts = {name: FLOAT * ((N + M) + 6 * N * (name == largest)) * count for name, count in sets.items()}
+    of_matrices = f"the size of A ({M} x {N})"
+    data = {of_matrices: FLOAT * N * M} | {name: FLOAT * (N + M) * count for name, count in sets.items()}
     if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
         disk = 0 if record.lasso else FLOAT * parameters
         flops = 2 * entries * uses * depth * problem.test_samples
-        return Needs(slug, FLOAT * (parameters + samples) + PROGRAM, disk, flops)
+        return Needs(slug, {**parts, of_matrices: FLOAT * parameters}, data, disk, flops)
     state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
+    parts |= {of_matrices: FLOAT * state, f"the batch of training ({batch}) and network.depth={depth}": FLOAT * layers}
     depths = depth if network.tied else (depth + 1) / 2
     stored = parameters * (depths + 1 + 8)  # depths, network, two checkpoints
-    return Needs(slug, FLOAT * (state + layers + samples) + PROGRAM, FLOAT * stored, flops * work / EFFICIENCY)
+    return Needs(slug, parts, data, FLOAT * stored, flops * work / EFFICIENCY)
 
 
 def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[str]]:
     """One line on what these curves take and what there is, and warnings.
 
-    Raises UserError if the disk cannot hold them.
+    Raises UserError if the disk cannot hold them, or the machine's memory not even the data of a curve.
     """
     found = [item for item in curves if item is not None]
     if not found:
@@ -79,10 +100,17 @@ def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[st
         raise UserError(
             f"output: {output} has {size_binary(free)} left, the curves need about {size_binary(disk)}: set output=… to another disk"
         )
+    limit = memory_limit() if jax.devices()[0].platform == "cpu" else None  # other devices refuse by themselves
+    for item in found:
+        if limit and (data := sum(item.data.values())) > limit:
+            raise UserError(
+                f"{item.slug}: A and the data sets alone need {size_binary(data)}, and there are {size_binary(limit)} of "
+                f"memory: lower {causes(item.data)[0]}"
+            )
     if memory and largest.memory > memory:
         return line, [
             f"{largest.slug} needs about {size_binary(largest.memory)} of memory and {size_binary(memory)} are free; "
-            "network.depth, the batch of training and problem.selection_samples decide how much"
+            f"most of it is for {' and '.join(causes(largest.parts)[:2])}"
         ]
     return line, []
 
@@ -108,10 +136,9 @@ def memory_errors(slug: str, settings: Settings) -> Iterator[None]:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not isinstance(error, MemoryError) and not _exhausted(str(error)):
             raise
-        raise UserError(
-            f"{slug}: out of memory; reduce the batch of training (here {settings.training.batch_size}), "
-            f"network.depth={settings.depth} or problem.selection_samples={settings.problem.selection_samples}"
-        ) from error
+        found = needs(slug, settings, 1.0 if settings.trained else 0.0)
+        parts = causes(found.parts) if found else [f"the batch of training ({settings.training.batch_size})"]
+        raise UserError(f"{slug}: out of memory; reduce {' or '.join(parts)}") from error
 
 
 def _exhausted(text: str) -> bool:
