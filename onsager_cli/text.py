@@ -4,8 +4,6 @@ import difflib
 import json
 import os
 import re
-import shutil
-import textwrap
 from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +35,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 def wrapped(text: str, width: int | None = None) -> str:
     """Prose as wide as the terminal, at most 100 columns; lines that are indented, or align in columns, stay as they are."""
+    import shutil
+    import textwrap
+
     width = width or min(shutil.get_terminal_size().columns or 80, 100)
     blocks = re.split(r"(\n(?=\n|\S+:  |  ))", text)
     return "".join(

@@ -250,7 +250,7 @@ class TestFullDisk:
 
 
 def test_giving_up_names_the_curve_and_keeps_the_best_weights(tmp_path):
-    wild = experiment(tmp_path, "training.lamp.rates=[1e9]", "training.lamp.steps=[200]")
+    wild = experiment(tmp_path, "training.lamp.rates=[100]", "training.lamp.steps=[200]")
     with pytest.raises(DivergedError, match=r"lamp_tied_bg: layer 1: all: still diverging .*5 halvings.*diverged\.npz"):
         run.train(wild, Watch())
     (folder,) = Store(tmp_path).curves()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from onsager_cli import __version__
 from onsager_cli.cli.options import Parser
-from onsager_cli.config import catalog
 from onsager_cli.text import wrapped
 
 
@@ -44,6 +43,9 @@ def instead_of_verb(word: str) -> str | None:
     """What to write where a first word, which is no verb, means something; None for any other word."""
     if word in VERBS or word in ("--version", "-V"):
         return None
+    # Imported here: no other verb needs it to begin.
+    from onsager_cli.config import catalog
+
     if word.startswith("-") or "=" in word:
         return f"the verb comes first: onsager train {word}"
     if word in (*catalog.SECTIONS, "runs"):

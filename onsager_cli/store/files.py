@@ -6,11 +6,9 @@ Only regular files are read and replaced, never a device, a pipe or a folder, an
 import contextlib
 import errno
 import fnmatch
-import hashlib
 import io
 import os
 import platform
-import secrets
 import stat
 import time
 import zlib
@@ -244,7 +242,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 def temporary_name(path: Path) -> Path:
     """A name in the folder of `path` for a file that must not outlive this process."""
-    owner = f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}"
+    owner = f"{os.getpid()}-{_machine()}-{os.urandom(4).hex()}"
     return path.with_name(f".{path.name}.{owner}{TEMPORARY_SUFFIX}")
 
 
@@ -310,6 +308,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def checksum(path: Path, key: str) -> str:
     """SHA-256 (hexadecimal) of the file that the config's `key` names. Raises UserError if it cannot be read."""
+    # Imported here: `onsager list` does without.
+    import hashlib
+
     try:
         with _open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
