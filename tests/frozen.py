@@ -7,6 +7,7 @@ Run it only where identities, verdicts or recorded tables are meant to change, a
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_suffix(".json")
 
 
-def curves() -> dict[str, str]:
-    """`experiment/slug/seed` → label and hash of its folder, then the hash of the tied network that it is compared with."""
+def curves(names: Iterable[str] | None = None) -> dict[str, str]:
+    """`experiment/slug/seed` → label and hash of its folder, then the hash of the tied network that it is compared with.
+
+    `names` are experiments; by default all of them.
+    """
     found = {}
-    for name in catalog.config_files("experiment"):
+    for name in catalog.config_files("experiment") if names is None else names:
         for part in load_experiment([f"+experiment={name}", "seeds=null"]).parts:
             for curve in part.curves:
                 words = [curve.label, identity_hash(curve.identity)]

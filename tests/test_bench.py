@@ -21,6 +21,7 @@ M, N, L = 10, 20, 6
 TOY = ["--seconds", "0.01", "--batch", str(L), "--override", f"problem.N={N}", f"problem.M={M}"]
 
 
+@pytest.mark.slow
 def test_the_table_as_json(capsys):
     assert dispatch(["bench", "--network", "lamp-bg", "--depth", "1", "3", "--json", *TOY]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -109,6 +110,7 @@ def test_the_products_that_are_timed_are_those_of_a_layer(rows, pairs):
     assert products(repeat.params["jaxpr"].jaxpr) == (2 * pairs + 1) * 2 * rows * N * L
 
 
+@pytest.mark.slow
 def test_none_of_the_products_that_are_timed_can_be_left_out():
     loop, B, v = bench.product_loop(M, N, L, 2)
     after, first = loop(B, v), B @ v

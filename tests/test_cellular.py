@@ -178,6 +178,7 @@ class TestEmphasis:
         for value, expected in moments:
             assert near(weights * value, expected, L // antennas)
 
+    @pytest.mark.slow
     def test_none_where_nobody_asks_and_where_everybody_is_active(self):
         quiet = build(law("random_access", "problem.users=20", *FEW), 0)
         everybody = build(law("random_access", "problem.users=20", "problem.activity=1", *FEW), 0)

@@ -5,6 +5,7 @@ import json
 
 import frozen
 import pytest
+from conftest import slow
 
 
 @pytest.fixture(scope="module")
@@ -12,9 +13,15 @@ def kept() -> dict:
     return json.loads(frozen.FILE.read_text())
 
 
-def test_every_curve_is_found_where_it_was_stored(kept):
-    assert frozen.curves() == kept["curves"]
-    assert len(kept["curves"]) > 170
+@pytest.mark.parametrize("names", [("quick", "fig1a", "fig13"), *slow(None)])
+def test_every_curve_is_found_where_it_was_stored(kept, names):
+    expected = kept["curves"]
+    if names:
+        expected = {
+            key: value for key, value in expected.items() if key.startswith(tuple(f"{name}/" for name in names))
+        }
+    assert frozen.curves(names) == expected
+    assert len(expected) > (20 if names else 170)
 
 
 def test_every_verdict_is_what_it_was(kept, monkeypatch):

@@ -262,6 +262,7 @@ def test_the_program_s_own_experiments_fit():
     assert "spectral_rates 0.3 0.3 0.2" in lamp
 
 
+@pytest.mark.slow
 def test_a_schedule_is_told_once():
     text = readme(load_experiment(["+experiment=fig10"]), rows_of("oracle", "oracle", None, None, -46.03), {})
     told = [line for line in text.splitlines() if "optimizer adam" in line]
@@ -326,6 +327,7 @@ def test_the_gallery_lists_every_record_in_order(tmp_path, rows):
     assert text == write_index(tmp_path).read_text()
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_docstrings():
     """python -OO drops them."""
     code = (
