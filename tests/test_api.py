@@ -121,6 +121,7 @@ def test_texts_reach_the_config_as_they_are(text):
     assert item.value() == text or getattr(item.value(), "text", None) == text
 
 
+@pytest.mark.slow
 def test_overrides_of_the_problem_hold_in_memory():
     """At 3 dB the same network ends where `onsager train problem.snr_db=3` does, not at the 40 dB of the problem."""
     small, lamp = onsager_cli.problem(**SMALL), onsager_cli.network("lamp", depth=1)
@@ -138,6 +139,7 @@ def test_own_matrix_in_a_file(tmp_path):
 
 
 class TestRecover:
+    @pytest.mark.slow
     def test_learns_the_noise_and_beats_least_squares(self):
         rng = np.random.default_rng(1)
         A = rng.normal(size=(60, 120)) / np.sqrt(60)

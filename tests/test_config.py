@@ -162,6 +162,7 @@ class TestExperiments:
         with pytest.raises(UserError, match=says):
             load_experiment(["+experiment=mine"])
 
+    @pytest.mark.slow
     def test_the_command_line_wins_where_a_curve_has_the_key(self):
         curves = load_experiment(["+experiment=quick", "network.depth=3", "seed=7"]).curves
         assert {curve.settings.network.depth for curve in curves} == {3, None}
@@ -174,6 +175,7 @@ class TestExperiments:
             assert trained is (curve.slug not in ("amp_l1", "oracle"))
             assert isinstance(curve.settings.training, PaperTraining | NoTraining)
 
+    @pytest.mark.slow
     def test_the_command_line_wins_over_the_schedule_of_a_curve(self):
         write(
             "conf/experiment/mine.yaml",
@@ -189,6 +191,7 @@ class TestExperiments:
         curves = load_experiment(["+experiment=fig10", "only=[oracle,lista_tied]"]).curves
         assert [curve.slug for curve in curves] == ["lista_tied", "oracle"]
 
+    @pytest.mark.slow
     def test_only_what_the_figure_draws(self):
         experiment = load_experiment(["+experiment=fig10", "only=drawn"])
         slugs = {curve.slug for curve in experiment.curves}
@@ -219,6 +222,7 @@ class TestExperiments:
     def test_without_a_plus(self):
         assert load_experiment(["experiment=fig8"]).name == "fig8"
 
+    @pytest.mark.slow
     def test_a_curve_added_on_the_command_line(self):
         curves = load_experiment(["+experiment=quick", "+curves.mine='network=lamp shrinkage=exp'"]).curves
         assert curves[-1].slug == "mine"
