@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from onsager_cli.errors import UserError, notices_to
 
-LONGEST_LINE = 2000  # characters of a message
+LONGEST_LINE = 1500  # characters of a message
 HELP = ("-h", "--help", "help")
 
 # Variables with which other software changes the numbers of JAX. onsager computes in float32, by its own settings.
