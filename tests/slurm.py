@@ -135,6 +135,8 @@ def _end(pid: Path) -> None:
 if __name__ == "__main__":
     if reason := lacking():
         raise SystemExit(reason)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     with one_node(Path(sys.argv[1]).absolute()) as made, contextlib.suppress(KeyboardInterrupt):
         print(f"export SLURM_CONF={made}", flush=True)
         signal.pause()
