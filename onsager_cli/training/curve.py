@@ -65,23 +65,19 @@ class Maker(ABC):
         self.folder.log({**event, "time": time.time()})
 
     def row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> Row:
-        """The row of a point of this curve."""
-        return row_of(self.slug, self.settings, layer, errors, powers, **more)
+        """The row of a point of this curve. Raises DivergedError if its NMSE is infinite or no number."""
+        row = row_of(self.slug, self.settings, layer, errors, powers, **more)
+        if not row["nmse_db"] < math.inf:
+            where = "" if layer is None else f", layer {layer}"
+            message = f"{self.slug}{where}: {OVERFLOWS} (NMSE {row['nmse_db']} dB on the test set)"
+            raise DivergedError(message, None, layer or 1)
+        return row
 
     def add_point(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> None:
         """Store a point and report it."""
         row = self.row(layer, errors, powers, **more)
-        self.add_points([row])
+        self.folder.add_point(row)
         self.report(event_of(row))
-
-    def add_points(self, rows: list[Row]) -> None:
-        """Store points. Raises DivergedError for an NMSE that is infinite or no number."""
-        for row in rows:
-            if not row["nmse_db"] < math.inf:
-                where = "" if row["layer"] is None else f", layer {row['layer']}"
-                message = f"{self.slug}{where}: {OVERFLOWS} (NMSE {row['nmse_db']} dB on the test set)"
-                raise DivergedError(message, None, row["layer"] or 1)
-        self.folder.add_points(rows)
 
     def judge(self, problem: Problem) -> None:
         """Warn if the curve ends worse than x̂ = 0, or if an algorithm ends far above its best iteration."""
@@ -159,7 +155,7 @@ class Algorithm(Maker):
                      **{name: column[i] for name, column in counted.items()})
             for i, t in enumerate(kept)
         ]  # fmt: skip
-        self.add_points(rows)
+        self.folder.add_points(rows)
         if not record.lasso:
             depth = len(errors) if record.layered else net.depth_of(params)
             save_network(self.folder, flatten(net, params, depth), problem.A, depth, self.slug)
