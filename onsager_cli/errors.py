@@ -1,6 +1,7 @@
-"""Two errors and a warning: the user made a mistake, training diverged, the user should know."""
+"""Two errors and a warning, and how an error is told: the user made a mistake, training diverged, the user should know."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +28,30 @@ class DivergedError(Exception):
     def __reduce__(self) -> tuple[type, tuple[str, None, int]]:
         """Pickle without the parameters: processes of a pool exchange only the message and the depth."""
         return DivergedError, (str(self), None, self.depth)
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """What an error means to a user, and the exit code: 2 for what the user can mend, else 1."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, DivergedError):
+        return str(error), 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {os.fspath(error.filename)}: {error.strerror}", 2
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice: choose a smaller problem or fewer samples", 1
+    text = str(error).strip() or f"at {_place(error)}"
+    return f"{type(error).__name__}: {text} (ONSAGER_DEBUG=1 shows the traceback)", 1
+
+
+def _place(error: BaseException) -> str:
+    """`file.py:12`, where an error was raised."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return (
+        f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "an unknown place"
+    )
 
 
 class Notice(UserWarning):

@@ -53,11 +53,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(text: str) -> str:
+    """`text` on one line, and printable."""
+    return printable(" ".join(text.split()))
+
+
 def show(value: object, limit: int = 60) -> str:
     """`value` on one line, cut to `limit` characters; null, true and false as they are written in a config."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    line = printable(" ".join((repr(value) if isinstance(value, str) else str(value)).split()))
+    line = one_line(repr(value) if isinstance(value, str) else str(value))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

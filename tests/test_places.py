@@ -43,19 +43,18 @@ def test_more_layers_and_another_look_replace_it(named, more):
         ("problem.snr_db=20", "-snr_db=20"),
         ("seed=3", "-seed=3"),
         ("problem.gamma=0.2", "-gamma=0.2"),
-        ("problem=kappa15", ""),  # its name has the problem
         ("precision=high", "-precision=high"),
     ],
 )
 def test_other_settings_get_a_name_that_says_what_differs(named, change, suffix):
-    problem = "kappa15" if change == "problem=kappa15" else "gaussian"
-    if not suffix:
-        assert named(*SMALL, change, before=(SMALL,)) == f"amp_l1-{problem}"
-        return
     with pytest.warns(
         Notice, match=r"outputs/figures/amp_l1-gaussian shows .*; this figure, with .*, is amp_l1-gaussian-"
     ):
         assert named(*SMALL, change, before=(SMALL,)) == f"amp_l1-gaussian{suffix}"
+
+
+def test_another_problem_has_another_name_already(named):
+    assert named(*SMALL, "problem=kappa15", before=(SMALL,)) == "amp_l1-kappa15"
 
 
 @pytest.mark.filterwarnings("ignore::onsager_cli.errors.Notice")

@@ -124,7 +124,8 @@ class TestList:
             ("points.csv", {"nmse_db_se": "-1"}, "points.csv is damaged"),
             ("points.csv", {"layer": "0"}, "points.csv is damaged"),
             ("points.csv", {"steps": "9" * 5000}, "points.csv is damaged"),
-            ("points.csv", {"nmse_db": "inf"}, "complete"),
+            ("points.csv", {"nmse_db": "inf"}, "points.csv is damaged"),
+            ("points.csv", {"nmse_db": "nan"}, "points.csv is damaged"),
         ],
     )
     def test_a_damaged_file_is_named(self, outputs, capsys, file, content, state):

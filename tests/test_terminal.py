@@ -57,7 +57,7 @@ def test_a_warning_is_wrapped_and_whole(columns, most, monkeypatch):
     assert max(map(len, shown.splitlines())) <= most
 
 
-def test_a_figure_on_several_matrices_says_which_seed(capsys):
+def test_a_figure_on_several_matrices_says_which_seed():
     stream = io.StringIO()
     progress = Progress(stream, live=False)
     progress({"event": "figure", "name": "f", "curves": 2, "work": 1, "seeds": 2})

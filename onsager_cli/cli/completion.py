@@ -156,7 +156,6 @@ def _flat(tree: Tree) -> Iterator[str]:
 
 def _read(path: Path) -> Tree:
     """A YAML file as a mapping; {} if it holds something else."""
-    from onsager_cli.errors import UserError
     from onsager_cli.store.yaml_files import read_yaml
 
     try:

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 
 from onsager_cli.cli.main import NOT_OURS
 from onsager_cli.cli.train import train
-from onsager_cli.errors import DivergedError, UserError, notices_to
+from onsager_cli.errors import explained, notices_to
 from onsager_cli.store.environment import cores
-from onsager_cli.text import printable
+from onsager_cli.text import one_line
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Experiment
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, with control characters escaped."""
-    return printable(" ".join(text.split()))
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,8 @@ class Failure:
 
 def failure_of(error: Exception) -> Failure:
     """The failure that an exception means."""
-    if isinstance(error, UserError | DivergedError):
-        return Failure(one_line(str(error)), isinstance(error, UserError))
-    if isinstance(error, MemoryError):
-        return Failure("the memory does not suffice: choose a smaller problem or fewer samples", False)
-    return Failure(one_line(f"{type(error).__name__}: {error} (ONSAGER_DEBUG=1 shows the traceback)"), False)
+    message, code = explained(error)
+    return Failure(one_line(message), code == 2)
 
 
 def run(job: Job, live: bool | None = None, explain: Callable[[Exception], Failure] = failure_of) -> Failure | None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from onsager_cli.errors import UserError, notices_to
+from onsager_cli.errors import UserError, explained, notices_to
 
 LONGEST_LINE = 1500  # characters of a message
 HELP = ("-h", "--help", "help")
@@ -85,31 +85,12 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _told(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """The line that tells an error, and the exit code."""
-    if isinstance(error, UserError):
-        return str(error), 2
     if isinstance(error, KeyboardInterrupt):
         import shlex
 
         again = shlex.join(["onsager", *arguments])
         return f"stopped; run the same command again to resume: {again}", getattr(error, "exit_code", 130)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot use {os.fspath(error.filename)}: {error.strerror}", 2
-    if isinstance(error, MemoryError):
-        return "the memory does not suffice: choose a smaller problem or fewer samples", 1
-    kind, text = type(error).__name__, str(error).strip()
-    if not text:
-        text = f"at {_place(error)}"
-    return f"{kind}: {text} (ONSAGER_DEBUG=1 shows the traceback)", 1
-
-
-def _place(error: BaseException) -> str:
-    """`file.py:12`, where an error was raised."""
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    return (
-        f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "an unknown place"
-    )
+    return explained(error)
 
 
 def _fail(error: BaseException, line: str, code: int) -> int:
@@ -118,9 +99,9 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-    from onsager_cli.text import printable
+    from onsager_cli.text import one_line
 
-    line = printable(" ".join(line.split()))
+    line = one_line(line)
     if len(line) > LONGEST_LINE:  # of what the user typed or wrote; the reason stands before or behind it
         line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
     print(f"onsager: {line}", file=sys.stderr)

@@ -13,10 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from onsager_cli.cli.jobs import one_line
 from onsager_cli.config.launchers import Local, Slurm
 from onsager_cli.errors import UserError
-from onsager_cli.text import cell
+from onsager_cli.text import cell, one_line
 
 if TYPE_CHECKING:
     from submitit import Job

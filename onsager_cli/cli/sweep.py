@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import threading
@@ -18,11 +17,10 @@ from onsager_cli.cli.jobs import Failure, Job, run, run_in_child, tell, workers
 from onsager_cli.cli.options import Parser
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.launchers import Joblib, Launcher, Local, Slurm, check_installed
+from onsager_cli.config.names import suffix
 from onsager_cli.config.sweeping import jobs_of, launcher_of
 from onsager_cli.errors import UserError
 from onsager_cli.store.environment import share_cores
-
-LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
 
 def add_options(parser: Parser) -> None:
@@ -141,12 +139,12 @@ def figure_suffixes(jobs: Sequence[Sequence[str]], places: Sequence[tuple[Path, 
     suffixes, pairs_of = [], {}
     for number, (job, place) in enumerate(zip(jobs, places, strict=True), 1):
         own = [item.lstrip("+") for item in job if item not in shared[place]]
-        pairs = [item.partition("=") for item in own if not item.startswith(("plot.", "figure."))]
-        suffix = "".join(f"-{key.rpartition('.')[2]}={value}" for key, _, value in pairs)
-        suffix = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", suffix)
+        split = (item.partition("=") for item in own if not item.startswith(("plot.", "figure.")))
+        pairs = [(key, value) for key, _, value in split]
+        named = suffix(pairs)
         # Two values may become the same file name.
-        unique = pairs_of.setdefault((place, suffix), pairs) == pairs
-        suffixes.append(suffix if unique and len(suffix) <= LONGEST_SUFFIX else f"-{number}")
+        unique = pairs_of.setdefault((place, named), pairs) == pairs
+        suffixes.append(named if unique and named is not None else f"-{number}")
     return suffixes
 
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onsager_cli.cli.jobs import Failure, Job, one_line
+from onsager_cli.cli.jobs import Failure, Job
 from onsager_cli.cli.queues import ALIVE, STUCK, Queue, Seen, SlurmQueue
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import Json, read_bytes
 from onsager_cli.store.notes import parse_json
-from onsager_cli.text import clock
+from onsager_cli.text import clock, one_line
 
 GRACE_SECONDS = 20.0  # for the last event of a job that has ended to arrive through a network file system
 STATUS_SECONDS = 60.0  # between lines that tell how far the jobs are
@@ -119,14 +119,13 @@ class Watch:
 
     def _on_event(self, place: Placed, event: Json) -> None:
         """Tell one event, and keep the outcome of a job."""
-        if event.get("event") == "end":
+        kind, position = event.get("event"), event.get("job")
+        if kind == "end":
             place.ended = True
-        if event.get("event") == "time":
+        if kind == "time":
             self._say(place, "has used up its time")
-        position = event.get("job")
         if not isinstance(position, int) or (job := place.jobs.get(position)) is None:
             return
-        kind = event.get("event")
         if kind == "started":
             verb = "resumes" if event.get("restarts") else "starts"
             say(f"{job.title}: {verb} as {self._name(place)} on {event.get('host')}")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
@@ -11,6 +11,7 @@ from onsager_cli.text import did_you_mean, one_of, show
 # Keys that the name of a curve tells; in an experiment they belong to the curve, not to the command line.
 NAMED_BY_SLUG = ("network", "network.kind", "network.name", "network.tied", "shrinkage", "shrinkage.family")
 MATCHED = "matched_vamp"
+LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 DRAWN = "drawn"  # only=drawn: the curves of an experiment that its figure draws
 
 
@@ -53,6 +54,16 @@ def safe(name: str, what: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
         raise UserError(f"{what} may hold letters, digits, - and _ only, at most 80, got {show(name)}")
     return name
+
+
+def suffix(pairs: Iterable[tuple[str, object]]) -> str | None:
+    """The end of a figure's name that says what differs, `-snr_db=20`, from keys and values; None if it would be long.
+
+    A key without a name stands for the value alone.
+    """
+    words = (f"-{name}={value}" if (name := key.rpartition(".")[2]) else f"-{value}" for key, value in pairs)
+    text = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", "".join(words))
+    return text if len(text) <= LONGEST_SUFFIX else None
 
 
 def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collection[str]) -> list[str]:

@@ -277,8 +277,8 @@ def with_keys(raw: object, known: Collection[str], where: str, may_lack: Collect
 def build(cls: type[T], raw: object, where: str) -> T:
     """Make the dataclass `cls` from the mapping `raw` found at the config key `where`.
 
-    Every checked field is a key that must be there, unless it is optional. Raises UserError as `with_keys` does, and for a value that fails
-    its check.
+    Every checked field is a key that must be there, unless it is optional. Raises UserError as `with_keys` does, and
+    for a value that fails its check.
     """
     fields = {item.name: item.metadata for item in dataclasses.fields(cls) if item.metadata}  # type: ignore[arg-type]
     values: dict[str, object] = {}

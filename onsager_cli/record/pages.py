@@ -4,15 +4,16 @@ All of it is generated from tables and from what the store noted while training;
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from onsager_cli.config.experiment import Curve, Experiment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, Tables, implementation_of, kind_of
 from onsager_cli.record import provenance
 from onsager_cli.record.published import Comparison, comparisons
-from onsager_cli.store.files import atomic_write, check_ours, check_replaceable, keep, writing
+from onsager_cli.store.files import atomic_write, check_ours, check_replaceable, is_file, keep, read_bytes, writing
 from onsager_cli.store.seeds import averaged, realizations
 from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, is_table, table_bytes
 from onsager_cli.text import duration, markdown_table, render
@@ -76,10 +77,20 @@ def record(
     tables = tables or {}
     if not rows and not tables:
         raise UserError(f"{experiment.figure.name}: nothing to record, none of its curves has a point yet")
+    _warn_of_another(folder / "README.md", provenance.command(experiment))
     paths = write_tables(folder, rows, tables)
     paths += draw(experiment, rows, tables, folder, ("svg", "png"))
     atomic_write(folder / "README.md", readme(experiment, rows, made, tables).encode())
     return [*paths, folder / "README.md"]
+
+
+def _warn_of_another(page: Path, command: str) -> None:
+    """A Notice if the page that is replaced is of another command."""
+    text = read_bytes(page, 2**24).decode("utf-8", "replace") if is_file(page) else ""
+    made = re.search(r"^onsager record ?(.*)$", text, re.MULTILINE)
+    if made is not None and made[1] != command:
+        message = f"{page} was made by `onsager record {made[1]}`, and is replaced: figure.name=… keeps it"
+        warnings.warn(message, Notice, stacklevel=2)
 
 
 def write_tables(folder: Path, rows: Rows, tables: Tables) -> list[Path]:

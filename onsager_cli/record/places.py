@@ -6,11 +6,11 @@ differs.
 """
 
 import hashlib
-import re
 import warnings
 from collections.abc import Iterator
 
 from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.names import suffix
 from onsager_cli.errors import Notice
 from onsager_cli.store.files import Json, atomic_write, is_file
 from onsager_cli.store.notes import canonical, flat, json_bytes, plain, read_json
@@ -18,7 +18,6 @@ from onsager_cli.text import show
 
 NOTE = "settings.json"  # in the folder of a figure
 CURVES = "curves"
-LONGEST_SUFFIX = 40  # characters, so that the name of a figure can be the name of a folder
 
 
 def kept_apart(experiment: Experiment) -> Experiment:
@@ -90,8 +89,7 @@ def _told(different: list[Difference], side: int) -> str:
 
 def _suffix(different: list[Difference], asked: Json) -> str:
     """`-snr_db=20`, or eight hexadecimal digits where that would be long."""
-    words = (f"-{'' if key == CURVES else key.rpartition('.')[2] + '='}{value}" for key, _, value in different)
-    named = re.sub(r"[^A-Za-z0-9_+=.-]|[.](?=[.])", "_", "".join(words))
-    if len(named) <= LONGEST_SUFFIX:
+    named = suffix(("" if key == CURVES else key, value) for key, _, value in different)
+    if named is not None:
         return named
     return f"-{hashlib.sha256(canonical(asked).encode()).hexdigest()[:8]}"

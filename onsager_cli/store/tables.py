@@ -148,8 +148,8 @@ def read_points(path: Path, data: bytes) -> list[Row]:
     """The rows of a stored curve (see `read_table`), each with its NMSE. Raises UserError for a row without."""
     rows = read_table(path, data)
     for row in rows:
-        if row["nmse_db"] is None:
-            raise UserError(f"{path}: the row of layer {row['layer']} has no nmse_db")
+        if row["nmse_db"] is None or not row["nmse_db"] < math.inf:
+            raise UserError(f"{path}: the row of layer {row['layer']} has no nmse_db that is a number")
     return rows
 
 
