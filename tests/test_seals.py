@@ -59,6 +59,13 @@ class TestTable:
         with pytest.raises(KeyboardInterrupt):
             folder.add_point(ROW | {"layer": 3})
         assert [row["layer"] for row in folder.points()] == [1, 2, 3]
+        monkeypatch.undo()
+        table = folder.path / "points.csv"
+        with folder.locked():  # as if that run went on: its table is its own
+            assert [row["layer"] for row in folder.points()] == [1, 2, 3]
+        assert len(table.read_text().splitlines()) == 3
+        assert [row["layer"] for row in folder.points()] == [1, 2, 3]
+        assert len(table.read_text().splitlines()) == 4
 
     def test_a_read_only_store_is_read(self, folder, monkeypatch):
         def refuse(path, data):

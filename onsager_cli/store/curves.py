@@ -119,8 +119,17 @@ class CurveFolder:
                 warnings.warn(text, StoreWarning, stacklevel=2)
                 with contextlib.suppress(UserError):  # of a store that is not ours to write
                     self._write("points.csv", sealed["now"])
+            elif data != sealed["now"]:
+                self._finish_table(sealed["now"])
             data = sealed["now"]
         return [] if data is None else read_points(self.path / "points.csv", data)
+
+    def _finish_table(self, now: bytes) -> None:
+        """Write the table of a run that was stopped between the two writes, unless it is running."""
+        with contextlib.suppress(UserError), self.locked() as held:  # UserError: a store that is not ours to write
+            copy = self.load(POINTS) if held else None
+            if copy is not None and str(copy[0]["now"]).encode() == now:
+                self._write("points.csv", now)
 
     def add_point(self, row: Mapping[str, object]) -> None:
         """Store one row (any of tables.COLUMNS); it replaces the row of the same layer."""

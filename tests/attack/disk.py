@@ -83,9 +83,9 @@ def in_a_row(case: int, rng: random.Random, stage: Stage, tally: Tally) -> None:
 def judged(case: int, stage: Stage, told: list[str], ended: Ended, fault: Fault, tally: Tally) -> bool:
     """Count how a command with a fault ended; returns whether that was right."""
     found = judge.wrong_end(ended, "error")
-    last = judge.last_line(ended.err)
-    if found is None and ended.code == 2 and SAYS[fault.number] not in last:
-        found = f"exit code 2 without the reason: {last}"
+    reasons = [line for line in ended.err.splitlines() if line.startswith("onsager: ")]
+    if found is None and ended.code == 2 and not any(SAYS[fault.number] in line for line in reasons):
+        found = f"exit code 2 without the reason: {judge.last_line(ended.err)}"
     if found is None and ended.code == 0 and (different := stage.wrong()):
         found = f"exit code 0, but {'; '.join(different[:3])}"
     kind = f"{stage.name}: {errno.errorcode[fault.number]}"
