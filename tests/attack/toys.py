@@ -113,9 +113,7 @@ def content(path: Path) -> object:
 
 def table(text: str) -> list[dict[str, str]]:
     """The rows of a CSV file, without seconds."""
-    return [
-        {key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(io.StringIO(text))
-    ]
+    return [{key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(io.StringIO(text))]
 
 
 def differences(found: Snapshot, expected: Snapshot) -> list[str]:
