@@ -9,12 +9,14 @@ from onsager_cli.cli.jobs import workers
 from onsager_cli.record.provenance import _machine
 from onsager_cli.store.environment import (
     changes,
+    cores_here,
     environment,
     memory_free,
     memory_limit,
     share_cores,
     slurm_cores,
     slurm_job,
+    take_cores,
 )
 
 
@@ -34,21 +36,33 @@ def test_the_environment_is_plain_and_names_no_host():
 
 def test_processes_side_by_side_share_the_cores(monkeypatch):
     """What `share_cores` leaves a process, said in its notes and on the page, and never over somebody's own choice."""
-    monkeypatch.delenv("NPROC", raising=False)
+    for name in ("NPROC", "ONSAGER_CORES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: 16)
     before = environment()
     assert "threads" not in before["machine"]
-    monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end
-    monkeypatch.delenv("NPROC")
+    for name in ("NPROC", "ONSAGER_CORES"):
+        monkeypatch.setenv(name, "")  # so that it is taken back at the end
     share_cores(5)
-    assert os.environ["NPROC"] == "3"
+    assert cores_here() == 3
     shared = environment()
     assert shared["machine"]["threads"] == 3
     assert _machine(shared).split(", ")[1:2] == ["16 cores (3 for each curve"]
     same = {"device": "cpu", "matrix": "its checksum"}
-    assert changes(before | same, shared | same) == ["16 cores (here 3)"]
+    assert changes(before | same, shared | same) == []  # bits do not depend on it
     share_cores(1)
-    assert os.environ["NPROC"] == "3"
+    assert cores_here() == 3
+
+
+@pytest.mark.parametrize(("machine", "nproc", "used"), [(1, "", 1), (64, "", 64), (8, "1", 1), (8, "3", 3)])
+def test_xla_has_the_same_threads_on_any_number_of_cores(monkeypatch, machine, nproc, used):
+    """They decide the order of its sums."""
+    monkeypatch.setenv("ONSAGER_CORES", "")
+    monkeypatch.setenv("NPROC", nproc)
+    monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: machine)
+    for _ in range(2):
+        take_cores()
+        assert (os.environ["NPROC"], cores_here()) == ("4", used)
 
 
 def test_how_many_jobs_run_side_by_side(monkeypatch):
@@ -63,10 +77,10 @@ def test_a_job_of_slurm_uses_the_cores_that_it_asked_for(monkeypatch):
     assert slurm_cores() is None
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
     assert slurm_cores() == 4
-    monkeypatch.setenv("NPROC", "")  # so that it is taken back at the end
-    monkeypatch.delenv("NPROC")
+    for name in ("NPROC", "ONSAGER_CORES"):
+        monkeypatch.setenv(name, "")  # so that it is taken back at the end
     share_cores(1, slurm_cores())
-    assert os.environ["NPROC"] == "4"
+    assert cores_here() == 4
 
 
 def test_the_id_of_a_slurm_job(monkeypatch):

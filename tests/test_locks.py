@@ -152,7 +152,7 @@ def figure(output):
 @pytest.mark.slow
 def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypatch):
     """Said, waited for, and trained here when the other one dies."""
-    monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(run.training, "WAIT_SECONDS", 0.01)
     asked = figure(tmp_path)
     amp, lamp = asked.curves
     process = hold(amp.folder.path)
@@ -173,7 +173,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
 
 
 def test_two_runs_at_once_train_each_curve_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(run.training, "WAIT_SECONDS", 0.01)
     watches = [Watch(), Watch()]
     threads = [threading.Thread(target=run.train, args=(figure(tmp_path / "two"), watch)) for watch in watches]
     for thread in threads:

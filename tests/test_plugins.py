@@ -22,6 +22,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.looks import style_of
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.kinds.registry import find
+from onsager_cli.run import figure
 from onsager_cli.training.resources import needs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -129,7 +130,7 @@ class TestNetwork:
         assert lista is not None
         assert asked.disk == pytest.approx(lista.disk / 3)  # N M entries instead of N² + N M, where N = 2 M
         table = load_experiment(["network=coupled", "figure.kind=complexity", *SMALL, "network.depth=3"])
-        _, tables, _ = run._seen(table)
+        _, tables, _ = figure._seen(table)
         (row,) = tables["table1"]
         assert row["multiply_adds_formula"] == 2 * 3 * 40 * 20
         assert row["multiply_adds"] == pytest.approx(row["multiply_adds_formula"], rel=0.2)  # without A x̂ of layer 1

@@ -25,44 +25,25 @@ class Training:
         self.clock, self.stream = Clock(), io.StringIO()
         self.progress = Progress(self.stream, live=live, clock=self.clock)
 
-    def figure(self, work: float, curves: int = 1) -> None:
-        self.progress({"event": "figure", "name": "fig10", "curves": curves, "work": work})
+    def send(self, event: str, slug: str = "lamp_tied_bg", **more: object) -> None:
+        self.progress({"event": event, "curve": slug, **more})
 
-    def curve(self, work: float, slug: str = "lamp_tied_bg", resumed: str | None = None) -> None:
-        self.progress({"event": "curve", "curve": slug, "index": 1, "of": 2, "work": work, "resumed_from": resumed})
+    def figure(self, work: float, curves: int = 1, **more: object) -> None:
+        self.progress({"event": "figure", "name": "fig10", "curves": curves, "work": work, **more})
+
+    def curve(self, work: float, slug: str = "lamp_tied_bg", resumed: str | None = None, **more: object) -> None:
+        self.send("curve", slug, index=1, of=2, work=work, resumed_from=resumed, **more)
 
     def stage(self, steps: int, depth: int, slug: str = "lamp_tied_bg") -> None:
         name = f"layers 1-{depth}: all"
-        self.progress(
-            {
-                "event": "stage",
-                "curve": slug,
-                "stage": name,
-                "index": 1,
-                "of": 3,
-                "steps": steps,
-                "depth": depth,
-                "work": steps * depth,
-                "rate": 1,
-            }
-        )
+        self.send("stage", slug, stage=name, index=1, of=3, steps=steps, depth=depth, work=steps * depth, rate=1)
 
     def eval(self, step: int, after: float, nmse: float = -12.345, slug: str = "lamp_tied_bg") -> None:
         self.clock.now += after
-        self.progress(
-            {
-                "event": "eval",
-                "curve": slug,
-                "stage": "",
-                "step": step,
-                "nmse_db": nmse,
-                "best_db": nmse - 1,
-                "seconds": 0.0,
-            }
-        )
+        self.send("eval", slug, stage="", step=step, nmse_db=nmse, best_db=nmse - 1, seconds=0.0)
 
-    def done(self, slug: str = "lamp_tied_bg", shared: bool = False) -> None:
-        self.progress({"event": "curve_done", "curve": slug, "seconds": 75.0, "shared": shared})
+    def done(self, slug: str = "lamp_tied_bg", shared: bool = False, **more: object) -> None:
+        self.send("curve_done", slug, seconds=75.0, shared=shared, **more)
 
     @property
     def lines(self) -> list[str]:
@@ -89,54 +70,81 @@ def test_clock(seconds, text):
 
 
 class TestRemainingTimes:
-    def test_of_the_figure_count_work_not_steps(self):
+    def test_count_work_not_steps(self):
         training = Training()
-        training.figure(work=1000)
         training.curve(work=1000)
         training.stage(steps=100, depth=2)
         training.eval(50, after=10)  # work 100 of 1000 in 10 s
         assert training.progress.figure_seconds_left() == pytest.approx(90)
+        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(10)
+        training.clock.now += 4
+        assert training.progress.figure_seconds_left() == pytest.approx(86)
+        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(6)
 
-    def test_of_the_figure_cover_finished_curves_and_stages(self):
+    def test_compiling_is_not_taken_for_steps(self):
         training = Training()
-        training.figure(work=1000, curves=2)
-        training.curve(work=400, slug="first")
-        training.done("first")
-        training.curve(work=600)
-        training.stage(steps=100, depth=1)
+        training.curve(work=1000)
         training.stage(steps=100, depth=2)
-        training.eval(50, after=20)  # 400 + 100 + 100 in 20 s
-        assert training.progress.figure_seconds_left() == pytest.approx(20 * 400 / 600)
+        training.clock.now += 3  # the start of the network
+        training.send("compiling", stage="")
+        training.clock.now += 30
+        assert training.running().stage_seconds_left(training.clock.now) is None
+        assert "compiling, 30 s" in training.progress.line(training.running())
+        training.send("started", stage="", step=0)
+        training.eval(50, after=10)
+        assert training.progress.figure_seconds_left() == pytest.approx(90)
+
+    def test_a_resumed_stage_has_steps_that_took_no_time(self):
+        training = Training()
+        training.curve(work=200)
+        training.stage(steps=100, depth=2)
+        training.send("started", stage="", step=40)
+        training.eval(60, after=2)
+        assert training.progress.figure_seconds_left() == pytest.approx(4)
+
+    def test_are_known_after_ten_steps(self):
+        training = Training()
+        training.curve(work=100)
+        training.stage(steps=100, depth=1)
+        for step, known in ((1, False), (9, False), (10, True)):
+            training.clock.now += 1
+            training.send("step", stage="", step=step)
+            assert (training.progress.figure_seconds_left() is not None) == known
+            assert ("left" in training.progress.line(training.running())) == known
 
     def test_a_stage_that_ends_early_counts_whole(self):
         training = Training()
-        training.figure(work=400)
         training.curve(work=400)
         training.stage(steps=100, depth=2)
-        training.eval(30, after=10)
+        training.eval(30, after=30)  # 60 work in 30 s
         training.stage(steps=100, depth=2)
-        assert training.progress.figure_seconds_left() == pytest.approx(10)
+        assert training.progress.figure_seconds_left() == pytest.approx(100)
 
-    def test_of_the_stage_leave_out_compilation(self):
+    def test_waiting_curves_take_what_was_expected_as_far_as_that_was_right(self):
         training = Training()
-        training.figure(work=100)
-        training.curve(work=100)
-        training.stage(steps=100, depth=1)
-        training.eval(10, after=30)
-        training.eval(20, after=1)
-        training.eval(40, after=2)  # 10 steps per second since the first evaluation
-        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(6)
-        training.clock.now += 2
-        assert training.running().stage_seconds_left(training.clock.now) == pytest.approx(4)
-
-    def test_are_unknown_before_the_first_evaluation(self):
-        training = Training()
-        training.figure(work=100)
-        training.curve(work=100)
-        training.stage(steps=100, depth=1)
-        assert training.running().stage_seconds_left(training.clock.now) is None
+        training.figure(work=0, curves=3, jobs=1, expected={1: 10.0, 2: 20.0, 3: 5.0})
         assert training.progress.figure_seconds_left() is None
-        assert "left" not in training.progress.line(training.running())
+        training.curve(work=100, task=1)
+        training.clock.now += 20
+        training.done(task=1)  # twice what was expected
+        assert training.progress.figure_seconds_left() == pytest.approx(50)
+        training.curve(work=100, task=2)
+        assert training.progress.figure_seconds_left() == pytest.approx(50)
+        training.clock.now += 10
+        assert training.progress.figure_seconds_left() == pytest.approx(40)
+
+    def test_of_a_machine_that_knows_such_curves_before_the_start(self):
+        training = Training()
+        training.figure(work=0, curves=2, jobs=1, expected={1: 10.0, 2: 20.0}, known=True)
+        assert training.progress.figure_seconds_left() == pytest.approx(30)
+
+    def test_curves_side_by_side(self):
+        training = Training()
+        training.figure(work=0, curves=4, jobs=2, expected={1: 10.0, 2: 10.0, 3: 30.0, 4: 8.0}, known=True)
+        assert training.progress.figure_seconds_left() == pytest.approx(30)
+        training.curve(work=100, task=1)
+        training.curve(work=100, task=2, slug="lamp_tied_l1")
+        assert training.progress.figure_seconds_left() == pytest.approx(40)
 
 
 class TestLog:
@@ -229,10 +237,20 @@ class TestLive:
         training.figure(work=200, curves=2)
         training.curve(work=100, slug="first")
         training.curve(work=100, slug="second")
-        assert len(training.progress._table().plain.splitlines()) == 2
+        assert len(training.progress._table().plain.splitlines()) == 3
         training.done("first")
-        (line,) = training.progress._table().plain.splitlines()
+        line, whole = training.progress._table().plain.splitlines()
         assert line.startswith("second (1/2) | starting")
+        assert whole == "fig10 | 1 of 2 curves done"
+
+    def test_seeds_side_by_side_have_a_line_each(self):
+        training = Training(live=True)
+        training.figure(work=200, curves=2, seeds=2, jobs=2)
+        training.curve(work=100, task=1, seed=0)
+        training.curve(work=100, task=2, seed=1)
+        first, second, _ = training.progress._table().plain.splitlines()
+        assert "seed 0" in first
+        assert "seed 1" in second
 
     def test_what_stays_is_printed_once_and_evaluations_are_not(self):
         training = Training(live=True)

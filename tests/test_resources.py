@@ -58,7 +58,7 @@ class TestForecast:
         (tied,) = load_experiment(["network=lamp"]).curves
         (untied,) = load_experiment(["network=lamp", "network.tied=false"]).curves
         curves = [needs(curve, 1e6) for curve in (tied, untied)]
-        line, warnings = resources.forecast(curves, tmp_path)
+        line, warnings = resources.forecast(curves, tmp_path, 1, 600.0)
         assert "memory" in line
         assert warnings == []
         assert curves[1].disk > 5 * curves[0].disk
@@ -68,9 +68,9 @@ class TestForecast:
         assert 0 < needs(vamp, 0).disk < 2**20
         unsized = dataclasses.replace(tied.settings, problem=ProblemSettings("mine", "mine"))
         assert resources.needs("mine", unsized, 1e6) is None
-        assert resources.forecast([None], tmp_path) == ("", [])
+        assert resources.forecast([None], tmp_path, 1, 0.0) == ("", [])
         monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
-        _, (warning,) = resources.forecast(curves, tmp_path)
+        _, (warning,) = resources.forecast(curves, tmp_path, 1, 600.0)
         assert "lamp_untied_bg needs about" in warning
         assert "0.5 GiB are free" in warning
 
@@ -90,7 +90,7 @@ class TestForecast:
         (curve,) = load_experiment(words).curves
         found = resources.needs(curve.slug, curve.settings, 1e6 if curve.settings.trained else 0)
         assert found is not None
-        _, (warning,) = resources.forecast([found], tmp_path)
+        _, (warning,) = resources.forecast([found], tmp_path, 1, 600.0)
         assert f"most of it is for {cause} (" in warning
 
     @pytest.mark.parametrize("words", [["network=lamp"], ["network=oracle"]], ids=str)
@@ -106,7 +106,7 @@ class TestForecast:
         assert list(tmp_path.iterdir()) == []
         monkeypatch.setattr(resources, "memory_limit", lambda: data)
         found = [resources.needs(curve.slug, curve.settings, 0) for curve in asked.curves]
-        assert "memory" in resources.forecast(found, tmp_path)[0]
+        assert "memory" in resources.forecast(found, tmp_path, 1, 600.0)[0]
 
     @pytest.mark.parametrize(
         "words",

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from onsager_cli.cli import main as command
 from onsager_cli.cli.main import main
 from onsager_cli.config import load
 from onsager_cli.errors import UserError
+from onsager_cli.store.variables import NOT_OURS
 
 TOY = (
     "network=amp", "network.depth=2", "problem.N=20", "problem.M=10", "problem.selection_samples=8",
@@ -62,10 +62,10 @@ class TestEnvironment:
         monkeypatch.chdir(tmp_path)
 
     def test_variables_that_change_numbers_are_dropped(self, monkeypatch, capsys):
-        for name in command.NOT_OURS:
+        for name in NOT_OURS:
             monkeypatch.setenv(name, "1")
         assert main(["--version"]) == 0
-        assert not set(command.NOT_OURS) & set(os.environ)
+        assert not set(NOT_OURS) & set(os.environ)
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import pytest
 from test_progress import Clock
 
+from onsager_cli.cli.estimate import Course
 from onsager_cli.cli.main import main
 from onsager_cli.cli.progress import Progress, Running
 from onsager_cli.cli.verbs import VERBS
@@ -15,17 +16,17 @@ WARNING = "problem.matrix=i8.npy has ‖A‖_F² = 20 N: problem.snr_db sets the
 @pytest.fixture
 def running() -> Running:
     """A curve in the middle of a stage, an hour before its end."""
-    curve = Running("lamp_untied_pwlin", "7/11", 50.0, stage="layers 1-12: all", steps=200, step=120)
+    course = Course(5640.0, began=-100.0, seconds=120.0, measured=120.0, in_stage=120.0, steps=120, at=100.0)
+    curve = Running("lamp_untied_pwlin", "7/11", course, "layers 1-12: all", steps=200, per_step=1.0, step=120)
     curve.nmse_db, curve.best_db = -45.12, -45.2
-    curve.marks = [(-100.0, 0), (-50.0, 50), (99.0, 120)]
     return curve
 
 
 @pytest.fixture
-def progress() -> Progress:
-    """A display of a figure whose tenth took ten minutes."""
+def progress(running) -> Progress:
+    """A display of a figure of this curve."""
     made = Progress(io.StringIO(), live=False, clock=Clock())
-    made.work, made.finished, made.started = 100.0, 10.0, -500.0
+    made.estimate.running[7] = running.course
     return made
 
 
@@ -35,14 +36,14 @@ def test_the_line_fits_and_keeps_the_name_the_level_and_the_time_left(progress, 
     assert len(line) <= width
     assert line.startswith("lamp_untied_pwlin")
     assert "-45.12 dB" in line
-    assert "figure 1:30 h" in line
+    assert "figure 1:32 h" in line
 
 
 def test_a_log_has_everything(progress, running):
     line = progress.line(running)
     assert line == (
         "lamp_untied_pwlin (7/11) | layers 1-12: all | step 120/200 | -45.12 dB, best -45.20 | "
-        "left: stage 2:49 min, figure 1:30 h"
+        "left: stage 1:20 min, figure 1:32 h"
     )
 
 

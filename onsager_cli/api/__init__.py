@@ -11,10 +11,13 @@ its name in `curve`. Losses are NMSEs in dB; more keys may follow.
 |------------|-------------------------------------|------------------------------------------------------------|
 | curve      | a curve begins or resumes           | index, of, work, resumed_from                              |
 | stage      | a stage of its plan begins          | stage, index, of, steps, depth, rate, work                 |
+| compiling  | a program is compiled, for seconds  | stage                                                      |
+| started    | steps of a stage begin, or resume   | stage, step, compiling_seconds                             |
+| step       | steps were taken                    | stage, step                                                |
 | eval       | the selection set was looked at     | stage, step, nmse_db, best_db, seconds                     |
 | bootstrap  | an untied network met its tied twin | stage, own_db, tied_db, taken                              |
 | point      | a depth is done, on the test set    | layer, nmse_db, steps, seconds                             |
 | warning    | something a user should know        | message                                                    |
 | curve_done | the curve is done                   | seconds, shared (true if it was stored already)            |
-| figure     | an experiment begins                | name, curves, needs, work                                  |
+| figure     | an experiment begins                | name, curves, needs, work, jobs, expected                  |
 """

@@ -32,8 +32,7 @@ class Figure:
         """Train what the store lacks. Raises DivergedError, last, for a curve that was given up."""
         from onsager_cli import run
 
-        for part in self.experiment.parts:
-            run.train(part, callback or ignore)
+        run.train(self.experiment, callback or ignore)
 
     @in_float32
     def plot(self) -> list[Path]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onsager_cli.cli.main import NOT_OURS
 from onsager_cli.cli.train import train
 from onsager_cli.errors import explained, notices_to
 from onsager_cli.store.environment import cores
+from onsager_cli.store.variables import NOT_OURS
 from onsager_cli.text import one_line
 
 if TYPE_CHECKING:

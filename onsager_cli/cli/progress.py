@@ -1,16 +1,16 @@
-"""Show the progress of a training: one live line per running curve on a terminal, log lines elsewhere.
+"""Show the progress of a training: one live line per running curve and one of the figure on a terminal, log lines elsewhere.
 
-`Progress` receives the events of a training (plain dictionaries) and stores for each running curve how far it is. It
-estimates remaining times from work: the number of steps times the depth of the network, and the work per second so far.
+`Progress` receives the events of a training (plain dictionaries) and stores for each running curve how far it is.
 """
 
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from onsager_cli.cli.estimate import Course, Estimate
 from onsager_cli.text import clock
 
 if TYPE_CHECKING:
@@ -25,19 +25,18 @@ LOG_SECONDS = 10.0  # a log shows at most one evaluation per curve in this time
 
 @dataclass
 class Running:
-    """How far one curve is. `work` is the work of all stages, `done` that of the finished ones."""
+    """How far one curve is."""
 
     slug: str
     place: str
-    work: float
-    done: float = 0.0
+    course: Course
     stage: str = "starting"
     steps: int = 0
     per_step: float = 0.0  # work of one step
     step: int = 0
+    compiling: float | None = None  # since when
     nmse_db: float | None = None
     best_db: float | None = None
-    marks: list[tuple[float, int]] = field(default_factory=list)  # (seconds, step): stage start, evaluations
     point: str = ""  # the latest point on the test set, for the last line of the curve
     unlogged: bool = False  # the log has not shown the latest evaluation
     logged_at: float = float("-inf")
@@ -47,23 +46,23 @@ class Running:
         """The curve and its place in the figure, if a "curve" event has announced the place."""
         return f"{self.slug} ({self.place})" if self.place else self.slug
 
-    def worked(self) -> float:
-        """Work done so far, at most the planned work, since a stage that ends early counts in full."""
-        return min(self.work, self.done + self.step * self.per_step)
+    def reach(self, step: int, now: float) -> None:
+        """So many steps of the stage are taken."""
+        if step > self.step:
+            self.course.step(now, step - self.step, (step - self.step) * self.per_step)
+            self.step = step
 
     def finish_stage(self) -> None:
         """Count the current stage as done."""
-        self.done, self.step, self.steps = self.done + self.steps * self.per_step, 0, 0
+        self.course.end_stage(self.steps * self.per_step)
+        self.step, self.steps = 0, 0
 
     def stage_seconds_left(self, now: float) -> float | None:
-        """Time to the end of the stage; None before the first evaluation."""
-        # The first evaluation includes compilation, so the rate is measured from there if possible.
-        start = self.marks[1] if len(self.marks) > 2 else self.marks[0] if self.marks else None
-        if start is None or self.step <= start[1] or self.step >= self.steps:
+        """Time to the end of the stage; None before its speed is known, and at its end."""
+        if self.course.pace is None or self.step >= self.steps or self.compiling is not None:
             return None
-        latest, step = self.marks[-1]
-        rate = (latest - start[0]) / (step - start[1])
-        return max(0.0, rate * (self.steps - step) - (now - latest))
+        since = self.course.pending + (now - self.course.at if self.course.at is not None else 0.0)
+        return max(0.0, self.course.pace * (self.steps - self.step) * self.per_step - since)
 
 
 class Progress:
@@ -78,10 +77,9 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty() if live is None else live
         self.clock = clock
-        self.started = clock()
-        self.work = 0.0  # work of the whole figure
-        self.finished = 0.0  # work of the curves that are done
-        self.running: dict[str, Running] = {}
+        self.figure, self.curves, self.ended = "", 0, 0
+        self.estimate = Estimate()
+        self.running: dict[object, Running] = {}  # by the number of the curve, or its name
         self.seeds = 1  # of the figure: on how many matrices its curves are
         self._display: Live | None = None
 
@@ -109,15 +107,18 @@ class Progress:
             handler(event)
 
     def _on_figure(self, event: Event) -> None:
-        self.started, self.work, self.finished = self.clock(), float(event["work"]), 0.0
-        count, self.seeds = event["curves"], event.get("seeds", 1)
+        self.figure, self.curves, self.ended = event["name"], event["curves"], 0
+        self.seeds = event.get("seeds", 1)
+        self.estimate = Estimate(event.get("jobs", 1), event.get("expected", {}), event.get("known", False))
         needs = f"; needs {event['needs']}" if event.get("needs") else ""
-        self._print(f"{event['name']}: {count} curve{'s' * (count != 1)}{needs}")
+        beside = f", {event['jobs']} at a time" if event.get("jobs", 1) > 1 else ""
+        self._print(f"{self.figure}: {self.curves} curve{'s' * (self.curves != 1)}{beside}{needs}")
 
     def _on_curve(self, event: Event) -> None:
         seed = f", seed {event['seed']}" if self.seeds > 1 else ""
-        running = Running(event["curve"], f"{event['index']}/{event['of']}{seed}", float(event["work"]))
-        self.running[running.slug] = running
+        course = self.estimate.begin(_key(event), float(event["work"]), self.clock())
+        running = Running(event["curve"], f"{event['index']}/{event['of']}{seed}", course)
+        self.running[_key(event)] = running
         if event.get("resumed_from"):
             self._print(f"{running.name}: resumes after {event['resumed_from']}")
 
@@ -126,13 +127,27 @@ class Progress:
         self._end_stage(running)
         running.stage, running.steps = event["stage"], int(event["steps"])
         running.per_step = float(event["work"]) / max(running.steps, 1)
-        running.marks = [(self.clock(), 0)]
         running.nmse_db = running.best_db = None
+        running.course.begin(self.clock())
+
+    def _on_compiling(self, event: Event) -> None:
+        running = self._of(event)
+        running.compiling = self.clock()
+        running.course.compile()
+
+    def _on_started(self, event: Event) -> None:
+        running = self._of(event)
+        running.compiling, running.step = None, int(event["step"])
+        running.course.in_stage = running.step * running.per_step  # a resumed stage has some
+        running.course.begin(self.clock())
+
+    def _on_step(self, event: Event) -> None:
+        self._of(event).reach(int(event["step"]), self.clock())
 
     def _on_eval(self, event: Event) -> None:
         running, now = self._of(event), self.clock()
-        running.step, running.nmse_db, running.best_db = int(event["step"]), event["nmse_db"], event["best_db"]
-        running.marks.append((now, running.step))
+        running.reach(int(event["step"]), now)
+        running.nmse_db, running.best_db = event["nmse_db"], event["best_db"]
         running.unlogged = True
         if now - running.logged_at >= LOG_SECONDS:
             self._log_eval(running)
@@ -149,8 +164,9 @@ class Progress:
     def _on_curve_done(self, event: Event) -> None:
         running = self._of(event)
         self._end_stage(running)
-        del self.running[running.slug]
-        self.finished += running.work
+        self.running.pop(_key(event), None)
+        self.estimate.end(_key(event), self.clock())
+        self.ended += 1
         end = "already trained" if event.get("shared") else f"done after {clock(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
         self._print(f"{running.name}: {end}{point}")
@@ -167,25 +183,30 @@ class Progress:
 
     def _of(self, event: Event) -> Running:
         """The running curve of an event, even if no "curve" event has announced it."""
-        return self.running.setdefault(event["curve"], Running(event["curve"], "", 0.0))
+        key = _key(event)
+        if key not in self.running:
+            self.running[key] = Running(event["curve"], "", Course(0.0, self.clock()))
+        return self.running[key]
 
     def _end_stage(self, running: Running) -> None:
         """Log the last evaluation of the stage if the log has not shown it, and count the stage as done."""
         if running.unlogged:
             self._log_eval(running)
         running.finish_stage()
-        running.marks = []
 
     def _log_eval(self, running: Running) -> None:
         running.unlogged, running.logged_at = False, self.clock()
         self._print(self.line(running), log_only=True)
 
     def figure_seconds_left(self) -> float | None:
-        """Time to the end of the figure at the rate so far; None before any work is done."""
-        done = self.finished + sum(running.worked() for running in self.running.values())
-        if done <= 0 or self.work <= 0:
-            return None
-        return (self.clock() - self.started) * max(0.0, self.work - done) / done
+        """Time to the end of the figure; None while it is unknown."""
+        return self.estimate.seconds_left(self.clock())
+
+    def figure_line(self) -> str:
+        """How far the figure is, in one line."""
+        left = self.figure_seconds_left()
+        ends = "" if left is None else f" | left: {clock(left)}"
+        return f"{self.figure} | {self.ended} of {self.curves} curves done{ends}"
 
     def line(self, running: Running, width: float = math.inf) -> str:
         """The state of one curve in one line. Where `width` is small, the least important parts are shortened first."""
@@ -197,22 +218,31 @@ class Progress:
         parts = [running.name if level < 5 else running.slug]
         if level < 6 or running.nmse_db is None:
             parts.append(running.stage if level < 3 else running.stage.partition(":")[0])
-        if running.steps and level < 7:
+        if running.compiling is not None:
+            parts.append(f"compiling, {clock(self.clock() - running.compiling)}")
+        elif running.steps and level < 7:
             parts.append(f"{'step ' if level < 4 else ''}{running.step}/{running.steps}")
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB" + (f", best {running.best_db:.2f}" if level < 2 else ""))
-        ends = {"stage": running.stage_seconds_left(self.clock()), "figure": self.figure_seconds_left()}
+        now = self.clock()
+        ends = {"stage": running.stage_seconds_left(now)}
+        if self.live and self.curves > 1:  # the figure has a line of its own
+            ends["curve"] = running.course.seconds_left(now)
+        else:
+            ends["figure"] = self.figure_seconds_left()
         left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]
         if left:
             parts.append(f"left: {', '.join(left if level < 1 else left[-1:])}")
         return " | ".join(parts)
 
     def _table(self) -> "Text":
-        """The live display: one line per running curve, as wide as the terminal."""
+        """The live display: one line per running curve and one of the figure, as wide as the terminal."""
         from rich.text import Text
 
         width = self._display.console.width if self._display is not None else math.inf
         lines = [self.line(running, width) for running in list(self.running.values())]
+        if self.curves > 1:
+            lines.append(self.figure_line()[: int(min(width, 1000))])
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _print(self, text: str, log_only: bool = False) -> None:
@@ -224,3 +254,8 @@ class Progress:
             print(text, file=self.stream, flush=True)
         elif not log_only:
             self._display.console.print(text, markup=False, highlight=False)
+
+
+def _key(event: Event) -> object:
+    """By what the curve of an event is known: its number, or its name."""
+    return event.get("task", event["curve"])

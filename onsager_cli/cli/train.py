@@ -15,6 +15,7 @@ from onsager_cli.config import compose
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.catalog import package_conf
 from onsager_cli.errors import DivergedError, UserError, notices_to
+from onsager_cli.store.environment import run_as_batch
 from onsager_cli.store.files import remove_leftovers, temporary_name, writing
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     prepare_output(experiment.output)
     from onsager_cli import run
 
+    run_as_batch()
     diverged: DivergedError | None = None
     with Stop() as stop:
         with Progress(live=live) as progress:
@@ -67,11 +69,10 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
                 progress(event)
 
             with notices_to(lambda text: progress({"event": "warning", "message": text})):
-                for part in experiment.parts:
-                    try:
-                        run.train(part, report)
-                    except DivergedError as error:
-                        diverged = diverged or error
+                try:
+                    run.train(experiment, report)
+                except DivergedError as error:
+                    diverged = error
         try:
             draw(experiment)
         except UserError:  # nothing is trained

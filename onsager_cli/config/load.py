@@ -70,7 +70,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
         check_kind(figure, curve.slug, curve.settings)
     return Experiment(
         tuple(_on_every_matrix(curves, top.seeds or ())), figure, Path(top.output), plot, single, grammar.typed(parsed),
-        partial=top.only is not None, effective=frozenset(loader.effective),
+        partial=top.only is not None, effective=frozenset(loader.effective), jobs=top.jobs,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _of_panels(compose: Composer, config: Config, top: Top, plot: PlotSpec, pars
     if twins := [one for one in names if names.count(one) > 1]:
         raise UserError(f"figure.name must differ from panel to panel, got {show(twins[0])} twice: leave it out")
     figure = make_figure(config.get("figure"), name, [])
-    return Experiment((), figure, Path(top.output), plot, False, grammar.typed(parsed), parts)
+    return Experiment((), figure, Path(top.output), plot, False, grammar.typed(parsed), parts, jobs=top.jobs)
 
 
 class _Loader:

@@ -94,6 +94,12 @@ def processes() -> Field:
     return _field(check)
 
 
+def auto_or_integer(low: int, high: int) -> Field:
+    """Field for a whole number with low <= value <= high, or auto, which is None."""
+    words = f"must be auto or a whole number from {low} to {high}"
+    return _field(lambda value: None if value == "auto" else in_range(of_type(value, int, words), low, high))
+
+
 def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
     """Field for a finite number with low <= value <= high and above < value < below; null on request."""
     return _field(lambda value: in_range(finite(value), low, high, **open_limits), null=null)

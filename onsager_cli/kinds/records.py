@@ -74,7 +74,8 @@ class NetworkKind(Kind):
 
     Cost, where M and N are the size of A:
         entries: (settings, M, N) → entries of the matrices of a layer that learn.
-        fixed_entries: the same of matrices that do not learn.
+        once_entries: those of `entries` that are used once in the network, not in each layer.
+        fixed_entries: as `entries`, of matrices that do not learn.
         uses: (settings, M, N) → how often a layer multiplies each of them per sample; a kernel at every position.
         formula: (settings, θ per layer, T, M, N) → (multiply-adds, parameters) of Table I; None if the paper has none.
         form: its form in Table I.
@@ -103,6 +104,7 @@ class NetworkKind(Kind):
     evolution: str = ""
     numerics: int = NUMERICS
     entries: Count = field(default=lambda settings, M, N: N * N + N * M, compare=False)
+    once_entries: Count = field(default=lambda settings, M, N: 0, compare=False)
     fixed_entries: Count = field(default=lambda settings, M, N: 0, compare=False)
     uses: Count = field(default=lambda settings, M, N: 1, compare=False)
     formula: Callable[[Any, int, int, int, int], tuple[int, int]] | None = field(default=None, compare=False)

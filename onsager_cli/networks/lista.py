@@ -31,6 +31,7 @@ KIND = NetworkKind(
     shrinkage_in_name=False,
     untrained="ista",
     looks={"lista": {"": Look(VERMILLION, "s", size=3.0, label="LISTA")}},
+    once_entries=lambda settings, M, N: N * M,  # B y is the same in all layers
     formula=lambda settings, k, T, M, N: (T * N * N, (1 if settings.tied else T) * N * N),
 )
 ISTA = NetworkKind(

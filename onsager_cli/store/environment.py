@@ -12,6 +12,8 @@ from onsager_cli.store.files import Json
 
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
+_SHARE = "ONSAGER_CORES"  # environment variable: the cores of this process, one of several
+THREADS = 4  # of XLA: enough for a lone curve, and few enough for one beside others
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
@@ -54,18 +56,9 @@ def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str
     found = [text] if (text := version_changes(before)) else []
     if before.get("device", now["device"]) != now["device"]:
         found.append(f"{before['device']} (here {now['device']})")
-    # The number of threads decides the order of the sums in a matrix product.
-    threads, here = (_computing(note.get("machine")) for note in (before, now))
-    if threads not in (None, here):
-        found.append(f"{threads} cores (here {here})")
     if before.get("matrix", now["matrix"]) != now["matrix"]:
         found.append("a matrix that differs by rounding")
     return found
-
-
-def _computing(machine: object) -> int | None:
-    """The number of cores that a process used, from the "machine" of its `environment`."""
-    return machine.get("threads", machine.get("cores")) if isinstance(machine, Mapping) else None
 
 
 def memory_free() -> int | None:
@@ -107,6 +100,11 @@ def _text(path: str) -> str:
         return ""
 
 
+def machine_name() -> str:
+    """The processor and the cores of this process: "AMD EPYC, 2 cores"."""
+    return f"{_cpu()}, {cores_here()} cores"
+
+
 def _cpu() -> str:
     """The name of the processor."""
     found = re.search(r"^model name[^:]*:(.*)", _text("/proc/cpuinfo"), re.MULTILINE)
@@ -119,7 +117,25 @@ def share_cores(workers: int, granted: int | None = None) -> None:
     `granted` is the number of cores to share; None: all that the process may use. Call it before XLA starts its
     threads. If NPROC is set already, the user chose it, and it stays.
     """
-    os.environ.setdefault(_THREADS, str(max(1, (granted or cores() or 1) // workers)))
+    if not _given_cores():
+        take_cores(max(1, (granted or cores() or 1) // workers))
+
+
+def take_cores(count: int | None = None) -> None:
+    """Use `count` cores (None: those of this process). Call it before XLA starts its threads.
+
+    XLA always has the same number of threads, on however many cores they run: it adds up in an order that depends on
+    that number, and so would the last bits of a trained network.
+    """
+    os.environ[_SHARE] = str(count or cores_here() or 1)
+    os.environ[_THREADS] = str(THREADS)
+
+
+def run_as_batch() -> None:
+    """Ask the system for long turns on a core, where it knows them: more threads than cores then cost nothing."""
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def slurm_cores() -> int | None:
@@ -137,10 +153,20 @@ def slurm_job() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
+def _given_cores() -> int | None:
+    """The cores that this process was given: as one of several, or by the user's NPROC."""
+    given = os.environ.get(_SHARE) or os.environ.get(_THREADS, "")
+    return int(given) if given.isdecimal() and int(given) else None
+
+
+def cores_here() -> int | None:
+    """The number of cores that this process uses: those that it was given, or all that it may use."""
+    return _given_cores() or cores()
+
+
 def _threads() -> int | None:
-    """The number of threads that NPROC sets; None if it equals the number of cores."""
-    given = os.environ.get(_THREADS, "")
-    return int(given) if given.isdecimal() and int(given) != cores() else None
+    """The number of cores that this process uses; None if those are all."""
+    return found if (found := cores_here()) != cores() else None
 
 
 def cores() -> int | None:

@@ -122,6 +122,10 @@ class Checkpoint:
         self._progress.spent, self._step = meta["seconds"], meta["step"]
         return state.restored(arrays, meta, self._folder.path / f"{NAMES[turn]}.npz", depth)
 
+    def start_clock(self) -> None:
+        """Count the seconds of steps from now on: what was before was compiling."""
+        self._offered = self._clock()
+
     def offer(self, state: StageState) -> None:
         """Saves the state if the work since the last save, with that up to the next offer, comes near a minute.
 

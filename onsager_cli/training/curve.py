@@ -22,6 +22,7 @@ from onsager_cli.training.points import event_of, row_of
 ITERATIONS = "iterations"  # note of an untrained curve: how many there are, and how many were asked for
 REPORTED = 30  # points of an untrained curve that are reported one by one
 WORSE_DB = 1.0  # an algorithm that ends further above its best iteration is worth a warning
+UNLOGGED = ("step", "compiling")  # events for whoever watches
 COMMON = 0.1  # a mean of the columns with this share of ‖A‖_F² is named as a likely cause
 
 
@@ -62,7 +63,8 @@ class Maker(ABC):
         """Send an event to whoever watches, and to the folder's log."""
         event = {**event, "curve": self.slug}
         self._report(event)
-        self.folder.log({**event, "time": time.time()})
+        if event["event"] not in UNLOGGED:
+            self.folder.log({**event, "time": time.time()})
 
     def row(self, layer: int | None, errors: np.ndarray, powers: np.ndarray, **more: Value) -> Row:
         """The row of a point of this curve. Raises DivergedError if its NMSE is infinite or no number."""

@@ -1,16 +1,21 @@
 """The devices that JAX computes on."""
 
 import os
+import sys
 from functools import cache
 
 import jax
 
 from onsager_cli.errors import UserError
+from onsager_cli.store.environment import take_cores
+from onsager_cli.training.programs import keep_programs
 
 
 @cache
 def device_kind() -> str:
     """What the first device is, such as "cpu" or "NVIDIA H200". Raises UserError if JAX cannot use the platform asked for."""
+    take_cores()
+    keep_programs()
     try:
         return jax.devices()[0].device_kind
     except (RuntimeError, AssertionError) as error:
@@ -22,3 +27,14 @@ def device_kind() -> str:
             f"JAX_PLATFORMS={asked}: JAX finds no such device here; unset the variable, or install JAX for the device, "
             f"such as pip install 'jax[cuda12]'{f' ({reason})' if reason else ''}"
         ) from error
+
+
+def on_cpu() -> bool:
+    """Whether JAX computes on the CPU."""
+    device_kind()
+    return jax.devices()[0].platform == "cpu"
+
+
+def processes_share() -> bool:
+    """Whether several processes can compute side by side: an accelerator gives its memory to one."""
+    return on_cpu() and jax.device_count() == 1 and sys.platform != "win32"

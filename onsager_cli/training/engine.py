@@ -86,6 +86,9 @@ def over_devices(loss_and_gradient: Loss) -> Loss:
     return spread
 
 
+_begun: set[tuple[object, ...]] = set()
+
+
 @dataclass(frozen=True)
 class Engine:
     """The compiled programs for one network, problem size and batch.
@@ -101,6 +104,13 @@ class Engine:
     coordinates: str
     precision: str
     most_emphasis: float | None = None
+
+    def is_new(self, problem: Problem, params: Parameters) -> bool:
+        """Whether this process has not compiled the steps for such arrays yet; asked once, since they will be then."""
+        shapes = (self, *(leaf.shape for leaf in jax.tree.leaves((problem, params))))
+        new = shapes not in _begun
+        _begun.add(shapes)
+        return new
 
     @partial(jax.jit, static_argnums=0)
     def begin(self, problem: Problem, params: Parameters) -> tuple[optax.OptState, Scratch]:

@@ -86,6 +86,9 @@ def fit(
     first_learned = last if stage.new_only else 0
     masks = jax.tree.map(jnp.asarray, net.learnable(params, first_learned, last, shared=not stage.new_only))
     started = time.monotonic()
+    compiles = engine.is_new(problem, params)
+    if compiles:
+        report({"event": "compiling", "stage": stage.name})
     if start_db is None:
         start_db = selection_db(engine, problem, params, stage.depth)
     if not start_db < np.inf:
@@ -94,15 +97,29 @@ def fit(
     s = StageState(copied(params), optimizer, copied(params), key, start_db, start_db)
     if checkpoint is not None:
         s = checkpoint.restore(s, stage.depth)
-    while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
-        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # the next check
-        count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
+
+    def steps(count: int) -> bool:
+        """Take steps; whether all losses were finite."""
+        nonlocal buffers
         rates = {name: np.float32(s.scale) * a for name, a in stage.rates_at(s.step, engine.chunk).items()}
         s.params, s.optimizer, buffers, losses = engine.steps(
             problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates,
             stage.emphasis, count,
         )  # fmt: skip
-        s.step, s.finite = s.step + count, s.finite and bool(np.isfinite(losses))
+        return bool(np.isfinite(losses))
+
+    if compiles:
+        steps(0)
+    compiling = time.monotonic() - started if compiles else 0.0
+    report({"event": "started", "stage": stage.name, "step": s.step, "compiling_seconds": compiling})
+    if checkpoint is not None:
+        checkpoint.start_clock()
+    while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
+        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # the next check
+        count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
+        s.finite = steps(count) and s.finite
+        s.step += count
+        report({"event": "step", "stage": stage.name, "step": s.step})
         if s.step == end:
             now_db = selection_db(engine, problem, s.params, stage.depth)
             if not (s.finite and np.isfinite(now_db)) or now_db > s.start_db + DIVERGED_DB:

@@ -19,17 +19,18 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.environment import memory_free, memory_limit
 from onsager_cli.text import clock, size_binary
+from onsager_cli.training.loop import ROOM
 
 FLOAT = 4  # bytes
 PROGRAM = 450 * 2**20  # bytes of JAX, its compiler and the compiled programs
-EFFICIENCY = 0.5  # of a training step, against its matrix products alone
+EFFICIENCY = 0.85  # of a training step, against its matrix products alone
 
 
 @dataclass(frozen=True)
 class Needs:
     """Of one curve: memory and disk in bytes, floating-point operations in matrix products.
 
-    `parts` has the memory by what decides its size. `data` has that of A and of the data sets alone.
+    `programs` are compiled for it. `parts` has the memory by what decides its size. `data` has that of A and of the data sets alone.
     """
 
     slug: str
@@ -37,6 +38,7 @@ class Needs:
     data: Mapping[str, float]
     disk: float
     flops: float
+    programs: int = 0
 
     @property
     def memory(self) -> float:
@@ -62,7 +64,8 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     entries = record.entries(network, M, N)  # of the matrices of a layer that learn
     parameters = entries * (depth if network.tied is False else 1)  # what is not trained is tied
     uses = record.uses(network, M, N)
-    flops = (6 * entries + 4 * record.fixed_entries(network, M, N)) * uses  # per layer and sample, there and back
+    of_layer = entries - record.once_entries(network, M, N)
+    flops = (6 * of_layer + 4 * record.fixed_entries(network, M, N)) * uses  # per layer and sample, there and back
     sets = {
         f"problem.test_samples={problem.test_samples}": problem.test_samples,
         f"problem.selection_samples={problem.selection_samples}": problem.selection_samples,
@@ -80,22 +83,23 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     parts |= {of_matrices: FLOAT * state, f"the batch of training ({batch}) and network.depth={depth}": FLOAT * layers}
     depths = depth if network.tied else (depth + 1) / 2
     stored = parameters * (depths + 1 + 8)  # depths, network, two checkpoints
-    return Needs(slug, parts, data, FLOAT * stored, flops * work / EFFICIENCY)
+    programs = 1 if network.tied is not False else -(-depth // ROOM)
+    return Needs(slug, parts, data, FLOAT * stored, flops * work / EFFICIENCY, programs)
 
 
-def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[str]]:
-    """One line on what these curves take and what there is, and warnings.
+def forecast(curves: Iterable[Needs | None], output: Path, jobs: int, seconds: float) -> tuple[str, list[str]]:
+    """One line on what these curves take and what there is, `jobs` of them side by side, and warnings.
 
     Raises UserError if the disk cannot hold them, or the machine's memory not even the data of a curve.
     """
     found = [item for item in curves if item is not None]
     if not found:
         return "", []
-    largest, disk = max(found, key=lambda item: item.memory), sum(item.disk for item in found)
-    seconds = sum(item.flops for item in found) / product_rate()
-    memory, free = _memory(), _disk_free(output)
-    of_memory = f" of {size_binary(memory)} free" if memory else ""
-    line = f"about {clock(seconds)}, {size_binary(largest.memory)}{of_memory} memory, {size_binary(disk)} of {size_binary(free)} free disk"
+    largest, disk = sorted(found, key=lambda item: -item.memory), sum(item.disk for item in found)
+    needed = sum(item.memory for item in largest[:jobs])
+    here, free = memory(), _disk_free(output)
+    of_memory = f" of {size_binary(here)} free" if here else ""
+    line = f"about {clock(seconds)}, {size_binary(needed)}{of_memory} memory, {size_binary(disk)} of {size_binary(free)} free disk"
     if disk > free:
         raise UserError(
             f"output: {output} has {size_binary(free)} left, the curves need about {size_binary(disk)}: set output=… to another disk"
@@ -107,10 +111,11 @@ def forecast(curves: Iterable[Needs | None], output: Path) -> tuple[str, list[st
                 f"{item.slug}: A and the data sets alone need {size_binary(data)}, and there are {size_binary(limit)} of "
                 f"memory: lower {causes(item.data)[0]}"
             )
-    if memory and largest.memory > memory:
+    if here and needed > here:
+        who = largest[0].slug if jobs == 1 else f"jobs={jobs}: {', '.join(item.slug for item in largest[:jobs])}"
         return line, [
-            f"{largest.slug} needs about {size_binary(largest.memory)} of memory and {size_binary(memory)} are free; "
-            f"most of it is for {' and '.join(causes(largest.parts)[:2])}"
+            f"{who} needs about {size_binary(needed)} of memory and {size_binary(here)} are free; "
+            f"most of it is for {' and '.join(causes(largest[0].parts)[:2])}"
         ]
     return line, []
 
@@ -151,7 +156,7 @@ def _disk_free(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
     """Bytes of memory that training may take: of the accelerator, or of the machine."""
     statistics = jax.devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:

@@ -183,7 +183,7 @@ class Command:
         os.chdir(cwd)
         if often:
             checkpoint.SECONDS = checkpoint.PIECE_SECONDS = 0.0
-        run.WAIT_SECONDS = 0.05
+        run.training.WAIT_SECONDS = 0.05
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
         counter.install()

@@ -1,0 +1,126 @@
+"""One curve: what makes it, its problem, its lock, and the note of how it is made."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from onsager_cli.config.experiment import Curve
+from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
+from onsager_cli.linalg import one_blas_thread
+from onsager_cli.store.curves import CurveFolder
+from onsager_cli.store.environment import changes, environment
+from onsager_cli.store.locks import holder
+from onsager_cli.store.matrix_remarks import warn
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
+    from onsager_cli.training.curve import Maker
+    from onsager_cli.training.loop import Report
+
+
+def in_order(curves: Iterable[Curve]) -> list[Curve]:
+    """The curves in the order in which they can be trained: the tied network before the untied one that needs it.
+
+    Curves that differ in depth alone are one training, to the largest of their depths.
+    """
+    curves, ordered = list(curves), {}
+    named = {curve.key: curve for curve in reversed(curves)}
+    for curve in curves:
+        for one in (curve.twin, curve) if curve.twin else (curve,):
+            known = ordered.setdefault(one.key, named.get(one.key, one))
+            depth, deepest = one.settings.network.depth, known.settings.network.depth
+            if depth is not None and deepest is not None and depth > deepest:
+                ordered[one.key] = known.to_depth(depth)
+    return list(ordered.values())
+
+
+def maker_of(curve: Curve, report: "Report", place: Callable[[Curve], CurveFolder] = attrgetter("folder")) -> "Maker":
+    """What makes this curve: a bound, an algorithm, or the training of a network; `place` says where it is kept."""
+    from onsager_cli.training.curve import Algorithm, Bound
+    from onsager_cli.training.network import NetworkTrainer
+
+    settings, of_curve = curve.settings, (curve.slug, curve.settings, place(curve), report)
+    if settings.network.record.bound:
+        return Bound(*of_curve)
+    if not settings.training.trains:
+        return Algorithm(*of_curve)
+    return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, place(curve.twin)))
+
+
+def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None:
+    """Train the curve, number `index` of `of`, if it is not complete. Returns who else trains it; None once it is done."""
+    maker = maker_of(curve, report)
+    if not maker.complete:
+        maker.folder = curve.claim()
+        with maker.folder.locked() as held:
+            if not held:
+                return holder(maker.folder.path) or "another process"
+            maker.look()
+            if not maker.complete:
+                make(curve, maker, index, of)
+                return None
+    report({"event": "curve_done", "curve": curve.slug, "seconds": 0.0, "shared": True})
+    return None
+
+
+def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Problem | None" = None) -> None:
+    """Make what is missing of one curve, with its config, its log and a note of how it is made.
+
+    `problem` is that of the curve, if it is built already.
+
+    Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
+    """
+    from onsager_cli.problems.base import check_samples
+    from onsager_cli.training.resources import memory_errors
+
+    settings = curve.settings
+    maker.folder.write_config(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))
+    maker.report({
+        "event": "curve", "index": index, "of": of, "work": maker.work, "resumed_from": maker.resumed_from,
+        "seed": settings.seed,
+    })  # fmt: skip
+    started = time.monotonic()
+    with memory_errors(curve.slug, settings), one_blas_thread():
+        problem = problem or problem_of(curve)
+        check_samples(problem)
+        _note_environment(maker, problem)
+        maker.make(problem)
+        maker.judge(problem)
+    maker.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
+
+
+def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
+    """The problem of a curve, with A (M, N) if given, else with a matrix of the user's own read.
+
+    Raises UserError if that matrix cannot be used, or JAX has no device.
+    """
+    from onsager_cli.problems import build
+    from onsager_cli.training.devices import device_kind
+
+    device_kind()
+    if A is None and (A := own_matrix(curve)) is not None:
+        warn(remarks_on_own_matrix(curve), f"problem.matrix={curve.settings.problem.matrix}")
+    with one_blas_thread():
+        return build(curve.settings.problem, curve.settings.seed, A)
+
+
+def _note_environment(maker: "Maker", problem: "Problem") -> None:
+    """Note how the curve is made, and warn of what has changed since it was begun."""
+    from onsager_cli.training.devices import device_kind
+
+    digest = hashlib.sha256(np.asarray(problem.A).tobytes()).hexdigest()
+    now = {**environment(), "device": device_kind(), "matrix": digest}
+    if (before := maker.folder.read_json("made")) is not None:
+        changed = changes(before, now)
+        if changed:
+            message = f"was begun with {'; '.join(changed)}; training resumes, and its last digits depend on that"
+            maker.report({"event": "warning", "message": message})
+        if begun := before.get("begun_with", before if changed else None):
+            now["begun_with"] = begun
+    maker.folder.write_json("made", now)

@@ -1,0 +1,81 @@
+"""The table and the drawings of a figure, made from what is stored."""
+
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.errors import UserError
+from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
+from onsager_cli.record import pages, places
+from onsager_cli.record.gallery import check_index, write_index
+from onsager_cli.record.pages import draw, missing, write_tables
+from onsager_cli.run.curve import problem_of
+from onsager_cli.store.files import keep, remove_leftovers
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
+
+
+def rows_of(experiment: Experiment) -> list[Row]:
+    """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
+    return [
+        {**row, "curve": curve.slug}
+        for curve in experiment.curves
+        for row in curve.folder.points()
+        if (row["layer"] or 0) <= (curve.settings.network.depth or math.inf)
+    ]
+
+
+def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
+    """Write the table and draw the figure from what is stored; returns the files and what is missing.
+
+    A figure of other settings that is there keeps its name (`places`). Raises UserError if nothing is stored yet.
+    """
+    rows, tables, lacking = _seen(experiment)
+    experiment = places.kept_apart(experiment)
+    remove_leftovers(experiment.place)
+    files = write_tables(experiment.place, rows, tables)
+    places.note(experiment)
+    return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
+
+
+def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
+    """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
+    trains = kind_of(experiment).trains
+    rows = rows_of(experiment) if trains else []
+    if trains and not rows:
+        command = shlex.join(["onsager", "train", *experiment.overrides])
+        raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
+    lacking = missing(experiment.curves, rows) if trains else []
+    return rows, implementation_of(experiment).tables(experiment, rows, _problems()), lacking
+
+
+def _problems() -> "Callable[[Curve], Problem]":
+    """A function that builds the problem of a curve, once for all curves that share it."""
+    built: dict[object, Problem] = {}
+
+    def of(curve: Curve) -> "Problem":
+        key = (curve.settings.problem, curve.settings.seed)
+        return built[key] if key in built else built.setdefault(key, problem_of(curve))
+
+    return of
+
+
+def record(experiment: Experiment, replace: Callable[[Path], bool] = keep) -> tuple[list[Path], list[str]]:
+    """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
+
+    `replace` is asked before a file is replaced that onsager did not write. Raises UserError if it says no.
+    """
+    folder = Path("experiments") / experiment.name
+    pages.check_place(folder, experiment.name, replace)
+    check_index(folder.parent, replace)
+    rows, tables, lacking = _seen(experiment)
+    notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
+    made = {key: note for key, note in notes.items() if note is not None}
+    for place in (folder.parent, folder):
+        remove_leftovers(place)
+    files = pages.record(experiment, rows, made, folder, tables)
+    return [*files, write_index(folder.parent)], lacking

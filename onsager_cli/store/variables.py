@@ -1,0 +1,10 @@
+"""Environment variables that onsager does not obey."""
+
+# Variables with which other software changes the numbers of JAX. onsager computes in float32, by its own settings.
+NOT_OURS = (
+    "JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION",
+    "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_RANDOM_SEED_OFFSET", "JAX_ENABLE_CUSTOM_PRNG",
+    "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_DEBUG_NANS",
+    "JAX_DEBUG_INFS", "JAX_ENABLE_CHECKS", "JAX_CHECK_TRACER_LEAKS", "JAX_TRANSFER_GUARD", "JAX_DEFAULT_DEVICE",
+    "MPLBACKEND",
+)  # fmt: skip
