@@ -5,12 +5,12 @@ them: syntax, options of a group, keys. What Hydra still refuses is shortened to
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from onsager_cli.config import catalog
+from onsager_cli.config import catalog, plain
 from onsager_cli.config.overrides import fits, is_group, is_plain, typed
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import LARGEST_TEXT, below, read_bytes
@@ -67,17 +67,24 @@ def version_base() -> dict[str, str]:
 @contextmanager
 def composer() -> "Iterator[Composer]":
     """Yields a `Composer`, good for any number of compositions within the block."""
+    check_own_files()
+    with ExitStack() as hydra:
+        yield Composer(lambda: hydra.enter_context(_hydra()))
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Within the block, Hydra composes configs; it starts up for a tenth of a second."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    check_own_files()
     # Hydra composes for one program at a time; in a job of a sweep that is the sweep.
     program = GlobalHydra.instance()
     outer, program.hydra = program.hydra, None
     try:
         with initialize_config_dir(str(catalog.package_conf()), job_name="onsager", **version_base()):
             _forget_launchers()
-            yield Composer()
+            yield
     finally:
         program.hydra = outer
 
@@ -105,13 +112,15 @@ class Composed(NamedTuple):
 class Composer:
     """Composes the primary config with overrides.
 
-    A composition takes Hydra 0.2 s, and the curves of a figure differ mostly in values. So each choice of options
-    is composed once, and values are set on a copy by the call that Hydra would make itself. Files of the package stay
-    as they are while a process runs; the user's own may change from one `Composer` to the next.
+    The curves of a figure differ mostly in values. So each choice of options is composed once, without Hydra where
+    that is possible (`plain`), and values are set on a copy as Hydra would. Files of the package stay as they are
+    while a process runs; the user's own may change from one `Composer` to the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start_hydra: Callable[[], None]) -> None:
+        self._start_hydra = cache(start_hydra)
         self._with_own_files = cache(_compose)
+        self._ordinary: dict[tuple[tuple[str, str], ...], tuple[dict[str, Any], str | None, frozenset[str]] | None] = {}
 
     def __call__(self, overrides: "Sequence[Override]") -> Composed:
         """The config of the overrides, without the values that it has no place for.
@@ -123,9 +132,11 @@ class Composer:
         from omegaconf import OmegaConf
 
         groups = [item for item in overrides if is_group(item)]
-        keys = self._composed(groups)[2]
+        keys = self._keys(groups)
         values = [item for item in overrides if not is_group(item) and fits(item, keys)]
         special = [item for item in values if not is_plain(item)]
+        if not special and (found := self._plain(groups, values)) is not None:
+            return found
         shared, experiment, _ = self._composed([*groups, *special])
         # Hydra, OmegaConf and PyYAML raise their own classes and bare ValueError, TypeError, AttributeError, …, all
         # for the same reason: the config or an override cannot be composed.
@@ -144,8 +155,41 @@ class Composer:
 
     def training(self, overrides: "Sequence[Override]") -> str | None:
         """The kind of training that the options among the overrides choose."""
-        shared = self._composed([item for item in overrides if is_group(item)])[0]
+        groups = [item for item in overrides if is_group(item)]
+        shared = (self._of(groups) or self._composed(groups))[0]
         return (shared.get("training") or {}).get("kind")
+
+    def _keys(self, groups: "Sequence[Override]") -> frozenset[str]:
+        """The dotted keys of the config of these options."""
+        return (self._of(groups) or self._composed(groups))[2]
+
+    def _of(self, groups: "Sequence[Override]") -> tuple[dict[str, Any], str | None, frozenset[str]] | None:
+        """`_compose` of these options without Hydra, from memory if it was asked before; None if that is not possible."""
+        search_path_override(())  # the user's own files, with all mistakes in their names
+        chosen = {item.key_or_group: item.value() for item in groups if not item.is_delete() and item.package is None}
+        if len(chosen) < len(groups) or not all(isinstance(name, str) for name in chosen.values()):
+            return None
+        key = tuple((str(group), str(name)) for group, name in chosen.items())
+        if key not in self._ordinary:
+            composed = plain.compose(dict(key))
+            if composed is not None:
+                config, experiment = composed
+                _complete_schedules(config)
+                composed = config, experiment, frozenset({*flat_keys(config), "@experiment"})
+            self._ordinary[key] = composed  # type: ignore[assignment]
+        return self._ordinary[key]
+
+    def _plain(self, groups: "Sequence[Override]", values: "Sequence[Override]") -> Composed | None:
+        """The config without Hydra; None if that is not possible."""
+        import copy
+
+        if (composed := self._of(groups)) is None:
+            return None
+        config, experiment, keys = composed
+        config = copy.deepcopy(config)
+        if not all(plain.put(config, item.key_or_group, item.value()) for item in values):
+            return None
+        return Composed({**config, "@experiment": experiment}, keys, {item.key_or_group for item in (*groups, *values)})
 
     def launcher(self, overrides: "Sequence[Override]") -> dict[str, Any]:
         """The keys of the launcher that the overrides choose. Raises UserError as `__call__` does."""
@@ -153,6 +197,7 @@ class Composer:
         from omegaconf import OmegaConf
 
         lines = typed(overrides)
+        self._start_hydra()
         try:
             config = compose("config", [*lines, *search_path_override(lines)], return_hydra_config=True)
             found = OmegaConf.to_container(config.hydra.launcher, resolve=True)
@@ -165,6 +210,7 @@ class Composer:
         lines = typed(overrides)
         lines += tuple(search_path_override(lines))
         own_files = any(line.startswith("hydra.searchpath") for line in lines)
+        self._start_hydra()
         try:
             return (self._with_own_files if own_files else _of_package)(lines)
         except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
@@ -177,32 +223,33 @@ class Composer:
 def _compose(lines: tuple[str, ...]) -> "tuple[DictConfig, str | None, frozenset[str]]":
     """The unresolved config without Hydra's own part, the chosen experiment, and the config's dotted keys."""
     from hydra import compose
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     config = compose("config", list(lines), return_hydra_config=True)
     keys: list[Any] = [key for key in config if key != "hydra"]  # a key that is no text is found with the others
     own = OmegaConf.masked_copy(config, keys)
-    _complete_schedules(own)
+    with open_dict(own):
+        _complete_schedules(own)
     try:
-        plain = OmegaConf.to_container(own, resolve=True)
+        found = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException:  # a reference that goes nowhere is found with the values
-        plain = OmegaConf.to_container(own, resolve=False)
-    assert isinstance(plain, dict)
-    return own, config.hydra.runtime.choices.get("experiment"), frozenset({*flat_keys(plain), "@experiment"})
+        found = OmegaConf.to_container(own, resolve=False)
+    assert isinstance(found, dict)
+    return own, config.hydra.runtime.choices.get("experiment"), frozenset({*flat_keys(found), "@experiment"})
 
 
-def _complete_schedules(config: "DictConfig") -> None:
+def _complete_schedules(config: "DictConfig | dict[str, Any]") -> None:
     """A schedule that a network's own file begins has the keys of the default schedule where it says nothing."""
-    from omegaconf import DictConfig, OmegaConf, open_dict
+    from omegaconf import OmegaConf
 
     training = config.get("training")
-    if not isinstance(training, DictConfig) or not isinstance(default := training.get("default"), DictConfig):
+    if not isinstance(training, MutableMapping) or not isinstance(default := training.get("default"), Mapping):
         return
-    with open_dict(training):
-        for name, schedule in training.items():
-            if isinstance(schedule, DictConfig) and len(schedule) < len(default):
-                training[name] = OmegaConf.merge(default, schedule)
+    for name, schedule in list(training.items()):
+        if isinstance(schedule, Mapping) and len(schedule) < len(default):
+            whole = {**default, **schedule} if isinstance(schedule, dict) else OmegaConf.merge(default, schedule)
+            training[name] = whole
 
 
 _of_package = lru_cache(maxsize=100)(_compose)
