@@ -14,6 +14,7 @@ from toy_training import Watch, stored
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
+from onsager_cli.run import training
 from onsager_cli.store import locks
 from onsager_cli.store.curves import Store
 from onsager_cli.store.environment import environment
@@ -152,7 +153,7 @@ def figure(output):
 @pytest.mark.slow
 def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypatch):
     """Said, waited for, and trained here when the other one dies."""
-    monkeypatch.setattr(run.training, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(training, "WAIT_SECONDS", 0.01)
     asked = figure(tmp_path)
     amp, lamp = asked.curves
     process = hold(amp.folder.path)
@@ -173,7 +174,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
 
 
 def test_two_runs_at_once_train_each_curve_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(run.training, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(training, "WAIT_SECONDS", 0.01)
     watches = [Watch(), Watch()]
     threads = [threading.Thread(target=run.train, args=(figure(tmp_path / "two"), watch)) for watch in watches]
     for thread in threads:

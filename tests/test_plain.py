@@ -17,7 +17,9 @@ def by_hydra(lines: list[str]) -> dict:
     """The config as Hydra composes it."""
     with compose.composer() as composer:
         own, experiment, _ = composer._composed(grammar.parse(lines))
-        return {**OmegaConf.to_container(own, resolve=True), "@experiment": experiment}
+        found = OmegaConf.to_container(own, resolve=True)
+        assert isinstance(found, dict)
+        return {**found, "@experiment": experiment}
 
 
 def without_hydra(lines: list[str]) -> dict | None:

@@ -15,7 +15,8 @@ from toy_training import Watch, stored
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import DivergedError, UserError
-from onsager_cli.run.crew import Crew, Outcome
+from onsager_cli.run import training
+from onsager_cli.run.crew import Crew, Outcome, Task
 from onsager_cli.run.training import _Training
 
 CURVES = ("lamp_tied_bg", "lamp_untied_bg", "lista_tied", "amp_l1")
@@ -81,10 +82,10 @@ class TestHowMany:
     def asked(monkeypatch, *, cores: int = 8, free: float = 1e12, jobs=None, count: int = 5, seconds: float = 100.0):
         from onsager_cli.training.resources import Needs
 
-        monkeypatch.setattr(run.training, "cores_here", lambda: cores)
+        monkeypatch.setattr(training, "cores_here", lambda: cores)
         monkeypatch.setattr("onsager_cli.training.resources.memory", lambda: free)
         needed = [Needs("c", {"parts": 1e9 - 450 * 2**20}, {}, 0.0, 1.0)] * count
-        return run.training._jobs(jobs, needed, count, seconds)
+        return training._jobs(jobs, needed, count, seconds)
 
     def test_a_curve_on_each_core(self, monkeypatch):
         assert self.asked(monkeypatch, cores=3) == 3
@@ -101,10 +102,15 @@ class TestHowMany:
         assert self.asked(monkeypatch, seconds=2.0) == 1
         assert self.asked(monkeypatch, seconds=2.0, jobs=2) == 2
 
-    def test_an_accelerator_belongs_to_one_process(self, monkeypatch):
+    def test_curves_that_share_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr("onsager_cli.training.devices.on_cpu", lambda: False)
+        assert self.asked(monkeypatch, cores=2, count=30, seconds=1.0) == 16
+        assert self.asked(monkeypatch, cores=2, free=2.5e9) == 2
+
+    def test_one_where_several_devices_share_a_batch(self, monkeypatch):
         monkeypatch.setattr("onsager_cli.training.devices.processes_share", lambda: False)
         assert self.asked(monkeypatch) == 1
-        with pytest.raises(UserError, match=r"jobs must be 1 or auto here .*, got 2"):
+        with pytest.raises(UserError, match=r"jobs must be 1 or auto here, where JAX sees several devices .*, got 2"):
             self.asked(monkeypatch, jobs=2)
 
 
@@ -120,7 +126,8 @@ class Sheet:
     def free(self) -> bool:
         return len(self.ends) < 2
 
-    def start(self, number: int, task: partial) -> None:
+    def start(self, number: int, task: Task) -> None:
+        assert isinstance(task, partial)
         slug = task.args[0].slug
         self.begun.append(slug)
         self.ends[number] = self.now + self.seconds[slug]
@@ -213,6 +220,7 @@ class TestCrew:
     )
     def test_an_exception_comes_with_its_class_and_its_traceback(self, how, kind, text):
         outcome, _ = self.outcome(how)
+        assert outcome.error is not None
         with pytest.raises(kind, match=text):
             raise outcome.error
         if how in ("bug", "unpicklable"):

@@ -34,6 +34,7 @@ NETWORKS = {
     "lamp-bg": ["network=lamp", "shrinkage=bg"],
     "lamp-soft": ["network=lamp", "shrinkage=soft"],
     "lista": ["network=lista"],
+    "lvamp-bg": ["network=lvamp", "shrinkage=bg"],
 }
 # NMSE (dB) of the published code on the 2017 i.i.d. instance, layers 1 to 6.
 PUBLISHED = {"lista": published.LISTA.values, "lamp-bg": published.LAMP.values}
@@ -63,6 +64,8 @@ def matrix_flops(network: str, M: int, N: int, depth: int, batch: int) -> int:
     rectangle, square = 2 * M * N * batch, 2 * N * N * batch
     if network == "lista":
         return 3 * rectangle + 3 * (depth - 1) * square
+    if network == "lvamp-bg":  # of V in each layer; of U once, with its gradient
+        return rectangle * (6 * depth - 2) + 2 * 2 * M * M * batch
     return rectangle * (1 + (2 * depth - 1) + (3 * depth - 2))
 
 

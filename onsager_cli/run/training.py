@@ -1,6 +1,7 @@
 """The training of a figure: which curves, in which order, and how many of them side by side."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from onsager_cli.run.crew import Crew, Event, Outcome, Task
 from onsager_cli.run.curve import in_order, maker_of, train_one
 from onsager_cli.run.figure import rows_of
 from onsager_cli.run.pace import Pace
+from onsager_cli.run.threads import Threads
+from onsager_cli.store.curves import canonical
 from onsager_cli.store.environment import cores_here, version_changes
 from onsager_cli.store.tables import grouped
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from onsager_cli.training.resources import Needs
 
 WAIT_SECONDS = 1.0  # between looks at a curve that another process trains
+TOGETHER = 16  # curves at a time on an accelerator, as far as its memory allows
 WORTH_SECONDS = 10.0  # of training, from which on processes side by side gain more than their start costs
 
 
@@ -72,7 +76,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
             if curve.key in needs_of and curve.settings.trained:
                 pace.note(curve, needs_of[curve.key], float(str(event["seconds"])))
 
-    with Crew(jobs, watch) if jobs > 1 else Alone(watch) as crew:
+    with _trainers(jobs, asked, watch) as crew:
         _Training(asked, crew, watch, expected if jobs > 1 else {}).run()
     return [slug for part in parts for slug in missing(part.curves, rows_of(part))]
 
@@ -85,18 +89,38 @@ def _jobs(asked: int | None, needed: "Sequence[Needs]", count: int, seconds: flo
     from onsager_cli.training.devices import on_cpu, processes_share
     from onsager_cli.training.resources import memory
 
-    if not processes_share():
+    together = not on_cpu()
+    if not (together or processes_share()):
         if (asked or 1) > 1:
-            device = "an accelerator belongs to one process" if not on_cpu() else "this system"
-            raise UserError(f"jobs must be 1 or auto here ({device}), got {asked}")
+            raise UserError(f"jobs must be 1 or auto here, where JAX sees several devices or no processes, got {asked}")
         return 1
     if asked is not None:
         return min(asked, max(count, 1))
-    if seconds < WORTH_SECONDS or count < 2:
+    if (seconds < WORTH_SECONDS and not together) or count < 2:
         return 1
     largest, free = max((item.memory for item in needed), default=0.0), memory()
     fitting = int(free // largest) if free and largest else count
-    return max(1, min(cores_here() or 1, count, fitting))
+    return max(1, min(TOGETHER if together else cores_here() or 1, count, fitting))
+
+
+def _trainers(jobs: int, asked: Sequence[tuple[Curve, "Maker"]], report: "Report") -> "Crew | Threads | Alone":
+    """Whoever trains `jobs` curves at a time: this process, processes on the CPU, threads on an accelerator."""
+    from onsager_cli.training.devices import on_cpu
+
+    if jobs == 1:
+        return Alone(report)
+    if on_cpu():
+        return Crew(jobs, report)
+    return Threads(jobs, report, lambda number: _program(asked[number - 1][0]))
+
+
+def _program(curve: Curve) -> str:
+    """Equal for curves that may share a program: what differs is the seed and the matrix."""
+    settings = curve.settings
+    return canonical({
+        "problem": [settings.problem.kind, settings.problem.shape], "network": dataclasses.asdict(settings.network),
+        "shrinkage": settings.shrinkage.family, "training": dataclasses.asdict(settings.training),
+    })  # fmt: skip
 
 
 class Trainers(Protocol):

@@ -133,7 +133,8 @@ class Checkpoint:
         """
         now = self._clock()
         steps, seconds = state.step - self._step, max(now - self._offered, 1e-9)
-        self.piece = max(1, min(8 * steps, int(steps * PIECE_SECONDS / seconds)))
+        most = max(1, min(8 * steps, int(steps * PIECE_SECONDS / seconds)))
+        self.piece = 1 << (most.bit_length() - 1)  # a power of two: curves that train together take the same pieces
         self._step, self._offered = state.step, now
         if not _asked and now - self._saved + seconds < SECONDS:
             return

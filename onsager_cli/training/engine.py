@@ -5,7 +5,7 @@ of a plan share one executable. Frozen leaves have mask 0: their gradient and th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -104,6 +104,10 @@ class Engine:
     coordinates: str
     precision: str
     most_emphasis: float | None = None
+
+    def with_optimizer(self, kind: str) -> "Engine":
+        """The same with another optimizer of the matrices."""
+        return replace(self, optimizer=kind)
 
     def is_new(self, problem: Problem, params: Parameters) -> bool:
         """Whether this process has not compiled the steps for such arrays yet; asked once, since they will be then."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from onsager_cli.problems.base import Problem
 from onsager_cli.training.checkpoint import Checkpoint, Progress, StageState
 from onsager_cli.training.engine import Engine
 from onsager_cli.training.plan import Stage
+from onsager_cli.training.together import Meeting
 
 DIVERGED_DB = 3.0  # above the stage's start
 MAX_RESCUES = 5
@@ -32,7 +32,7 @@ def copied(params: Parameters) -> Parameters:
     return jax.tree.map(jnp.array, params)
 
 
-def selection_db(engine: Engine, problem: Problem, params: Parameters, depth: int) -> float:
+def selection_db(engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int) -> float:
     """NMSE (dB, ratio of sums) of the `depth`-layer network on the selection set."""
     errors, powers = engine.errors(problem, params, *problem.selection, depth)
     error, power = _sums(errors, powers, depth - 1)
@@ -63,7 +63,7 @@ def rounded_up(depth: int) -> int:
 
 
 def fit(
-    engine: Engine,
+    engine: Engine | Meeting,
     problem: Problem,
     params: Parameters,
     stage: Stage,
@@ -80,7 +80,7 @@ def fit(
     is not finite makes the weights and the NMSE not finite.) Raises DivergedError after MAX_RESCUES halvings. A stage
     that was stopped resumes from its `checkpoint`. A start whose NMSE is not finite has no gradient: it is returned.
     """
-    engine = replace(engine, optimizer=stage.optimizer)
+    engine = engine.with_optimizer(stage.optimizer)
     net, last, whole = engine.net, stage.depth - 1, params
     params = net.head(params, room(net, params, stage.depth))
     first_learned = last if stage.new_only else 0
@@ -160,7 +160,7 @@ def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
 
 
 def run_plan(
-    engine: Engine,
+    engine: Engine | Meeting,
     problem: Problem,
     params: Parameters,
     stages: list[Stage],
@@ -199,7 +199,7 @@ def run_plan(
 
 
 def _better(
-    engine: Engine,
+    engine: Engine | Meeting,
     problem: Problem,
     own: Parameters,
     own_db: float | None,

@@ -29,6 +29,7 @@ from onsager_cli.training.networks_on_disk import (
     unflatten,
 )
 from onsager_cli.training.plan import Stage, plan
+from onsager_cli.training.together import Meeting, meeting
 
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 DIVERGED = "diverged"  # the best weights of a stage that was given up
@@ -75,7 +76,7 @@ class NetworkTrainer(Maker):
 
     def make(self, problem: Problem) -> None:
         net = network_of(self.settings)
-        engine = engine_of(net, self.settings, self.stages[0].check_every)
+        engine = meeting(engine_of(net, self.settings, self.stages[0].check_every))
         if engine.coordinates == "spectral":
             problem = with_singular_vectors(problem)
         layers = self.settings.depth if net.tied else rounded_up(self.settings.depth)
@@ -106,7 +107,7 @@ class NetworkTrainer(Maker):
                 f"{self.slug}: {error}; the best weights are in {path}", error.best, error.depth
             ) from error
 
-    def _restored(self, engine: Engine, problem: Problem, params: Parameters) -> tuple[Parameters, Progress]:
+    def _restored(self, engine: Engine | Meeting, problem: Problem, params: Parameters) -> tuple[Parameters, Progress]:
         """The parameters and the progress after the finished stages; adds the point that the last one may lack."""
         stage = self.stages[self.done - 1]
         arrays, meta = self._state_after(self.done - 1)
@@ -119,7 +120,7 @@ class NetworkTrainer(Maker):
     def _follow(
         self,
         stages: Iterator[tuple[int, Stage, Parameters, float]],
-        engine: Engine,
+        engine: Engine | Meeting,
         problem: Problem,
         progress: Progress,
     ) -> None:
@@ -174,7 +175,7 @@ class NetworkTrainer(Maker):
             message = f"{stage.name}: worse than {layers} on the selection set ({best_db:.2f} against {before_db:.2f} dB): train longer"
             self.report({"event": "warning", "message": message})
 
-    def _guards(self, engine: Engine, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
+    def _guards(self, engine: Engine | Meeting, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
         """How often the network of a stage's end met its guards on the test set; warns where that is not rare."""
         y = problem.test[1]
         counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
@@ -231,7 +232,7 @@ class NetworkTrainer(Maker):
 
 
 def errors_on_test_set(
-    engine: Engine, problem: Problem, params: Parameters, depth: int
+    engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """‖x̂_t - x‖² on the test set after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
     errors, powers = engine.errors(problem, params, *problem.test, depth)

@@ -171,8 +171,8 @@ class Command:
                 os._exit(70)  # nothing of this process may go on in the fork
 
     def _run(self, cwd: Path, counter: Counter, often: bool, largest: int | None) -> None:
-        from onsager_cli import run
         from onsager_cli.cli import main
+        from onsager_cli.run import training
         from onsager_cli.training import checkpoint
 
         for descriptor, file in zip((1, 2), self.files, strict=False):
@@ -183,7 +183,7 @@ class Command:
         os.chdir(cwd)
         if often:
             checkpoint.SECONDS = checkpoint.PIECE_SECONDS = 0.0
-        run.training.WAIT_SECONDS = 0.05
+        training.WAIT_SECONDS = 0.05
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
         counter.install()
