@@ -1,13 +1,16 @@
 """Configs composed without Hydra are those that Hydra composes."""
 
 import copy
+from functools import lru_cache
 from itertools import product
 
 import pytest
 from omegaconf import OmegaConf
 
-from onsager_cli.config import catalog, compose, plain
+from onsager_cli import run
+from onsager_cli.config import catalog, compose, experiment, plain
 from onsager_cli.config import overrides as grammar
+from onsager_cli.config.identity import identity_of
 from onsager_cli.config.load import load_experiment
 
 EXPERIMENTS = list(catalog.config_files("experiment"))
@@ -121,3 +124,15 @@ def test_what_only_hydra_knows_changes_nothing(key, value):
     config = {"problem": {"N": 1, "M": 2}}
     assert not plain.put(config, key, value)
     assert config == {"problem": {"N": 1, "M": 2}}
+
+
+def test_no_identity_is_taken_twice(monkeypatch, tmp_path):
+    """An untied network's twin is the tied network of the figure."""
+    taken = []
+    monkeypatch.setattr(
+        experiment, "_identity", lru_cache(lambda settings: taken.append(settings) or identity_of(settings))
+    )
+    asked = load_experiment(["+experiment=fig10", f"output={tmp_path}"])
+    ordered = run.in_order(asked.curves)
+    assert [curve.folder.path.name for curve in ordered if curve.folder.exists] == []
+    assert len(taken) == len(set(taken)) == len(asked.curves) == 11

@@ -1,7 +1,7 @@
 """What a command asks for: the curves of one experiment, with the settings of each and its place in the store."""
 
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from onsager_cli.config.figure import FigureSpec, PlotSpec
@@ -9,6 +9,8 @@ from onsager_cli.config.identity import identity_of, tied_twin
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder, Store, canonical
 from onsager_cli.store.files import Json
+
+_identity = lru_cache(maxsize=1000)(identity_of)  # a tied network and the twin of an untied one are the same curve
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Curve:
     @cached_property
     def identity(self) -> Json:
         """Everything that decides the numbers, as plain JSON. Raises UserError if a matrix file cannot be read."""
-        return identity_of(self.settings)
+        if self.settings.problem.matrix is None:
+            return _identity(self.settings)
+        return identity_of(self.settings)  # a matrix file counts by what it holds now
 
     @cached_property
     def key(self) -> str:
