@@ -235,6 +235,14 @@ MORE = {
         ["problem.matrix: 'xxx", "cannot be read: File name too long"],
     ),
     "interpolation": ("train 'output=${nowhere}'", ["nowhere"]),
+    "interpolation of Hydra": (
+        "train 'training.lamp.steps=${hydra:job.name}'",
+        ["an interpolation cannot be resolved: HydraConfig was not set", "training.lamp.steps"],
+    ),
+    "interpolation of a number": (
+        "train 'training.lamp.steps=${oc.decode:1}'",
+        ["an interpolation cannot be resolved: `oc.decode`"],
+    ),
     "empty output": ("train output=''", ["output", "text"]),
     "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
 }
@@ -249,7 +257,14 @@ def said(capsys: pytest.CaptureFixture[str], command: str) -> str:
     assert err.startswith("onsager: ")
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1, err
+    assert len(err) <= 1001
     return err
+
+
+@pytest.mark.parametrize("word", [f"{'x' * 5000}", f"{'x' * 5000}=1", f"+experiment={'x' * 5000}"])
+def test_an_endless_word_is_shortened(word, capsys):
+    for verb in ("", "train "):
+        said(capsys, f"{verb}{word}")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from onsager_cli.errors import UserError, explained, notices_to
 from onsager_cli.store.variables import NOT_OURS
 
-LONGEST_LINE = 1500  # characters of a message
+LONGEST_LINE = 1000  # characters of a message
 HELP = ("-h", "--help", "help")
 
 
@@ -93,8 +93,9 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         traceback.print_exception(error)
     from onsager_cli.text import one_line
 
-    line = one_line(line)
+    line = f"onsager: {one_line(line)}"
     if len(line) > LONGEST_LINE:  # of what the user typed or wrote; the reason stands before or behind it
-        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
-    print(f"onsager: {line}", file=sys.stderr)
+        half = LONGEST_LINE // 2 - 3
+        line = f"{line[:half]} … {line[-half:]}"
+    print(line, file=sys.stderr)
     return code

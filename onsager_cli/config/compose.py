@@ -264,6 +264,7 @@ def first_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if unset := re.search(r"Environment variable '([^']*)' not found", text):
         return f"the environment variable {unset[1]} is not set"
+    text = re.sub(r"^\w+ raised while resolving interpolation:", "an interpolation cannot be resolved:", text)
     cause = " ".join(str(error.__cause__ or "").split())
     if cause and cause not in text:
         text = ": ".join(filter(None, (text, cause)))

@@ -4,7 +4,7 @@ import re
 
 from .processes import HANGS, Ended
 
-CRASH = re.compile(r"Traceback \(most recent|ONSAGER_DEBUG=1|\b[A-Z]\w*(?:Error|Exception|Interrupt)\b")
+CRASH = re.compile(r"Traceback \(most recent|ONSAGER_DEBUG=1 shows|\b[A-Z]\w*(?:Error|Exception|Interrupt)\b")
 CODES = {"kill": (-9,), "torn": (-9,), "term": (143,), "int": (130,), "error": (2,)}
 STOPPED = "onsager: stopped; run the same command again to resume: onsager "
 
