@@ -41,7 +41,7 @@ def main(plan: Plan, tally: Tally) -> None:
             starting(case, rng, tally)
         elif isinstance(turn, Stage):
             finished += until_through(case, rng, turn, tally)
-        elif find_spec("hydra_plugins.hydra_joblib_launcher"):
+        elif find_spec("joblib"):
             pool(case, rng, plan.folder / "pool", tally)
     tally.notes = [f"{finished} commands came through and were compared with an undisturbed run, bit for bit"]
 
