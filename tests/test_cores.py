@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import slow
 from test_checkpoint import stored
 
 SMALL = "problem.N=60 problem.M=30 problem.selection_samples=80 problem.test_samples=40"
@@ -43,12 +44,11 @@ def trained(folder: Path, words: str, cores: int, nproc: str | None):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 @pytest.mark.parametrize(
-    "network", ["lamp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lista", "lvamp"))]
+    ("network", "size"), [("lamp", SMALL), *slow(("lamp", FULL), ("lista", FULL), ("lvamp", FULL), ("lamp", TALL))]
 )
-@pytest.mark.parametrize("size", [SMALL, *(pytest.param(size, marks=pytest.mark.slow) for size in (FULL, TALL))])
 def test_on_other_machines(tmp_path, network, size):
     words = f"{NETWORKS[network]} {size}"
     reference = trained(tmp_path, words, 2, None)
     assert reference
-    for cores, nproc in ((1, None), (8, None), (2, "1"), (2, "7")):
+    for cores, nproc in ((1, "7"), (8, "1")):
         assert trained(tmp_path, words, cores, nproc) == reference, (cores, nproc)
