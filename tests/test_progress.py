@@ -243,6 +243,13 @@ class TestLive:
         assert line.startswith("second (1/2) | starting")
         assert whole == "fig10 | 1 of 2 curves done"
 
+    def test_a_line_has_no_time_that_nobody_has_measured(self):
+        training = Training(live=True)
+        for known, shown in ((False, False), (True, True)):
+            training.figure(work=0, curves=2, jobs=2, expected={1: 10.0, 2: 20.0}, known=known)
+            training.curve(work=100, task=1)
+            assert ("left" in training.progress._table().plain) == shown
+
     def test_seeds_side_by_side_have_a_line_each(self):
         training = Training(live=True)
         training.figure(work=200, curves=2, seeds=2, jobs=2)

@@ -227,7 +227,8 @@ class Progress:
         now = self.clock()
         ends = {"stage": running.stage_seconds_left(now)}
         if self.live and self.curves > 1:  # the figure has a line of its own
-            ends["curve"] = running.course.seconds_left(now)
+            told = running.course.pace is not None or self.estimate.known
+            ends["curve"] = running.course.seconds_left(now) if told else None
         else:
             ends["figure"] = self.figure_seconds_left()
         left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]
