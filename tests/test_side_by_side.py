@@ -108,9 +108,9 @@ class TestHowMany:
         assert self.asked(monkeypatch, cores=2, free=2.5e9) == 2
 
     def test_one_where_several_devices_share_a_batch(self, monkeypatch):
-        monkeypatch.setattr("onsager_cli.training.devices.processes_share", lambda: False)
+        monkeypatch.setattr("onsager_cli.training.devices.curves_share", lambda: False)
         assert self.asked(monkeypatch) == 1
-        with pytest.raises(UserError, match=r"jobs must be 1 or auto here, where JAX sees several devices .*, got 2"):
+        with pytest.raises(UserError, match=r"jobs must be 1 or auto here, where several devices share a batch, got 2"):
             self.asked(monkeypatch, jobs=2)
 
 

@@ -30,7 +30,6 @@ def sizes(monkeypatch):
 
     monkeypatch.setattr(together, "_run", spy)
     monkeypatch.setattr("onsager_cli.training.devices.on_cpu", lambda: False)
-    monkeypatch.setattr("onsager_cli.training.devices.processes_share", lambda: False)
     return found
 
 

@@ -86,13 +86,13 @@ def _jobs(asked: int | None, needed: "Sequence[Needs]", count: int, seconds: flo
 
     Raises UserError where several processes cannot share the device.
     """
-    from onsager_cli.training.devices import on_cpu, processes_share
+    from onsager_cli.training.devices import curves_share, on_cpu
     from onsager_cli.training.resources import memory
 
     together = not on_cpu()
-    if not (together or processes_share()):
+    if not curves_share():
         if (asked or 1) > 1:
-            raise UserError(f"jobs must be 1 or auto here, where JAX sees several devices or no processes, got {asked}")
+            raise UserError(f"jobs must be 1 or auto here, where several devices share a batch, got {asked}")
         return 1
     if asked is not None:
         return min(asked, max(count, 1))

@@ -35,6 +35,6 @@ def on_cpu() -> bool:
     return jax.devices()[0].platform == "cpu"
 
 
-def processes_share() -> bool:
-    """Whether several processes can compute side by side: an accelerator gives its memory to one."""
-    return on_cpu() and jax.device_count() == 1 and sys.platform != "win32"
+def curves_share() -> bool:
+    """Whether several curves can be trained at a time: several devices share the batch of one curve."""
+    return jax.device_count() == 1 and not (on_cpu() and sys.platform == "win32")
