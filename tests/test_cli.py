@@ -35,7 +35,7 @@ def engine(monkeypatch):
 
     def train(experiment, report):
         asked.append(experiment)
-        if failure := fake.failures.get(experiment.curves[0].settings.seed):
+        if failure := fake.failures.get(experiment.parts[0].curves[0].settings.seed):
             raise failure
         return []
 

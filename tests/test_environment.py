@@ -43,6 +43,7 @@ def test_processes_side_by_side_share_the_cores(monkeypatch):
     assert "threads" not in before["machine"]
     for name in ("NPROC", "ONSAGER_CORES"):
         monkeypatch.setenv(name, "")  # so that it is taken back at the end
+    monkeypatch.setattr("onsager_cli.store.environment._shared", [])
     share_cores(5)
     assert cores_here() == 3
     shared = environment()
@@ -79,8 +80,25 @@ def test_a_job_of_slurm_uses_the_cores_that_it_asked_for(monkeypatch):
     assert slurm_cores() == 4
     for name in ("NPROC", "ONSAGER_CORES"):
         monkeypatch.setenv(name, "")  # so that it is taken back at the end
+    monkeypatch.setattr("onsager_cli.store.environment._shared", [])
     share_cores(1, slurm_cores())
     assert cores_here() == 4
+
+
+def test_a_process_of_a_process_shares_what_that_one_has(monkeypatch):
+    monkeypatch.setenv("NPROC", "4")
+    monkeypatch.setenv("ONSAGER_CORES", "6")
+    monkeypatch.setattr("onsager_cli.store.environment._shared", [])
+    share_cores(3)
+    assert cores_here() == 2
+
+
+def test_what_the_user_set_stays(monkeypatch):
+    monkeypatch.setenv("NPROC", "5")
+    monkeypatch.setenv("ONSAGER_CORES", "")
+    monkeypatch.setattr("onsager_cli.store.environment._shared", [])
+    share_cores(3)
+    assert cores_here() == 5
 
 
 def test_the_id_of_a_slurm_job(monkeypatch):

@@ -13,6 +13,7 @@ from onsager_cli.store.files import Json
 _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
 _SHARE = "ONSAGER_CORES"  # environment variable: the cores of this process, one of several
+_shared: list[int] = []  # this process has its share
 THREADS = 4  # of XLA: enough for a lone curve, and few enough for one beside others
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
@@ -114,11 +115,13 @@ def _cpu() -> str:
 def share_cores(workers: int, granted: int | None = None) -> None:
     """Limit this process to its share of the cores, as one of `workers` parallel processes.
 
-    `granted` is the number of cores to share; None: all that the process may use. Call it before XLA starts its
-    threads. If NPROC is set already, the user chose it, and it stays.
+    `granted` is the number of cores to share; None: all that the process that started this one uses. Call it before XLA
+    starts its threads. Where the user has set NPROC, that stays, and so does the share of an earlier call.
     """
-    if not _given_cores():
-        take_cores(max(1, (granted or cores() or 1) // workers))
+    if _shared or (os.environ.get(_THREADS) and not os.environ.get(_SHARE)):
+        return
+    _shared.append(workers)
+    take_cores(max(1, (granted or cores_here() or 1) // workers))
 
 
 def take_cores(count: int | None = None) -> None:
