@@ -1,4 +1,7 @@
-"""Two errors and a warning, and how an error is told: the user made a mistake, training diverged, the user should know."""
+"""Three errors and a warning, and how an error is told.
+
+The user made a mistake, training diverged, a process was lost; the user should know.
+"""
 
 import contextlib
 import os
@@ -30,11 +33,15 @@ class DivergedError(Exception):
         return DivergedError, (str(self), None, self.depth)
 
 
+class LostError(Exception):
+    """A process that trained a curve has ended by itself. The message is one line."""
+
+
 def explained(error: BaseException) -> tuple[str, int]:
     """What an error means to a user, and the exit code: 2 for what the user can mend, else 1."""
     if isinstance(error, UserError):
         return str(error), 2
-    if isinstance(error, DivergedError):
+    if isinstance(error, DivergedError | LostError):
         return str(error), 1
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {os.fspath(error.filename)}: {error.strerror}", 2

@@ -1,8 +1,5 @@
 """Real and complex arrays through one set of helpers, and cheap sums over the coordinates of samples."""
 
-import contextlib
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,19 +22,6 @@ def magnitude(a: Array) -> Array:
 def adjoint(A: Array) -> Array:
     """Aᴴ (N, M) of A (M, N); Aᵀ for a real A."""
     return A.conj().T
-
-
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Within the block, decompositions (NumPy's, SciPy's and JAX's on a CPU) use one thread.
-
-    With more, BLAS adds up in another order, and the last bits would depend on the number of cores.
-    """
-    import scipy.linalg  # noqa: F401  JAX's decompositions use its BLAS
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 def full_product(A: Array, x: Array) -> Array:

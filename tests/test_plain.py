@@ -64,11 +64,21 @@ def test_an_experiment_needs_no_hydra(name, monkeypatch):
     assert load_experiment([f"+experiment={name}", "output=elsewhere"]).parts
 
 
+HEAD = "# @package _global_\n"
 OWN = {
-    "an interpolation": "# @package _global_\nproblem:\n  N: ${problem.M}\ncurves:\n  a: network=lamp\n",
-    "another experiment below": "# @package _global_\ndefaults:\n  - fig10\n  - _self_\nfigure:\n  name: own\n",
-    "a group of its own": "# @package _global_\ndefaults:\n  - override /problem: kappa15\n  - /training@training: paper\ncurves:\n  a: network=lamp\n",
-}  # fmt: skip
+    "an interpolation": f"{HEAD}problem:\n  N: ${{problem.M}}\ncurves:\n  a: network=lamp\n",
+    "another experiment below": f"{HEAD}defaults:\n  - fig10\n  - _self_\nfigure:\n  name: own\n",
+    "a group by another way": f"{HEAD}defaults:\n  - override /problem: kappa15\n  - /training@training: paper\n",
+    "the same group twice": f"{HEAD}defaults:\n  - override /problem: kappa15\n  - override /problem: kappa100\n",
+    "an override without its slash": f"{HEAD}defaults:\n  - override problem: kappa15\n",
+    "an experiment overridden": f"{HEAD}defaults:\n  - override /experiment: fig10\n",
+    "blanks": f"{HEAD}defaults:\n  - 'override   /problem': kappa15\n",
+    "a list over a mapping": f"{HEAD}figure: [1]\n",
+    "a mapping over a list": f"{HEAD}plot:\n  formats: {{a: 1}}\n",
+    "a second header": f"{HEAD}# @package problem\nproblem:\n  N: 3\n",
+    "something before the header": f"# @foo x\n{HEAD}problem:\n  N: 3\n",
+    "a header with more": "# @package _global_ x\nproblem:\n  N: 3\n",
+}
 
 
 @pytest.mark.parametrize("text", OWN.values(), ids=list(OWN))
@@ -77,6 +87,27 @@ def test_what_is_not_ordinary_is_left_to_hydra(text, tmp_path, monkeypatch):
     (tmp_path / "conf" / "experiment" / "own.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     assert without_hydra(["+experiment=own"]) is None
+
+
+@pytest.mark.parametrize(
+    ("group", "files"),
+    [
+        ("problem", {"mine": "defaults: [mine]\n"}),
+        ("problem", {"mine": "defaults: [other]\n", "other": "defaults: [mine]\n"}),
+        ("problem", {"mine": "defaults: [gaussian, _self_, _self_]\n"}),
+        ("problem", {"mine": "defaults: [sub/base]\n", "sub/base": "defaults: [gaussian]\n"}),
+        ("training", {"mine": "defaults: [fast, _self_]\nlista: ${training.lamp}\n"}),
+        ("network", {"mine": "defaults:\n  - override /problem: kappa15\nkind: lamp\n"}),
+        ("network", {"mine": f"{HEAD}defaults:\n  - override /network: lista\nnetwork:\n  kind: lamp\n"}),
+    ],
+)
+def test_options_that_are_left_to_hydra(group, files, tmp_path, monkeypatch):
+    for name, text in files.items():
+        path = tmp_path / "conf" / group / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert without_hydra([f"{group}=mine"]) is None
 
 
 def test_an_experiment_wins_over_a_network_where_both_override(tmp_path, monkeypatch):
@@ -119,7 +150,10 @@ def test_values_are_set_as_omegaconf_sets_them(key, value):
     assert config == OmegaConf.to_container(reference)
 
 
-@pytest.mark.parametrize(("key", "value"), [("problem.K", 3), ("problem.N.M", 3), ("problem.N", "${problem.M}")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("problem.K", 3), ("problem.N.M", 3), ("problem.N", "${problem.M}"), ("problem", [1]), ("problem", 1)],
+)
 def test_what_only_hydra_knows_changes_nothing(key, value):
     config = {"problem": {"N": 1, "M": 2}}
     assert not plain.put(config, key, value)

@@ -117,6 +117,21 @@ class TestFolder:
         monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "file" / "onsager")
         assert keep_programs() is None
 
+    @pytest.mark.parametrize(("value", "lost"), [(None, False), ("~nobody-here/x", True)])
+    def test_no_home_folder(self, monkeypatch, value, lost):
+        def homeless(*_: object, **__: object) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr("platformdirs.user_cache_path", homeless)
+        monkeypatch.delenv("ONSAGER_CACHE", raising=False)
+        if value is not None:
+            monkeypatch.setenv("ONSAGER_CACHE", value)
+        if lost:
+            with pytest.raises(UserError, match="ONSAGER_CACHE: ~nobody-here/x has no home folder"):
+                keep_programs()
+        else:
+            assert keep_programs() is None
+
     @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no users here")
     def test_a_folder_of_another_user_is_refused(self, monkeypatch, tmp_path):
         """Whoever writes it decides what runs here."""

@@ -102,6 +102,27 @@ class TestRemainingTimes:
         training.eval(60, after=2)
         assert training.progress.figure_seconds_left() == pytest.approx(4)
 
+    def test_what_follows_a_stage_is_not_taken_for_steps_of_the_next(self):
+        training = Training()
+        training.curve(work=400)
+        training.stage(steps=100, depth=2)
+        training.eval(100, after=10)
+        training.clock.now += 50  # the test set, and what is stored
+        training.send("point", layer=1, nmse_db=-3.0, steps=100, seconds=60.0)
+        training.stage(steps=100, depth=2)
+        training.eval(50, after=5)
+        assert training.progress.figure_seconds_left() == pytest.approx(5)
+
+    def test_a_curve_that_is_given_up_is_over(self):
+        training = Training(live=True)
+        training.figure(work=0, curves=2, jobs=1, expected={1: 10.0, 2: 20.0}, known=True)
+        training.curve(work=100, task=1)
+        training.send("curve_given_up", task=1)
+        assert training.progress.figure_seconds_left() == pytest.approx(20)
+        training.send("curve_given_up", task=2)  # its twin was given up
+        assert training.progress.figure_seconds_left() == 0
+        assert training.progress._table().plain.splitlines() == ["fig10 | 0 of 2 curves done | left: 0 s"]
+
     def test_are_known_after_ten_steps(self):
         training = Training()
         training.curve(work=100)

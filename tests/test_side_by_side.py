@@ -14,7 +14,7 @@ from toy_training import Watch, stored
 
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
-from onsager_cli.errors import DivergedError, UserError
+from onsager_cli.errors import DivergedError, LostError, UserError
 from onsager_cli.run import training
 from onsager_cli.run.crew import Crew, Outcome, Task
 from onsager_cli.run.training import _Training
@@ -75,6 +75,12 @@ def test_a_number_of_jobs_that_is_none(figure, value, reason):
 
 def test_curves_make_no_difference_to_what_they_are(figure):
     assert [curve.key for curve in figure("jobs=7").curves] == [curve.key for curve in figure().curves]
+
+
+def test_a_line_of_a_curve_says_nothing_of_the_command(figure, tmp_path):
+    (tmp_path / "conf" / "experiment" / "small.yaml").write_text(FIGURE.replace("lista_tied: ", "lista_tied: jobs=3 "))
+    with pytest.raises(UserError, match="curve lista_tied: jobs=3 is for a whole command: write it there"):
+        figure()
 
 
 class TestHowMany:
@@ -162,12 +168,23 @@ def test_a_curve_that_diverges_is_given_up_and_the_others_are_trained(figure):
     ]
 
 
-def test_a_mistake_names_the_curve_and_ends_the_figure(figure):
+def test_a_process_that_is_lost_costs_its_curve_alone(figure):
+    asked = [(curve, run.maker_of(curve, lambda event: None)) for curve in run.in_order(figure().curves)]
+    sheet, watch = Sheet(dict.fromkeys((curve.slug for curve, _ in asked), 1.0)), Watch()
+    sheet.errors[3] = LostError("the process that trained it was killed")
+    with pytest.raises(LostError, match="the process that trained it was killed"):
+        _Training(asked, sheet, watch, {}).run()
+    assert sheet.begun == ["lamp_tied_bg", "lista_tied", "lamp_untied_bg", "oracle"]
+    assert [event["curve"] for event in watch.of("curve_given_up")] == ["lista_tied"]
+
+
+def test_a_mistake_ends_the_figure(figure):
     asked = [(curve, run.maker_of(curve, lambda event: None)) for curve in run.in_order(figure().curves)]
     sheet = Sheet(dict.fromkeys((curve.slug for curve, _ in asked), 1.0))
-    sheet.errors[3] = UserError("the process that trained it was killed")
-    with pytest.raises(UserError, match="lista_tied: the process that trained it was killed"):
+    sheet.errors[1] = UserError("the disk is full")
+    with pytest.raises(UserError, match="the disk is full"):
         _Training(asked, sheet, lambda event: None, {}).run()
+    assert sheet.begun == ["lamp_tied_bg", "lista_tied"]
 
 
 def fails(how: str, report) -> str:
@@ -214,8 +231,8 @@ class TestCrew:
             ("diverged", DivergedError, "layers 1-2: all: still diverging"),
             ("bug", ZeroDivisionError, "in a task"),
             ("unpicklable", RuntimeError, "OwnError: of the task alone"),
-            ("killed", UserError, r"was killed, perhaps because the memory .*jobs=1.* run the same command again"),
-            ("exit", UserError, "ended with exit code 3; run the same command again to resume"),
+            ("killed", LostError, r"was killed, perhaps because the memory .*jobs=1.* run the same command again"),
+            ("exit", LostError, "ended with exit code 3; run the same command again to resume"),
         ],
     )
     def test_an_exception_comes_with_its_class_and_its_traceback(self, how, kind, text):
@@ -225,6 +242,28 @@ class TestCrew:
             raise outcome.error
         if how in ("bug", "unpicklable"):
             assert "in fails" in str(outcome.error.__cause__)
+
+    def test_a_free_process_that_dies_is_replaced(self):
+        with Crew(1, lambda event: None) as crew:
+            for number in (1, 2):
+                crew.start(number, partial(fails, "well"))
+                while not (found := list(crew.outcomes())):
+                    pass
+                assert found == [Outcome(number, "done")]
+                crew.workers[0].process.kill()
+                crew.workers[0].process.wait()
+
+    def test_processes_compute_on_the_cpu_and_never_get_a_ctrl_c(self):
+        with Crew(1, lambda event: None) as crew:
+            crew.start(1, state_of_a_process)
+            while not (found := list(crew.outcomes())):
+                pass
+        assert found[0].result == ("cpu", True)
+
+
+def state_of_a_process(report) -> tuple[str | None, bool]:
+    """The platform of JAX, and whether Ctrl-C is blocked."""
+    return os.environ.get("JAX_PLATFORMS"), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def alive(session: int) -> list[int]:

@@ -19,5 +19,6 @@ its name in `curve`. Losses are NMSEs in dB; more keys may follow.
 | point      | a depth is done, on the test set    | layer, nmse_db, steps, seconds                             |
 | warning    | something a user should know        | message                                                    |
 | curve_done | the curve is done                   | seconds, shared (true if it was stored already)            |
+| curve_given_up | it diverged, or its process died |                                                            |
 | figure     | an experiment begins                | name, curves, needs, work, jobs, expected                  |
 """

@@ -43,6 +43,7 @@ class Course:
     def end_stage(self, work: float) -> None:
         """A stage of this work is over, however many of its steps were taken."""
         self.done, self.in_stage = self.done + work, 0.0
+        self.pending, self.at = 0.0, None  # the test set, and what is stored
 
     def _count(self, now: float) -> None:
         if self.at is not None:
@@ -58,11 +59,13 @@ class Course:
         """Work to do."""
         return max(0.0, self.work - self.done - self.in_stage)
 
-    def seconds_left(self, now: float, scale: float = 1.0) -> float | None:
-        """Seconds to the end of the curve; None if neither its speed nor what was expected is known."""
+    def seconds_left(self, now: float, scale: float | None = None) -> float | None:
+        """Seconds to the end of the curve; None before its speed is known, unless `scale` is: that of what was expected."""
         if self.pace is not None:
             return max(0.0, self.left * self.pace - self.pending - (now - self.at if self.at is not None else 0.0))
-        return None if self.expected is None else max(0.0, self.expected * scale - (now - self.began))
+        if self.expected is None or scale is None:
+            return None
+        return max(0.0, self.expected * scale - (now - self.began))
 
 
 @dataclass
@@ -95,6 +98,11 @@ class Estimate:
             self.actual += now - course.began
             self.foreseen += course.expected
 
+    def give_up(self, key: object) -> None:
+        """A curve is not trained to its end: that says nothing of the others."""
+        self.begun.add(key)
+        self.running.pop(key, None)
+
     def _scale(self, now: float) -> float | None:
         """What curves take over what was expected of them; None if nothing is known of that yet."""
         actual, foreseen = self.actual, self.foreseen
@@ -112,7 +120,7 @@ class Estimate:
         waiting = [seconds for key, seconds in self.expected.items() if key not in self.begun]
         if scale is None and (waiting or not self.running):
             return None
-        lanes = [course.seconds_left(now, scale or 1.0) for course in self.running.values()]
+        lanes = [course.seconds_left(now, scale) for course in self.running.values()]
         if any(lane is None for lane in lanes):
             return None
         ends = [lane for lane in lanes if lane is not None] + [0.0] * (self.jobs - len(lanes))

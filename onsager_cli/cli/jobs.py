@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onsager_cli.cli.train import train
@@ -71,8 +71,10 @@ def run_in_child(job: Job, explain: Callable[[Exception], Failure] = failure_of)
     """`run` in a process for jobs: with the settings of the command, and without a live display, which is one line."""
     for name in NOT_OURS:
         os.environ.pop(name, None)
+    # One curve at a time: the process of a job is the one that saves its state before Slurm ends it.
+    alone = replace(job, experiment=replace(job.experiment, jobs=1))
     with notices_to(lambda text: print(f"onsager: warning: {text}", file=sys.stderr, flush=True)):
-        return run(job, live=False, explain=explain)
+        return run(alone, live=False, explain=explain)
 
 
 def workers(n_jobs: int, jobs: int) -> int:

@@ -171,6 +171,10 @@ class Progress:
         point = f", {running.point}" if running.point else ""
         self._print(f"{running.name}: {end}{point}")
 
+    def _on_curve_given_up(self, event: Event) -> None:
+        self.running.pop(_key(event), None)
+        self.estimate.give_up(_key(event))
+
     def _on_bootstrap(self, event: Event) -> None:
         if event["taken"]:
             levels = f"{event['tied_db']:.2f} instead of {event['own_db']:.2f} dB"
@@ -227,8 +231,7 @@ class Progress:
         now = self.clock()
         ends = {"stage": running.stage_seconds_left(now)}
         if self.live and self.curves > 1:  # the figure has a line of its own
-            told = running.course.pace is not None or self.estimate.known
-            ends["curve"] = running.course.seconds_left(now) if told else None
+            ends["curve"] = running.course.seconds_left(now, 1.0 if self.estimate.known else None)
         else:
             ends["figure"] = self.figure_seconds_left()
         left = [f"{name} {clock(seconds)}" for name, seconds in ends.items() if seconds is not None]

@@ -14,7 +14,7 @@ from onsager_cli.cli.signals import Stop
 from onsager_cli.config import compose
 from onsager_cli.config import overrides as grammar
 from onsager_cli.config.catalog import package_conf
-from onsager_cli.errors import DivergedError, UserError, notices_to
+from onsager_cli.errors import DivergedError, LostError, UserError, notices_to
 from onsager_cli.store.environment import run_as_batch
 from onsager_cli.store.files import remove_leftovers, temporary_name, writing
 
@@ -60,7 +60,7 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
     from onsager_cli import run
 
     run_as_batch()
-    diverged: DivergedError | None = None
+    diverged: DivergedError | LostError | None = None
     with Stop() as stop:
         with Progress(live=live) as progress:
 
@@ -71,7 +71,7 @@ def train(experiment: "Experiment", live: bool | None = None) -> None:
             with notices_to(lambda text: progress({"event": "warning", "message": text})):
                 try:
                     run.train(experiment, report)
-                except DivergedError as error:
+                except (DivergedError, LostError) as error:
                     diverged = error
         try:
             draw(experiment)

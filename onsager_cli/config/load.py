@@ -31,6 +31,8 @@ MADE_BY_CURVE = (
     "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",
 )  # fmt: skip
 
+OF_THE_COMMAND = ("jobs", "only", "output", "panels", "seeds")  # keys that a curve's own line would not set
+
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
     """Compose and validate what the overrides ask for. Raises UserError for every mistake in them."""
@@ -161,6 +163,8 @@ class _Loader:
         """The curve of its own overrides and those of the command."""
         given = {item.key_or_group: item for item in self.given}
         for item in own:
+            if item.key_or_group in OF_THE_COMMAND:
+                raise UserError(f"{item.input_line} is for a whole command: write it there")
             asked = given.get(item.key_or_group, item)
             if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
                 raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")

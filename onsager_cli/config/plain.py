@@ -29,7 +29,7 @@ def compose(chosen: Mapping[str, str]) -> tuple[Config, str | None] | None:
     """The config of these options by group and its experiment; None for what is not ordinary."""
     try:
         return _compose(chosen)
-    except (_UnusualError, UserError):
+    except (_UnusualError, UserError, RecursionError):
         return None
 
 
@@ -41,6 +41,8 @@ def put(config: Config, key: str, value: object) -> bool:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict) or name not in node or _is_special(value):
         return False
+    if isinstance(node[name], dict) != isinstance(value, dict) and isinstance(node[name], dict | list):
+        return False  # a mapping takes nothing else, and a list takes no mapping
     if isinstance(value, dict) and isinstance(node[name], dict):
         _merge(node[name], value)
     else:
@@ -58,7 +60,10 @@ def _compose(chosen: Mapping[str, str]) -> tuple[Config, str | None]:
     last = [_option("experiment", experiment)] if experiment is not None else []
     overrides = _overrides(last[0][0]) if last else {}
     options |= overrides | {group: name for group, name in chosen.items() if group != "experiment"}
-    of_network = _overrides(_option("network", options["network"])[0])
+    content, package = _option("network", options["network"])
+    of_network = _overrides(content)
+    if "network" in of_network or (of_network and package != _GLOBAL):
+        raise _UnusualError
     options |= {group: name for group, name in of_network.items() if group not in (*chosen, *overrides)}
     config: Config = {}
     for entry in order:
@@ -82,13 +87,15 @@ def _on_top(nested: bool, group: str, name: str) -> tuple[Config, str | None]:
     content, package = _option(group, name)
     own = {key: value for key, value in content.items() if key != "defaults"}
     entries = content.get("defaults", [])
+    if entries.count(_SELF) > 1:
+        raise _UnusualError
     if not nested:
         return own, package
     result: Config = {}
     for entry in entries if _SELF in entries else [*entries, _SELF]:
         if entry == _SELF:
             _merge(result, own)
-        elif isinstance(entry, str):
+        elif isinstance(entry, str) and "/" not in entry and "/" not in name:  # Hydra looks beside the file
             below, place = _on_top(True, group, entry)
             if place != package:
                 raise _UnusualError
@@ -107,8 +114,8 @@ def _overrides(content: Config) -> dict[str, str]:
         if not _is_override(entry) or len(entry) != 1:
             raise _UnusualError
         ((words, name),) = entry.items()
-        group = words.removeprefix("override ").strip().removeprefix("/")
-        if group not in catalog.GROUPS or not isinstance(name, str):
+        slash, group = words.removeprefix("override ")[:1], words.removeprefix("override /")
+        if slash != "/" or group not in catalog.GROUPS or group in ("experiment", *found) or not isinstance(name, str):
             raise _UnusualError
         found[group] = name
     return found
@@ -136,23 +143,29 @@ def _parsed(path: Path, *_: int) -> tuple[Config, str | None]:
     """The content of a file as OmegaConf reads it; the other arguments change when the file does."""
     from omegaconf import OmegaConf
 
-    header = re.match(r"\s*#\s*@package\s+(\S+)", read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace"))
+    text = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace")
+    first, *others = [line for line in text.splitlines() if re.match(r"\s*#\s*@", line)] or [""]
+    if others or (first and (first != f"# @package {_GLOBAL}" or not text.startswith(first))):
+        raise _UnusualError
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # whatever PyYAML and OmegaConf raise for a mistake in a file
         raise _UnusualError from error
     if not isinstance(content, dict) or not isinstance(content.get("defaults", []), list):
         raise _UnusualError
-    if header and header[1] != _GLOBAL:
+    if _is_special({key: value for key, value in content.items() if key != "hydra"}):
         raise _UnusualError
-    return {str(key): value for key, value in content.items()}, header[1] if header else None
+    return {str(key): value for key, value in content.items()}, _GLOBAL if first else None
 
 
 def _merge(config: Config, more: Mapping[Any, Any]) -> None:
     """Mappings are merged, everything else is replaced."""
     for key, value in more.items():
-        if isinstance(value, dict) and isinstance(config.get(key), dict):
-            _merge(config[key], value)
+        before = config.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            _merge(before, value)
+        elif isinstance(value, dict | list) and isinstance(before, dict | list) and type(value) is not type(before):
+            raise _UnusualError  # a list over a mapping, or the other way round, is a mistake
         else:
             config[key] = value
 

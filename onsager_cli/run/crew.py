@@ -4,6 +4,7 @@ A process receives a task, sends the events of its training, then the outcome, a
 processes on a core each are faster than one process on all cores, whose matrix products do not split evenly.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 
-from onsager_cli.errors import UserError, notices_to
+from onsager_cli.errors import LostError, notices_to
 from onsager_cli.store.environment import cores_here, run_as_batch, take_cores
 from onsager_cli.store.variables import NOT_OURS
 
@@ -89,19 +90,23 @@ class Crew:
 
     def start(self, number: int, task: Task) -> None:
         """Give a task to a free process."""
+        self.workers = [one for one in self.workers if one.number is not None or one.process.poll() is None]
         worker = next((one for one in self.workers if one.number is None), None) or self._hire()
         worker.number = number
-        worker.connection.send_bytes(pickle.dumps(task))
+        with contextlib.suppress(BrokenPipeError):  # it has just ended: `outcomes` tells
+            worker.connection.send_bytes(pickle.dumps(task))
 
     def _hire(self) -> Worker:
         ours, theirs = Pipe()
         try:
             number, cores = theirs.fileno(), max(1, (cores_here() or 1) // self.size)
             code = f"import sys; sys.path[:] = {sys.path!r}; from onsager_cli.run.crew import work; work({number}, {cores})"
-            ours_alone = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code], pass_fds=[number], stdin=subprocess.DEVNULL, env=ours_alone
-            )
+            environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+            environment["JAX_PLATFORMS"] = "cpu"
+            with _without_ctrl_c():
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", code], pass_fds=[number], stdin=subprocess.DEVNULL, env=environment
+                )
         finally:
             theirs.close()
         self.workers.append(Worker(process, ours))
@@ -124,7 +129,7 @@ class Crew:
             number, worker.number = worker.number, None
             yield Outcome(number, content) if kind == "done" else Outcome(number, error=_raised(*content))
 
-    def _lost(self, worker: Worker) -> UserError:
+    def _lost(self, worker: Worker) -> LostError:
         """The error of a process that has ended by itself."""
         self.workers.remove(worker)
         worker.connection.close()
@@ -133,14 +138,23 @@ class Crew:
             why = "was killed, perhaps because the memory did not suffice (jobs=1 trains one curve at a time)"
         else:
             why = f"ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
-        return UserError(f"the process that trained it {why}; run the same command again to resume")
+        return LostError(f"the process that trained it {why}; run the same command again to resume")
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """A process that is started within the block never gets a Ctrl-C: whoever started it gets it, too, and ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work(descriptor: int, cores: int) -> None:
     """Do the tasks of a connection on so many cores; the process ends with the one that started it."""
     take_cores(cores)
     run_as_batch()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process gets the Ctrl-C, too, and ends it
     signal.signal(signal.SIGTERM, _end)
     connection = Connection(descriptor)
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -12,9 +12,8 @@ import yaml
 
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
-from onsager_cli.linalg import one_blas_thread
 from onsager_cli.store.curves import CurveFolder
-from onsager_cli.store.environment import changes, environment
+from onsager_cli.store.environment import changes, environment, one_blas_thread
 from onsager_cli.store.locks import holder
 from onsager_cli.store.matrix_remarks import warn
 

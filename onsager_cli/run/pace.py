@@ -65,7 +65,7 @@ def _sort(curve: Curve) -> str:
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
     """What the file says; nothing where it is not there or not what this program writes."""
-    with contextlib.suppress(UserError, ValueError, AttributeError):
+    with contextlib.suppress(Exception):  # whatever somebody has made of it
         if is_file(path):
             found = json.loads(read_bytes(path))
             return {

@@ -3,10 +3,15 @@
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from onsager_cli.run.crew import LOOK_SECONDS, Event, Outcome, Report, Task
+
+if TYPE_CHECKING:
+    from onsager_cli.training.together import Group
 
 END_SECONDS = 20.0  # for threads to come to their next event once the training is stopped
 
@@ -36,8 +41,9 @@ class Threads:
 
     def __exit__(self, *_: object) -> None:
         self.stopping = True
+        until = time.monotonic() + END_SECONDS
         for thread in self.running.values():
-            thread.join(END_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
     @property
     def free(self) -> bool:
@@ -73,10 +79,8 @@ class Threads:
             thread.start()
         self.waiting = {}
 
-    def _train(self, number: int, task: Task, group: object) -> None:
-        from onsager_cli.training.together import Group, meet_in
-
-        assert isinstance(group, Group)
+    def _train(self, number: int, task: Task, group: "Group") -> None:
+        from onsager_cli.training.together import meet_in
 
         def report(event: Event) -> None:
             if self.stopping:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.own_matrix import check_matrices
-from onsager_cli.errors import DivergedError, UserError
+from onsager_cli.errors import DivergedError, LostError, UserError
 from onsager_cli.figures.kinds import kind_of
 from onsager_cli.record.pages import missing
 from onsager_cli.run.crew import Crew, Event, Outcome, Task
@@ -19,7 +19,7 @@ from onsager_cli.run.figure import rows_of
 from onsager_cli.run.pace import Pace
 from onsager_cli.run.threads import Threads
 from onsager_cli.store.curves import canonical
-from onsager_cli.store.environment import cores_here, version_changes
+from onsager_cli.store.environment import cores_here, one_blas_thread, version_changes
 from onsager_cli.store.tables import grouped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
     If another process trains a curve, this one trains the others first and then waits. A curve that diverges is given
     up, and the others are trained.
     Raises UserError for an output folder that cannot be written, a matrix that cannot be read, a disk or memory
-    that does not suffice; DivergedError in the end, for the first curve that was given up.
+    that does not suffice; DivergedError or LostError in the end, for the first curve that was given up.
     """
     from onsager_cli.training.devices import device_kind
     from onsager_cli.training.resources import forecast, needs, product_rate
@@ -76,7 +76,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
             if curve.key in needs_of and curve.settings.trained:
                 pace.note(curve, needs_of[curve.key], float(str(event["seconds"])))
 
-    with _trainers(jobs, asked, watch) as crew:
+    with one_blas_thread(), _trainers(jobs, asked, watch) as crew:
         _Training(asked, crew, watch, expected if jobs > 1 else {}).run()
     return [slug for part in parts for slug in missing(part.curves, rows_of(part))]
 
@@ -173,7 +173,7 @@ class _Training:
         self.waiting = {number: curve for number, (curve, _) in enumerate(asked, 1)}
         self.complete = {number for number, (_, maker) in enumerate(asked, 1) if maker.complete}
         self.running: dict[int, Curve] = {}
-        self.given_up: dict[str, DivergedError] = {}  # by key
+        self.given_up: dict[str, DivergedError | LostError] = {}  # by key
         self.look_at: dict[int, float] = {}  # of a curve that another process trains: when to look again
         chains = dict(weights)
         for curve in self.waiting.values():
@@ -184,7 +184,7 @@ class _Training:
         self.order = sorted(self.waiting, key=lambda number: -chains.get(self.waiting[number].key, 0.0))
 
     def run(self) -> None:
-        """Train all curves. Raises DivergedError in the end, for the first one that was given up."""
+        """Train all curves. Raises DivergedError or LostError in the end, for the first one that was given up."""
         while self.waiting or self.running:
             started = [self._start(number) for number in self._ready() if self.crew.free]
             for outcome in self.crew.outcomes():
@@ -207,9 +207,8 @@ class _Training:
     def _start(self, number: int) -> None:
         curve = self.waiting.pop(number)
         if curve.twin and curve.twin.key in self.given_up:
-            self._warn(
-                number, curve, f"not trained: {curve.twin.slug}, from which it would be bootstrapped, was given up"
-            )
+            twin = curve.twin.slug
+            self._give_up(number, curve, f"not trained: {twin}, from which it would be bootstrapped, was given up")
         elif number in self.complete:
             self.report({"event": "curve_done", "curve": curve.slug, "task": number, "seconds": 0.0, "shared": True})
         else:
@@ -219,11 +218,9 @@ class _Training:
     def _end(self, outcome: Outcome) -> None:
         number, busy = outcome.number, outcome.result
         curve = self.running.pop(number)
-        if isinstance(outcome.error, DivergedError):
+        if isinstance(outcome.error, DivergedError | LostError):
             self.given_up[curve.key] = outcome.error
-            self._warn(number, curve, f"given up: {outcome.error}")
-        elif isinstance(outcome.error, UserError) and curve.slug not in str(outcome.error):
-            raise UserError(f"{curve.slug}: {outcome.error}") from outcome.error
+            self._give_up(number, curve, f"given up: {outcome.error}")
         elif outcome.error is not None:
             raise outcome.error
         elif busy is not None:
@@ -231,6 +228,10 @@ class _Training:
             if number not in self.look_at:
                 self._warn(number, curve, f"{busy} trains it; other curves come first")
             self.look_at[number] = time.monotonic() + WAIT_SECONDS
+
+    def _give_up(self, number: int, curve: Curve, message: str) -> None:
+        self._warn(number, curve, message)
+        self.report({"event": "curve_given_up", "curve": curve.slug, "task": number})
 
     def _warn(self, number: int, curve: Curve, message: str) -> None:
         self.report({"event": "warning", "curve": curve.slug, "task": number, "message": message})

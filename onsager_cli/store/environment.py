@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -14,14 +14,14 @@ _PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
 _SHARE = "ONSAGER_CORES"  # environment variable: the cores of this process, one of several
 _shared: list[int] = []  # this process has its share
-THREADS = 4  # of XLA: enough for a lone curve, and few enough for one beside others
+XLA_THREADS = 4  # always: enough for a lone curve, and few enough for one beside others
 _NUMERICAL = ("jax", "jaxlib", "optax", "numpy")  # packages whose version may change the rounding
 
 
 def environment() -> Json:
     """{"versions": {package: version}, "machine": {"cpu", "cores", "threads", "memory_gib", "system"}}, plain JSON.
 
-    "threads" is present if this process uses fewer threads than there are cores (see `share_cores`). Memory is in GiB.
+    "threads" is how many cores this process uses, where those are not all (see `share_cores`). Memory is in GiB.
     """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -30,7 +30,7 @@ def environment() -> Json:
     machine = {
         "cpu": _cpu(),
         "cores": cores(),
-        "threads": _threads(),
+        "threads": _share_of_cores(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -131,7 +131,7 @@ def take_cores(count: int | None = None) -> None:
     that number, and so would the last bits of a trained network.
     """
     os.environ[_SHARE] = str(count or cores_here() or 1)
-    os.environ[_THREADS] = str(THREADS)
+    os.environ[_THREADS] = str(XLA_THREADS)
 
 
 def run_as_batch() -> None:
@@ -139,6 +139,19 @@ def run_as_batch() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Within the block, decompositions (NumPy's, SciPy's and JAX's on a CPU) use one thread.
+
+    With more, BLAS adds up in another order, and the last bits would depend on the number of cores.
+    """
+    import scipy.linalg  # noqa: F401  JAX's decompositions use its BLAS
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def slurm_cores() -> int | None:
@@ -167,7 +180,7 @@ def cores_here() -> int | None:
     return _given_cores() or cores()
 
 
-def _threads() -> int | None:
+def _share_of_cores() -> int | None:
     """The number of cores that this process uses; None if those are all."""
     return found if (found := cores_here()) != cores() else None
 

@@ -61,8 +61,11 @@ def _folder(asked: str | None) -> Path:
     """The folder of this machine's programs, made; UserError if it cannot be made or belongs to another user."""
     from platformdirs import user_cache_path
 
-    # A compiled program runs on processors with the same instructions.
-    folder = (Path(asked).expanduser() if asked else user_cache_path("onsager", appauthor=False)) / _processor()
+    try:
+        chosen = Path(asked).expanduser() if asked else user_cache_path("onsager", appauthor=False)
+    except RuntimeError as error:  # there is no such user, or no home
+        raise UserError(f"{VARIABLE}: {asked or 'the folder of caches'} has no home folder to be in") from error
+    folder = chosen / _processor()  # a compiled program runs on processors with the same instructions
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = temporary_name(folder / "writable")

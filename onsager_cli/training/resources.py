@@ -30,7 +30,8 @@ EFFICIENCY = 0.85  # of a training step, against its matrix products alone
 class Needs:
     """Of one curve: memory and disk in bytes, floating-point operations in matrix products.
 
-    `programs` are compiled for it. `parts` has the memory by what decides its size. `data` has that of A and of the data sets alone.
+    `parts` has the memory by what decides its size. `data` has that of A and of the data sets alone.
+    `programs` is the number of programs to compile.
     """
 
     slug: str
