@@ -85,20 +85,18 @@ def test_a_job_of_slurm_uses_the_cores_that_it_asked_for(monkeypatch):
     assert cores_here() == 4
 
 
-def test_a_process_of_a_process_shares_what_that_one_has(monkeypatch):
-    monkeypatch.setenv("NPROC", "4")
-    monkeypatch.setenv("ONSAGER_CORES", "6")
+@pytest.mark.parametrize(
+    ("nproc", "share", "left"),
+    [("4", "6", 2), ("5", "", 5), ("", "", 5)],
+    ids=["a process of a process shares what that one has", "what the user set stays", "all cores"],
+)
+def test_what_there_is_to_share(monkeypatch, nproc, share, left):
+    monkeypatch.setattr("onsager_cli.store.environment.cores", lambda: 16)
     monkeypatch.setattr("onsager_cli.store.environment._shared", [])
+    monkeypatch.setenv("NPROC", nproc)
+    monkeypatch.setenv("ONSAGER_CORES", share)
     share_cores(3)
-    assert cores_here() == 2
-
-
-def test_what_the_user_set_stays(monkeypatch):
-    monkeypatch.setenv("NPROC", "5")
-    monkeypatch.setenv("ONSAGER_CORES", "")
-    monkeypatch.setattr("onsager_cli.store.environment._shared", [])
-    share_cores(3)
-    assert cores_here() == 5
+    assert cores_here() == left
 
 
 def test_the_id_of_a_slurm_job(monkeypatch):

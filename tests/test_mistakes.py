@@ -243,6 +243,10 @@ MORE = {
         "train 'training.lamp.steps=${oc.decode:1}'",
         ["an interpolation cannot be resolved: `oc.decode`"],
     ),
+    "curves at a time in a sweep on a pool": (
+        "sweep seed=1,2 jobs=2 hydra/launcher=joblib",
+        ["jobs=2 has no effect with a launcher", "leave it out"],
+    ),
     "empty output": ("train output=''", ["output", "text"]),
     "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
 }

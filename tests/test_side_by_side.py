@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from attack.processes import of_session
 from conftest import toy_overrides
 from toy_training import Watch, stored
 
@@ -172,7 +173,7 @@ def test_a_process_that_is_lost_costs_its_curve_alone(figure):
     asked = [(curve, run.maker_of(curve, lambda event: None)) for curve in run.in_order(figure().curves)]
     sheet, watch = Sheet(dict.fromkeys((curve.slug for curve, _ in asked), 1.0)), Watch()
     sheet.errors[3] = LostError("the process that trained it was killed")
-    with pytest.raises(LostError, match="the process that trained it was killed"):
+    with pytest.raises(LostError, match="lista_tied: the process that trained it was killed"):
         _Training(asked, sheet, watch, {}).run()
     assert sheet.begun == ["lamp_tied_bg", "lista_tied", "lamp_untied_bg", "oracle"]
     assert [event["curve"] for event in watch.of("curve_given_up")] == ["lista_tied"]
@@ -266,19 +267,6 @@ def state_of_a_process(report) -> tuple[str | None, bool]:
     return os.environ.get("JAX_PLATFORMS"), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def alive(session: int) -> list[int]:
-    """The processes of a session that have not ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, of = path.read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(of) == session and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize(
     ("number", "code"),
@@ -295,12 +283,12 @@ def test_no_process_outlives_the_command(figure, tmp_path, number, code):
         until = time.monotonic() + 60
         while (tmp_path / "err").read_text().count(" step ") < 2 and time.monotonic() < until:
             time.sleep(0.1)
-        assert len(alive(process.pid)) == 3
+        assert len(of_session(process.pid)) == 3
         process.send_signal(number)
         assert process.wait(30) == code
-    while alive(process.pid) and time.monotonic() < until:
+    while of_session(process.pid) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not alive(process.pid)
+    assert not of_session(process.pid)
     text = (tmp_path / "err").read_text()
     assert "Traceback" not in text
     if number != signal.SIGKILL:

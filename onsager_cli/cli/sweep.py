@@ -53,6 +53,10 @@ def main(options: Namespace) -> int:
         train.print_config(options, [*overrides[0], *of_launcher])
         return 0
     if launcher is not None:
+        for jobs in (experiment.jobs for experiment in experiments if (experiment.jobs or 1) > 1):
+            raise UserError(
+                f"jobs={jobs} has no effect with a launcher, whose jobs train one curve at a time: leave it out"
+            )
         check_installed(launcher)
     check_matrices(experiments)
     for output in sorted({experiment.output for experiment in experiments}):

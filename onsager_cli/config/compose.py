@@ -68,6 +68,7 @@ def version_base() -> dict[str, str]:
 def composer() -> "Iterator[Composer]":
     """Yields a `Composer`, good for any number of compositions within the block."""
     check_own_files()
+    search_path_override(())  # refuses own files with the names of built-in options
     with ExitStack() as hydra:
         yield Composer(lambda: hydra.enter_context(_hydra()))
 
@@ -156,16 +157,15 @@ class Composer:
     def training(self, overrides: "Sequence[Override]") -> str | None:
         """The kind of training that the options among the overrides choose."""
         groups = [item for item in overrides if is_group(item)]
-        shared = (self._of(groups) or self._composed(groups))[0]
+        shared = (self._ordinary_of(groups) or self._composed(groups))[0]
         return (shared.get("training") or {}).get("kind")
 
     def _keys(self, groups: "Sequence[Override]") -> frozenset[str]:
         """The dotted keys of the config of these options."""
-        return (self._of(groups) or self._composed(groups))[2]
+        return (self._ordinary_of(groups) or self._composed(groups))[2]
 
-    def _of(self, groups: "Sequence[Override]") -> tuple[dict[str, Any], str | None, frozenset[str]] | None:
+    def _ordinary_of(self, groups: "Sequence[Override]") -> tuple[dict[str, Any], str | None, frozenset[str]] | None:
         """`_compose` of these options without Hydra, from memory if it was asked before; None if that is not possible."""
-        search_path_override(())  # the user's own files, with all mistakes in their names
         chosen = {item.key_or_group: item.value() for item in groups if not item.is_delete() and item.package is None}
         if len(chosen) < len(groups) or not all(isinstance(name, str) for name in chosen.values()):
             return None
@@ -183,7 +183,7 @@ class Composer:
         """The config without Hydra; None if that is not possible."""
         import copy
 
-        if (composed := self._of(groups)) is None:
+        if (composed := self._ordinary_of(groups)) is None:
             return None
         config, experiment, keys = composed
         config = copy.deepcopy(config)

@@ -29,24 +29,24 @@ def compose(chosen: Mapping[str, str]) -> tuple[Config, str | None] | None:
     """The config of these options by group and its experiment; None for what is not ordinary."""
     try:
         return _compose(chosen)
-    except (_UnusualError, UserError, RecursionError):
+    except (_UnusualError, UserError, RecursionError, OSError):
         return None
 
 
 def put(config: Config, key: str, value: object) -> bool:
-    """Set a dotted key that the config has, as Hydra would; False, with nothing changed, if only Hydra knows how."""
+    """Set a dotted key that the config has, as Hydra would; False if only Hydra knows how."""
     *path, name = key.split(".")
     node: Any = config
     for part in path:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict) or name not in node or _is_special(value):
         return False
-    if isinstance(node[name], dict) != isinstance(value, dict) and isinstance(node[name], dict | list):
-        return False  # a mapping takes nothing else, and a list takes no mapping
-    if isinstance(value, dict) and isinstance(node[name], dict):
-        _merge(node[name], value)
-    else:
-        node[name] = copy.deepcopy(value)
+    if isinstance(node[name], dict) and not isinstance(value, dict):
+        return False
+    try:
+        _merge(node, {name: copy.deepcopy(value)})
+    except _UnusualError:
+        return False
     return True
 
 

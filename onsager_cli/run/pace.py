@@ -28,7 +28,7 @@ class Pace:
     """Of a machine with `jobs` curves side by side, kept in the folder `output`."""
 
     def __init__(self, output: Path, jobs: int, flops_per_second: float):
-        self._path, self._jobs, self._rate = output / FILE, jobs, flops_per_second / jobs
+        self._path, self._rate = output / FILE, flops_per_second / jobs
         self._place = f"{machine_name()}, {jobs} side by side"
         self._factors = _read(self._path).get(self._place, {})
 

@@ -84,7 +84,7 @@ def train(experiment: Experiment, report: "Report") -> list[str]:
 def _jobs(asked: int | None, needed: "Sequence[Needs]", count: int, seconds: float) -> int:
     """How many of `count` curves are trained side by side: as asked, or one on each core as far as memory allows.
 
-    Raises UserError where several processes cannot share the device.
+    Raises UserError for several where several devices share the batch of one.
     """
     from onsager_cli.training.devices import curves_share, on_cpu
     from onsager_cli.training.resources import memory
@@ -219,7 +219,8 @@ class _Training:
         number, busy = outcome.number, outcome.result
         curve = self.running.pop(number)
         if isinstance(outcome.error, DivergedError | LostError):
-            self.given_up[curve.key] = outcome.error
+            lost = isinstance(outcome.error, LostError)
+            self.given_up[curve.key] = LostError(f"{curve.slug}: {outcome.error}") if lost else outcome.error
             self._give_up(number, curve, f"given up: {outcome.error}")
         elif outcome.error is not None:
             raise outcome.error

@@ -45,6 +45,9 @@ def keep_programs() -> Path | None:
     try:
         from jax._src import compilation_cache, compilation_cache_interface  # no public way to put an own cache there
 
+        if not callable(compilation_cache.get_file_cache):
+            return None
+
         class Sealed(Programs, compilation_cache_interface.CacheInterface):
             """`Programs` for JAX."""
 

@@ -282,7 +282,7 @@ def judged(number: int, case: Case, verb: str, still: bool, result: Result, whol
         if kind in OPEN:
             tally.count(kind, "open")
         elif case.name.endswith("diverged.npz") and not still_there(case):
-            tally.count(kind, "harmless")  # the weights that a stage was given up with: nothing asks for them
+            tally.count(kind, "harmless")  # whoever removes it takes back that the training was given up
         else:
             tally.fail(kind, number, f"{verb} gives something else without a word: {different}", example)
     else:

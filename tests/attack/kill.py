@@ -20,7 +20,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.locks import holder
 
 from . import judge, toys
-from .processes import HANGS, LONGEST, XLA, Ended, Fault
+from .processes import HANGS, LONGEST, XLA, Ended, Fault, of_session
 from .stages import Stage, others, trainings
 from .tally import Plan, Tally
 
@@ -199,13 +199,7 @@ class Pool:
 
     def orphans(self) -> list[int]:
         """The processes of its session that still run."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
-                if int(session) == self.process.pid and state != "Z":
-                    found.append(int(path.parent.name))
-        return found
+        return of_session(self.process.pid)
 
     def end(self) -> None:
         """Kill what is left of it."""

@@ -230,3 +230,14 @@ def stop_all(commands: Sequence[Command]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(command.process, signal.SIGKILL)
             command.wait()
+
+
+def of_session(session: int) -> list[int]:
+    """The processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, of = path.read_text().rpartition(")")[2].split()[:4]
+            if int(of) == session and state != "Z":
+                found.append(int(path.parent.name))
+    return found
