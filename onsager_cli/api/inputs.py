@@ -16,7 +16,7 @@ from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.overrides import check_options, parse
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.problems import Linear
+from onsager_cli.kinds.problems import GIVEN, Linear
 from onsager_cli.store import matrix
 from onsager_cli.store.matrix_remarks import remarks, warn
 from onsager_cli.text import show
@@ -45,9 +45,9 @@ class SparseProblem:
     @in_float32
     def arrays(self) -> "Problem":
         """The problem as JAX arrays, with its selection and test sets."""
-        from onsager_cli.run import problem_of
+        from onsager_cli.run import in_users_units
 
-        return problem_of(self._curve, self.matrix)
+        return in_users_units(self._curve, self.matrix)
 
     @property
     def A(self) -> np.ndarray:  # noqa: N802
@@ -90,14 +90,13 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
 
     Args:
         name: gaussian, kappa15, kappa100, random_access, massive_mimo, or one of your own.
-        A: a real matrix (M, N) of your own, instead of one that is drawn. The SNR means ‖A‖_F² = N.
+        A: a real or complex matrix (M, N) of your own, of any scale, instead of one that is drawn.
         seed: of the matrix and of all samples.
         keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`). `matrix` is the
             path of a file with A, `matrix_name` the name of its array.
 
-    Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not real,
-    not finite or has a column of zeros. Warns of an A of another scale or without full rank, and of columns that are
-    proportional or of very different norms.
+    Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not finite or
+    has a column of zeros. Warns of an A without full rank, and of columns that are proportional.
 
     Example:
         >>> from onsager_cli import problem
@@ -110,12 +109,13 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         if not isinstance(curve_of(["network=oracle", *words]).settings.problem, Linear):
             raise UserError(f"problem={name} draws its own matrix: leave A out")
         given = numbers(A, "A", "(M, N)", (2,))
-        keys = {"M": given.shape[0], "N": given.shape[1], **keys}
+        keys = {"M": given.shape[0], "N": given.shape[1], **keys, "ensemble": GIVEN}
+        if np.iscomplexobj(given) and np.imag(given).any():
+            keys = {"embedding": "complex", **keys}
     made = SparseProblem((*words, *overrides_of("problem", keys)))
-    M, N = made._curve.settings.problem.shape
-    if given is None or M is None or N is None:
+    if given is None:
         return made
-    own = matrix.checked(given, "A", (M, N))
+    own = matrix.checked(given, "A", made._curve.settings.problem.matrix_shape)
     warn(remarks(own), "A")
     return SparseProblem(made.overrides, own)
 

@@ -53,9 +53,9 @@ class Trained:
     def _estimate(self) -> "Callable[..., Array]":
         import jax
 
-        from onsager_cli.networks.layers import estimate
+        from onsager_cli.networks.layers import estimate_in_users_units
 
-        return jax.jit(partial(estimate, self.net, depth=self.depth, precision=self.settings.precision))
+        return jax.jit(partial(estimate_in_users_units, self.net, depth=self.depth, precision=self.settings.precision))
 
     @in_float32
     def __call__(self, y: ArrayLike) -> np.ndarray:
@@ -130,13 +130,13 @@ def train(
     if folder is not None:
         run.train(load_experiment(words), report)
         return Trained(curve.settings, curve.folder, run.problem_of(curve))
-    arrays = about.arrays if about.has(curve) else run.problem_of(curve, about.matrix)
+    arrays = about.arrays if about.has(curve) else run.in_users_units(curve, about.matrix)
     kept: dict[str, MemoryFolder] = {}
     for one in run.in_order([curve]):
         place = kept[one.key] = MemoryFolder(one.identity)
         maker = run.maker_of(one, report, place=lambda asked: kept[asked.key])
-        run.make(one, maker, problem=arrays)
-    return Trained(curve.settings, place, arrays)
+        run.make(one, maker, problem=run.seen_by(one.settings, arrays))
+    return Trained(curve.settings, place, run.seen_by(curve.settings, arrays))
 
 
 @in_float32

@@ -158,7 +158,8 @@ class Progress:
         layer = event.get("layer")
         where = "" if layer is None else f"layer {layer}: "
         cost = f", {event['steps']} steps, {clock(event['seconds'])}" if event.get("steps") else ""
-        running.point = f"{where}{event['nmse_db']:.2f} dB"
+        error = "" if event.get("nmse_db_se") is None else f" ± {event['nmse_db_se']:.2f}"
+        running.point = f"{where}{event['nmse_db']:.2f}{error} dB"
         self._print(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
 
     def _on_curve_done(self, event: Event) -> None:

@@ -30,8 +30,8 @@ def identity_of(settings: Settings) -> Json:
     del problem["name"]
     if settings.problem.known_operator:
         problem.pop("known_operator", None)
-    if settings.problem.matrix_name is None:
-        problem.pop("matrix_name", None)
+    for key in settings.problem.unmeant:
+        problem.pop(key, None)
     if settings.problem.matrix is not None:
         problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
     whole |= {"network": _used(network), "training": _used(training)}

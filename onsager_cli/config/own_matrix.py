@@ -1,12 +1,15 @@
 """The matrix of the user's own behind a curve: checked before anything is made, read once for all curves."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from onsager_cli.config.experiment import Curve, Experiment
-from onsager_cli.kinds.problems import Linear
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.problems import Linear, ProblemSettings
 from onsager_cli.store import matrix
 from onsager_cli.store.matrix_remarks import remarks
 
@@ -39,9 +42,27 @@ def remarks_on_own_matrix(curve: Curve) -> tuple[str, ...]:
 
 def _file_of(curve: Curve) -> File | None:
     settings = curve.settings.problem
-    if not isinstance(settings, Linear) or settings.matrix is None:
+    if settings.matrix is None:
         return None
-    return curve.identity["problem"]["matrix"], settings.matrix, settings.shape, settings.matrix_name
+    return curve.identity["problem"]["matrix"], settings.matrix, settings.matrix_shape, settings.matrix_name
+
+
+def with_embedding(problem: ProblemSettings) -> ProblemSettings:
+    """The settings with `problem.embedding` complex, where it is null and the matrix of the user's own is complex."""
+    if not isinstance(problem, Linear) or problem.matrix is None or problem.embedding is not None:
+        return problem
+    try:
+        stamp = Path(problem.matrix).stat()
+        found = _is_complex(problem.matrix, problem.matrix_shape, problem.matrix_name, stamp.st_mtime_ns, stamp.st_size)
+    except (OSError, UserError):  # found again, and told, before anything is made
+        return problem
+    return replace(problem, embedding="complex") if found else problem
+
+
+@lru_cache(maxsize=8)
+def _is_complex(path: str, shape: tuple[int, int], name: str | None, modified: int, size: int) -> bool:
+    del modified, size
+    return np.iscomplexobj(matrix.read(path, shape, name))
 
 
 @lru_cache(maxsize=1)

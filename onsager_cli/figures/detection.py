@@ -84,12 +84,13 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     """x̂ of the last layer for the selection set and the test set, (N, L) each."""
     import jax
 
-    from onsager_cli.networks.layers import estimate
+    from onsager_cli.networks.layers import estimate_in_users_units
     from onsager_cli.theory import iterate
     from onsager_cli.training.curve import how_to_iterate
     from onsager_cli.training.networks_on_disk import network_of, stored_network
 
-    settings, sets = curve.settings, (problem.selection, problem.test)
+    users = problem if problem.original is None else problem.original
+    settings, sets = curve.settings, (users.selection, users.test)
     if settings.network.record.bound:
         bound = implementation(settings.network.record)
         return [bound(problem, *map(np.asarray, samples)) for samples in sets]
@@ -98,7 +99,7 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     else:
         net, learn = network_of(settings), how_to_iterate(settings).get("learn")
         params = iterate.layers(net, problem, settings.depth, settings.precision, learn)
-    run = jax.jit(partial(estimate, net, depth=settings.depth, precision=settings.precision))
+    run = jax.jit(partial(estimate_in_users_units, net, depth=settings.depth, precision=settings.precision))
     return [np.asarray(run(problem, params, y)) for _, y in sets]
 
 

@@ -105,6 +105,24 @@ def number(low: float | None = None, high: float | None = None, null: bool = Fal
     return _field(lambda value: in_range(finite(value), low, high, **open_limits), null=null)
 
 
+def number_or_range(low: float, high: float) -> Field:
+    """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return in_range(finite(value), low, high)
+        words = "must be a number, or a list of two numbers in rising order"
+        try:
+            pair = finite_tuple(value, 2)
+        except ValueError:
+            raise ValueError(words) from None
+        if not pair[0] < pair[1]:
+            raise ValueError(words)
+        return tuple(in_range(item, low, high) for item in pair)
+
+    return _field(check)
+
+
 def numbers(length: int, null: bool = False) -> Field:
     """Field for a list of `length` finite numbers, stored as a tuple."""
     return _field(lambda value: finite_tuple(value, length), null=null, holds=LIST)

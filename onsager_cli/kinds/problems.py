@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, flag, group, integer, number, optional, path, text
+from onsager_cli.kinds.checks import choice, flag, group, integer, number, number_or_range, optional, path, text
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
+ENSEMBLES = ("gaussian", "bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz")
+GIVEN = "given"  # the ensemble of a matrix that a Python program hands over
 NEIGHBOURS = 6  # a hexagon has no more
 # The keys that problem.instance=authors2017 fixes, each with the values that it may have.
 PUBLISHED = {
@@ -46,6 +48,8 @@ class ProblemSettings:
     parts = 1  # coordinates of x that one coefficient has
     together = 1  # consecutive samples that depend on each other
     everybody_active = False
+    balance = None
+    grows = False  # whether the test set grows until the standard error is small
     hard_samples = True  # whether hard samples may be drawn more often (`emphasis`)
 
     @property
@@ -54,9 +58,30 @@ class ProblemSettings:
         return None, None
 
     @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """(M, N) of a matrix of the user's own, before any embedding."""
+        M, N = self.shape
+        return (M or 0) // self.parts, (N or 0) // self.parts
+
+    @property
     def groups(self) -> tuple[int, ...]:
         """The group of exchangeable coordinates that each one belongs to; empty: all belong to one."""
         return ()
+
+    @property
+    def unmeant(self) -> tuple[str, ...]:
+        """Keys that make no difference to the numbers, with the values that they have."""
+        return ()
+
+    @property
+    def balancing(self) -> str | None:
+        """How networks see the problem (`problems.frame`): scaled, and balanced "auto", "on" or "off"; None: as it is."""
+        return None
+
+    @property
+    def unit(self) -> float | None:
+        """u such that active coefficients of u x have power 1, linear; None where nobody knows it beforehand."""
+        return 1.0
 
     @property
     def matched_theta(self) -> tuple[float, ...] | None:
@@ -86,35 +111,99 @@ class Sizes(ProblemSettings):
 
 @dataclass(frozen=True)
 class Linear(Sizes):
-    """y = A x + w for one real matrix and any prior: SNR in dB, the rest linear."""
+    """y = A x + w for one matrix and any prior: SNR in dB, the rest linear.
+
+    M and N are the size of A; in the real embedding, networks see a matrix of twice that.
+    """
 
     kappa: float | None = number(low=1, high=HIGHEST_KAPPA, null=True)
-    snr_db: float = number(-100, 200)
+    snr_db: float | tuple[float, float] = number_or_range(-100, 200)
     instance: str = choice("seeded", "authors2017")
     matrix: str | None = path(null=True)
     matrix_name: str | None = optional(text(null=True))
+    ensemble: str | None = optional(choice(*ENSEMBLES, GIVEN))
+    correlation: float | None = optional(number(above=-1, below=1))
+    columns: str | None = optional(choice("unit", null=True))
+    balance: str | None = optional(choice("auto", "on", "off"))
+    embedding: str | None = optional(choice("complex", "real", null=True))
+    noise_variance: float | None = optional(number(low=0, high=1e18, null=True))
+    noise: str | None = optional(choice("nominal", "per_sample"))
     known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
 
+    @property
+    def unmeant(self) -> tuple[str, ...]:
+        """Keys at the values that they had before they were keys, and keys that others overrule."""
+        neutral: dict[str, object] = {"ensemble": "gaussian", "noise": "nominal"}
+        keys = ("matrix_name", "ensemble", "columns", "embedding", "noise_variance", "noise")
+        found = [key for key in keys if getattr(self, key) in (None, neutral.get(key))]
+        found += [] if self.ensemble == "correlated" else ["correlation"]
+        found += [] if self.balancing else ["balance"]
+        return (*found, *([] if self.noise_variance is None else ["snr_db"]))
+
+    @property
+    def parts(self) -> int:
+        """Coordinates per coefficient: its real and imaginary part, or the coefficient itself."""
+        return 2 if self.embedding == "real" else 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.parts * self.M, self.parts * self.N
+
+    @property
+    def few_active(self) -> bool:
+        """Whether few coefficients of a sample are active on average."""
+        return False
+
+    @property
+    def own_matrix(self) -> bool:
+        """Whether A is none of the paper's: from a file, or of an ensemble that the paper does not study."""
+        return self.matrix is not None or self.ensemble not in (None, "gaussian") or self.columns is not None
+
+    @property
+    def complex_signals(self) -> bool:
+        """Whether coefficients, matrix and noise are complex."""
+        return self.embedding is not None or self.ensemble == "fourier"
+
+    @property
+    def balancing(self) -> str | None:
+        """The paper's own matrices are seen as they are, for its figures study their spectrum."""
+        asked = self.balance or "auto"
+        if self.own_matrix or asked == "on":
+            return asked
+        return None
+
     def check(self) -> None:
         """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
+        if isinstance(self.snr_db, tuple) and self.noise_variance is not None:
+            raise UserError(f"problem.snr_db={list(self.snr_db)} and problem.noise_variance contradict each other: leave one out")
+        if self.noise_variance is not None and self.noise == "per_sample":
+            raise UserError("problem.noise=per_sample sets the noise by problem.snr_db: leave problem.noise_variance out")
+        if self.kappa is not None and self.ensemble not in (None, "gaussian"):
+            raise UserError(f"problem.kappa is for problem.ensemble=gaussian, got {self.kappa:g} for {self.ensemble}")
         if self.kappa is not None and self.M > self.N:
             raise UserError(
                 f"problem.M must be at most problem.N={self.N} where problem.kappa sets the spectrum, got {self.M}"
             )
         if self.instance == "authors2017":
             self._check_published()
-        if self.matrix is not None:
-            self._check_matrix(self.matrix)
-        elif self.matrix_name is not None:
-            raise UserError(f"problem.matrix_name={self.matrix_name} needs a file: add problem.matrix=…")
+        check_matrix_file(self.matrix, self.matrix_name)
+        if self.matrix is not None and self.kappa is not None:
+            raise UserError(f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}")
+        if self.matrix is not None and self.ensemble not in (None, "gaussian", GIVEN):
+            raise UserError(f"problem.ensemble={self.ensemble} and problem.matrix are two matrices: leave one out")
 
     def _check_published(self) -> None:
         if not isinstance(self, BernoulliGaussian):
             raise UserError(
                 f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with problem.kind={self.kind} write "
                 "problem.instance=seeded"
+            )
+        if self.own_matrix or self.embedding is not None or self.noise_variance is not None or self.noise == "per_sample":
+            raise UserError(
+                "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.ensemble, columns, "
+                "embedding, noise or noise_variance write problem.instance=seeded"
             )
         for key, allowed in PUBLISHED.items():
             if (value := getattr(self, key)) not in allowed:
@@ -123,19 +212,27 @@ class Linear(Sizes):
                     f"got {show(value)}: write problem.instance=seeded"
                 )
 
-    def _check_matrix(self, matrix: str) -> None:
-        path = Path(matrix)
-        if path.suffix.lower() not in MATRIX_SUFFIXES:
-            raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
-        try:
-            there = path.is_file()
-        except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"problem.matrix: {show(matrix)} cannot be read: {reason}") from error
-        if not there:
-            raise UserError(f"problem.matrix: there is no file {show(matrix)}")
-        if self.kappa is not None:
-            raise UserError(f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}")
+
+def check_matrix_file(matrix: str | None, name: str | None) -> None:
+    """Raises UserError for a matrix file of no known format or that is not there, and for a name without a file."""
+    if matrix is None:
+        if name is not None:
+            raise UserError(f"problem.matrix_name={name} needs a file: add problem.matrix=…")
+        return
+    path = Path(matrix)
+    if path.suffix.lower() not in MATRIX_SUFFIXES:
+        raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"problem.matrix: {show(matrix)} cannot be read: {reason}") from error
+    if not there:
+        raise UserError(f"problem.matrix: there is no file {show(matrix)}")
+
+
+FEW = 16  # active coefficients of a sample on average, below which few samples carry the error
+DEFAULT_TEST = 1000  # samples of a test set; a smaller one is what somebody asked for
 
 
 @dataclass(frozen=True)
@@ -148,6 +245,17 @@ class Activity(Sizes):
 @dataclass(frozen=True)
 class BernoulliGaussian(Linear, Activity):
     """x_n is N(0, 1) with probability `gamma`, else 0."""
+
+    @property
+    def few_active(self) -> bool:
+        """Whether few coefficients of a sample are active on average."""
+        return self.gamma * self.N < FEW and (self.test_samples or 0) >= DEFAULT_TEST
+
+    @property
+    def grows(self) -> bool:
+        """The published test set is what it is, and so are those of the paper's other matrices."""
+        few_tested = (self.test_samples or 0) < DEFAULT_TEST
+        return self.instance != "authors2017" and not few_tested and (self.few_active or self.own_matrix)
 
     @property
     def matched_shrinkage(self) -> str:
@@ -184,6 +292,25 @@ class Cellular(ProblemSettings):
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
     channel: Channel = group(Channel)
+    matrix: str | None = optional(path(null=True))
+    matrix_name: str | None = optional(text(null=True))
+    balance: str | None = optional(choice("auto", "on", "off"))
+
+    @property
+    def unmeant(self) -> tuple[str, ...]:
+        """Keys at the values that they had before they were keys."""
+        found = [key for key in ("matrix", "matrix_name") if getattr(self, key) is None]
+        return (*found, *(() if self.balancing else ("balance",)))
+
+    @property
+    def balancing(self) -> str | None:
+        """The paper's own pilots are seen as they are."""
+        asked = self.balance or "auto"
+        return asked if self.matrix is not None or asked == "on" else None
+
+    def check(self) -> None:
+        """Raises UserError for a file of pilots that cannot be there."""
+        check_matrix_file(self.matrix, self.matrix_name)
 
     @property
     def parts(self) -> int:

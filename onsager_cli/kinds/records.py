@@ -64,6 +64,7 @@ class NetworkKind(Kind):
         matrices: whether what it learns are matrices, which Muon can turn.
         twin: whether an untied network is bootstrapped from a tied one (Algorithm 3).
         bound: one estimate, without layers; `of` maps (problem, x, y) to x̂. `told`: it is told the support of x.
+        whitens: whether whitened rows of A help its linear stage, a product with Aᴴ; an LMMSE stage weighs them itself.
         lasso: it solves the LASSO with a λ for each sample, so that it leaves no network.
         layered: without training its layers differ, so there are as many as are asked for.
         fit: a function (net, problem, y, depth, precision) that finds the parameters from the measurements.
@@ -95,6 +96,7 @@ class NetworkKind(Kind):
     twin: bool = True
     bound: bool = False
     told: bool = False
+    whitens: bool = True
     lasso: bool = False
     layered: bool = False
     fit: str = ""

@@ -211,9 +211,17 @@ class Network(ABC, Generic[State, Context]):
         del p, state
         return None
 
-    def shrink(self, p: Parameters, inputs: Inputs) -> Shrunk:
-        """The family's shrinkage with the θ of a layer."""
-        return Shrunk(*self.family.eta(*inputs, self.spread(p["theta"])), inputs)
+    def shrink(self, p: Parameters, inputs: Inputs, columns: Array | None = None) -> Shrunk:
+        """The family's shrinkage with the θ of a layer.
+
+        With `columns` c (N, 1), coordinate n is c_n times a coefficient: x̂ = c η(r/c; σ/c), of the same slope.
+        """
+        theta = self.spread(p["theta"])
+        if columns is None:
+            return Shrunk(*self.family.eta(*inputs, theta), inputs)
+        sigma = None if inputs.sigma is None else inputs.sigma / columns
+        x_hat, slope = self.family.eta(inputs.r / columns, sigma, theta)
+        return Shrunk(columns * x_hat, slope, inputs)
 
     @abstractmethod
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: State, y: Array) -> State:
@@ -221,7 +229,7 @@ class Network(ABC, Generic[State, Context]):
 
     def step(self, problem: Problem, p: Parameters, inputs: Inputs, state: State, y: Array) -> State:
         """The state after a layer with these inputs: shrinkage, then correction."""
-        return self.correct(problem, p, self.shrink(p, inputs), state, y)
+        return self.correct(problem, p, self.shrink(p, inputs, problem.columns), state, y)
 
     def kept(self, state: State) -> State:
         """The parts of the state that derivatives of a layer need, so that training keeps them; None for the others."""

@@ -92,7 +92,7 @@ def loss_and_gradient(
     state, inputs, scratch = jax.lax.fori_loop(0, depth - 1, forward, (state, inputs, scratch))
 
     def loss_of_last(p: Parameters, inputs: Inputs) -> Array:
-        return jnp.sum(weights * power(net.shrink(p, inputs).x_hat - x))
+        return jnp.sum(weights * power(net.shrink(p, inputs, problem.columns).x_hat - x))
 
     loss, (of_last, to_inputs) = jax.value_and_grad(loss_of_last, (0, 1))(net.layer(params, depth - 1), inputs)
     gradient = _collect(net, jax.tree.map(jnp.zeros_like, params), depth - 1, of_last)

@@ -44,13 +44,13 @@ class Layers(Generic[State, Context]):
 
     def shrink(self, t: Array | int, inputs: Inputs) -> Shrunk:
         """The shrinkage of layer t."""
-        return self.net.shrink(self.layer_params(t), inputs)
+        return self.net.shrink(self.layer_params(t), inputs, self.problem.columns)
 
     def emit(self, t: Array | int, state: State, inputs: Inputs) -> tuple[Array, State, Inputs]:
         """x̂ (N, L) of layer t, the state after it, and the inputs of the shrinkage of layer t + 1."""
         net, problem, y, context = self.net, self.problem, self.y, self.context
         p = self.layer_params(t)
-        shrunk = net.shrink(p, inputs)
+        shrunk = net.shrink(p, inputs, problem.columns)
         state = net.correct(problem, p, shrunk, state, y)
         return shrunk.x_hat, state, net.linear(problem, self.layer_params(t + 1), state, y, context)
 
@@ -115,3 +115,12 @@ def estimate(
         layers = Layers(net, problem, params, y)
         _, inputs = layers.reach(depth - 1)
         return layers.shrink(depth - 1, inputs).x_hat
+
+
+def estimate_in_users_units(
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: Array | int, precision: str = "highest"
+) -> Array:
+    """x̂ after `depth` layers, (N, L), from y (M, L), both in the user's units."""
+    if problem.frame is None:
+        return estimate(net, problem, params, y, depth, precision)
+    return problem.frame.leave(estimate(net, problem, params, problem.frame.seen(y), depth, precision))

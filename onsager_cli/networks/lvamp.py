@@ -50,6 +50,7 @@ KIND = NetworkKind(
         "learn": words(),
     },
     learnable=("U", "s", "V", "noise_variance", "theta"),
+    whitens=False,
     untrained="vamp",
     looks={
         "lvamp": {

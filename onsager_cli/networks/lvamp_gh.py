@@ -46,6 +46,7 @@ KIND = NetworkKind(
         "learn": words(),
     },
     learnable=("G", "H", "c", "noise_variance", "theta"),
+    whitens=False,
     family="lvamp",
     twin=False,  # each G, H is made for what reaches its layer: one pair for all is no rival
     layered=True,

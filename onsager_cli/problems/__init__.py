@@ -28,14 +28,15 @@ def build(settings: ProblemSettings, seed: int, A: np.ndarray | None = None) -> 
     """
     if settings.matrix is not None and A is None:
         raise ValueError(f"the caller reads problem.matrix={settings.matrix} and passes it as A")
-    if (snr_db := getattr(settings, "snr_db", 0)) > RESOLVED_DB:
+    snr_db = getattr(settings, "snr_db", 0)
+    if (snr_db := max(snr_db) if isinstance(snr_db, tuple) else snr_db or 0) > RESOLVED_DB:
         message = f"float32 rounds measurements and products, so results do not improve much above {RESOLVED_DB} dB"
         warnings.warn(f"problem.snr_db={snr_db:g}: {message}", Notice, stacklevel=2)
     make = implementation(settings.record)
     problem = (
         linear.from_settings(settings, make(settings), seed, A)
         if isinstance(settings, Linear)
-        else make(settings, seed)
+        else make(settings, seed, *([] if A is None else [A]))
     )
     if settings.known_operator:
         return problem

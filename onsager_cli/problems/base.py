@@ -10,7 +10,8 @@ from flax import struct
 from jax import Array
 
 from onsager_cli.errors import UserError
-from onsager_cli.linalg import power
+from onsager_cli.linalg import full_product, power
+from onsager_cli.problems.noise import NoiseLaw
 
 
 class Samples(NamedTuple):
@@ -18,6 +19,32 @@ class Samples(NamedTuple):
 
     x: Array
     y: Array
+
+
+@struct.dataclass
+class Frame:
+    """The coordinates in which networks see samples: x' = u c ⊙ x and y' = P y (`problems.frame`)."""
+
+    rows: Array  # P with the unit of x in it, (M, M) or ()
+    columns: Array | None  # c, (N, 1), relative to its root mean square; None: 1
+    unit: Array  # u, ()
+
+    def enter(self, samples: Samples) -> Samples:
+        """Samples x (N, L), y (M, L) in the user's units, in these coordinates."""
+        x, y = samples
+        return Samples(x * self._units, self.seen(y))
+
+    def seen(self, y: Array) -> Array:
+        """Measurements y (M, L) in these coordinates."""
+        return full_product(self.rows, y) if self.rows.ndim else self.rows * y
+
+    def leave(self, x: Array) -> Array:
+        """Estimates (N, L) in these coordinates, in the user's units."""
+        return x / self._units
+
+    @property
+    def _units(self) -> Array:
+        return self.unit if self.columns is None else self.unit * self.columns
 
 
 @struct.dataclass
@@ -30,6 +57,9 @@ class Problem:
 
     A is the matrix that networks know. If it is an estimate, `source` is the matrix behind the samples. `draw` finds the
     latter as the A of its problem.
+
+    Networks may see a problem in other coordinates than the user (`frame`). All arrays are in those, and `original` is
+    the problem in the user's units, from which samples come.
     """
 
     A: Array  # (M, N), float32 or complex64
@@ -42,15 +72,29 @@ class Problem:
     reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: all count
     test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L); None: 1
     singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A, for spectral coordinates
+    noise: NoiseLaw | None = struct.field(pytree_node=False, default=None)  # None: σ_w² for all samples
+    frame: Frame | None = None
+    original: "Problem | None" = None
 
     @property
     def behind(self) -> "Problem":
-        """The problem with the true A, from which samples come."""
+        """The problem with the true A in the user's units, from which samples come."""
+        if self.original is not None:
+            return self.original.behind
         return self if self.source is None else replace(self, A=self.source, source=None)
+
+    @property
+    def columns(self) -> Array | None:
+        """c of the frame, (N, 1): η acts on r / c, where all coordinates have one prior. None: 1."""
+        return None if self.frame is None else self.frame.columns
+
+    def in_frame(self, samples: Samples) -> Samples:
+        """Samples x (N, L), y (M, L) in the user's units, as networks see them."""
+        return samples if self.frame is None else self.frame.enter(samples)
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
-        return Samples(*self.draw(self.behind, key, batch))
+        return self.in_frame(Samples(*self.draw(self.behind, key, batch)))
 
     @property
     def known_power(self) -> Array:
@@ -77,7 +121,8 @@ class Problem:
         if offered is None or most is None:
             x, y = self.sample(key, batch)
             return x, y, jnp.ones(batch, self.noise_variance.dtype)
-        return offered(self.behind, key, batch, emphasis, most)
+        x, y, weights = offered(self.behind, key, batch, emphasis, most)
+        return (*self.in_frame(Samples(x, y)), weights)
 
 
 def with_singular_vectors(problem: Problem) -> Problem:

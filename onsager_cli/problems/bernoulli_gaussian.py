@@ -9,8 +9,8 @@ from jax import Array
 
 from onsager_cli.kinds.problems import BernoulliGaussian
 from onsager_cli.kinds.records import ProblemKind
-from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Problem, Samples
+from onsager_cli.problems.noise import measured
 
 KIND = ProblemKind("bernoulli_gaussian", of="law", settings=BernoulliGaussian)
 
@@ -50,15 +50,14 @@ class Draw:
         One random word serves both activity and value: below γ 2³² the coefficient is active. Given that, the word is
         uniform, and the inverse error function makes it Gaussian.
         """
-        M, N = problem.A.shape
+        N = problem.A.shape[1]
         key_x, key_w = jax.random.split(key)
         words = jax.random.bits(key_x, (N, batch), jnp.uint32)
         limit = jnp.minimum(gamma * 2.0**32, 2.0**32 - 256)  # the largest float32 below 2³²
         uniform = (words.astype(jnp.float32) + 0.5) * (2.0 / limit) - 1.0
         value = np.float32(np.sqrt(2.0)) * jax.lax.erf_inv(jnp.clip(uniform, -1 + 2.0**-24, 1 - 2.0**-24))
         x = jnp.where(words < limit.astype(jnp.uint32), value, 0.0)
-        w = jnp.sqrt(problem.noise_variance) * jax.random.normal(key_w, (M, batch))
-        return Samples(x, full_product(problem.A, x) + w)
+        return Samples(x, measured(problem, key_w, x))
 
 
 def law(settings: BernoulliGaussian) -> Draw:

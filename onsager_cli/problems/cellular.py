@@ -26,9 +26,9 @@ from jax import Array
 
 from onsager_cli.kinds.problems import Cellular, Channel
 from onsager_cli.kinds.records import ProblemKind
-from onsager_cli.linalg import full_product
+from onsager_cli.linalg import double, full_product
 from onsager_cli.problems.base import Problem, Samples
-from onsager_cli.problems.linear import MATRIX_KEY, SELECTION_KEY, TEST_KEY
+from onsager_cli.problems.linear import MATRIX_KEY, SELECTION_KEY, TEST_KEY, embed
 
 # Corners 30°, 150° and 270° of the hexagon: any two of them span one of the three rhombi that it consists of.
 CORNERS = 2 / np.sqrt(3) * np.exp(1j * np.pi * np.array([1, 5, 9]) / 6)
@@ -236,12 +236,6 @@ class Draw:
         return jnp.moveaxis(values, 1, 2).reshape(parts, self.law.cells * self.law.users, -1)
 
 
-def embed(A: np.ndarray) -> np.ndarray:
-    """The real embedding [Re A, -Im A; Im A, Re A], (2M, 2N), of A (M, N)."""
-    real, imaginary = np.real(A), np.imag(A)
-    return np.block([[real, -imaginary], [imaginary, real]])
-
-
 @partial(jax.jit, static_argnums=2)
 def _sample(problem: Problem, key: Array, batch: int) -> Samples:
     return problem.sample(key, batch)
@@ -252,14 +246,15 @@ def _known(draw: Draw, key: Array, batch: int) -> Array:
     return draw.signals(jax.random.split(key)[0], batch)[1]
 
 
-def build(law: Cellular, seed: int) -> Problem:
-    """The problem with its selection and test sets."""
-    A = pilots(seed, law.pilots, law.cells * law.users)
+def build(law: Cellular, seed: int, A: np.ndarray | None = None) -> Problem:
+    """The problem with its selection and test sets, with pilots A (pilots, users) if they are given."""
+    energy = 1.0 if A is None else np.tile(np.sum(np.abs(double(A)) ** 2, axis=0)[:, None], (law.parts, 1))
+    A = pilots(seed, law.pilots, law.cells * law.users) if A is None else A.astype(np.complex64)
     if law.embedding == "real":
         A = embed(A)
     M, N = A.shape
     power = np.tile(mean_power(law) / law.parts, (law.parts, 1))
-    noise_variance = np.sum(power) / M * 10 ** (-law.snr_db / 10)  # columns of A have unit norm
+    noise_variance = np.sum(power * energy) / M * 10 ** (-law.snr_db / 10)  # drawn sequences have unit norm
     reported = None if law.cells == 1 else jnp.asarray(np.array(law.groups) == 0, jnp.float32)[:, None]
     empty = Samples(jnp.zeros((N, 0)), jnp.zeros((M, 0)))
     draw = Draw(law)

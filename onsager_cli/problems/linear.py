@@ -1,4 +1,4 @@
-"""Problems with one real matrix and any law of the entries of x (Section VI-A), and the published instances.
+"""Problems with one matrix and any law of the entries of x (Section VI-A), and the published instances.
 
 | symbol | name                                             | value             |
 |--------|--------------------------------------------------|-------------------|
@@ -16,11 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.problems import Linear
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.problems import GIVEN, Linear
+from onsager_cli.linalg import double
 from onsager_cli.problems.base import Problem, Samples
+from onsager_cli.problems.ensembles import ensemble
+from onsager_cli.problems.noise import QUIETEST, NoiseLaw
 
 # Folded into the seed; training folds in its stages from 1000 on.
 SELECTION_KEY, TEST_KEY, MATRIX_KEY = 1, 2, 3
+MORE = 8  # times as many selection samples where few coefficients are active, so that few samples carry the error
 
 
 class Law(Protocol):
@@ -36,8 +41,8 @@ class Law(Protocol):
         ...
 
 
-def noise_variance(N: int, M: int, power: float, snr_db: float) -> float:
-    """σ_w² (linear) at which E‖Ax‖²/E‖w‖² is `snr_db`, for ‖A‖_F² = N and E x_n² = `power`."""
+def noise_variance(N: float, M: int, power: float, snr_db: float) -> float:
+    """σ_w² (linear) at which E‖Ax‖²/E‖w‖² is `snr_db`, for ‖A‖_F² = N and E|x_n|² = `power`."""
     return power * N / M * 10 ** (-snr_db / 10)
 
 
@@ -73,29 +78,74 @@ def authors2017(kappa: float | None) -> tuple[np.ndarray, tuple[np.ndarray, np.n
 
 
 # Compiled once for all problems of one size and law, so that a figure does not pay for it per curve.
-_sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
+sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_argnums=2)
+
+
+def noise_of(settings: Linear, A: np.ndarray, power: float) -> tuple[float, NoiseLaw | None]:
+    """σ_w² (linear, the mean over the samples) and its law, for A (M, N) and E|x_n|² = `power`.
+
+    The SNR of a drawn Gaussian A means its nominal ‖A‖_F² = N, that of another one what ‖A‖_F² is.
+    """
+    M, N = A.shape
+    energy = float(np.sum(np.abs(double(A)) ** 2)) if settings.own_matrix else N
+    if (known := settings.noise_variance) is not None:
+        known = known / settings.parts
+        quietest = noise_variance(energy, M, power, 0) * QUIETEST
+        return max(known, quietest), NoiseLaw(silent=True) if known == 0 else None
+    if not isinstance(settings.snr_db, tuple) and settings.noise != "per_sample":
+        return noise_variance(energy, M, power, settings.snr_db), None
+    low, high = settings.snr_db if isinstance(settings.snr_db, tuple) else (settings.snr_db, settings.snr_db)
+    law = NoiseLaw(low, high, settings.noise == "per_sample")
+    return noise_variance(energy, M, power, 0) * law.mean, law
+
+
+def matrix_of(settings: Linear, seed: int, A: np.ndarray | None) -> np.ndarray:
+    """The matrix (M, N) of settings that networks and samples share: `A`, the user's own, or one that is drawn."""
+    if A is None and settings.ensemble in (None, "gaussian"):
+        A = gaussian_matrix(seed, settings.M, settings.N, settings.kappa)
+    elif A is None and settings.ensemble == GIVEN:
+        raise UserError("problem.ensemble=given is for a matrix from Python: write problem.matrix=… with its file")
+    elif A is None:
+        A = ensemble(str(settings.ensemble), seed, settings.M, settings.N, settings.correlation or 0.0)
+    if settings.columns == "unit":
+        A = A / np.linalg.norm(A, axis=0).astype(A.real.dtype)
+    if settings.complex_signals:
+        A = A.astype(np.complex64)
+    return embed(A) if settings.embedding == "real" else A
+
+
+def embed(A: np.ndarray) -> np.ndarray:
+    """The real embedding [Re A, -Im A; Im A, Re A], (2M, 2N), of A (M, N)."""
+    real, imaginary = np.real(A), np.imag(A)
+    return np.block([[real, -imaginary], [imaginary, real]])
 
 
 def build(
     law: Law,
     *,
     A: np.ndarray,
-    snr_db: float,
+    snr_db: float = 0.0,
     seed: int,
     selection_samples: int,
     test_samples: int,
     test: tuple[np.ndarray, np.ndarray] | None = None,
+    noise: tuple[float, NoiseLaw | None] | None = None,
 ) -> Problem:
-    """The problem of a matrix A (M, N) with its selection and test sets; `test` replaces the drawn test set."""
+    """The problem of a matrix A (M, N) with its selection and test sets; `test` replaces the drawn test set.
+
+    `noise`, σ_w² (linear) and its law, replaces `snr_db`, which is for ‖A‖_F² = N.
+    """
     M, N = A.shape
+    variance, noise_law = noise or (noise_variance(N, M, law.power, snr_db), None)
     empty = Samples(jnp.zeros((N, 0)), jnp.zeros((M, 0)))
-    variance = jnp.float32(noise_variance(N, M, law.power, snr_db))
-    problem = Problem(jnp.asarray(A), variance, empty, empty, law, mean_power=jnp.float32(law.power))
+    problem = Problem(
+        jnp.asarray(A), jnp.float32(variance), empty, empty, law, mean_power=jnp.float32(law.power), noise=noise_law
+    )
     key = jax.random.key(seed)
-    selection = _sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
-    x, y = test or _sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
-    of_test = Samples(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
-    return replace(problem, selection=selection, test=of_test)
+    selection = sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
+    of_test = test or sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
+    x, y = (jnp.asarray(a, problem.A.dtype) for a in of_test)
+    return replace(problem, selection=selection, test=Samples(x, y))
 
 
 def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = None) -> Problem:
@@ -103,14 +153,14 @@ def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = 
     test = None
     if settings.instance == "authors2017":
         A, test = authors2017(settings.kappa)
-    elif A is None:
-        A = gaussian_matrix(seed, settings.M, settings.N, settings.kappa)
+    else:
+        A = matrix_of(settings, seed, A)
     return build(
         law,
         A=A,
-        snr_db=settings.snr_db,
+        noise=noise_of(settings, A, law.power),
         seed=seed,
-        selection_samples=settings.selection_samples or 1,
+        selection_samples=(settings.selection_samples or 1) * (MORE if settings.few_active else 1),
         test_samples=settings.test_samples or 1,
         test=test,
     )

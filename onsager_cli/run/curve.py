@@ -12,6 +12,7 @@ import yaml
 
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, one_blas_thread
 from onsager_cli.store.locks import holder
@@ -95,10 +96,26 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
 
 
 def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
-    """The problem of a curve, with A (M, N) if given, else with a matrix of the user's own read.
+    """The problem of a curve as its network sees it, with A (M, N) if given, else with a matrix of the user's own read.
 
     Raises UserError if that matrix cannot be used, or JAX has no device.
     """
+    return seen_by(curve.settings, in_users_units(curve, A))
+
+
+def seen_by(settings: Settings, problem: "Problem") -> "Problem":
+    """A problem in the user's units, as the network of these settings sees it (`problems.frame`)."""
+    from onsager_cli.problems.frame import framed
+
+    balance, record = settings.problem.balancing, settings.network.record
+    if balance is None or record.bound:
+        return problem
+    with one_blas_thread():
+        return framed(problem, "off" if record.lasso else balance, record.whitens, settings.problem.unit)
+
+
+def in_users_units(curve: Curve, A: np.ndarray | None = None) -> "Problem":
+    """The problem of a curve in the user's units. Raises UserError as `problem_of` does."""
     from onsager_cli.problems import build
     from onsager_cli.training.devices import device_kind
 

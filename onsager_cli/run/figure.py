@@ -54,11 +54,13 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
 
 
 def _problems() -> "Callable[[Curve], Problem]":
-    """A function that builds the problem of a curve, once for all curves that share it."""
+    """A function that builds the problem of a curve, once for all curves that see the same."""
     built: dict[object, Problem] = {}
 
     def of(curve: Curve) -> "Problem":
-        key = (curve.settings.problem, curve.settings.seed)
+        settings, record = curve.settings, curve.settings.network.record
+        sees = (record.bound, record.lasso, record.whitens) if settings.problem.balancing else None
+        key = (settings.problem, settings.seed, sees)
         return built[key] if key in built else built.setdefault(key, problem_of(curve))
 
     return of

@@ -15,10 +15,10 @@ NAMED = 8  # of many arrays, how many a message names
 
 
 def read(path: str, shape: tuple[int, int], name: str | None = None) -> np.ndarray:
-    """A (M, N) in float32 from a file of any known format.
+    """A (M, N) in float32 or complex64 from a file of any known format.
 
     It is the array `name`, else the one named A, else the only matrix. Raises UserError, which names the file, for
-    anything that is no real matrix of this shape.
+    anything that is no matrix of this shape.
     """
     label = f"problem.matrix={path}"
     try:
@@ -35,11 +35,14 @@ def read(path: str, shape: tuple[int, int], name: str | None = None) -> np.ndarr
 
 
 def checked(A: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """A (M, N) in float32. Raises UserError, which calls it `name`, for what is no real matrix of this shape."""
+    """A (M, N) in float32, or complex64 if an imaginary part is not zero.
+
+    Raises UserError, which calls it `name`, for what is no matrix of this shape.
+    """
     _check_shape(A.shape, name, shape)
-    given = _real(A, name)
+    given = np.real(A) if np.iscomplexobj(A) and not np.imag(A).any() else A
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
-        A = given.astype(np.float32)
+        A = given.astype(np.complex64 if np.iscomplexobj(given) else np.float32)
     if (wrong := ~np.isfinite(A)).any():
         row, column = np.unravel_index(np.argmax(wrong), shape)
         value = given[row, column]
@@ -96,7 +99,7 @@ def _check_shape(found: tuple[int, ...], name: str, shape: tuple[int, int]) -> N
     if found == shape:
         return
     if len(found) != 2:
-        raise UserError(f"{name} must hold a real matrix, got an array of shape {found}: save it with rows and columns")
+        raise UserError(f"{name} must hold a matrix, got an array of shape {found}: save it with rows and columns")
     rows, columns = found
     size, own = f"{rows} x {columns}", f"add problem.M={rows} problem.N={columns}"
     if 0 in found:
@@ -111,16 +114,3 @@ def _check_shape(found: tuple[int, ...], name: str, shape: tuple[int, int]) -> N
             f"{name} is {size}, all entries in one line: save it with {shape[0]} rows and {shape[1]} columns"
         )
     raise UserError(f"{name} is {size}, the config has {asked}: {own}")
-
-
-def _real(A: np.ndarray, name: str) -> np.ndarray:
-    """A, or its real part if the imaginary one is zero. Raises UserError for other complex numbers."""
-    if not np.iscomplexobj(A):
-        return A
-    if np.imag(A).any():
-        M, N = A.shape
-        raise UserError(
-            f"{name} must hold a real matrix, got {A.dtype}: stack [Re A, -Im A; Im A, Re A], a matrix of "
-            f"{2 * M} x {2 * N}, and write problem.M={2 * M} problem.N={2 * N}"
-        )
-    return np.real(A)

@@ -9,7 +9,6 @@ from onsager_cli.errors import Notice
 from onsager_cli.text import further
 
 LARGEST_GRAM = 2000  # rows or columns, the fewer of them, up to which the rank is looked at
-SCALE = 1.1  # how far ‖A‖_F² may be from N without a word
 NORMS = 10.0  # how many times the smallest norm of a column the largest may be without a word
 ALIKE = 1e-6  # how far apart proportional columns, scaled to norm 1, may be in a random direction
 DIRECTIONS = 4
@@ -24,15 +23,9 @@ def warn(texts: Iterable[str], name: str) -> None:
 
 
 def remarks(A: np.ndarray) -> Iterator[str]:
-    """What is unusual in A (M, N): its scale, its rank, its columns. Each continues the name of the matrix."""
+    """What is unusual in A (M, N), real or complex: its rank, its columns. Each continues the name of the matrix."""
     M, N = A.shape
-    norms = np.sqrt(sum(np.sum(block**2, axis=0) for block in _blocks(A)))
-    energy = float(np.sum(norms**2)) / N
-    if not 1 / SCALE < energy < SCALE:
-        yield (
-            f"has ‖A‖_F² = {energy:.3g} N: problem.snr_db sets the noise for ‖A‖_F² = N, so the SNR is "
-            f"{10 * np.log10(energy):+.1f} dB off; multiply the matrix by {energy**-0.5:.4g}"
-        )
+    norms = np.sqrt(sum(np.sum(np.abs(block) ** 2, axis=0) for block in _blocks(A)))
     if (full := min(M, N)) <= LARGEST_GRAM and (rank := _rank(A)) < full:
         yield f"has rank {rank} instead of {full}: {full - rank} of its measurements say nothing that the others do not"
     low, high = int(np.argmin(norms)), int(np.argmax(norms))
@@ -57,11 +50,12 @@ def proportional(A: np.ndarray, norms: np.ndarray) -> list[np.ndarray]:
     """
     M, N = A.shape
     directions = np.random.default_rng(0).normal(size=(DIRECTIONS, M))
-    seen, start = np.zeros((DIRECTIONS, N)), 0
+    seen, start = np.zeros((DIRECTIONS, N), np.result_type(A, np.float64)), 0
     for block in _blocks(A):
         seen += directions[:, start : start + len(block)] @ block
         start += len(block)
-    seen *= np.where(seen[0] < 0, -1, 1) / norms
+    seen *= np.conj(seen[0]) / np.maximum(np.abs(seen[0]), np.finfo(np.float64).tiny) / norms
+    seen = np.concatenate([seen.real, seen.imag]) if np.iscomplexobj(seen) else seen
     group = np.zeros(N, dtype=int)
     for direction in seen:  # split each group where two neighbours are apart
         order = np.lexsort((direction, group))
@@ -78,7 +72,7 @@ def _rank(A: np.ndarray) -> int:
     Their eigenvalues are the squares, which float64 holds. An SVD takes ten times as long.
     """
     tall = A if A.shape[0] > A.shape[1] else A.T
-    squares = np.linalg.eigvalsh(sum(block.T @ block for block in _blocks(tall)))
+    squares = np.linalg.eigvalsh(sum(block.conj().T @ block for block in _blocks(tall)))
     return int(np.sum(squares > squares[-1] * (max(A.shape) * np.finfo(np.float32).eps) ** 2))
 
 
@@ -86,7 +80,7 @@ def _blocks(A: np.ndarray) -> Iterator[np.ndarray]:
     """The rows of A in double precision, some at a time."""
     step = max(1, ENTRIES // A.shape[1])
     for start in range(0, len(A), step):
-        yield A[start : start + step].astype(np.float64)
+        yield A[start : start + step].astype(np.result_type(A, np.float64))
 
 
 def _words(columns: np.ndarray) -> str:

@@ -47,6 +47,7 @@ KIND = NetworkKind(
     fixed={"tied": False, "learn": ("noise_variance", "theta")},
     shrinkages=("bg",),
     uses_shrinkage=False,
+    whitens=False,
     trains=False,
     layered=True,
     fit="learn",

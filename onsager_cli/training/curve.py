@@ -11,10 +11,11 @@ from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks.decoupling import Decoupled
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
-from onsager_cli.problems import Problem
+from onsager_cli.problems import Problem, Samples
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import Point, Row, Value
 from onsager_cli.theory import iterate
+from onsager_cli.training.growth import on_enough_samples, with_test
 from onsager_cli.training.loop import OVERFLOWS, Report
 from onsager_cli.training.networks_on_disk import NETWORK, flatten, network_of, save_network
 from onsager_cli.training.points import event_of, row_of
@@ -113,11 +114,15 @@ class Bound(Maker):
         return any(row["layer"] is None for row in self.folder.points())
 
     def make(self, problem: Problem) -> None:
-        x, y = (np.asarray(a) for a in problem.test)
-        started = time.monotonic()
-        x_hat = implementation(self.settings.network.record)(problem, x, y)
-        errors, powers = (np.asarray(problem.squared_norm(a)) for a in (x_hat - x, x))
-        self.add_point(None, errors, powers, steps=0, seconds=time.monotonic() - started, parameters=0)
+        started, bound = time.monotonic(), implementation(self.settings.network.record)
+
+        def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
+            x, y = map(np.asarray, test)
+            errors, powers = (np.asarray(problem.squared_norm(a)) for a in (bound(problem, x, y) - x, x))
+            return errors[None], powers
+
+        errors, powers = on_enough_samples(self.settings, problem, evaluate)
+        self.add_point(None, errors[0], powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
 
 class Algorithm(Maker):
@@ -135,8 +140,12 @@ class Algorithm(Maker):
         started, asked, precision = time.monotonic(), self.settings.depth, self.settings.precision
         net, record = network_of(self.settings), self.settings.network.record
         how = how_to_iterate(self.settings)
+
+        def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
+            return iterate.run(net, with_test(problem, test), asked, precision, **how)
+
         try:
-            errors, powers = iterate.run(net, problem, asked, precision, **how)
+            errors, powers = on_enough_samples(self.settings, problem, evaluate)
         except UserError as error:
             raise UserError(f"{self.slug}: {error}") from error
         kept = [int(t) for t in iterate.kept_iterations(errors, powers)]
@@ -160,7 +169,7 @@ class Algorithm(Maker):
         self.folder.add_points(rows)
         if not record.lasso:
             depth = len(errors) if record.layered else net.depth_of(params)
-            save_network(self.folder, flatten(net, params, depth), problem.A, depth, self.slug)
+            save_network(self.folder, flatten(net, params, depth), problem, depth, self.slug)
         self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": asked})
         for row in rows:
             if row["layer"] <= REPORTED or row is rows[-1]:

@@ -18,6 +18,7 @@ from onsager_cli.training.plan import Stage
 from onsager_cli.training.together import Meeting
 
 DIVERGED_DB = 3.0  # above the stage's start
+SIGNIFICANT = 3.0  # standard errors by which the samples of a diverged network are worse than those of the best one
 MAX_RESCUES = 5
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
@@ -37,6 +38,16 @@ def selection_db(engine: Engine | Meeting, problem: Problem, params: Parameters,
     errors, powers = engine.errors(problem, params, *problem.selection, depth)
     error, power = _sums(errors, powers, depth - 1)
     return float(to_db(float(error) / float(power)))
+
+
+def is_worse(
+    engine: Engine | Meeting, problem: Problem, params: Parameters, best: Parameters, depth: int
+) -> bool:
+    """Whether `params` are worse than `best` on the selection set, sample by sample, beyond what a few samples explain."""
+    errors = [engine.errors(problem, each, *problem.selection, depth)[0] for each in (params, best)]
+    difference = np.asarray(errors[0][depth - 1], np.float64) - np.asarray(errors[1][depth - 1], np.float64)
+    error = np.std(difference) / np.sqrt(len(difference))
+    return not np.mean(difference) <= SIGNIFICANT * error
 
 
 @jax.jit
@@ -76,7 +87,8 @@ def fit(
     """Run one stage; return the best weights and their NMSE (dB) on the selection set.
 
     `start_db` is the NMSE of `params` there, if the caller knows it. If the loss or the NMSE is not finite, or the NMSE
-    is DIVERGED_DB above the start, the stage returns to the best weights and halves the learning rate. (A gradient that
+    is DIVERGED_DB above the start and not by a few samples alone, the stage returns to the best weights and halves the
+    learning rate. (A gradient that
     is not finite makes the weights and the NMSE not finite.) Raises DivergedError after MAX_RESCUES halvings. A stage
     that was stopped resumes from its `checkpoint`. A start whose NMSE is not finite has no gradient: it is returned.
     """
@@ -122,7 +134,9 @@ def fit(
         report({"event": "step", "stage": stage.name, "step": s.step})
         if s.step == end:
             now_db = selection_db(engine, problem, s.params, stage.depth)
-            if not (s.finite and np.isfinite(now_db)) or now_db > s.start_db + DIVERGED_DB:
+            if not (s.finite and np.isfinite(now_db)) or (
+                now_db > s.start_db + DIVERGED_DB and is_worse(engine, problem, s.params, s.best_params, stage.depth)
+            ):
                 _rescue(s, stage, now_db, report)
                 s.optimizer, buffers = engine.begin(problem, s.params)
             else:

@@ -11,13 +11,14 @@ from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.guards import GUARDS, frequent, guard_counts
 from onsager_cli.problems import Problem
-from onsager_cli.problems.base import with_singular_vectors
+from onsager_cli.problems.base import Samples, with_singular_vectors
 from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder, Json
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.curve import Maker
 from onsager_cli.training.engine import Engine, engine_of
+from onsager_cli.training.growth import on_enough_samples
 from onsager_cli.training.loop import Report, rounded_up, run_plan
 from onsager_cli.training.networks_on_disk import (
     NETWORK,
@@ -98,7 +99,7 @@ class NetworkTrainer(Maker):
         try:
             self._follow(stages, engine, problem, progress)
             if NETWORK not in self.folder.saved():
-                save_deepest(self.folder, problem.A, self.slug)
+                save_deepest(self.folder, problem, self.slug)
         except DivergedError as error:
             if error.best is None:  # the test set alone: the network is stored
                 raise
@@ -113,7 +114,7 @@ class NetworkTrainer(Maker):
         arrays, meta = self._state_after(self.done - 1)
         params = self._filled(engine.net, params, arrays, stage.depth)
         if stage.closes and stage.depth not in {row["layer"] for row in self.folder.points()}:
-            errors, powers = errors_on_test_set(engine, problem, params, stage.depth)
+            errors, powers = errors_on_test_set(self.settings, engine, problem, params, stage.depth)
             self._close(engine.net, problem, params, stage, meta, errors[-1], powers)
         return params, Progress(meta["steps"], meta["rescues"], meta["seconds"])
 
@@ -136,7 +137,7 @@ class NetworkTrainer(Maker):
                 checkpoint.clear(self.folder)
                 continue
             self._compare(stage, best_db)
-            errors, powers = errors_on_test_set(engine, problem, params, stage.depth)
+            errors, powers = errors_on_test_set(self.settings, engine, problem, params, stage.depth)
             state["guards"] = self._guards(engine, problem, params, stage)
             state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
             self.folder.save(depth_name(stage.depth), arrays, state)
@@ -158,7 +159,7 @@ class NetworkTrainer(Maker):
             # Beyond the plan it is of a deeper network, stopped on its way.
             if self._stages_until(RESUME) <= len(self.stages):
                 self.folder.delete(RESUME)
-            save_deepest(self.folder, problem.A, self.slug)
+            save_deepest(self.folder, problem, self.slug)
         # Last, so that what has its point lacks nothing.
         self.add_point(
             stage.depth if self.settings.network.depth else None, errors, powers, steps=state["steps"],
@@ -232,8 +233,12 @@ class NetworkTrainer(Maker):
 
 
 def errors_on_test_set(
-    engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int
+    settings: Settings, engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """‖x̂_t - x‖² on the test set after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
-    errors, powers = engine.errors(problem, params, *problem.test, depth)
-    return np.asarray(errors)[:depth], np.asarray(powers)
+    """‖x̂_t - x‖² on enough test samples after each of `depth` layers, (depth, L), and ‖x‖², (L,)."""
+
+    def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
+        errors, powers = engine.errors(problem, params, *test, depth)
+        return np.asarray(errors)[:depth], np.asarray(powers)
+
+    return on_enough_samples(settings, problem, evaluate)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
+from onsager_cli.problems.base import Problem
 from onsager_cli.store.curves import CurveFolder
 
 NETWORK = "network"  # the file of the deepest one, with the matrix
@@ -36,18 +36,24 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
     return net, unflatten(net, loaded[0])
 
 
-def save_deepest(folder: CurveFolder, A: Array, slug: str) -> None:
-    """Writes network.npz: the deepest network that the folder has whole, with the matrix, (M, N)."""
+def save_deepest(folder: CurveFolder, problem: Problem, slug: str) -> None:
+    """Writes network.npz: the deepest network that the folder has whole, with the matrix, (M, N), and the frame."""
     depths = sorted(int(name.removeprefix("depth_")) for name in folder.saved() if name.startswith("depth_"))
     for depth in reversed(depths):
         if (loaded := folder.load(depth_name(depth))) is not None:
-            save_network(folder, loaded[0], A, depth, slug)
+            save_network(folder, loaded[0], problem, depth, slug)
             return
 
 
-def save_network(folder: CurveFolder, arrays: Mapping[str, np.ndarray], A: Array, depth: int, slug: str) -> None:
-    """Writes network.npz of a network of `depth` layers."""
-    folder.save(NETWORK, {**arrays, "problem.A": np.asarray(A)}, {"depth": depth, "curve": slug})
+def save_network(
+    folder: CurveFolder, arrays: Mapping[str, np.ndarray], problem: Problem, depth: int, slug: str
+) -> None:
+    """Writes network.npz of a network of `depth` layers, with the problem's A (M, N) and the frame in which it is seen."""
+    about = {"problem.A": np.asarray(problem.A)}
+    if (frame := problem.frame) is not None:
+        about |= {"problem.rows": np.asarray(frame.rows), "problem.unit": np.asarray(frame.unit)}
+        about |= {} if frame.columns is None else {"problem.columns": np.asarray(frame.columns)}
+    folder.save(NETWORK, {**arrays, **about}, {"depth": depth, "curve": slug})
 
 
 def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:

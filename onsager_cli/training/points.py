@@ -28,4 +28,4 @@ def row_of(
 
 def event_of(row: Point) -> Row:
     """The event that reports a point."""
-    return {"event": "point", **{key: row[key] for key in ("layer", "nmse_db", "steps", "seconds")}}
+    return {"event": "point", **{key: row[key] for key in ("layer", "nmse_db", "nmse_db_se", "steps", "seconds")}}

@@ -28,8 +28,8 @@ def last_line(err: str) -> str:
 
 def wrong_end(ended: Ended, act: str) -> str | None:
     """What is wrong with the end of a command to which `act` happened; None if nothing is."""
-    if not ended.begun:  # the signal came before onsager could do anything about it
-        return None
+    if not ended.begun or (act == "term" and ended.code == -15 and not ended.err.strip()):
+        return None  # the signal came before onsager could do anything about it
     if found := crash(ended.code, ended.err):
         return found
     if "damaged" in ended.err:
