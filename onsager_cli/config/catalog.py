@@ -15,7 +15,7 @@ from onsager_cli.text import did_you_mean, natural, one_of, printable, show
 
 # Section of `onsager list` → config group.
 SECTIONS = {
-    "experiments": "experiment", "problems": "problem", "networks": "network", "shrinkages": "shrinkage",
+    "experiments": "experiment", "problems": "problem", "signals": "signal", "networks": "network", "shrinkages": "shrinkage",
     "schedules": "training",
 }  # fmt: skip
 RUNS = "runs"  # the section of what is stored (cli/runs.py)

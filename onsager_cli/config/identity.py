@@ -32,6 +32,8 @@ def identity_of(settings: Settings) -> Json:
         problem.pop("known_operator", None)
     for key in settings.problem.unmeant:
         problem.pop(key, None)
+    if (signal := problem.pop("signal", None)) is not None:
+        problem["signal"] = _signal(signal)
     if settings.problem.matrix is not None:
         problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
     whole |= {"network": _used(network), "training": _used(training)}
@@ -41,6 +43,13 @@ def identity_of(settings: Settings) -> Json:
         del whole["shrinkage"]
     whole = json.loads(json.dumps(whole))  # tuples as lists
     return {**whole, "numerics": numerics(whole)}
+
+
+def _signal(part: Json) -> Json:
+    """A signal in an identity; one from a file counts by its content."""
+    if "file" in part:
+        part["file"] = checksum(Path(part["file"]), "signal.file")
+    return _used(part)
 
 
 def _used(part: Json) -> Json:

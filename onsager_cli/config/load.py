@@ -245,7 +245,7 @@ def _unknown_key(key: str, keys: Iterable[str]) -> UserError:
 def _top(config: Config) -> Top:
     """The keys of the primary config that are no group; UserError for a key that has no place there."""
     own = known_keys(Top)
-    places = {"problem", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
+    places = {"problem", "signal", "network", "shrinkage", "training", "curves", "figure", "plot", "@experiment", *own}
     for key in config:
         if key not in places:
             known = sorted(places - {"@experiment"})

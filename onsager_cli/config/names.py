@@ -45,6 +45,8 @@ def _is_matched(settings: Settings) -> bool:
         return False
     if not problem.known_operator or shrinkage.family != problem.matched_shrinkage or problem.matched_theta is None:
         return False
+    if shrinkage.by_group or not shrinkage.rows:
+        return False
     pairs = zip(shrinkage.theta, problem.matched_theta, strict=True)
     return all(math.isclose(a, b, rel_tol=1e-9) for a, b in pairs)
 

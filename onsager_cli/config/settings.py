@@ -9,7 +9,8 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_integer, build, choice, integer, path, seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
-from onsager_cli.kinds.settings import NetworkSettings, Settings, ShrinkageSettings
+from onsager_cli.kinds.settings import NetworkSettings, Settings
+from onsager_cli.kinds.shrinkages import ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
 from onsager_cli.text import did_you_mean, one_of, show
 
@@ -76,8 +77,9 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
 
 def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
-    network, shrinkage = kinds.make_network(config.get("network")), kinds.make_shrinkage(config.get("shrinkage"))
-    problem, training = kinds.make_problem(config.get("problem")), config.get("training")
+    network, training = kinds.make_network(config.get("network")), config.get("training")
+    problem = kinds.make_problem(config.get("problem"), kinds.make_signal(config.get("signal")))
+    shrinkage = kinds.make_shrinkage(config.get("shrinkage"), problem, network)
     for name in network.learn or ():
         if name not in (known := network.record.learnable):
             raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")
@@ -107,7 +109,7 @@ def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> 
         raise UserError(f"network={network.name} takes shrinkage={named} only, got {show(family)}")
     if not record.shrinkages and record.uses_shrinkage and shrinkage.record.absolute:
         raise UserError(f"network={network.name} cannot use shrinkage={family}: for l1 write shrinkage=soft")
-    if record.lasso and shrinkage.record.slopes and (slope := shrinkage.theta[0]) != 1:
+    if record.lasso and shrinkage.record.slopes and shrinkage.rows and (slope := shrinkage.theta[0]) != 1:
         raise UserError(f"shrinkage.theta: network={network.name} has α = θ_2 alone: θ_1 must be 1, got {show(slope)}")
 
 
@@ -116,7 +118,7 @@ def _check_theta(settings: Settings) -> None:
     problem, network, theta = settings.problem, settings.network, settings.shrinkage.theta
     rows = len(set(problem.groups)) or 1
     by_group = not network.record.uses_shrinkage or network.theta_per in ("group", "coordinate")
-    if isinstance(theta[0], tuple) and not (problem.groups and by_group and len(theta) == rows):
+    if settings.shrinkage.by_group and not (problem.groups and by_group and len(theta) == rows):
         more = f" or one for each of {rows} groups of users" if by_group and rows > 1 else ""
         where = f"network={network.name} on problem={problem.name}"
         raise UserError(f"shrinkage.theta must be one row{more} for {where}, got {show([list(row) for row in theta])}")

@@ -49,7 +49,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         M, N = problem.A.shape
         params = net.start(problem, T)
         assert record.formula is not None  # the kind refuses others
-        products, parameters = record.formula(network, len(settings.shrinkage.theta), T, M, N)
+        products, parameters = record.formula(network, settings.shrinkage.parameters, T, M, N)
         found.append({
             "curve": curve.slug, "network": record.family or network.kind, "form": record.form, "tied": network.tied,
             "N": N, "M": M, "layers": T, "parameters": net.count(params, T), "parameters_formula": parameters,

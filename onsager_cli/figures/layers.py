@@ -69,7 +69,7 @@ def textbook(settings: Settings) -> str | None:
     name = {"bg": "bg", "soft": "l1"}.get(shrinkage.family)
     if name is None or problem.matched_shrinkage != "bg" or not problem.known_operator:
         return None
-    if name == "l1" and (settings.trained or shrinkage.theta[0] != 1):
+    if name == "l1" and (settings.trained or not shrinkage.rows or shrinkage.theta[0] != 1):
         return None
     if network.record.evolution == "vamp" and (settings.trained or network.noise_start == "known"):
         return f"vamp_{name}"
@@ -93,12 +93,13 @@ def predict(settings: Settings, A: np.ndarray, iterations: int | None = None) ->
         return None
     M, N = A.shape
     gamma, snr_db = problem.gamma, problem.snr_db  # type: ignore[attr-defined]
-    signal, iterations = Signal(gamma), iterations or settings.depth
+    variance = 1.0 if problem.matched_theta is None else problem.matched_theta[0]
+    signal, iterations = Signal(gamma, variance), iterations or settings.depth
     if settings.shrinkage.family == "soft":
         eta = soft(theta[1])
     else:
         eta = conditional_mean(signal if settings.trained else Signal(float(expit(-theta[1])), theta[0]))
-    noise_variance = gamma * N / M * 10 ** (-snr_db / 10)
+    noise_variance = signal.power * N / M * 10 ** (-snr_db / 10)
     if algorithm.startswith("vamp"):
         s = np.linalg.svd(np.asarray(A, np.float64), compute_uv=False)
         return vamp(signal, eta, noise_variance, s[s > 1e-6 * s[0]], N, iterations)

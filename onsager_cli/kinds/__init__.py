@@ -13,12 +13,14 @@ from onsager_cli.kinds.records import (
     NetworkKind,
     ProblemKind,
     ShrinkageKind,
+    SignalKind,
     TrainingKind,
 )
+from onsager_cli.kinds.signals import SignalSettings
 from onsager_cli.kinds.trainings import TrainingSettings
 
 __all__ = [
     "FREE", "POSITIVE", "BernoulliGaussian", "FigureKind", "Linear", "Look", "NetworkKind", "ProblemKind",
-    "ProblemSettings", "ShrinkageKind", "TrainingKind", "TrainingSettings", "by_depth", "choice", "flag", "integer",
+    "ProblemSettings", "ShrinkageKind", "SignalKind", "SignalSettings", "TrainingKind", "TrainingSettings", "by_depth", "choice", "flag", "integer",
     "number", "numbers", "text", "words",
 ]  # fmt: skip

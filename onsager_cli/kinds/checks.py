@@ -157,6 +157,44 @@ def by_depth(
     return _field(check, null=null, holds=LIST)
 
 
+def activity() -> Field:
+    """Field for a probability above 0; null for signals whose activity is counted."""
+    words = "must be between 0 and 1"
+
+    def check(value: object) -> float:
+        if not 0 < (found := finite(value)) <= 1:
+            raise ValueError(words)
+        return found
+
+    return _field(check, null=True)
+
+
+def letters(most: int = 64) -> Field:
+    """Field for different values that are not zero, stored as pairs (re, im): 1, "1+1j" or [1, 1]."""
+
+    def letter(item: object) -> tuple[float, float]:
+        if isinstance(item, str):
+            try:
+                number = complex(item.replace(" ", ""))
+            except ValueError:
+                raise ValueError('must be a list of numbers such as 1, "1+1j" or [1, 1]') from None
+            return finite(number.real), finite(number.imag)
+        if isinstance(item, list | tuple):
+            real, imaginary = finite_tuple(item, 2)
+            return real, imaginary
+        return finite(item), 0.0
+
+    def check(value: object) -> tuple[tuple[float, float], ...]:
+        found = tuple(map(letter, value if isinstance(value, list | tuple) else [value]))
+        if not found or len(set(found)) < len(found) or (0.0, 0.0) in found:
+            raise ValueError("must be different values that are not zero")
+        if len(found) > most:
+            raise ValueError(f"must be at most {most} values")
+        return found
+
+    return _field(check, holds=LIST)
+
+
 def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
     """A tuple of finite floats from a list or one number; ValueError if the length is another one."""
     items = value if isinstance(value, list | tuple) else [value]

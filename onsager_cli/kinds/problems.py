@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, flag, group, integer, number, number_or_range, optional, path, text
+from onsager_cli.kinds.checks import (
+    activity, choice, flag, group, integer, number, number_or_range, optional, path, text,
+)  # fmt: skip
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
     from onsager_cli.kinds.records import ProblemKind
+    from onsager_cli.kinds.signals import SignalSettings
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
@@ -50,6 +53,10 @@ class ProblemSettings:
     everybody_active = False
     balance = None
     grows = False  # whether the test set grows until the standard error is small
+    signal = None  # the law of the coefficients; None: the default one, or one that the kind knows alone
+    takes_signal = False  # whether the config group `signal` says what the law is
+    complex_signals = False  # whether the coefficients are complex numbers
+    unit_is_known = True  # whether the law of x tells the scale of active coefficients
     hard_samples = True  # whether hard samples may be drawn more often (`emphasis`)
 
     @property
@@ -77,11 +84,6 @@ class ProblemSettings:
     def balancing(self) -> str | None:
         """How networks see the problem (`problems.frame`): scaled, and balanced "auto", "on" or "off"; None: as it is."""
         return None
-
-    @property
-    def unit(self) -> float | None:
-        """u such that active coefficients of u x have power 1, linear; None where nobody knows it beforehand."""
-        return 1.0
 
     @property
     def matched_theta(self) -> tuple[float, ...] | None:
@@ -172,7 +174,7 @@ class Linear(Sizes):
         asked = self.balance or "auto"
         if self.own_matrix or asked == "on":
             return asked
-        return None
+        return None if self.signal is None else "off"  # signals of any scale
 
     def check(self) -> None:
         """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
@@ -239,17 +241,41 @@ DEFAULT_TEST = 1000  # samples of a test set; a smaller one is what somebody ask
 class Activity(Sizes):
     """How many entries of x are not zero."""
 
-    gamma: float = number(above=0, below=1)
+    gamma: float = activity()
 
 
 @dataclass(frozen=True)
 class BernoulliGaussian(Linear, Activity):
-    """x_n is N(0, 1) with probability `gamma`, else 0."""
+    """x_n comes from `signal` with probability `gamma`, else it is 0; without `signal` it is then N(0, 1)."""
+
+    signal: "SignalSettings | None" = None
+
+    takes_signal = True
+
+    @property
+    def complex_signals(self) -> bool:
+        """Whether coefficients, matrix and noise are complex."""
+        return super().complex_signals or (self.signal is not None and self.signal.is_complex)
+
+    @property
+    def hard_samples(self) -> bool:
+        """Only signals with zeros have samples with more active coefficients than others."""
+        return self.gamma is not None and self.gamma < 1
+
+    @property
+    def prior(self) -> tuple[float, float] | None:
+        """(φ, log((1-γ)/γ)) of a coordinate where active ones are N(0, φ), single or in blocks; else None."""
+        variance = 1.0 if self.signal is None else self.signal.variance_of_active
+        if variance is None or not self.hard_samples:
+            return None
+        return variance / self.parts, math.log((1 - self.gamma) / self.gamma)
 
     @property
     def few_active(self) -> bool:
         """Whether few coefficients of a sample are active on average."""
-        return self.gamma * self.N < FEW and (self.test_samples or 0) >= DEFAULT_TEST
+        together = 1 if self.signal is None else self.signal.length
+        few = self.gamma is not None and self.gamma * self.N / together < FEW
+        return few and (self.test_samples or 0) >= DEFAULT_TEST
 
     @property
     def grows(self) -> bool:
@@ -259,11 +285,33 @@ class BernoulliGaussian(Linear, Activity):
 
     @property
     def matched_shrinkage(self) -> str:
-        return "bg"
+        length = 1 if self.signal is None else self.signal.length
+        return "matched" if self.prior is None else "bg" if length == 1 else "block"
 
     @property
     def matched_theta(self) -> tuple[float, ...]:
-        return 1.0, math.log((1 - self.gamma) / self.gamma)
+        return (1.0,) if self.prior is None else self.prior
+
+    def check(self) -> None:
+        super().check()
+        signal = self.signal
+        if self.gamma is None and not (signal and signal.record.counted):
+            raise UserError("problem.gamma must be between 0 and 1, both excluded, got null")
+        if self.gamma == 1 and not (signal and signal.record.certain):
+            raise UserError("problem.gamma must be between 0 and 1, both excluded, got 1")
+        if signal is None:
+            return
+        if self.instance == "authors2017":
+            raise UserError(
+                f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with signal={signal.kind} write "
+                "problem.instance=seeded"
+            )
+        if self.N % signal.length:
+            raise UserError(f"problem.N={self.N} must be a multiple of signal.length={signal.length}")
+        if self.complex_signals and signal.record.real:
+            raise UserError(f"signal={signal.kind} is real: it has no complex form")
+        if self.embedding == "real" and not signal.record.separable:
+            raise UserError(f"problem.embedding=real does not work with signal={signal.kind}: write complex")
 
 
 @dataclass(frozen=True)

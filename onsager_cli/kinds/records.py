@@ -126,10 +126,34 @@ class ProblemKind(Kind):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignalKind(Kind):
+    """A law of the coefficients of x; `of` is a function (settings, γ, whether x is complex) → Signal.
+
+    settings: the class of its settings. certain: γ = 1 is allowed. counted: γ comes with the signal, so that
+    `problem.gamma` is null. real: there is no complex form. separable: the real part of a complex coefficient has a law
+    of the same kind.
+    """
+
+    settings: type | None = None
+    certain: bool = True
+    counted: bool = False
+    real: bool = False
+    separable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShrinkageKind(Kind):
     """A shrinkage family; `of` is η(r, σ, θ) → (x̂, ⟨η'⟩).
 
     parameters, lower: names of the parameters of θ, and their lowest values when they learn: FREE, 0 or POSITIVE.
+    repeated, repeated_lower: those that follow once for each component; `counts` are the fewest and most components.
+    start: θ of the paper's problem, Bernoulli-Gaussian signals with γ = 0.1, mean 0 and variance 1.
+    begins: how `theta: auto` finds θ for another signal. "fit": least squares to the posterior mean. "prior": (φ, log
+        odds of zero) of the signal, else as "fit". "start": `start` for all problems. "scale": `start` times the
+        standard deviation of active coefficients. "mixture", "letters": components that stand for the signal.
+    minimax: `theta: minimax` is allowed, which is (1, the minimax threshold for γ).
+    of_signal: `of` makes η from the signal of the problem.
+    units, repeated_units: powers of x's unit that parameters have, none named: 0; repeated_shifts: those of a logarithm.
     ordered: the first two parameters are abscissae θ1 <= θ2.
     slopes: indices of all parameters in units of η / r, if the others are in units of r / σ.
     absolute: its parameters are in units of x, not of σ. Only networks that name it take it.
@@ -138,6 +162,16 @@ class ShrinkageKind(Kind):
 
     parameters: tuple[str, ...]
     lower: tuple[float, ...]
+    repeated: tuple[str, ...] = ()
+    repeated_lower: tuple[float, ...] = ()
+    counts: tuple[int, int] = (0, 0)
+    start: tuple[float, ...] = ()
+    begins: str = "fit"
+    minimax: bool = False
+    of_signal: bool = False
+    units: tuple[float, ...] = ()
+    repeated_units: tuple[float, ...] = ()
+    repeated_shifts: tuple[float, ...] = ()
     ordered: bool = False
     slopes: tuple[int, ...] = ()
     absolute: bool = False

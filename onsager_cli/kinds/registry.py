@@ -18,20 +18,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds import checks, problems, records, trainings
-from onsager_cli.kinds.records import FigureKind, Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
+from onsager_cli.kinds import checks, problems, records, signals, trainings
+from onsager_cli.kinds.records import (
+    FigureKind,
+    Kind,
+    NetworkKind,
+    ProblemKind,
+    ShrinkageKind,
+    SignalKind,
+    TrainingKind,
+)
 from onsager_cli.text import did_you_mean, one_of, show
 
 # Kind of record → entry-point group, and the folders of this package whose files declare such records.
 PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
     NetworkKind: ("onsager.networks", ("networks", "theory")),
     ProblemKind: ("onsager.problems", ("problems",)),
+    SignalKind: ("onsager.signals", ("problems/signals",)),
     ShrinkageKind: ("onsager.shrinkages", ("shrinkage",)),
     TrainingKind: ("onsager.trainings", ("training",)),
     FigureKind: ("onsager.figures", ("figures",)),
 }
 K = TypeVar("K", bound=Kind)
-_VOCABULARY = {name: value for module in (records, checks, problems, trainings) for name, value in vars(module).items()}
+_VOCABULARY = {
+    name: value for module in (records, checks, problems, signals, trainings) for name, value in vars(module).items()
+}
 
 
 def names(group: type[Kind]) -> list[str]:
@@ -77,7 +88,7 @@ def _built_in(group: type[Kind]) -> dict[str, Kind]:
     found = {}
     for folder in PLACES[group][1]:
         for path in sorted((package / folder).glob("*.py")):
-            module = f"{package.name}.{folder}.{path.stem}"
+            module = f"{package.name}.{folder.replace('/', '.')}.{path.stem}"
             found |= {kind.name: kind for _, kind in _heads(group, module, path.read_text(encoding="utf-8"))}
     return found
 

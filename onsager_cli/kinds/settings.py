@@ -7,15 +7,16 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, finite_tuple, text, with_keys
+from onsager_cli.kinds.checks import build, text, with_keys
 from onsager_cli.kinds.problems import ProblemSettings
-from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
+from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, SignalKind, TrainingKind
 from onsager_cli.kinds.registry import every, find
+from onsager_cli.kinds.shrinkages import AUTO, MINIMAX, ShrinkageSettings, begun, row
+from onsager_cli.kinds.signals import SignalSettings
 from onsager_cli.kinds.trainings import TrainingSettings
 from onsager_cli.text import show
 
 K = TypeVar("K", bound=Kind)
-LARGEST = 1e18  # what float32 can square
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,6 @@ class NetworkSettings:
     learn: ClassVar[tuple[str, ...] | None] = None
     noise_start: ClassVar[str | None] = None
     weight: ClassVar[str | None] = None
-
-
-@dataclass(frozen=True)
-class ShrinkageSettings:
-    """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates."""
-
-    family: str
-    theta: tuple[Any, ...]  # numbers, or a row of them per group
-
-    @property
-    def record(self) -> ShrinkageKind:
-        """The record of the family."""
-        return find(ShrinkageKind, self.family)
-
-    @property
-    def rows(self) -> tuple[tuple[float, ...], ...]:
-        """The rows of θ, of which there may be one."""
-        return self.theta if isinstance(self.theta[0], tuple) else (self.theta,)
 
 
 @dataclass(frozen=True)
@@ -78,6 +61,7 @@ class Settings:
 BASES: Mapping[str, tuple[type[Kind], type]] = {
     "network": (NetworkKind, NetworkSettings),
     "problem": (ProblemKind, ProblemSettings),
+    "signal": (SignalKind, SignalSettings),
     "training": (TrainingKind, TrainingSettings),
 }
 """Group of the config → its kind of record and the class of settings that all such kinds share."""
@@ -102,30 +86,62 @@ def make_network(raw: object) -> NetworkSettings:
     return build(_class_of("network", kind), keys, "network")
 
 
-def make_problem(raw: object) -> ProblemSettings:
-    """Validate `problem`. Raises UserError."""
+def make_signal(raw: object) -> SignalSettings:
+    """Validate `signal`. Raises UserError."""
+    kind, keys = record_of(SignalKind, raw, "signal")
+    signal = build(_class_of("signal", kind), keys, "signal")
+    signal.check()
+    return signal
+
+
+def make_problem(raw: object, signal: SignalSettings | None = None) -> ProblemSettings:
+    """Validate `problem`, with the signal that the config chooses. Raises UserError.
+
+    The default signal stays out of the settings, so that it is no part of an identity.
+    """
     kind, keys = record_of(ProblemKind, raw, "problem")
+    chosen = signal is not None and not signal.is_default
+    if chosen and not _class_of("problem", kind).takes_signal:
+        raise UserError(
+            f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws signals of its own: leave "
+            "signal out"
+        )
     problem = build(_class_of("problem", kind), keys, "problem")
+    if chosen:
+        problem = dataclasses.replace(problem, signal=signal)
     problem.check()
     return problem
 
 
-def make_shrinkage(raw: object) -> ShrinkageSettings:
-    """Validate `shrinkage`: the family, the number of parameters and their ranges. Raises UserError."""
+def make_shrinkage(
+    raw: object, problem: ProblemSettings | None = None, network: NetworkSettings | None = None
+) -> ShrinkageSettings:
+    """Validate `shrinkage`: the family, the number of parameters and their ranges. Raises UserError.
+
+    θ that is left to the problem is filled in as far as that takes no arrays.
+    """
     kind, keys = record_of(ShrinkageKind, raw, "shrinkage", "family")
     theta = with_keys(keys, ("family", "theta"), "shrinkage")["theta"]
+    if theta == AUTO or (theta == MINIMAX and kind.minimax):
+        lasso = kind.minimax and network is not None and network.record.lasso
+        return begun(kind, theta, problem or ProblemSettings(), lasso)
     try:
-        if isinstance(theta, list) and theta and all(isinstance(row, list) for row in theta):
-            return ShrinkageSettings(kind.name, tuple(_row(row, kind) for row in theta))
-        return ShrinkageSettings(kind.name, _row(theta, kind))
+        if isinstance(theta, list) and theta and all(isinstance(one, list) for one in theta):
+            rows = tuple(row(one, kind) for one in theta)
+            if len({len(one) for one in rows}) > 1:
+                raise ValueError("must have rows of one length")
+            made = ShrinkageSettings(kind.name, rows)
+        else:
+            made = ShrinkageSettings(kind.name, row(theta, kind))
     except ValueError as error:
         raise UserError(f"shrinkage.theta {error}, got {show(theta)}") from None
+    return made
 
 
 def check_learnable(shrinkage: ShrinkageSettings) -> None:
     """Raises UserError for a start that the first step of training would move to what it keeps values above."""
-    for row in shrinkage.rows:
-        for position, (value, low) in enumerate(zip(row, shrinkage.record.lower, strict=True), 1):
+    for theta in shrinkage.rows:
+        for position, (value, low) in enumerate(zip(theta, shrinkage.lower, strict=True), 1):
             if low > 0 and value < low:
                 where = f"at position {position} for {shrinkage.family} that learns"
                 raise UserError(
@@ -141,7 +157,7 @@ def plain_training(raw: object) -> tuple[TrainingKind, Any]:
 
 
 def classes_of(group: str) -> list[type]:
-    """The settings classes of all built-in kinds of a group of the config: network, problem or training."""
+    """The settings classes of all built-in kinds of a group of the config: network, problem, signal or training."""
     return [_class_of(group, kind) for kind in every(BASES[group][0])] if group in BASES else []
 
 
@@ -162,17 +178,3 @@ def _class_of(group: str, kind: Kind) -> type[Any]:
 def _restored(group: str, kind: str, values: dict[str, Any]) -> Any:
     """The settings that another process has pickled."""
     return _class_of(group, find(BASES[group][0], kind))(**values)
-
-
-def _row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
-    """One row of θ. Raises ValueError for a wrong number of parameters and for values out of range."""
-    theta = finite_tuple(raw, len(kind.parameters))
-    for position, (value, low) in enumerate(zip(theta, kind.lower, strict=True), 1):
-        if abs(value) > LARGEST:
-            raise ValueError(f"must be at most {LARGEST:g} at position {position}, which float32 can square")
-        if value < 0 <= low or value == 0 < low:
-            limit = "greater than 0" if low else "at least 0"
-            raise ValueError(f"must be {limit} at position {position} for {kind.name}")
-    if kind.ordered and theta[0] > theta[1]:
-        raise ValueError(f"must start with two knots in rising order for {kind.name}")
-    return theta

@@ -34,7 +34,7 @@ def build(settings: ProblemSettings, seed: int, A: np.ndarray | None = None) -> 
         warnings.warn(f"problem.snr_db={snr_db:g}: {message}", Notice, stacklevel=2)
     make = implementation(settings.record)
     problem = (
-        linear.from_settings(settings, make(settings), seed, A)
+        linear.from_settings(settings, make(settings, seed) if settings.takes_signal else make(settings), seed, A)
         if isinstance(settings, Linear)
         else make(settings, seed, *([] if A is None else [A]))
     )

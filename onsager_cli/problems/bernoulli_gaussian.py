@@ -1,4 +1,4 @@
-"""Bernoulli-Gaussian signals (Section VI-A): x_n is N(0, 1) with probability γ, else 0."""
+"""Bernoulli-Gaussian signals (Section VI-A): x_n is N(0, 1) with probability γ, else 0; and other signals instead."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,10 @@ from jax import Array
 
 from onsager_cli.kinds.problems import BernoulliGaussian
 from onsager_cli.kinds.records import ProblemKind
+from onsager_cli.problems import signals
 from onsager_cli.problems.base import Problem, Samples
 from onsager_cli.problems.noise import measured
+from onsager_cli.problems.signals.base import Signal
 
 KIND = ProblemKind("bernoulli_gaussian", of="law", settings=BernoulliGaussian)
 
@@ -60,6 +62,52 @@ class Draw:
         return Samples(x, measured(problem, key_w, x))
 
 
-def law(settings: BernoulliGaussian) -> Draw:
-    """The law that settings describe."""
-    return Draw(settings.gamma)
+@dataclass(frozen=True)
+class SignalDraw:
+    """The law of (x, w) with any signal; equal laws are equal."""
+
+    signal: Signal
+    parts: int = 1  # 2: x is [Re x; Im x]
+
+    @property
+    def power(self) -> float:
+        """E|x_n|² of a coordinate, linear."""
+        return self.signal.power / self.parts
+
+    def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
+        """Fresh samples, x (N, batch) and y (M, batch)."""
+        return self._draw(problem, key, batch, None)
+
+    def of(self, part: str) -> "SignalDraw":
+        """The law of the selection or test set; another one than that of training for signals from a file alone."""
+        chosen = getattr(self.signal, "of", None)
+        return self if chosen is None else SignalDraw(chosen(part), self.parts)
+
+    def emphasized(
+        self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
+    ) -> tuple[Array, Array, Array]:
+        """Samples as those of `Draw.emphasized`, with active blocks counted where coefficients are active together."""
+        del most  # any activity costs the same here
+        if not self.signal.has_zeros:
+            x, y = self(problem, key, batch)
+            return x, y, jnp.ones(batch, problem.noise_variance.dtype)
+        known, block = self.signal.gamma, self.signal.block
+        gamma = known * emphasis / (1 - known + known * emphasis)
+        x, y = self._draw(problem, key, batch, gamma)
+        count = x.shape[0] // (self.parts * block)
+        active = jnp.sum(jnp.any(x.reshape(self.parts, count, block, batch) != 0, axis=(0, 2)), axis=0)
+        off = (count - active) * jnp.log((1 - known) / (1 - gamma))
+        return x, y, jnp.exp(active * jnp.log(known / gamma) + off)
+
+    def _draw(self, problem: Problem, key: Array, batch: int, gamma: Array | float | None) -> Samples:
+        key_x, key_w = jax.random.split(key)
+        x = self.signal.draw(key_x, (problem.A.shape[1] // self.parts, batch), gamma)
+        x = jnp.concatenate([x.real, x.imag]) if self.parts == 2 else x
+        return Samples(x, measured(problem, key_w, x))
+
+
+def law(settings: BernoulliGaussian, seed: int = 0) -> Draw | SignalDraw:
+    """The law that settings describe; `seed` splits the samples of a file."""
+    if settings.signal is None and not settings.complex_signals:
+        return Draw(settings.gamma)
+    return SignalDraw(signals.of(settings, seed), settings.parts)

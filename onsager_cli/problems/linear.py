@@ -109,9 +109,9 @@ def matrix_of(settings: Linear, seed: int, A: np.ndarray | None) -> np.ndarray:
         A = ensemble(str(settings.ensemble), seed, settings.M, settings.N, settings.correlation or 0.0)
     if settings.columns == "unit":
         A = A / np.linalg.norm(A, axis=0).astype(A.real.dtype)
-    if settings.complex_signals:
-        A = A.astype(np.complex64)
-    return embed(A) if settings.embedding == "real" else A
+    if settings.embedding == "real":
+        return embed(A)
+    return A.astype(np.complex64) if settings.complex_signals else A
 
 
 def embed(A: np.ndarray) -> np.ndarray:
@@ -142,10 +142,16 @@ def build(
         jnp.asarray(A), jnp.float32(variance), empty, empty, law, mean_power=jnp.float32(law.power), noise=noise_law
     )
     key = jax.random.key(seed)
-    selection = sample(problem, jax.random.fold_in(key, SELECTION_KEY), selection_samples)
-    of_test = test or sample(problem, jax.random.fold_in(key, TEST_KEY), test_samples)
+    selection = sample(_part(problem, "selection"), jax.random.fold_in(key, SELECTION_KEY), selection_samples)
+    of_test = test or sample(_part(problem, "test"), jax.random.fold_in(key, TEST_KEY), test_samples)
     x, y = (jnp.asarray(a, problem.A.dtype) for a in of_test)
     return replace(problem, selection=selection, test=Samples(x, y))
+
+
+def _part(problem: Problem, part: str) -> Problem:
+    """The problem whose signals are those of a part, where they come from a file that is split into parts."""
+    chosen = getattr(problem.draw, "of", None)
+    return problem if chosen is None else replace(problem, draw=chosen(part))
 
 
 def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = None) -> Problem:

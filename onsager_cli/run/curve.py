@@ -105,13 +105,15 @@ def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
 
 def seen_by(settings: Settings, problem: "Problem") -> "Problem":
     """A problem in the user's units, as the network of these settings sees it (`problems.frame`)."""
+    from onsager_cli.problems import signals
     from onsager_cli.problems.frame import framed
 
     balance, record = settings.problem.balancing, settings.network.record
     if balance is None or record.bound:
         return problem
     with one_blas_thread():
-        return framed(problem, "off" if record.lasso else balance, record.whitens, settings.problem.unit)
+        unit = signals.unit(settings.problem, settings.seed) if settings.problem.unit_is_known else None
+        return framed(problem, "off" if record.lasso else balance, record.whitens, unit)
 
 
 def in_users_units(curve: Curve, A: np.ndarray | None = None) -> "Problem":

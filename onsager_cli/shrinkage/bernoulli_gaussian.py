@@ -9,7 +9,14 @@ from onsager_cli.linalg import power
 from onsager_cli.shrinkage.family import Theta, summed
 
 BG = ShrinkageKind(
-    "bg", of="bernoulli_gaussian", parameters=("phi", "log_odds_zero"), lower=(POSITIVE, FREE), label="BG"
+    "bg",
+    of="bernoulli_gaussian",
+    parameters=("phi", "log_odds_zero"),
+    lower=(POSITIVE, FREE),
+    units=(2, 0),
+    start=(1.0, 2.1972245773362196),
+    begins="prior",
+    label="BG",
 )
 
 

@@ -114,6 +114,7 @@ class Family:
     eta: Eta
     parameters: tuple[str, ...]
     lower: tuple[float, ...]
+    repeated_lower: tuple[float, ...] = ()  # of the parameters that follow once for each component
     ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
     slopes: tuple[int, ...] = ()
 
@@ -125,18 +126,24 @@ class Family:
         """
         return self.slopes[0] if len(self.slopes) == 1 else None
 
+    def lowest(self, size: int) -> tuple[float, ...]:
+        """The lowest values of a row of `size` parameters."""
+        if not self.repeated_lower:
+            return self.lower
+        return self.lower + self.repeated_lower * ((size - len(self.lower)) // len(self.repeated_lower))
+
     def units(self, theta: Array) -> Array:
         """θ for positive scales, 1 for the other parameters, (..., k): the derivative of a scale by its logarithm.
 
         A scale may have to change much. In the first layer of a deeper network, the best φ of Bernoulli-Gaussian
         shrinkage is infinite.
         """
-        is_scale = jnp.asarray([low > 0 for low in self.lower])
+        is_scale = jnp.asarray([low > 0 for low in self.lowest(theta.shape[-1])])
         return jnp.where(is_scale, theta, jnp.ones_like(theta))
 
     def project(self, theta: Array) -> Array:
         """The nearest allowed θ, shape (..., k): positive scales, thresholds >= 0, ordered knees."""
-        theta = jnp.maximum(theta, jnp.asarray(self.lower, theta.dtype))
+        theta = jnp.maximum(theta, jnp.asarray(self.lowest(theta.shape[-1]), theta.dtype))
         if self.ordered:
             theta = theta.at[..., 1].max(theta[..., 0])
         return theta
@@ -144,7 +151,7 @@ class Family:
     def at_bound(self, theta: np.ndarray | Array) -> int:
         """Number of parameters of θ (..., k) that `project` stops: scales and thresholds at their bounds, knees that meet."""
         theta = np.asarray(theta)
-        low = np.asarray(self.lower, theta.dtype)
+        low = np.asarray(self.lowest(theta.shape[-1]), theta.dtype)
         count = np.sum(theta <= low * (1 + 1e-6))
         if self.ordered:
             count += np.sum((theta[..., 1] <= theta[..., 0]) & (theta[..., 1] > low[1]))

@@ -8,16 +8,32 @@ from onsager_cli.kinds.records import FREE, ShrinkageKind
 from onsager_cli.shrinkage.family import KNEE_WIDTH, Theta, average, circular, summed
 
 THRESHOLD = ShrinkageKind(
-    "threshold", of="threshold", parameters=("lambda",), lower=(0.0,), absolute=True, label="threshold"
+    "threshold",
+    of="threshold",
+    parameters=("lambda",),
+    lower=(0.0,), units=(1,),
+    start=(0.1,),
+    begins="scale",
+    absolute=True,
+    label="threshold",
 )
 SOFT = ShrinkageKind(
-    "soft", of="soft", parameters=("beta", "alpha"), lower=(FREE, 0.0), slopes=(0,), slug="l1", label="$\\ell_1$"
+    "soft",
+    of="soft",
+    parameters=("beta", "alpha"),
+    lower=(FREE, 0.0),
+    start=(1.0, 1.0),
+    minimax=True,
+    slopes=(0,),
+    slug="l1",
+    label="$\\ell_1$",
 )
 PWLIN = ShrinkageKind(
     "pwlin",
     of="pwlin",
     parameters=("knee1", "knee2", "slope1", "slope2", "slope3"),
     lower=(0.0, 0.0, FREE, FREE, FREE),
+    start=(2.0, 4.0, 0.1, 1.5, 0.95),
     ordered=True,
     slopes=(2, 3, 4),
 )

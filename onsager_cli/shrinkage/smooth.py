@@ -7,10 +7,20 @@ from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.shrinkage.family import Theta, circular, summed
 
 EXP = ShrinkageKind(
-    "exp", of="exponential", parameters=("width", "slope", "bump"), lower=(POSITIVE, FREE, FREE), slopes=(1, 2)
+    "exp",
+    of="exponential",
+    parameters=("width", "slope", "bump"),
+    lower=(POSITIVE, FREE, FREE),
+    start=(2.5, 0.9, -1.0),
+    slopes=(1, 2),
 )
 SPLINE = ShrinkageKind(
-    "spline", of="spline", parameters=("width", "slope", "bump"), lower=(POSITIVE, FREE, FREE), slopes=(1, 2)
+    "spline",
+    of="spline",
+    parameters=("width", "slope", "bump"),
+    lower=(POSITIVE, FREE, FREE),
+    start=(3.7, 0.9, -1.5),
+    slopes=(1, 2),
 )
 
 

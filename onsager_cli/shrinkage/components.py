@@ -1,0 +1,133 @@
+"""Conditional means of mixtures: Gaussian components, the letters of an alphabet, or the signal itself.
+
+By Tweedie's identity, ∂E[x|r]/∂r = var(x|r) / (noise variance), in Wirtinger's sense where r is complex. The factor
+`noise` multiplies σ: once a network has learned its matrices, σ need not be the standard deviation of r - x.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
+from onsager_cli.linalg import power
+from onsager_cli.shrinkage.family import Eta, Theta, average, summed
+
+MIXTURE = ShrinkageKind(
+    "mixture",
+    of="mixture",
+    parameters=("noise",),
+    lower=(POSITIVE,),
+    repeated=("log_weight", "mean", "log_variance"),
+    repeated_lower=(FREE, FREE, FREE),
+    repeated_units=(0, 1, 0),
+    repeated_shifts=(0, 0, 2),
+    counts=(2, 6),
+    begins="mixture",
+    label="mixture",
+)
+DISCRETE = ShrinkageKind(
+    "discrete",
+    of="discrete",
+    parameters=("noise",),
+    lower=(POSITIVE,),
+    repeated=("log_weight", "real", "imaginary"),
+    repeated_lower=(FREE, FREE, FREE),
+    repeated_units=(0, 1, 1),
+    counts=(2, 64),
+    begins="letters",
+    label="discrete",
+)
+MATCHED = ShrinkageKind(
+    "matched",
+    of="matched",
+    parameters=("noise",),
+    lower=(POSITIVE,),
+    start=(1.0,),
+    begins="start",
+    of_signal=True,
+    label="matched",
+)
+
+LEAST = 1e-13  # variance of the noise: below, |r|² / variance leaves float32
+
+
+def _joined(logs: Sequence[Array], means: Sequence[Array], variances: Sequence[Array] | None) -> tuple[Array, Array]:
+    """Mean and variance of a mixture, from log weights, means and variances of its components; None: no variances."""
+    top = jax.lax.stop_gradient(jnp.max(jnp.stack(logs), axis=0))
+    shares = [jnp.exp(log - top) for log in logs]
+    total = sum(shares[1:], shares[0])
+    shares = [share / total for share in shares]
+    mean = _dot(shares, means)
+    spreads = [power(one - mean) for one in means]
+    if variances is not None:
+        spreads = [spread + variance for spread, variance in zip(spreads, variances, strict=True)]
+    return mean, _dot(shares, spreads)
+
+
+def _dot(shares: Sequence[Array], values: Sequence[Array]) -> Array:
+    products = [share * value for share, value in zip(shares, values, strict=True)]
+    return sum(products[1:], products[0])
+
+
+def _noise(sigma: Array, theta: Theta) -> Array:
+    """The variance of the noise that the shrinkage believes in."""
+    return jnp.maximum(jnp.square(theta[0] * sigma), LEAST)
+
+
+@summed()
+def _mixture(r: Array, noise: Array, *components: Array) -> tuple[Array, Array]:
+    exponent = 1.0 if jnp.iscomplexobj(r) else 0.5
+    logs, means, variances = [], [], []
+    for k in range(0, len(components), 3):
+        log_weight, mean, log_variance = components[k : k + 3]
+        phi = jnp.exp(log_variance)
+        total = phi + noise
+        gain = phi / total
+        distance = r if jnp.iscomplexobj(r) else r - mean
+        logs.append(log_weight - exponent * (power(distance) / total + jnp.log(total)))
+        means.append(gain * distance if jnp.iscomplexobj(r) else mean + gain * distance)
+        variances.append(gain * noise)
+    mean, variance = _joined(logs, means, variances)
+    return mean, variance / noise
+
+
+def mixture(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """Conditional mean of a Gaussian mixture: θ = (noise, then log weight, mean, log variance of each component).
+
+    The weights need not sum to 1. Complex components are circular and have no mean: the parameter is not used.
+    """
+    return _mixture(r, _noise(sigma, theta), *theta[1:])
+
+
+@summed()
+def _discrete(r: Array, noise: Array, *letters: Array) -> tuple[Array, Array]:
+    exponent = 1.0 if jnp.iscomplexobj(r) else 0.5
+    logs, values = [], []
+    for k in range(0, len(letters), 3):
+        log_weight, real, imaginary = letters[k : k + 3]
+        value = jax.lax.complex(real, imaginary) if jnp.iscomplexobj(r) else real
+        logs.append(log_weight - exponent * power(r - value) / noise)
+        values.append(value)
+    mean, variance = _joined(logs, values, None)
+    return mean, variance / noise
+
+
+def discrete(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """Conditional mean over an alphabet: θ = (noise, then log weight, real and imaginary part of each letter).
+
+    Zero is a letter like the others. The weights need not sum to 1. Real r do without imaginary parts.
+    """
+    return _discrete(r, _noise(sigma, theta), *theta[1:])
+
+
+def matched(signal) -> Eta:
+    """Conditional mean of a signal, which has `posterior(r, variance)`: θ = (noise,), 1 for the true noise."""
+
+    def eta(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+        noise = _noise(sigma, theta)
+        found = signal.posterior(r, noise)
+        return found.mean, average(found.variance / noise)
+
+    return eta
