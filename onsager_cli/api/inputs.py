@@ -113,9 +113,10 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         if np.iscomplexobj(given) and np.imag(given).any():
             keys = {"embedding": "complex", **keys}
     made = SparseProblem((*words, *overrides_of("problem", keys)))
+    shape = made._curve.settings.problem.matrix_shape  # composed here, so that mistakes in keys are told at once
     if given is None:
         return made
-    own = matrix.checked(given, "A", made._curve.settings.problem.matrix_shape)
+    own = matrix.checked(given, "A", shape)
     warn(remarks(own), "A")
     return SparseProblem(made.overrides, own)
 

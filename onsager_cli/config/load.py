@@ -22,6 +22,8 @@ from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
+from onsager_cli.kinds.records import ProblemKind
+from onsager_cli.kinds.registry import find, names
 from onsager_cli.text import cell, did_you_mean, one_of, show
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ MADE_BY_CURVE = (
     "problem", "problem.embedding", "problem.known_operator", "network.onsager", "network.init", "training.joint",
 )  # fmt: skip
 
+DEFAULT_TRAINING = "fast"
 OF_THE_COMMAND = ("jobs", "only", "output", "panels", "seeds")  # keys that a curve's own line would not set
 
 
@@ -106,6 +109,8 @@ class _Loader:
         self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in given}
         self.base = self._apply(given).config
+        if self.base["@experiment"] is None and (chosen := _by_problem(self.base, given)):
+            self.base = self._apply([*chosen, *given]).config
         self.top = _top(self.base)
 
     def _apply(self, overrides: "Sequence[Override]") -> Composed:
@@ -205,6 +210,27 @@ class _Loader:
         for item in self.given:
             if item.key_or_group in self.unused:
                 raise _unknown_key(item.key_or_group, self.known)
+
+
+def _by_problem(config: Config, given: "Sequence[Override]") -> "list[Override]":
+    """The options that a problem chooses where a command leaves them open: its schedule, and the start of the shrinkage.
+
+    The start of family F for the problem P is the option shrinkage=F_P.
+    """
+    options = {item.key_or_group: item.value() for item in given if grammar.is_group(item)}
+    problem, training, shrinkage = (config.get(name) for name in ("problem", "training", "shrinkage"))
+    if not all(isinstance(group, Mapping) for group in (problem, training, shrinkage)):
+        return []
+    found = []
+    kind = problem.get("kind")
+    schedule = find(ProblemKind, kind).schedule if kind in names(ProblemKind) else ""
+    if schedule and "training" not in options and training.get("kind") == DEFAULT_TRAINING:
+        found.append(f"training={schedule}")
+    family = options.get("shrinkage", shrinkage.get("family"))
+    start = f"{'bg' if family == 'matched' else family}_{problem.get('name')}"
+    if start in catalog.config_files("shrinkage"):
+        found.append(f"shrinkage={start}")
+    return grammar.parse(found)
 
 
 def _words(line: str) -> list[str]:

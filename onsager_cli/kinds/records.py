@@ -119,10 +119,12 @@ class ProblemKind(Kind):
 
     settings: the class of its settings. A kind on `Linear` gets A, too, and leaves drawing it to the program.
     numerics_of_hard: the version of the numerics of networks that are trained on hard samples of it.
+    schedule: the option of training by which its networks learn, where a command names none.
     """
 
     settings: type | None = None
     numerics_of_hard: int = NUMERICS
+    schedule: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

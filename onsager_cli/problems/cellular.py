@@ -271,4 +271,4 @@ def build(law: Cellular, seed: int, A: np.ndarray | None = None) -> Problem:
     )
 
 
-KIND = ProblemKind("cellular", of="build", settings=Cellular, numerics_of_hard=7)
+KIND = ProblemKind("cellular", of="build", settings=Cellular, numerics_of_hard=7, schedule="cellular")
