@@ -27,10 +27,10 @@ class Curve:
 
     @cached_property
     def identity(self) -> Json:
-        """Everything that decides the numbers, as plain JSON. Raises UserError if a matrix file cannot be read."""
-        if self.settings.problem.matrix is None:
+        """Everything that decides the numbers, as plain JSON. Raises UserError if a file cannot be read."""
+        if self.settings.problem.matrix is None and self.settings.problem.file is None:
             return _identity(self.settings)
-        return identity_of(self.settings)  # a matrix file counts by what it holds now
+        return identity_of(self.settings)  # a file counts by what it holds now
 
     @cached_property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from onsager_cli.config.own_pairs import with_sizes
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_integer, build, choice, integer, path, seed_list, words
@@ -77,7 +78,7 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
 def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
     network, shrinkage = kinds.make_network(config.get("network")), kinds.make_shrinkage(config.get("shrinkage"))
-    problem, training = kinds.make_problem(config.get("problem")), config.get("training")
+    problem, training = with_sizes(kinds.make_problem(config.get("problem"))), config.get("training")
     for name in network.learn or ():
         if name not in (known := network.record.learnable):
             raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")

@@ -41,6 +41,7 @@ class ProblemSettings:
     instance = "seeded"
     matrix = None
     matrix_name = None
+    file = None
     known_operator = True
     embedding = None
     parts = 1  # coordinates of x that one coefficient has

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds import checks, problems, records, trainings
+from onsager_cli.kinds import checks, data, problems, records, trainings
 from onsager_cli.kinds.records import FigureKind, Kind, NetworkKind, ProblemKind, ShrinkageKind, TrainingKind
 from onsager_cli.text import did_you_mean, one_of, show
 
@@ -31,7 +31,7 @@ PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
     FigureKind: ("onsager.figures", ("figures",)),
 }
 K = TypeVar("K", bound=Kind)
-_VOCABULARY = {name: value for module in (records, checks, problems, trainings) for name, value in vars(module).items()}
+_VOCABULARY = {name: value for module in (records, checks, problems, data, trainings) for name, value in vars(module).items()}
 
 
 def names(group: type[Kind]) -> list[str]:

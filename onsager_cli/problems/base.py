@@ -40,8 +40,9 @@ class Problem:
     source: Array | None = None
     mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if unknown
     reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: all count
-    test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L); None: 1
+    test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L) or (); None: 1
     singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A, for spectral coordinates
+    recorded: Samples | None = None  # recorded training pairs that `draw` chooses from, as rows: x (L, N) and y (L, M)
 
     @property
     def behind(self) -> "Problem":
@@ -51,6 +52,11 @@ class Problem:
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return Samples(*self.draw(self.behind, key, batch))
+
+    def training_set(self, most: int) -> Samples | None:
+        """Up to `most` recorded training pairs as columns; None where samples are drawn."""
+        offered = getattr(self.draw, "training_set", None)
+        return None if offered is None else offered(self, most)
 
     @property
     def known_power(self) -> Array:

@@ -12,6 +12,7 @@ import yaml
 
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
+from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, one_blas_thread
 from onsager_cli.store.locks import holder
@@ -95,9 +96,9 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
 
 
 def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
-    """The problem of a curve, with A (M, N) if given, else with a matrix of the user's own read.
+    """The problem of a curve, with A (M, N) if given, else with a matrix or recorded pairs of the user's own read.
 
-    Raises UserError if that matrix cannot be used, or JAX has no device.
+    Raises UserError if these cannot be used, or JAX has no device.
     """
     from onsager_cli.problems import build
     from onsager_cli.training.devices import device_kind
@@ -106,7 +107,7 @@ def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     if A is None and (A := own_matrix(curve)) is not None:
         warn(remarks_on_own_matrix(curve), f"problem.matrix={curve.settings.problem.matrix}")
     with one_blas_thread():
-        return build(curve.settings.problem, curve.settings.seed, A)
+        return build(curve.settings.problem, curve.settings.seed, A, own_pairs(curve.settings.problem))
 
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:
