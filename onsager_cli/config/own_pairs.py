@@ -39,7 +39,9 @@ def own_pairs(problem: ProblemSettings) -> Pairs | None:
     """The pairs of the file that a problem names; None if it names none. Raises UserError if they cannot be used."""
     if not isinstance(problem, Recorded) or problem.file is None:
         return None
-    assert problem.M is not None and problem.N is not None and problem.samples_in is not None
+    assert problem.M is not None
+    assert problem.N is not None
+    assert problem.samples_in is not None
     known = Header(
         problem.M, problem.N, problem.pairs, problem.samples_in, problem.embedding is not None, problem.has_matrix
     )

@@ -46,7 +46,7 @@ def make_training(
     groups = {name: item for name, item in raw.items() if isinstance(item, Mapping)}
     schedules = {name: build(Schedule, item, f"training.{name}") for name, item in groups.items()}
     if network.record.bound:
-        return replace(shared, knee_rate=None)
+        return replace(shared, knee_rate=None, **_few_first(shared, False))
     highest = (shrinkage.record.ordered and shared.knee_rate) or math.inf
 
     def fitted(name: str) -> Schedule:
@@ -55,7 +55,18 @@ def make_training(
         return replace(schedule, theta_rates=rates, emphasis=schedule.emphasis if problem.hard_samples else (1,))
 
     own, *tied = map(fitted, schedules_of(network, schedules))
-    return replace(shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None)
+    few_first = problem.file is not None and own.coordinates == "spectral" and network.learn != ("theta",)
+    return replace(
+        shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None, **_few_first(shared, few_first)
+    )
+
+
+def _few_first(training: TrainingSettings, usual: bool) -> dict[str, bool]:
+    """Whether few numbers learn first, where a training has that key: as asked, or as `usual`."""
+    if not hasattr(training, "few_first"):
+        return {}
+    asked = training.few_first  # type: ignore[attr-defined]
+    return {"few_first": usual if asked is None else asked}
 
 
 def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, ...]:

@@ -31,7 +31,9 @@ PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
     FigureKind: ("onsager.figures", ("figures",)),
 }
 K = TypeVar("K", bound=Kind)
-_VOCABULARY = {name: value for module in (records, checks, problems, data, trainings) for name, value in vars(module).items()}
+_VOCABULARY = {
+    name: value for module in (records, checks, problems, data, trainings) for name, value in vars(module).items()
+}
 
 
 def names(group: type[Kind]) -> list[str]:

@@ -11,7 +11,7 @@ The seed decides which pairs are in which part. All quantities are in the user's
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -138,19 +138,18 @@ def build(settings: Recorded, seed: int, pairs: Pairs) -> Problem:
     """The problem of recorded pairs, with its parts. Warns where too few pairs determine A."""
     stacked = settings.embedding == "real"
     training, selection, test = (Part(pairs, positions, stacked) for positions in split(settings, seed))
-    A = embed(pairs.A).astype(np.float32) if stacked and pairs.A is not None else pairs.A
     known = pairs.noise_variance if settings.noise_variance is None else settings.noise_variance
-    found = estimated(training, A, None if known is None else known / settings.parts)
+    found = estimated(replace(training, stacked=False), pairs.A, known)
     recorded = Samples(*map(jnp.asarray, training(slice(None)))) if _fits(training) else None
     kind = jnp.complex64 if settings.embedding == "complex" else jnp.float32
     return Problem(
-        A=jnp.asarray(found.A, kind),
-        noise_variance=jnp.float32(found.noise_variance),
+        A=jnp.asarray(embed(found.A) if stacked else found.A, kind),
+        noise_variance=jnp.float32(found.noise_variance / settings.parts),
         selection=selection.samples,
         test=test.samples,
         draw=Draw(len(training), None if recorded else training),
-        mean_power=jnp.float32(found.power),
-        test_power=jnp.float32(found.active_power),
+        mean_power=jnp.float32(found.power / settings.parts),
+        test_power=jnp.float32(found.active_power / settings.parts),
         recorded=recorded,
     )
 

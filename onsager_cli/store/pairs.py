@@ -166,9 +166,7 @@ def _list(there: Sequence[Variable]) -> str:
     return ", ".join(map(described, there[:NAMED])) + further(len(there), NAMED)
 
 
-def _orientation(
-    found: _Found, samples_in: str | None, shape: tuple[int | None, int | None], label: str
-) -> str:  # fmt: skip
+def _orientation(found: _Found, samples_in: str | None, shape: tuple[int | None, int | None], label: str) -> str:
     """Where the samples are: rows or columns. Raises UserError where the sizes do not fit, or do not tell."""
     x, y, A = found.x, found.y, found.matrix
     for one in (x, y, *((A,) if A else ())):
@@ -177,8 +175,8 @@ def _orientation(
     M, N = A.shape if A else (None, None)
 
     def fits(where: str, M: int | None, N: int | None) -> bool:
-        (own_N, L), (own_M, other) = (x.shape, y.shape) if where == "columns" else (x.shape[::-1], y.shape[::-1])
-        return L == other and M in (None, own_M) and N in (None, own_N)
+        (own_N, of_x), (own_M, of_y) = (x.shape, y.shape) if where == "columns" else (x.shape[::-1], y.shape[::-1])
+        return of_x == of_y and M in (None, own_M) and N in (None, own_N)
 
     ways = [where for where in ("columns", "rows") if samples_in in (None, where)]
     possible = [where for where in ways if fits(where, M, N)]

@@ -114,6 +114,8 @@ class Bound(Maker):
 
     def make(self, problem: Problem) -> None:
         x, y = (np.asarray(a) for a in problem.test)
+        if self.settings.network.record.told and problem.training_set(1) is not None and np.all(x != 0):
+            raise UserError(f"{self.slug} is told where x is 0, and the recorded x has no zeros: use network=lmmse")
         started = time.monotonic()
         x_hat = implementation(self.settings.network.record)(problem, x, y)
         errors, powers = (np.asarray(problem.squared_norm(a)) for a in (x_hat - x, x))

@@ -23,7 +23,9 @@ def reader_of(form: str) -> Callable[[Path], list[Variable]]:
     def variables(path: Path) -> list[Variable]:
         listed = json.loads(_answer(form, path))
         return [
-            Variable(name, tuple(shape), kind, partial(_array, form, path, name), **_stored(path, tuple(shape), **stored))
+            Variable(
+                name, tuple(shape), kind, partial(_array, form, path, name), **_stored(path, tuple(shape), **stored)
+            )
             for name, shape, kind, stored in listed
         ]
 
