@@ -55,7 +55,8 @@ def make_training(
         return replace(schedule, theta_rates=rates, emphasis=schedule.emphasis if problem.hard_samples else (1,))
 
     own, *tied = map(fitted, schedules_of(network, schedules))
-    few_first = problem.file is not None and own.coordinates == "spectral" and network.learn != ("theta",)
+    overfits = problem.file is not None and network.learn != ("theta",)
+    few_first = overfits and own.coordinates == "spectral" and not getattr(shared, "joint", False)
     return replace(
         shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None, **_few_first(shared, few_first)
     )

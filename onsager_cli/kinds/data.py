@@ -70,6 +70,11 @@ class Recorded(ProblemSettings):
         return Counts(rest if math.isclose(sum(self.split), 1) else min(share, rest), selection, test)
 
     @property
+    def training_samples(self) -> int:  # type: ignore[override]
+        """The pairs that training draws from."""
+        return self.counts.training
+
+    @property
     def selection_samples(self) -> int:  # type: ignore[override]
         """The pairs that decide stopping and restoring."""
         return self.counts.selection

@@ -68,7 +68,7 @@ class Part:
         x, y = self.pairs.rows(self.positions[np.asarray(chosen) if not isinstance(chosen, slice) else chosen])
         if not self.stacked:
             return x, y
-        return np.concatenate([x.real, x.imag], axis=1), np.concatenate([y.real, y.imag], axis=1)
+        return np.concatenate([np.real(x), np.imag(x)], axis=1), np.concatenate([np.real(y), np.imag(y)], axis=1)
 
     @property
     def samples(self) -> Samples:

@@ -88,6 +88,8 @@ def fast(training: FastTraining, depth: int, tied: bool, new_leaves: str) -> lis
     weights are kept where the selection set gains.
     With `joint`, all layers learn at once from scratch, at the rates and with the optimizer of a first layer.
     """
+    if training.joint:
+        training = replace(training, few_first=False)
     stages = [stage for t in range(1, depth + 1) for stage in _fast_layer(training, t, tied, new_leaves)]
     if training.joint:
         steps = sum(stage.steps for stage in stages)
