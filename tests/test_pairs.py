@@ -1,10 +1,12 @@
 """Recorded pairs of one's own: which arrays are what, how they are split, what is estimated, what is refused."""
 
 import re
+from itertools import product
 
 import h5py
 import numpy as np
 import pytest
+from conftest import slow
 from scipy.io import savemat
 
 import onsager_cli
@@ -14,10 +16,13 @@ from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.run import problem_of
 from onsager_cli.store.tables import OPTIONAL, read_table
+from onsager_cli.training.plan import plan
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 N, M, L = 12, 8, 300
+FILES = ("set.npz", "set.mat", "set.h5", "folder")
+SOME = (("set.npz", 0, 0), ("set.mat", 1, 0), ("set.h5", 1, 1), ("folder", 0, 1))
 QUICK = ("network=lamp", "network.depth=2", "training.lamp.steps=[40]", "training.lamp.batch=50", "jobs=1")
 
 
@@ -75,9 +80,7 @@ def columns(samples):
 
 
 class TestReading:
-    @pytest.mark.parametrize("name", ["set.npz", "set.mat", "set.h5", "folder"])
-    @pytest.mark.parametrize("is_complex", [False, True])
-    @pytest.mark.parametrize("rows", [False, True])
+    @pytest.mark.parametrize(("name", "is_complex", "rows"), slow(*product(FILES, (0, 1), (0, 1)), but=SOME))
     def test_every_format(self, tmp_path, name, is_complex, rows):
         A, x, y = drawn(is_complex=is_complex)
         path = saved(tmp_path / name, A=A, x=x.T if rows else x, y=y.T if rows else y, noise_variance=2e-4)
@@ -340,6 +343,32 @@ class TestTraining:
                 (net.table[-1]["nmse_db"], net.table[-1]["training_nmse_db"], np.asarray(net.params["B"]).tobytes())
             )
         assert found[0] == found[1]
+
+    def test_a_deeper_network_resumes(self, tmp_path):
+        _, x, y = drawn(600)
+        path = saved(tmp_path / "set.npz", x=x, y=y)
+        words = [word for word in QUICK if "depth" not in word]
+        found = []
+        for depth in (1, 2):
+            given = ["problem=data", f"problem.file={path}", *words, f"network.depth={depth}"]
+            assert main(["train", *given, f"output={tmp_path / 'out'}"]) == 0
+            found.append(read_table(next((tmp_path / "out/figures").glob("*/curves.csv"))))
+        assert found[0] == found[1][:1]
+        assert len(list((tmp_path / "out/curves").glob("data-*"))) == 1
+
+    def test_few_numbers_learn_first(self, tmp_path):
+        _, x, y = drawn()
+        words = ("problem=data", f"problem.file={saved(tmp_path / 'set.npz', x=x, y=y)}", "network.depth=2")
+        for more, few in (((), True), (("network=lvamp",), False), (("training.few_first=false",), False)):
+            (curve,) = load_experiment(
+                [*(() if more and "network" in more[0] else ("network=lamp",)), *words, *more]
+            ).curves
+            stages = plan(curve.settings.training, 2, True, "θ")
+            names = ["layer 1: few numbers", "layer 1: all", "layers 1-2: few numbers", "layers 1-2: all"]
+            assert [stage.name for stage in stages] == (names if few else names[1::2])
+            assert [stage.rates["matrices"] == 0 for stage in stages] == ([True, False] * 2 if few else [False] * 2)
+            assert [stage.begin for stage in stages] == (["grow", "keep"] * 2 if few else ["grow"] * 2)
+            assert curve.identity["training"].get("few_first", False) == few
 
     def test_seeds_are_splits(self, tmp_path):
         _, x, y = drawn(600)
