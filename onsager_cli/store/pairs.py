@@ -93,7 +93,7 @@ def _known_checksum(path: Path, size: int, changed: int) -> str:
 def header(path: str, names: Names, samples_in: str | None, shape: tuple[int | None, int | None]) -> Header:
     """What the file has; `shape` is (M, N) as far as the config gives it. Raises UserError for what cannot be used.
 
-    No numbers are read, but those of a .mat, which shows whether they are complex by them alone.
+    No numbers are read, but those of a .mat of version 4, for whether they are complex.
     """
     label = f"problem.file={path}"
     try:

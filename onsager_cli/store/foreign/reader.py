@@ -9,8 +9,10 @@ working directory nor in this folder.
 """
 
 import json
+import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ MANY = 10_000  # things in an HDF5 file
 NUMBERS = "numbers"
 CLASSES = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 """MATLAB's classes of numbers."""
+COMPRESSED, COMPLEX = 15, 0x0800  # the type of a variable, and the flag of one, in a .mat of version 5
 
 Stored = dict[str, Any]
 """How an array is stored, as far as that is known: is_complex; dtype, offset and by_columns of one that can be mapped."""
@@ -61,9 +64,23 @@ def matlab(path: str, version: int) -> Iterator[Item]:
                 found = whosmat(part)
             except Exception:  # SciPy finds neither a name nor a size in an object of MATLAB
                 found = [("" if own == "None" else own, (), "an object, as a string or a table")]
+            stored = {} if version == 4 else of_flags(part)
             for name, shape, kind in found:
                 if not name.startswith("__"):  # the workspace of functions
-                    yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name), {}
+                    yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name), stored
+
+
+def of_flags(part: Any) -> Stored:
+    """Whether the one variable of a .mat of version 5 is complex, by its flags; nothing if they cannot be read."""
+    part.seek(126)
+    order = "<" if part.read(2) == b"IM" else ">"
+    kind, _ = struct.unpack(f"{order}2I", part.read(8))
+    flags = part.read(256)
+    try:
+        flags = zlib.decompressobj().decompress(flags, 64)[8:] if kind == COMPRESSED else flags
+        return {"is_complex": bool(struct.unpack(f"{order}I", flags[8:12])[0] & COMPLEX)}
+    except (zlib.error, struct.error):
+        return {}
 
 
 def hdf5(path: str) -> Iterator[Item]:
