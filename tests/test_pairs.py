@@ -2,6 +2,7 @@
 
 import re
 from itertools import product
+from typing import Any
 
 import h5py
 import numpy as np
@@ -62,14 +63,25 @@ def curve_of(path, *overrides):
     return curve
 
 
-def problem(path, *overrides):
+def settings_of(path, *overrides) -> Any:
+    """The settings of the problem."""
+    return curve_of(path, *overrides).settings.problem
+
+
+def pairs_of(path, *overrides) -> Any:
+    """The pairs of the file."""
+    return own_pairs(settings_of(path, *overrides))
+
+
+def problem(path, *overrides) -> Any:
+    """The problem as arrays."""
     return problem_of(curve_of(path, *overrides))
 
 
 def refusal(path, *overrides):
     """The one line that refuses a file."""
     with pytest.raises(UserError) as caught:
-        own_pairs(curve_of(path, *overrides).settings.problem)
+        own_pairs(settings_of(path, *overrides))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -84,10 +96,10 @@ class TestReading:
     def test_every_format(self, tmp_path, name, is_complex, rows):
         A, x, y = drawn(is_complex=is_complex)
         path = saved(tmp_path / name, A=A, x=x.T if rows else x, y=y.T if rows else y, noise_variance=2e-4)
-        settings = curve_of(path).settings.problem
+        settings = settings_of(path)
         assert (settings.shape, settings.pairs, settings.known_operator) == ((M, N), L, True)
         assert settings.embedding == ("complex" if is_complex else None)
-        read = own_pairs(settings)
+        read: Any = own_pairs(settings)
         np.testing.assert_allclose(read.rows(np.array([3, 7]))[0], x.T[[3, 7]], rtol=1e-6)
         np.testing.assert_allclose(read.rows(np.array([3, 7]))[1], y.T[[3, 7]], rtol=1e-6)
         np.testing.assert_allclose(read.A, A, rtol=1e-6)
@@ -103,26 +115,26 @@ class TestReading:
                 pair["real"], pair["imag"] = array.T.real, array.T.imag
                 file[name] = pair
                 file[name].attrs["MATLAB_class"] = np.bytes_("double")
-        settings = curve_of(path).settings.problem
+        settings = settings_of(path)
         assert (settings.shape, settings.embedding) == ((M, N), "complex")
-        np.testing.assert_allclose(own_pairs(settings).x, x.T)
+        np.testing.assert_allclose(pairs_of(path).x, x.T)
 
     @pytest.mark.parametrize("name", ["set.npz", "set.h5", "folder"])
     def test_arrays_stay_in_the_file(self, tmp_path, name):
         _, x, y = drawn()
-        read = own_pairs(curve_of(saved(tmp_path / name, x=x, y=y)).settings.problem)
+        read = pairs_of(saved(tmp_path / name, x=x, y=y))
         assert isinstance(read.x.base if not isinstance(read.x, np.memmap) else read.x, np.memmap)
 
     def test_compressed_ones_are_read(self, tmp_path):
         _, x, y = drawn()
         np.savez_compressed(tmp_path / "set.npz", X=x, Y=y)
-        np.testing.assert_array_equal(own_pairs(curve_of(tmp_path / "set.npz").settings.problem).x, x.T)
+        np.testing.assert_array_equal(pairs_of(tmp_path / "set.npz").x, x.T)
 
     def test_names(self, tmp_path):
         A, x, y = drawn()
         path = saved(tmp_path / "set.npz", h=x, r=y, pilots=A)
         named = ("problem.x_name=h", "problem.y_name=r", "problem.matrix_name=pilots")
-        assert curve_of(path, *named).settings.problem.known_operator
+        assert settings_of(path, *named).known_operator
         assert "has no array x: it has h (12 x 300), r" in refusal(path)
         assert "has no array hh (problem.x_name) (did you mean h?)" in refusal(path, "problem.x_name=hh")
 
@@ -130,15 +142,13 @@ class TestReading:
         _, x, _ = drawn(N)
         path = saved(tmp_path / "set.npz", x=x, y=x)
         assert "could be rows or columns: add problem.samples_in=rows or problem.samples_in=columns" in refusal(path)
-        rows, cols = (
-            own_pairs(curve_of(path, f"problem.samples_in={way}").settings.problem) for way in ("rows", "columns")
-        )
+        rows, cols = (pairs_of(path, f"problem.samples_in={way}") for way in ("rows", "columns"))
         np.testing.assert_array_equal(rows.x, cols.x.T)
 
     def test_sizes_of_the_config_tell(self, tmp_path):
         x = np.ones((12, 12))
         y = np.ones((12, 8))
-        assert curve_of(saved(tmp_path / "set.npz", x=x, y=y)).settings.problem.samples_in == "rows"
+        assert settings_of(saved(tmp_path / "set.npz", x=x, y=y)).samples_in == "rows"
 
 
 class TestRefusing:
@@ -239,7 +249,7 @@ class TestSplit:
 
     def test_the_rest_of_a_split_is_left_alone(self, tmp_path):
         _, x, y = drawn()
-        settings = curve_of(saved(tmp_path / "set.npz", x=x, y=y), "problem.split=[0.2,0.1,0.1]").settings.problem
+        settings = settings_of(saved(tmp_path / "set.npz", x=x, y=y), "problem.split=[0.2,0.1,0.1]")
         assert settings.counts == (60, 30, 30)
 
     def test_the_file_counts_by_its_content(self, tmp_path):

@@ -36,7 +36,7 @@ class ProblemSettings:
         record: ClassVar[ProblemKind]
 
     # No annotations: an annotated name would keep its place among the keys of a kind that has such a key.
-    training_samples = None  # recorded pairs
+    training_samples = 0  # recorded pairs
     selection_samples = None
     test_samples = None
     instance = "seeded"

@@ -64,13 +64,14 @@ def from_moments(
     spectrum, turned = np.maximum(spectrum, 0), cross @ V
     explained = np.sum(np.abs(turned) ** 2, axis=0)
     best = (np.inf, 1.0)
-    for weight in np.mean(spectrum) * np.logspace(-9, 2, 45):
+    for weight in (np.mean(spectrum) or 1.0) * np.logspace(-9, 2, 45):
         shrunk = spectrum + weight
         residual = energy - float(explained @ ((2 - spectrum / shrunk) / shrunk))
         left = pairs - float(np.sum(spectrum / shrunk))
         best = min(best, (max(residual, 0.0) / max(left, 1e-3 * pairs) ** 2, float(weight)))
     shrunk = spectrum + best[1]
-    text = f"A is estimated from {pairs} training pairs, and {ADVISED * N} ({ADVISED} per unknown) are advisable"
+    few = f"and {ADVISED * N} ({ADVISED} per unknown) are advisable"
+    text = f"A is estimated from {pairs} training pairs, {few if pairs < ADVISED * N else 'which do not determine it'}"
     if unseen.size:
         text += f"; x_{unseen[0] + 1} (counted from 1) is 0 in all of them{further(unseen.size, 1)}"
     return turned / shrunk @ V.conj().T, float(np.sum(spectrum / shrunk)), text

@@ -76,9 +76,10 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     parts = {name: FLOAT * ((N + M) + 6 * N * (name == largest)) * count for name, count in sets.items()}
     of_matrices = f"the size of A ({M} x {N})"
     data = {of_matrices: FLOAT * N * M} | {name: FLOAT * (N + M) * count for name, count in sets.items()}
-    recorded, limit = FLOAT * (N + M) * (problem.training_samples or 0), memory_limit()
+    recorded, limit = FLOAT * (N + M) * problem.training_samples, memory_limit()
     if recorded and (limit is None or recorded <= IN_MEMORY * limit):
-        parts["the training pairs of problem.file"] = data["the training pairs of problem.file"] = recorded
+        parts |= {"the training pairs of problem.file": recorded}
+        data |= {"the training pairs of problem.file": recorded}
     if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
         disk = 0 if record.lasso else FLOAT * parameters
         flops = 2 * entries * uses * depth * problem.test_samples
