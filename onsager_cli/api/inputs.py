@@ -89,11 +89,12 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
     """A problem: an option of `onsager list problems`, with keys of its config.
 
     Args:
-        name: gaussian, kappa15, kappa100, random_access, massive_mimo, or one of your own.
+        name: gaussian, kappa15, kappa100, random_access, massive_mimo, data, or one of your own.
         A: a real or complex matrix (M, N) of your own, of any scale, instead of one that is drawn.
         seed: of the matrix and of all samples.
         keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`). `matrix` is the
-            path of a file with A, `matrix_name` the name of its array.
+            path of a file with A, `matrix_name` the name of its array. `problem("data", file="set.npz")` has recorded
+            pairs.
 
     Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not finite or
     has a column of zeros. Warns of an A without full rank, and of columns that are proportional.

@@ -27,9 +27,9 @@ class Curve:
 
     @cached_property
     def identity(self) -> Json:
-        """Everything that decides the numbers, as plain JSON. Raises UserError if a matrix file cannot be read."""
+        """Everything that decides the numbers, as plain JSON. Raises UserError if a file cannot be read."""
         problem = self.settings.problem
-        if problem.matrix is None and getattr(problem.signal, "file", None) is None:
+        if not any((problem.matrix, problem.file, getattr(problem.signal, "file", None))):
             return _identity(self.settings)
         return identity_of(self.settings)  # a file counts by what it holds now
 

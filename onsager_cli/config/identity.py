@@ -10,17 +10,18 @@ from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.files import Json, checksum
+from onsager_cli.store.pairs import fingerprint
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
-OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0}
+OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0, "few_first": False}
 
 
 def identity_of(settings: Settings) -> Json:
     """Everything that decides the numbers, the code that computes them included, as plain JSON.
 
     It leaves out the depth, since more layers continue the same training (unless all learn at once), names, and keys
-    that make no difference. A matrix of the user's own counts by its content, not by its path.
-    Raises UserError if that matrix cannot be read.
+    that make no difference. A matrix and pairs of the user's own count by their content, not by their path.
+    Raises UserError if their file cannot be read.
     """
     record, whole = settings.network.record, dataclasses.asdict(settings)
     problem, network, training = whole["problem"], whole["network"], whole["training"]
@@ -36,6 +37,8 @@ def identity_of(settings: Settings) -> Json:
         problem["signal"] = _signal(signal)
     if settings.problem.matrix is not None:
         problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
+    if settings.problem.file is not None:
+        problem["file"] = fingerprint(settings.problem.file)
     whole |= {"network": _used(network), "training": _used(training)}
     if joint:
         whole["training"]["joint"] = settings.network.depth

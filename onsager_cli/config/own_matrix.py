@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import Linear, ProblemSettings
 from onsager_cli.store import matrix
@@ -18,11 +19,12 @@ File = tuple[str, str, tuple[int, int], str | None]
 
 
 def check_matrices(experiments: Iterable[Experiment]) -> None:
-    """Raises UserError for a matrix of the user's own that cannot be used."""
+    """Raises UserError for a matrix or recorded pairs of the user's own that cannot be used."""
     for experiment in experiments:
         for part in experiment.parts:
             for curve in part.curves:
                 own_matrix(curve)
+                own_pairs(curve.settings.problem)
 
 
 def own_matrix(curve: Curve) -> np.ndarray | None:

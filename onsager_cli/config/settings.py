@@ -5,6 +5,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from onsager_cli.config.own_pairs import with_sizes
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_integer, build, choice, integer, path, seed_list, words
@@ -46,7 +47,7 @@ def make_training(
     groups = {name: item for name, item in raw.items() if isinstance(item, Mapping)}
     schedules = {name: build(Schedule, item, f"training.{name}") for name, item in groups.items()}
     if network.record.bound:
-        return replace(shared, knee_rate=None)
+        return replace(shared, knee_rate=None, **_few_first(shared, False))
     highest = (shrinkage.record.ordered and shared.knee_rate) or math.inf
 
     def fitted(name: str) -> Schedule:
@@ -55,7 +56,19 @@ def make_training(
         return replace(schedule, theta_rates=rates, emphasis=schedule.emphasis if problem.hard_samples else (1,))
 
     own, *tied = map(fitted, schedules_of(network, schedules))
-    return replace(shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None)
+    overfits = problem.file is not None and network.learn != ("theta",)
+    few_first = overfits and own.coordinates == "spectral" and not getattr(shared, "joint", False)
+    return replace(
+        shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None, **_few_first(shared, few_first)
+    )
+
+
+def _few_first(training: TrainingSettings, usual: bool) -> dict[str, bool]:
+    """Whether few numbers learn first, where a training has that key: as asked, or as `usual`."""
+    if not hasattr(training, "few_first"):
+        return {}
+    asked = training.few_first  # type: ignore[attr-defined]
+    return {"few_first": usual if asked is None else asked}
 
 
 def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, ...]:
@@ -78,7 +91,7 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
 def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
     network, training = kinds.make_network(config.get("network")), config.get("training")
-    problem = kinds.make_problem(config.get("problem"), kinds.make_signal(config.get("signal")))
+    problem = with_sizes(kinds.make_problem(config.get("problem"), kinds.make_signal(config.get("signal"))))
     shrinkage = kinds.make_shrinkage(config.get("shrinkage"), problem, network)
     for name in network.learn or ():
         if name not in (known := network.record.learnable):

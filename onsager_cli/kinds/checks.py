@@ -100,6 +100,15 @@ def auto_or_integer(low: int, high: int) -> Field:
     return _field(lambda value: None if value == "auto" else in_range(of_type(value, int, words), low, high))
 
 
+def auto_or_flag() -> Field:
+    """Field for true, false or auto, which is None."""
+
+    def check(value: object) -> bool | None:
+        return None if value == "auto" else of_type(value, bool, "must be auto, true or false")
+
+    return _field(check, choices=("auto", "true", "false"))
+
+
 def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
     """Field for a finite number with low <= value <= high and above < value < below; null on request."""
     return _field(lambda value: in_range(finite(value), low, high, **open_limits), null=null)

@@ -41,11 +41,13 @@ class ProblemSettings:
         record: ClassVar[ProblemKind]
 
     # No annotations: an annotated name would keep its place among the keys of a kind that has such a key.
+    training_samples = 0  # recorded pairs
     selection_samples = None
     test_samples = None
     instance = "seeded"
     matrix = None
     matrix_name = None
+    file = None
     known_operator = True
     embedding = None
     parts = 1  # coordinates of x that one coefficient has

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds import checks, problems, records, signals, trainings
+from onsager_cli.kinds import checks, data, problems, records, signals, trainings
 from onsager_cli.kinds.records import (
     FigureKind,
     Kind,
@@ -41,7 +41,9 @@ PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
 }
 K = TypeVar("K", bound=Kind)
 _VOCABULARY = {
-    name: value for module in (records, checks, problems, signals, trainings) for name, value in vars(module).items()
+    name: value
+    for module in (records, checks, problems, data, signals, trainings)
+    for name, value in vars(module).items()
 }
 
 

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from onsager_cli.kinds.checks import by_depth, choice, choice_by_depth, flag, integer, number, text
+from onsager_cli.kinds.checks import (
+    auto_or_flag,
+    by_depth,
+    choice,
+    choice_by_depth,
+    flag,
+    integer,
+    number,
+    optional,
+    text,
+)
 
 HIGHEST_RATE = 100  # a step of Adam has about the length of its learning rate in every entry
 
@@ -73,6 +83,8 @@ class FastTraining(TrainingSettings):
     `tied_descent` is the schedule of the tied network that an untied one is compared with.
     `knee_rate` is the highest rate of θ with piecewise linear shrinkage; it is None once the rates obey it.
     `warmup` is the number of steps in which learning rates rise to their values, at most half a stage.
+    `few_first` trains each depth without the entries of its matrices first; None: where recorded pairs can overfit
+    them, and spectral coordinates are there to learn instead.
     """
 
     joint: bool = flag()
@@ -80,6 +92,7 @@ class FastTraining(TrainingSettings):
     warmup: int = integer(0, 1_000_000)
     steps_new: int = integer(0, 1_000_000_000)
     knee_rate: float | None = number(above=0, high=HIGHEST_RATE, null=True)
+    few_first: bool | None = optional(auto_or_flag())
     descent: Schedule = field(default_factory=Schedule)
     tied_descent: Schedule | None = None
 

@@ -70,11 +70,12 @@ class Problem:
     source: Array | None = None
     mean_power: Array | None = None  # E|x_n|², (N, 1) or (); None if unknown
     reported: Array | None = None  # 1 where the NMSE counts a coordinate, else 0, (N, 1); None: all count
-    test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L); None: 1
+    test_power: Array | None = None  # E|x_n|² of the test samples for an oracle, (N, L) or (); None: 1
     singular_vectors: tuple[Array, Array] | None = None  # U (M, R), V (N, R) of A, for spectral coordinates
     noise: NoiseLaw | None = struct.field(pytree_node=False, default=None)  # None: σ_w² for all samples
     frame: Frame | None = None
     original: "Problem | None" = None
+    recorded: Samples | None = None  # recorded training pairs that `draw` chooses from, as rows: x (L, N) and y (L, M)
 
     @property
     def behind(self) -> "Problem":
@@ -95,6 +96,11 @@ class Problem:
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return self.in_frame(Samples(*self.draw(self.behind, key, batch)))
+
+    def training_set(self, most: int) -> Samples | None:
+        """Up to `most` recorded training pairs as columns; None where samples are drawn."""
+        offered = getattr(self.draw, "training_set", None)
+        return None if offered is None else self.in_frame(offered(self.behind, most))
 
     @property
     def known_power(self) -> Array:

@@ -64,7 +64,7 @@ def framed(problem: Problem, balance: str, whitens: bool, unit: float | None = N
     return replace(
         problem, A=jnp.asarray(k * product, problem.A.dtype), source=None, noise_variance=jnp.asarray(noise * gain, real),
         selection=frame.enter(problem.selection), test=frame.enter(problem.test), mean_power=power, reported=counted,
-        frame=frame, original=problem,
+        frame=frame, original=problem, recorded=None,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
+from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, one_blas_thread
@@ -96,9 +97,9 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
 
 
 def problem_of(curve: Curve, A: np.ndarray | None = None) -> "Problem":
-    """The problem of a curve as its network sees it, with A (M, N) if given, else with a matrix of the user's own read.
+    """The problem of a curve as its network sees it, with A (M, N) if given, else with files of the user's own read.
 
-    Raises UserError if that matrix cannot be used, or JAX has no device.
+    Raises UserError if these cannot be used, or JAX has no device.
     """
     return seen_by(curve.settings, in_users_units(curve, A))
 
@@ -125,7 +126,7 @@ def in_users_units(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     if A is None and (A := own_matrix(curve)) is not None:
         warn(remarks_on_own_matrix(curve), f"problem.matrix={curve.settings.problem.matrix}")
     with one_blas_thread():
-        return build(curve.settings.problem, curve.settings.seed, A)
+        return build(curve.settings.problem, curve.settings.seed, A, own_pairs(curve.settings.problem))
 
 
 def _note_environment(maker: "Maker", problem: "Problem") -> None:

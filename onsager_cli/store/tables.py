@@ -30,7 +30,7 @@ V = TypeVar("V")
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
-_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
+_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db", "training_nmse_db")
 _ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
 _NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 
@@ -43,6 +43,7 @@ EXTRAS = (
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
+OPTIONAL = ("training_nmse_db",)  # columns of tables with a row that has them
 
 # The meanings of NMSE over the test samples (dB).
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
@@ -131,7 +132,11 @@ def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     dB values have 4 decimals, other numbers 6 significant digits. Raises ValueError for an unknown column and
     TypeError for a value of the wrong type.
     """
-    return csv_bytes(rows, COLUMNS, _format)
+    rows = list(rows)
+    more = [column for column in OPTIONAL if any(row.get(column) is not None for row in rows)]
+    absent = set(OPTIONAL) - set(more)
+    kept = [{column: value for column, value in row.items() if column not in absent} for row in rows]
+    return csv_bytes(kept, (*COLUMNS, *more), _format)
 
 
 def is_table(head: bytes) -> bool:

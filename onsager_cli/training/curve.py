@@ -114,7 +114,10 @@ class Bound(Maker):
         return any(row["layer"] is None for row in self.folder.points())
 
     def make(self, problem: Problem) -> None:
-        started, bound = time.monotonic(), implementation(self.settings.network.record)
+        started, record = time.monotonic(), self.settings.network.record
+        if record.told and problem.training_set(1) is not None and np.all(np.asarray(problem.test.x) != 0):
+            raise UserError(f"{self.slug} is told where x is 0, and the recorded x has no zeros: use network=lmmse")
+        bound = implementation(record)
 
         def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
             x, y = map(np.asarray, test)

@@ -14,6 +14,7 @@ from onsager_cli.problems import Problem
 from onsager_cli.problems.base import Samples, with_singular_vectors
 from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder, Json
+from onsager_cli.store.tables import OPTIONAL
 from onsager_cli.training import checkpoint
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.curve import Maker
@@ -34,6 +35,8 @@ from onsager_cli.training.together import Meeting, meeting
 
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 DIVERGED = "diverged"  # the best weights of a stage that was given up
+TRAINING_PAIRS = 4000  # recorded ones on which a network of each depth is evaluated
+OVERFIT_DB = 0.5  # selection pairs further above training pairs are worth a warning
 WORSE_DB = 0.1  # a network that ends further above the one with a layer less is worth a warning
 
 Tied = Callable[[], tuple[Settings, CurveFolder] | None]
@@ -137,6 +140,10 @@ class NetworkTrainer(Maker):
                 checkpoint.clear(self.folder)
                 continue
             self._compare(stage, best_db)
+            if (training_db := nmse_on_training_pairs(engine, problem, params, stage.depth)) is not None:
+                state["training_nmse_db"] = training_db
+                if found := overfitting(stage, training_db, best_db):
+                    self.report({"event": "warning", "message": found})
             errors, powers = errors_on_test_set(self.settings, engine, problem, params, stage.depth)
             state["guards"] = self._guards(engine, problem, params, stage)
             state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
@@ -165,6 +172,7 @@ class NetworkTrainer(Maker):
             stage.depth if self.settings.network.depth else None, errors, powers, steps=state["steps"],
             seconds=state["seconds"], parameters=net.count(params, stage.depth),
             selection_nmse_db=state["selection_nmse_db"], rescued=state["rescues"],
+            **{name: state[name] for name in OPTIONAL if name in state},
         )  # fmt: skip
 
     def _compare(self, stage: Stage, best_db: float) -> None:
@@ -230,6 +238,22 @@ class NetworkTrainer(Maker):
             return lambda _: None
         settings, folder = twin
         return lambda depth: stored_network(settings, folder, depth)[1]
+
+
+def nmse_on_training_pairs(engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int) -> float | None:
+    """NMSE (dB) on recorded training pairs; None where training samples are drawn."""
+    if (pairs := problem.training_set(TRAINING_PAIRS)) is None:
+        return None
+    errors, powers = engine.errors(problem, params, *pairs, depth)
+    return float(to_db(float(np.sum(np.asarray(errors)[depth - 1])) / float(np.sum(np.asarray(powers)))))
+
+
+def overfitting(stage: Stage, training_db: float, selection_db: float) -> str | None:
+    """What to say of a network that fits its training pairs far better than the selection pairs, else None."""
+    if selection_db <= training_db + OVERFIT_DB:
+        return None
+    found = f"training pairs {training_db:.1f} dB, selection pairs {selection_db:.1f} dB"
+    return f"{stage.name.partition(':')[0]}: {found}: more pairs or fewer learned numbers"
 
 
 def errors_on_test_set(

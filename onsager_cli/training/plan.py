@@ -84,8 +84,12 @@ def paper(training: PaperTraining, depth: int, tied: bool, new_leaves: str) -> l
 def fast(training: FastTraining, depth: int, tied: bool, new_leaves: str) -> list[Stage]:
     """One cosine decay over all leaves for each of `depth` layers; an untied network learns its new layer first.
 
+    With `few_first`, each depth first learns without the entries of its matrices. Those learn afterwards, and their
+    weights are kept where the selection set gains.
     With `joint`, all layers learn at once from scratch, at the rates and with the optimizer of a first layer.
     """
+    if training.joint:
+        training = replace(training, few_first=False)
     stages = [stage for t in range(1, depth + 1) for stage in _fast_layer(training, t, tied, new_leaves)]
     if training.joint:
         steps = sum(stage.steps for stage in stages)
@@ -99,8 +103,12 @@ def plan(training: TrainingSettings, depth: int, tied: bool, new_leaves: str) ->
     return implementation(find(TrainingKind, training.kind))(training, depth, tied, new_leaves)
 
 
+def _layers(t: int) -> str:
+    return "layer 1" if t == 1 else f"layers 1-{t}"
+
+
 def _all_layers(t: int) -> str:
-    return "layer 1: all" if t == 1 else f"layers 1-{t}: all"
+    return f"{_layers(t)}: all"
 
 
 def _paper_layer(training: PaperTraining, t: int, tied: bool, new_leaves: str) -> Iterator[Stage]:
@@ -156,4 +164,8 @@ def _fast_layer(training: FastTraining, t: int, tied: bool, new_leaves: str) -> 
             whole, name=f"layer {t}: {new_leaves}", new_only=True, begin="grow", steps=training.steps_new,
             bootstrap_after=False, closes=False,
         )  # fmt: skip
+    if training.few_first:
+        few = {**rates, "matrices": 0.0}
+        yield replace(whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, closes=False)
+        whole = replace(whole, begin="keep")
     yield whole

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
+from onsager_cli.problems.data import IN_MEMORY
 from onsager_cli.store.environment import memory_free, memory_limit
 from onsager_cli.text import clock, size_binary
 from onsager_cli.training.loop import ROOM
@@ -75,6 +76,10 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
     parts = {name: FLOAT * ((N + M) + 6 * N * (name == largest)) * count for name, count in sets.items()}
     of_matrices = f"the size of A ({M} x {N})"
     data = {of_matrices: FLOAT * N * M} | {name: FLOAT * (N + M) * count for name, count in sets.items()}
+    recorded, limit = FLOAT * (N + M) * problem.training_samples, memory_limit()
+    if recorded and (limit is None or recorded <= IN_MEMORY * limit):
+        parts |= {"the training pairs of problem.file": recorded}
+        data |= {"the training pairs of problem.file": recorded}
     if work == 0:  # untrained: forward over the test set; no more than the problem and a few states in memory
         disk = 0 if record.lasso else FLOAT * parameters
         flops = 2 * entries * uses * depth * problem.test_samples

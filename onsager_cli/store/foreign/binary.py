@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,9 +22,25 @@ def reader_of(form: str) -> Callable[[Path], list[Variable]]:
 
     def variables(path: Path) -> list[Variable]:
         listed = json.loads(_answer(form, path))
-        return [Variable(name, tuple(shape), kind, partial(_array, form, path, name)) for name, shape, kind in listed]
+        return [
+            Variable(
+                name, tuple(shape), kind, partial(_array, form, path, name), **_stored(path, tuple(shape), **stored)
+            )
+            for name, shape, kind, stored in listed
+        ]
 
     return variables
+
+
+def _stored(
+    path: Path, shape: tuple[int, ...], is_complex: bool | None = None, dtype: str = "", offset: int = 0,
+    by_columns: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """What the listing says of how an array is stored, as fields of its Variable; without `dtype` it cannot be mapped."""
+    if not dtype:
+        return {"is_complex": is_complex}
+    order: Literal["F", "C"] = "F" if by_columns else "C"
+    return {"is_complex": is_complex, "map": partial(np.memmap, path, np.dtype(dtype), "r", offset, shape, order)}
 
 
 def _array(form: str, path: Path, name: str) -> np.ndarray:

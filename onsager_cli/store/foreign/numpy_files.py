@@ -1,6 +1,7 @@
 """Arrays of NumPy's .npy and .npz, and of SciPy's sparse .npz: no pickle, and no member that nobody asked for."""
 
 import math
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from onsager_cli.store.foreign.variable import NUMBERS, UnreadableError, Variabl
 
 PLAIN = "biufc"  # bool, integers, floats, complex
 PAIRS = (("real", "imag"), ("re", "im"), ("r", "i"))  # the fields of complex numbers in tools for HDF5
+LOCAL_HEADER, LENGTHS = 30, 26  # bytes of a member's header in a zip, and where it has the lengths of name and extra
 SPARSE = {"format", "shape", "data"}  # what every file of scipy.sparse.save_npz has
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -25,7 +27,7 @@ Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 def npy(path: Path) -> list[Variable]:
     """The array of an .npy."""
     with path.open("rb") as stream:
-        return [_variable("", stream, path.stat().st_size, partial(path.open, "rb"))]
+        return [_variable("", stream, path.stat().st_size, partial(path.open, "rb"), (path, 0))]
 
 
 def npz(path: Path) -> list[Variable]:
@@ -38,7 +40,7 @@ def npz(path: Path) -> list[Variable]:
                 name, opener = item.filename.removesuffix(".npy"), partial(_member, path, item)
                 try:
                     with archive.open(item) as stream:
-                        found[name] = _variable(name, stream, item.file_size, opener)
+                        found[name] = _variable(name, stream, item.file_size, opener, _place(path, item))
                 except Exception as error:  # one that is damaged is no reason to refuse the others
                     encrypted = isinstance(error, RuntimeError)
                     found[name] = Variable(name, (), "encrypted" if encrypted else "damaged", lambda: np.empty(0))
@@ -54,10 +56,24 @@ def _member(path: Path, item: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _variable(name: str, stream: IO[bytes], size: int, opener: Opener) -> Variable:
-    """The array at the beginning of `stream`, of `size` bytes with its header; `opener` opens the same again."""
-    shape, _, dtype = npy_header(stream)
-    kind, count = _kind(dtype), math.prod(shape)
+def _place(path: Path, item: zipfile.ZipInfo) -> tuple[Path, int] | None:
+    """Where the bytes of a member begin in the archive; None if it is compressed or encrypted."""
+    if item.compress_type != zipfile.ZIP_STORED or item.flag_bits & 1:
+        return None
+    with path.open("rb") as file:
+        file.seek(item.header_offset + LENGTHS)
+        return path, item.header_offset + LOCAL_HEADER + sum(struct.unpack("<2H", file.read(4)))
+
+
+def _variable(
+    name: str, stream: IO[bytes], size: int, opener: Opener, place: tuple[Path, int] | None = None
+) -> Variable:
+    """The array at the beginning of `stream`, of `size` bytes with its header; `opener` opens the same again.
+
+    `place` is the file that has these bytes as they are, and where they begin in it.
+    """
+    shape, by_columns, dtype = npy_header(stream)
+    kind, count, begin = _kind(dtype), math.prod(shape), stream.tell()
     if kind == NUMBERS and (min(shape, default=0) < 0 or count * dtype.itemsize != size - stream.tell()):
         raise ValueError("it is not as long as its header says")
 
@@ -67,7 +83,14 @@ def _variable(name: str, stream: IO[bytes], size: int, opener: Opener) -> Variab
             flat = np.frombuffer(again.read(count * dtype.itemsize), dtype, count=count)
         return _plain(flat).reshape(shape, order="F" if fortran else "C")
 
-    return Variable(name, shape, kind, load)
+    def mapped() -> np.ndarray:
+        assert place is not None
+        path, offset = place
+        return np.memmap(path, dtype, "r", offset + begin, shape, order="F" if by_columns else "C")
+
+    can_be_mapped = place is not None and dtype.kind in PLAIN and count > 0
+    is_complex = dtype.kind == "c" or dtype.names in PAIRS
+    return Variable(name, shape, kind, load, is_complex=is_complex, map=mapped if can_be_mapped else None)
 
 
 def _kind(dtype: np.dtype) -> str:

@@ -1,6 +1,6 @@
 """Reads .mat and HDF5 files in a process of its own, for the libraries crash at some damaged files.
 
-    python -P reader.py FORMAT PATH          what the file has: a list of [name, shape, kind] in JSON
+    python -P reader.py FORMAT PATH          what the file has: a list of [name, shape, kind, stored] in JSON
     python -P reader.py FORMAT PATH NAME     the array NAME as an .npy
 
 FORMAT is mat4, mat5 or hdf5. The answer goes to stdout; a reason to refuse the file is one line on stderr, with exit
@@ -9,8 +9,10 @@ working directory nor in this folder.
 """
 
 import json
+import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from types import SimpleNamespace
@@ -23,9 +25,13 @@ MANY = 10_000  # things in an HDF5 file
 NUMBERS = "numbers"
 CLASSES = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 """MATLAB's classes of numbers."""
+COMPRESSED, COMPLEX = 15, 0x0800  # the type of a variable, and the flag of one, in a .mat of version 5
 
-Item = tuple[str, tuple[int, ...], str, Callable[[], np.ndarray]]
-"""Name, shape, kind, and what reads the array."""
+Stored = dict[str, Any]
+"""How an array is stored, as far as that is known: is_complex; dtype, offset and by_columns of one that can be mapped."""
+Array = tuple[tuple[int, ...], str, Callable[[], np.ndarray], Stored]
+Item = tuple[str, tuple[int, ...], str, Callable[[], np.ndarray], Stored]
+"""Name, shape, kind, what reads the array, and how it is stored."""
 
 
 def refuse(reason: str = "is damaged or cut off") -> NoReturn:
@@ -58,9 +64,23 @@ def matlab(path: str, version: int) -> Iterator[Item]:
                 found = whosmat(part)
             except Exception:  # SciPy finds neither a name nor a size in an object of MATLAB
                 found = [("" if own == "None" else own, (), "an object, as a string or a table")]
+            stored = {} if version == 4 else of_flags(part)
             for name, shape, kind in found:
                 if not name.startswith("__"):  # the workspace of functions
-                    yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name)
+                    yield name, shape, NUMBERS if kind in CLASSES else kind, lambda name=name: load(name), stored
+
+
+def of_flags(part: Any) -> Stored:
+    """Whether the one variable of a .mat of version 5 is complex, by its flags; nothing if they cannot be read."""
+    part.seek(126)
+    order = "<" if part.read(2) == b"IM" else ">"
+    kind, _ = struct.unpack(f"{order}2I", part.read(8))
+    flags = part.read(256)
+    try:
+        flags = zlib.decompressobj().decompress(flags, 64)[8:] if kind == COMPRESSED else flags
+        return {"is_complex": bool(struct.unpack(f"{order}I", flags[8:12])[0] & COMPLEX)}
+    except (zlib.error, struct.error):
+        return {}
 
 
 def hdf5(path: str) -> Iterator[Item]:
@@ -85,7 +105,7 @@ def hdf5(path: str) -> Iterator[Item]:
                     item = inside(group, name)
                     found = described(item)
                 except Exception:  # one that is damaged, or a link, is no reason to refuse the others
-                    yield f"{prefix}{name}", (), "nothing of this file", refuse
+                    yield f"{prefix}{name}", (), "nothing of this file", refuse, {}
                     continue
                 if found is None:
                     waiting.append((f"{prefix}{name}/", item))
@@ -100,8 +120,8 @@ def inside(group: Any, name: str) -> Any:
     return group[name]
 
 
-def described(item: Any) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]] | None:
-    """Shape, kind and reader of a thing in an HDF5 file; None for a group that only holds others."""
+def described(item: Any) -> Array | None:
+    """Shape, kind, reader and storage of a thing in an HDF5 file; None for a group that only holds others."""
     given = item.attrs.get("MATLAB_class", "")
     kind = given.decode("latin-1") if isinstance(given, bytes) else str(given)
     if hasattr(item, "shape"):
@@ -109,30 +129,30 @@ def described(item: Any) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]
     if "MATLAB_sparse" in item.attrs:
         return of_sparse(item, ("data", "ir", "jc"), int(item.attrs["MATLAB_sparse"]))
     if kind:
-        return (), kind, refuse
+        return (), kind, refuse, {}
     if not {"type", "value"} <= set(item):
         return None
     word, value = inside(item, "type")[()].decode("latin-1"), inside(item, "value")  # of Octave
     if not word.endswith("matrix") or word.startswith(("diagonal", "permutation")):
-        return (), word, refuse
+        return (), word, refuse, {}
     if hasattr(value, "shape"):
         return of_dataset(value, "", by_columns=True)
     return of_sparse(value, ("data", "ridx", "cidx"), int(inside(value, "nr")[()]))
 
 
-def of_dataset(dataset: Any, kind: str, by_columns: bool) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]]:
-    """Shape, kind and reader of a dataset; `kind` is the class that MATLAB gave it, or "".
+def of_dataset(dataset: Any, kind: str, by_columns: bool) -> Array:
+    """Shape, kind, reader and storage of a dataset; `kind` is the class that MATLAB gave it, or "".
 
     MATLAB and Octave store arrays column by column, so that their sizes stand in reverse.
     """
     if dataset.external or dataset.is_virtual:
-        return (), "data in another file", refuse
+        return (), "data in another file", refuse, {}
     if "MATLAB_empty" in dataset.attrs:  # the dataset has its sizes
         shape = tuple(map(int, dataset[()].ravel()))
-        return shape, NUMBERS, lambda: np.zeros(shape)
+        return shape, NUMBERS, lambda: np.zeros(shape), {"is_complex": False}
     numeric = dataset.dtype.kind in "biufc" or set(dataset.dtype.names or ()) == {"real", "imag"}
     if dataset.shape is None or not numeric or kind not in ("", *CLASSES):
-        return (), kind or str(dataset.dtype), refuse
+        return (), kind or str(dataset.dtype), refuse, {}
 
     def load() -> np.ndarray:
         check_filters(dataset)
@@ -140,11 +160,15 @@ def of_dataset(dataset: Any, kind: str, by_columns: bool) -> tuple[tuple[int, ..
         array = array["real"] + 1j * array["imag"] if array.dtype.names else array
         return array.T if by_columns else array
 
-    return dataset.shape[::-1] if by_columns else dataset.shape, NUMBERS, load
+    stored: Stored = {"is_complex": dataset.dtype.kind == "c" or bool(dataset.dtype.names)}
+    offset = dataset.id.get_offset()  # None unless the numbers lie there as they are
+    if offset is not None and not dataset.file.userblock_size and not dataset.dtype.names:
+        stored |= {"dtype": dataset.dtype.str, "offset": offset, "by_columns": by_columns}
+    return dataset.shape[::-1] if by_columns else dataset.shape, NUMBERS, load, stored
 
 
-def of_sparse(group: Any, names: Sequence[str], rows: int) -> tuple[tuple[int, ...], str, Callable[[], np.ndarray]]:
-    """Shape, kind and reader of a sparse matrix in a group: its entries, their rows, where its columns begin."""
+def of_sparse(group: Any, names: Sequence[str], rows: int) -> Array:
+    """Shape, kind, reader and storage of a sparse matrix in a group: its entries, their rows, where its columns begin."""
     columns = inside(group, names[2]).size - 1
 
     def load() -> np.ndarray:
@@ -156,7 +180,7 @@ def of_sparse(group: Any, names: Sequence[str], rows: int) -> tuple[tuple[int, .
             parts.append(part)
         return dense(csc_matrix((parts[0], parts[1].astype(np.int64), parts[2].astype(np.int64)), (rows, columns)))
 
-    return (rows, columns), NUMBERS, load
+    return (rows, columns), NUMBERS, load, {}
 
 
 def check_filters(dataset: Any) -> None:
@@ -172,9 +196,10 @@ def main(form: str, path: str, name: str | None = None) -> None:
     warnings.simplefilter("ignore")
     found = hdf5(path) if form == "hdf5" else matlab(path, int(form.removeprefix("mat")))
     if name is None:
-        json.dump([(own, list(map(int, shape)), kind) for own, shape, kind, _ in found], sys.stdout)
+        listed = [(own, list(map(int, shape)), kind, stored) for own, shape, kind, _, stored in found]
+        json.dump(listed, sys.stdout)
     else:
-        array = next(load() for own, _, _, load in found if own == name)
+        array = next(load() for own, _, _, load, _ in found if own == name)
         pipe: Any = SimpleNamespace(write=sys.stdout.buffer.write)  # NumPy would ask a file for its position
         np.lib.format.write_array(pipe, array, allow_pickle=False)
 

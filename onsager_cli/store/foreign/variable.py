@@ -22,7 +22,8 @@ class Variable:
     """One thing in a file.
 
     `name` is "" where the file gives no names, `kind` NUMBERS or a word for what it is instead: text, struct, …
-    `load` reads the array.
+    `load` reads the array, `map` maps it into memory where the file has its numbers as they are. `is_complex` is None
+    where only the numbers themselves show it.
     """
 
     name: str
@@ -30,12 +31,14 @@ class Variable:
     kind: str
     load: Callable[[], np.ndarray]
     is_table: bool = False  # whether the numbers stood in a text, without anything that says where they begin
+    is_complex: bool | None = None
+    map: Callable[[], np.ndarray] | None = None
 
-    def check(self) -> None:
+    def check(self, largest: float = LARGEST) -> None:
         """Raises UnreadableError for what is no array of numbers, or too large a one. Nothing is read."""
         if self.kind != NUMBERS:
             raise UnreadableError(f"must hold numbers, got {described(self)}: save them as a plain array")
-        if math.prod(self.shape) > LARGEST:
+        if math.prod(self.shape) > largest:
             raise UnreadableError(f"holds more than {LARGEST:g} numbers: {described(self)}")
 
     def read(self) -> np.ndarray:
@@ -46,6 +49,14 @@ class Variable:
             if array.shape != self.shape:
                 raise ValueError("its header says another shape")
         return array
+
+    def mapped(self) -> np.ndarray:
+        """The array, in the file if it can be mapped, of any size; else as `read` returns it. Not to be written to."""
+        if self.map is None:
+            return self.read()
+        self.check(largest=math.inf)
+        with no_other_error():
+            return self.map()
 
 
 def described(variable: Variable) -> str:

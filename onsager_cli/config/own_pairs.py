@@ -1,0 +1,68 @@
+"""The recorded pairs of the user's own: their sizes for the settings, their numbers for the problem, each read once."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TypeVar
+
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.data import Recorded
+from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.store import pairs
+from onsager_cli.store.pairs import Header, Names, Pairs, fingerprint
+
+P = TypeVar("P", bound=ProblemSettings)
+
+
+def with_sizes(problem: P) -> P:
+    """The settings of a problem with what its file of pairs says: M, N, how many pairs, whether A is known.
+
+    Raises UserError for a file that cannot be used, keys that contradict it, and too few pairs. Other problems stay as
+    they are.
+    """
+    if not isinstance(problem, Recorded) or problem.file is None:
+        return problem
+    asked = (problem.M, problem.N)
+    found = _header(fingerprint(problem.file), problem.file, _names(problem), problem.samples_in, asked)
+    if problem.embedding is not None and not found.is_complex:
+        raise UserError(
+            f"problem.embedding must be null for the real pairs of problem.file={problem.file}, got {problem.embedding}"
+        )
+    known = replace(
+        problem, M=found.M, N=found.N, samples_in=found.samples_in, pairs=found.pairs, has_matrix=found.has_matrix,
+        embedding=(problem.embedding or "complex") if found.is_complex else None,
+    )  # fmt: skip
+    known.check_counts()
+    return known
+
+
+def own_pairs(problem: ProblemSettings) -> Pairs | None:
+    """The pairs of the file that a problem names; None if it names none. Raises UserError if they cannot be used."""
+    if not isinstance(problem, Recorded) or problem.file is None:
+        return None
+    assert problem.M is not None
+    assert problem.N is not None
+    assert problem.samples_in is not None
+    known = Header(
+        problem.M, problem.N, problem.pairs, problem.samples_in, problem.embedding is not None, problem.has_matrix
+    )
+    return _read(fingerprint(problem.file), problem.file, _names(problem), known)
+
+
+def _names(problem: Recorded) -> Names:
+    return Names(problem.x_name, problem.y_name, problem.matrix_name)
+
+
+@lru_cache(maxsize=10)
+def _header(
+    checksum: str, path: str, names: Names, samples_in: str | None, shape: tuple[int | None, int | None]
+) -> Header:
+    """The header; again if the file has become another, by its checksum."""
+    del checksum
+    return pairs.header(path, names, samples_in, shape)
+
+
+@lru_cache(maxsize=1)
+def _read(checksum: str, path: str, names: Names, known: Header) -> Pairs:
+    """The pairs; again if the file has become another, by its checksum."""
+    del checksum
+    return pairs.read(path, names, known)
