@@ -81,6 +81,7 @@ def make_settings(config: Config, top: Top) -> Settings:
     for name in network.learn or ():
         if name not in (known := network.record.learnable):
             raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")
+    network = _with_damping(network, training)
     _check_shrinkage(network, shrinkage)
     if not isinstance(training, Mapping) or training.get("kind") == "none":
         if network.record.untrained is None:
@@ -96,6 +97,14 @@ def make_settings(config: Config, top: Top) -> Settings:
     _check_theta(settings)
     _check_optimizer(settings)
     return settings
+
+
+def _with_damping(network: NetworkSettings, training: Any) -> NetworkSettings:
+    """The network without the damping that makes no difference: auto where it learns, learned where it does not."""
+    untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
+    if network.damping != (kinds.LEARNED_DAMPING if untrained else kinds.AUTO_DAMPING):
+        return network
+    return replace(network, damping=None)  # type: ignore[call-arg]
 
 
 def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> None:

@@ -167,6 +167,20 @@ def choice(*names: str, null: bool = False) -> Field:
     return _field(check, choices=names, null=null)
 
 
+def weight_or(*names: str) -> Field:
+    """Field for a number above 0 and at most 1, one of a few words, or null; 1 becomes null: it changes nothing."""
+
+    def check(value: object) -> object:
+        if value in names:
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be a number above 0 and at most 1, {one_of([*names, 'null'])}")
+        found = in_range(finite(value), high=1, above=0)
+        return None if found == 1 else found
+
+    return _field(check, choices=names, null=True)
+
+
 def choice_by_depth(*names: str) -> Field:
     """Field for one of a few words, or a list of them, one per depth, stored as a tuple."""
 

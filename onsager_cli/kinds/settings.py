@@ -16,6 +16,7 @@ from onsager_cli.text import show
 
 K = TypeVar("K", bound=Kind)
 LARGEST = 1e18  # what float32 can square
+AUTO_DAMPING, LEARNED_DAMPING = "auto", "learned"  # words for network.damping
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class NetworkSettings:
     learn: ClassVar[tuple[str, ...] | None] = None
     noise_start: ClassVar[str | None] = None
     weight: ClassVar[str | None] = None
+    damping: ClassVar[float | str | None] = None
 
 
 @dataclass(frozen=True)
