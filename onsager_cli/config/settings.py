@@ -7,7 +7,7 @@ from typing import Any
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
-from onsager_cli.kinds.checks import auto_or_integer, build, choice, integer, path, seed_list, words
+from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path, seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.settings import NetworkSettings, Settings, ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
@@ -29,6 +29,7 @@ class Top:
     only: tuple[str, ...] | None = words(null=True)
     panels: tuple[str, ...] = words()
     jobs: int | None = auto_or_integer(1, 1000)
+    attainable: bool | None = auto_or_flag()
 
 
 def make_training(

@@ -156,6 +156,12 @@ def flag() -> Field:
     return _field(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
 
 
+def auto_or_flag() -> Field:
+    """Field for true, false, or auto, which is None."""
+    words = "must be auto, true or false"
+    return _field(lambda value: None if value == "auto" else of_type(value, bool, words), ("auto", "true", "false"))
+
+
 def choice(*names: str, null: bool = False) -> Field:
     """Field for one of a few words; null on request."""
 

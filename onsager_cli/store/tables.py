@@ -30,7 +30,7 @@ V = TypeVar("V")
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
-_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db")
+_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db", "attainable_db")
 _ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
 _NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 
@@ -43,6 +43,7 @@ EXTRAS = (
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
+SOMETIMES = ("attainable_db",)  # columns of the tables that have them: the others keep their bytes
 
 # The meanings of NMSE over the test samples (dB).
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
@@ -131,7 +132,9 @@ def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     dB values have 4 decimals, other numbers 6 significant digits. Raises ValueError for an unknown column and
     TypeError for a value of the wrong type.
     """
-    return csv_bytes(rows, COLUMNS, _format)
+    rows = list(rows)
+    more = tuple(column for column in SOMETIMES if any(row.get(column) is not None for row in rows))
+    return csv_bytes(rows, (*COLUMNS, *more), _format)
 
 
 def is_table(head: bytes) -> bool:

@@ -22,7 +22,7 @@ from onsager_cli.theory.iterate import How, iterate
 LADDER = (0.8, 0.6, 0.4, 0.25)  # weights of the new state
 PROBE = 0.6
 TRIAL = 40  # iterations
-SAMPLES = 200  # of the selection set
+SAMPLES = 1000  # of the selection set
 STEADY_DB = 0.5
 WORSE_DB = 1.0
 
