@@ -50,11 +50,6 @@ def _backward(p: Array, cotangent: Array) -> tuple[Array]:
 weight.defvjp(_forward, _backward)
 
 
-def is_damped(damping: Damping) -> bool:
-    """Whether a network of this damping averages its states."""
-    return damping == LEARNED or isinstance(damping, float | int)
-
-
 def damped(new: State, old: State, d: Array | float) -> State:
     """d `new` + (1 - d) `old`, entry by entry, for a weight d that is a number or ()."""
     return jax.tree.map(lambda a, b: d * a + (1 - d) * b, new, old)

@@ -105,7 +105,6 @@ class Decoupled(Network[PseudoPrior, Array | None]):
 
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: PseudoPrior, y: Array) -> PseudoPrior:
         new = decouple(shrunk.x_hat, shrunk.slope, shrunk.inputs.r, jnp.square(shrunk.inputs.sigma))
-        if not damp.is_damped(self.damping):
-            return new
-        d = damp.weight(p[damp.LEAF]) if self.damping == damp.LEARNED else self.damping
-        return damp.damped(new, state, d)
+        if self.damping == damp.LEARNED:
+            return damp.damped(new, state, damp.weight(p[damp.LEAF]))
+        return damp.damped(new, state, self.damping) if isinstance(self.damping, float | int) else new

@@ -110,7 +110,7 @@ def attainable(
     if selection is None:
         half = max(1, x.shape[1] // 2)
         selection, x, y = (x[:, :half], y[:, :half]), x[:, -half:], y[:, -half:]
-    choosing = _Samples(*map(double, selection), counted).first(np.clip(CHOOSING / (N * M), 20, 500))
+    choosing = _Samples(double(selection[0]), double(selection[1]), counted).first(np.clip(CHOOSING / (N * M), 20, 500))
     samples = _Samples(x, y, counted).first(np.clip(REPORTING / (N * M), 50, 1000))
     statistics: dict[str, tuple[float, float, int]] = {}
     levels: dict[str, list[float]] = {}
@@ -194,8 +194,9 @@ def _nmse(errors: np.ndarray, powers: np.ndarray) -> tuple[float, float]:
 def _sparse(signal: Prior) -> tuple[float, float] | None:
     """γ and the variance of active entries of a Bernoulli-Gaussian signal of zero mean; None for another one."""
     gamma, variance = getattr(signal, "gamma", None), getattr(signal, "variance", None)
-    told = isinstance(gamma, float) and isinstance(variance, float | int) and not np.any(getattr(signal, "mean", 0.0))
-    return (float(gamma), float(variance)) if told and gamma is not None and variance is not None else None
+    if not (isinstance(gamma, float) and isinstance(variance, float | int)) or np.any(getattr(signal, "mean", 0.0)):
+        return None
+    return gamma, float(variance)
 
 
 def _predicted(A: np.ndarray, gamma: float, variance: float, noise_variance: float, c: np.ndarray) -> float | None:

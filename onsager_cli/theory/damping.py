@@ -14,7 +14,7 @@ import numpy as np
 
 from onsager_cli.metrics import to_db
 from onsager_cli.networks.base import Network
-from onsager_cli.networks.damping import AUTO, is_damped
+from onsager_cli.networks.damping import AUTO
 from onsager_cli.networks.layers import squared_errors
 from onsager_cli.problems.base import Problem
 from onsager_cli.theory.iterate import How, iterate
@@ -52,7 +52,7 @@ def settled(net: Network, problem: Problem, precision: str = "highest", **how: U
 def damping_of(net: Network) -> float | None:
     """The weight of the new state in a network whose damping is a number; None if it has none."""
     damping = getattr(net, "damping", None)
-    return float(damping) if is_damped(damping) and not isinstance(damping, str) else None
+    return float(damping) if isinstance(damping, float | int) else None
 
 
 def _with(net: Network, damping: float | None) -> Network:

@@ -122,7 +122,7 @@ def _best(
     scores: np.ndarray, parents: np.ndarray, keys: np.ndarray, met: list[set[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every sample the best toggles that lead to supports not met before: parent, coordinate, score, (L, beams)."""
-    L, width, N = scores.shape
+    L, N = len(scores), scores.shape[2]
     flat = scores.reshape(L, -1)
     count = min(4 * BEAM, flat.shape[1])
     offered = np.argpartition(-flat, count - 1, axis=1)[:, :count]
