@@ -186,6 +186,9 @@ class Progress:
         slug = event.get("curve")
         self._print(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
 
+    def _on_attainable(self, event: Event) -> None:
+        self._print(f"{self._of(event).name}: {event['message']}")
+
     def _of(self, event: Event) -> Running:
         """The running curve of an event, even if no "curve" event has announced it."""
         key = _key(event)

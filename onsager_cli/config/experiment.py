@@ -15,11 +15,15 @@ _identity = lru_cache(maxsize=1000)(identity_of)  # a tied network and the twin 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve of a figure: a name, the settings that decide its numbers, and the store that keeps it."""
+    """One curve of a figure: a name, the settings that decide its numbers, and the store that keeps it.
+
+    With `attainable`, what is attainable on its problem is found, and the curve compared with it.
+    """
 
     slug: str
     settings: Settings
     output: Path = Path("outputs")
+    attainable: bool = False
 
     def __getstate__(self) -> Json:
         """Pickle the fields alone: what was looked up may be another thing by the time a job runs."""

@@ -35,7 +35,7 @@ MADE_BY_CURVE = (
 )  # fmt: skip
 
 DEFAULT_TRAINING = "fast"
-OF_THE_COMMAND = ("jobs", "only", "output", "panels", "seeds")  # keys that a curve's own line would not set
+OF_THE_COMMAND = ("attainable", "jobs", "only", "output", "panels", "seeds")  # keys that a curve's own line would not set
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
@@ -203,7 +203,9 @@ class _Loader:
                 "it is not matched, which is network=vamp shrinkage=bg told the prior, A and the noise: leave it "
                 f"out by ~curves.{MATCHED}, or name it otherwise"
             )
-        return Curve(slug or name, settings, Path(self.top.output))
+        single = slug is None
+        told = single if self.top.attainable is None else self.top.attainable
+        return Curve(slug or name, settings, Path(self.top.output), told)
 
     def check_all_keys_used(self) -> None:
         """Raises UserError for an override of the command line whose key no curve has."""

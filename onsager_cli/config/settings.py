@@ -8,7 +8,7 @@ from typing import Any
 from onsager_cli.config.own_pairs import with_sizes
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
-from onsager_cli.kinds.checks import auto_or_integer, build, choice, integer, path, seed_list, words
+from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path, seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.settings import NetworkSettings, Settings
 from onsager_cli.kinds.shrinkages import ShrinkageSettings
@@ -31,6 +31,7 @@ class Top:
     only: tuple[str, ...] | None = words(null=True)
     panels: tuple[str, ...] = words()
     jobs: int | None = auto_or_integer(1, 1000)
+    attainable: bool | None = auto_or_flag()
 
 
 def make_training(
@@ -96,6 +97,7 @@ def make_settings(config: Config, top: Top) -> Settings:
     for name in network.learn or ():
         if name not in (known := network.record.learnable):
             raise UserError(f"network.learn may hold {one_of(known)}{did_you_mean(name, known)}, got {show(name)}")
+    network = _with_damping(network, training)
     _check_shrinkage(network, shrinkage)
     if not isinstance(training, Mapping) or training.get("kind") == "none":
         if network.record.untrained is None:
@@ -111,6 +113,14 @@ def make_settings(config: Config, top: Top) -> Settings:
     _check_theta(settings)
     _check_optimizer(settings)
     return settings
+
+
+def _with_damping(network: NetworkSettings, training: Any) -> NetworkSettings:
+    """The network without the damping that makes no difference: auto where it learns, learned where it does not."""
+    untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
+    if network.damping != (kinds.LEARNED_DAMPING if untrained else kinds.AUTO_DAMPING):
+        return network
+    return replace(network, damping=None)  # type: ignore[call-arg]
 
 
 def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> None:

@@ -221,6 +221,12 @@ def flag() -> Field:
     return _field(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
 
 
+def auto_or_flag() -> Field:
+    """Field for true, false, or auto, which is None."""
+    words = "must be auto, true or false"
+    return _field(lambda value: None if value == "auto" else of_type(value, bool, words), ("auto", "true", "false"))
+
+
 def choice(*names: str, null: bool = False) -> Field:
     """Field for one of a few words; null on request."""
 
@@ -230,6 +236,20 @@ def choice(*names: str, null: bool = False) -> Field:
         return value
 
     return _field(check, choices=names, null=null)
+
+
+def weight_or(*names: str) -> Field:
+    """Field for a number above 0 and at most 1, one of a few words, or null; 1 becomes null: it changes nothing."""
+
+    def check(value: object) -> object:
+        if value in names:
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be a number above 0 and at most 1, {one_of([*names, 'null'])}")
+        found = in_range(finite(value), high=1, above=0)
+        return None if found == 1 else found
+
+    return _field(check, choices=names, null=True)
 
 
 def choice_by_depth(*names: str) -> Field:

@@ -17,6 +17,7 @@ from onsager_cli.kinds.trainings import TrainingSettings
 from onsager_cli.text import show
 
 K = TypeVar("K", bound=Kind)
+AUTO_DAMPING, LEARNED_DAMPING = "auto", "learned"  # words for network.damping
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class NetworkSettings:
     learn: ClassVar[tuple[str, ...] | None] = None
     noise_start: ClassVar[str | None] = None
     weight: ClassVar[str | None] = None
+    damping: ClassVar[float | str | None] = None
 
 
 @dataclass(frozen=True)

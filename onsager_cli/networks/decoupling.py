@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.linalg import power, scaled, total
+from onsager_cli.networks import damping as damp
 from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.problems.base import Problem
 from onsager_cli.problems.operator import at_start
@@ -66,12 +67,14 @@ class Decoupled(Network[PseudoPrior, Array | None]):
 
     `learn` names what learns (`leaves` maps the names to leaves); the rest stays at its start. `init` names the matrix
     of the start: svd, the problem's A; least_squares, its estimate; random, an independent matrix. `seed` feeds the
-    start. Networks that differ in `init` and `seed` alone are equal, and share compiled programs.
+    start. Networks that differ in `init` and `seed` alone are equal, and share compiled programs. `damping` is the weight
+    of what a layer hands on, against what it received (`networks.damping`).
     """
 
     learn: tuple[str, ...] = ()
     init: str = field(default="svd", compare=False)
     seed: int = field(default=0, compare=False)
+    damping: damp.Damping = None
 
     leaves: ClassVar[dict[str, str]] = {}
 
@@ -84,17 +87,24 @@ class Decoupled(Network[PseudoPrior, Array | None]):
         return at_start(problem, self.init, jax.random.fold_in(jax.random.key(self.seed), START_KEY))
 
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
-        learned = {self.leaves[name] for name in self.learn}
+        learned = self._learned
         masks = super().learnable(params, first, last, shared)
         return {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
 
     def count(self, params: Parameters, depth: int) -> int:
-        learned = {self.leaves[name] for name in self.learn}
-        return super().count({name: leaf for name, leaf in params.items() if name in learned}, depth)
+        return super().count({name: leaf for name, leaf in params.items() if name in self._learned}, depth)
+
+    @property
+    def _learned(self) -> set[str]:
+        """The leaves that learn."""
+        return {self.leaves[name] for name in self.learn} | ({damp.LEAF} if self.damping == damp.LEARNED else set())
 
     def first(self, problem: Problem, p: Parameters, y: Array, context: Array | None) -> tuple[PseudoPrior, Inputs]:
         state = begin(y, problem.A.shape[1])
         return state, self.linear(problem, p, state, y, context)
 
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: PseudoPrior, y: Array) -> PseudoPrior:
-        return decouple(shrunk.x_hat, shrunk.slope, shrunk.inputs.r, jnp.square(shrunk.inputs.sigma))
+        new = decouple(shrunk.x_hat, shrunk.slope, shrunk.inputs.r, jnp.square(shrunk.inputs.sigma))
+        if self.damping == damp.LEARNED:
+            return damp.damped(new, state, damp.weight(p[damp.LEAF]))
+        return damp.damped(new, state, self.damping) if isinstance(self.damping, float | int) else new

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.checks import choice, flag, integer, optional, weight_or, words
 from onsager_cli.kinds.records import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power, scaled, total
+from onsager_cli.networks import damping as damp
 from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.networks.spectral import of_spectrum, scales, spectrum
 from onsager_cli.problems.base import Problem
@@ -34,6 +35,7 @@ KIND = NetworkKind(
         "onsager": flag(),
         "theta_per": choice("group", "coordinate", "all"),
         "learn": words(),
+        "damping": optional(weight_or(damp.AUTO)),
     },
     learnable=("B", "theta"),
     untrained="amp",
@@ -76,10 +78,14 @@ def rms(v: Array) -> Array:
 
 @dataclass(frozen=True)
 class Lamp(Network[LampState, None]):
-    """Learned AMP. `onsager=False` drops the correction (ablation of Section III). `learn` names what learns: B, theta."""
+    """Learned AMP. `onsager=False` drops the correction (ablation of Section III). `learn` names what learns: B, theta.
+
+    `damping` is the weight of the x̂ and v that a layer hands on, against those that it received.
+    """
 
     onsager: bool = True
     learn: tuple[str, ...] = ("B", "theta")
+    damping: damp.Damping = None
 
     matrices = ("B",)
     rate_names: ClassVar = {"theta": "theta", "b": "spectrum", "a": "rows"}
@@ -94,7 +100,7 @@ class Lamp(Network[LampState, None]):
         return Inputs(state.x_hat + p["B"] @ state.v, rms(state.v))
 
     def kept(self, state: LampState) -> LampState:
-        """v alone: x̂ is added to r, and no derivative needs it."""
+        """v alone: x̂ is added to r, and no derivative needs its value, with damping or without."""
         return state._replace(x_hat=None)
 
     def restored(self, kept: LampState, inputs: Inputs) -> LampState:
@@ -105,7 +111,8 @@ class Lamp(Network[LampState, None]):
         if self.onsager:
             M, N = problem.A.shape
             v = v + scaled(state.v, (N / M) * shrunk.slope)
-        return LampState(shrunk.x_hat, v)
+        new = LampState(shrunk.x_hat, v)
+        return damp.damped(new, state, self.damping) if isinstance(self.damping, float | int) else new
 
     @property
     def new_leaves(self) -> str:

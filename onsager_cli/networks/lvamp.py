@@ -31,9 +31,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.checks import choice, flag, integer, optional, weight_or, words
 from onsager_cli.kinds.records import BLACK, BLUE, GREY, ORANGE, PURPLE, YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint, double, power, total
+from onsager_cli.networks import damping as damp
 from onsager_cli.networks.base import Inputs, Parameters, single
 from onsager_cli.networks.decoupling import SMALLEST, Decoupled, PseudoPrior, allowed, begin
 from onsager_cli.problems.base import Problem
@@ -48,10 +49,12 @@ KIND = NetworkKind(
         "init": choice("svd", "least_squares", "random"),
         "noise_start": choice("energy", "known"),
         "learn": words(),
+        "damping": optional(weight_or(damp.AUTO, damp.LEARNED)),
     },
     learnable=("U", "s", "V", "noise_variance", "theta"),
     whitens=False,
     untrained="vamp",
+    marks={"damping": {damp.LEARNED: "damped"}},
     looks={
         "lvamp": {
             "soft": Look(YELLOW, "X", label="LVAMP-$\\ell_1$"),
@@ -131,7 +134,7 @@ class Lvamp(Decoupled):
     noise_start: str = "energy"
 
     leaves = LEAVES
-    rate_names: ClassVar = {"theta": "theta", "log_s": "spectrum", "log_noise_variance": "noise"}
+    rate_names: ClassVar = {"theta": "theta", damp.LEAF: "theta", "log_s": "spectrum", "log_noise_variance": "noise"}
 
     @property
     def matrices(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -139,9 +142,14 @@ class Lvamp(Decoupled):
         return tuple(LEAVES[name] for name in LEAVES if name in self.learn and name != "theta")
 
     @property
+    def layered(self) -> frozenset[str]:
+        return super().layered | ({damp.LEAF} if self.damping == damp.LEARNED else set())
+
+    @property
     def new_leaves(self) -> str:
         """What a new layer learns, in the paper's symbols."""
-        return ", ".join(SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied))
+        own = ["d"] if self.damping == damp.LEARNED else []
+        return ", ".join([SYMBOLS[n] for n in LEAVES if n in self.learn and (n == "theta" or not self.tied)] + own)
 
     def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
         """`params` with a copy of layer t-1 in layer t; from a random start, layer 0 first becomes `canonical`.
@@ -168,6 +176,8 @@ class Lvamp(Decoupled):
         energy = jnp.mean(power(problem.selection[1]))
         noise = problem.noise_variance if self.noise_start == "known" else energy
         leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
+        if self.damping == damp.LEARNED:
+            leaves[damp.LEAF] = 0.0
         return {name: single(leaf, problem) for name, leaf in leaves.items()}
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array | None:

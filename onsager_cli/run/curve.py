@@ -14,6 +14,7 @@ from onsager_cli.config.experiment import Curve
 from onsager_cli.config.own_matrix import own_matrix, remarks_on_own_matrix
 from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.kinds.settings import Settings
+from onsager_cli.run import attainable
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, one_blas_thread
 from onsager_cli.store.locks import holder
@@ -64,16 +65,19 @@ def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None
                 return holder(maker.folder.path) or "another process"
             maker.look()
             if not maker.complete:
-                make(curve, maker, index, of)
+                make(curve, maker, index, of, compare=True)
                 return None
     report({"event": "curve_done", "curve": curve.slug, "seconds": 0.0, "shared": True})
     return None
 
 
-def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Problem | None" = None) -> None:
+def make(
+    curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Problem | None" = None, compare: bool = False
+) -> None:
     """Make what is missing of one curve, with its config, its log and a note of how it is made.
 
-    `problem` is that of the curve, if it is built already.
+    `problem` is that of the curve, if it is built already. With `compare`, the curve is compared with what is attainable
+    on its problem, if it asks for that; this is kept in the output folder.
 
     Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
     """
@@ -93,6 +97,8 @@ def make(curve: Curve, maker: "Maker", index: int = 1, of: int = 1, problem: "Pr
         _note_environment(maker, problem)
         maker.make(problem)
         maker.judge(problem)
+        if compare:
+            attainable.judge(curve, maker, problem)
     maker.report({"event": "curve_done", "seconds": time.monotonic() - started, "shared": False})
 
 

@@ -12,6 +12,7 @@ from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
+from onsager_cli.run.attainable import attainable_db
 from onsager_cli.run.curve import problem_of
 from onsager_cli.store.files import keep, remove_leftovers
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 def rows_of(experiment: Experiment) -> list[Row]:
     """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
-    return [
-        {**row, "curve": curve.slug}
-        for curve in experiment.curves
-        for row in curve.folder.points()
-        if (row["layer"] or 0) <= (curve.settings.network.depth or math.inf)
-    ]
+    rows = []
+    for curve in experiment.curves:
+        level = attainable_db(curve)
+        more = {} if level is None else {"attainable_db": level}
+        depth = curve.settings.network.depth or math.inf
+        rows += [{**row, "curve": curve.slug, **more} for row in curve.folder.points() if (row["layer"] or 0) <= depth]
+    return rows
 
 
 def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:

@@ -30,7 +30,7 @@ V = TypeVar("V")
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
-_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db", "training_nmse_db")
+_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db", "training_nmse_db", "attainable_db")
 _ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
 _NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 
@@ -43,7 +43,7 @@ EXTRAS = (
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
-OPTIONAL = ("training_nmse_db",)  # columns of tables with a row that has them
+OPTIONAL = ("training_nmse_db", "attainable_db")  # columns of tables with a row that has them
 
 # The meanings of NMSE over the test samples (dB).
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")

@@ -27,9 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import choice, integer
+from onsager_cli.kinds.checks import choice, integer, optional, weight_or
 from onsager_cli.kinds.records import BLACK, Look, NetworkKind
 from onsager_cli.linalg import adjoint, double, power
+from onsager_cli.networks import damping as damp
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.networks.decoupling import PseudoPrior, begin
 from onsager_cli.networks.lvamp import Lvamp
@@ -43,6 +44,7 @@ KIND = NetworkKind(
         "depth": integer(1, 10_000),
         "theta_per": choice("group", "coordinate", "all"),
         "noise_start": choice("energy", "known"),
+        "damping": optional(weight_or(damp.AUTO)),
     },
     fixed={"tied": False, "learn": ("noise_variance", "theta")},
     shrinkages=("bg",),

@@ -14,7 +14,7 @@ from onsager_cli.networks.guards import clipped_divergences, guard_counts
 from onsager_cli.problems import Problem, Samples
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import Point, Row, Value
-from onsager_cli.theory import iterate
+from onsager_cli.theory import damping, iterate
 from onsager_cli.training.growth import on_enough_samples, with_test
 from onsager_cli.training.loop import OVERFLOWS, Report
 from onsager_cli.training.networks_on_disk import NETWORK, flatten, network_of, save_network
@@ -143,6 +143,7 @@ class Algorithm(Maker):
         started, asked, precision = time.monotonic(), self.settings.depth, self.settings.precision
         net, record = network_of(self.settings), self.settings.network.record
         how = how_to_iterate(self.settings)
+        net = damping.settled(net, problem, precision, **how)
 
         def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
             return iterate.run(net, with_test(problem, test), asked, precision, **how)
@@ -173,10 +174,15 @@ class Algorithm(Maker):
         if not record.lasso:
             depth = len(errors) if record.layered else net.depth_of(params)
             save_network(self.folder, flatten(net, params, depth), problem, depth, self.slug)
-        self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": asked})
+        weight = damping.damping_of(net)
+        noted = {} if weight is None else {"damping": weight}
+        self.folder.write_json(ITERATIONS, {"iterations": len(errors), "limit": asked, **noted})
         for row in rows:
             if row["layer"] <= REPORTED or row is rows[-1]:
                 self.report(event_of(row))
+        if weight is not None and self.settings.network.damping != weight:  # nobody asked for this one
+            message = f"does not converge undamped on this problem: damped by network.damping={weight:g}"
+            self.report({"event": "warning", "message": message})
 
 
 def how_to_iterate(settings: Settings) -> iterate.How:
