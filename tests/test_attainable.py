@@ -11,18 +11,19 @@ import pytest
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.metrics import to_db
+from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.run import attainable as surface
 from onsager_cli.store.environment import one_blas_thread
 from onsager_cli.store.problem_notes import ProblemNote
 from onsager_cli.store.tables import read_table, table_bytes
 from onsager_cli.theory.attainable import Attainable, attainable
-from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.theory.matched_vamp import balanced_vamp, column_scales, damped_vamp
 from onsager_cli.theory.support_search import support_search
 
 
 def bernoulli_gaussian(gamma, variance=1.0, is_complex=False):
     return GaussianMixture(gamma, (1.0,), (0.0,), (variance,), is_complex)
+
 
 TOY = ["problem=gaussian", "problem.instance=seeded", "problem.N=40", "problem.M=24", "problem.selection_samples=100",
        "problem.test_samples=50", "training.lamp.steps=[20]", "network.depth=2"]  # fmt: skip
@@ -113,13 +114,13 @@ class TestPrior:
     def test_complex_is_the_shrinkage_of_the_networks(self):
         import jax.numpy as jnp
 
-        from onsager_cli.shrinkage.bernoulli_gaussian import bernoulli_gaussian
+        from onsager_cli.shrinkage.bernoulli_gaussian import bernoulli_gaussian as eta
 
         A, _, _, y = draw(10, 10, 6, complex_=True)
         r, sigma = A.T @ y, np.full((1, 6), 0.4)
         _, mean, spread = bernoulli_gaussian(0.1, 2.0, is_complex=True).posterior(r, sigma**2)
         theta = (jnp.float32(2), jnp.float32(np.log(9)))
-        x_hat, slope = bernoulli_gaussian(jnp.asarray(r, jnp.complex64), jnp.asarray(sigma, jnp.float32), theta)
+        x_hat, slope = eta(jnp.asarray(r, jnp.complex64), jnp.asarray(sigma, jnp.float32), theta)
         np.testing.assert_allclose(mean, x_hat, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(np.mean(spread / sigma**2, axis=0), np.asarray(slope)[0], rtol=1e-3)
 
@@ -155,7 +156,8 @@ class TestAttainable:
         assert found.nmse_db < -38
         assert found.oracle_db is found.state_evolution_db is None
         name, level = found.untrained(3)
-        assert name == "damped VAMP" and found.nmse_db < level < -8
+        assert name == "damped VAMP"
+        assert found.nmse_db < level < -8
 
     def test_columns_of_different_norms_need_balance(self):
         A, noise, x, y = draw(200, 100, 80, columns=11, seed=1)
@@ -236,7 +238,8 @@ class TestReport:
     def test_a_training_ends_with_its_gap(self, tmp_path):
         experiment, events = trained(tmp_path)
         (line,) = [event["message"] for event in events if event["event"] == "attainable"]
-        assert line.startswith("ends at -") and " dB above what is attainable (" in line
+        assert line.startswith("ends at -")
+        assert " dB above what is attainable (" in line
         rows = run.rows_of(experiment)
         (note,) = (tmp_path / "attainable").glob("*.json")
         level = json.loads(note.read_text())["nmse_db"]
@@ -296,9 +299,9 @@ class TestWords:
         advice = line["message"].partition("help: ")[2]
         for words in ("shrinkage=pwlin", "network=lvamp", "norms differ by a factor of 8.0", "network.tied=false"):
             assert words in advice
-        assert (
-            warning["event"] == "warning"
-            and "above the -20.0 dB of damped VAMP after 2 iterations" in warning["message"]
-        )
+        assert warning["event"] == "warning"
+        assert "above the -20.0 dB of damped VAMP after 2 iterations" in warning["message"]
         other = self.events(-18.0, 2, "network=lvamp", "network.tied=false")[0]["message"]
-        assert "lvamp" not in other and "pwlin" not in other and "tied" not in other
+        assert "lvamp" not in other
+        assert "pwlin" not in other
+        assert "tied" not in other

@@ -11,7 +11,7 @@ from conftest import slow
 from scipy.stats import arcsine, binomtest, kstest
 
 from onsager_cli.config.load import load_experiment
-from onsager_cli.kinds.problems import Cellular
+from onsager_cli.kinds.cellular import Cellular
 from onsager_cli.metrics import nmse
 from onsager_cli.problems import Problem, Samples, build, cellular
 from onsager_cli.theory import bounds

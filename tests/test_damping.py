@@ -17,14 +17,15 @@ from onsager_cli.networks.layers import estimate, squared_errors
 from onsager_cli.networks.lvamp import Lvamp
 from onsager_cli.problems import linear
 from onsager_cli.problems.bernoulli_gaussian import Draw
+from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.store.curves import MemoryFolder
 from onsager_cli.theory import damping, em_vamp
-from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.theory.matched_vamp import damped_vamp
 
 
 def bernoulli_gaussian(gamma, variance=1.0, is_complex=False):
     return GaussianMixture(gamma, (1.0,), (0.0,), (variance,), is_complex)
+
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from test_frame import made
 
 from onsager_cli import UserError, problem
 from onsager_cli.problems.ensembles import ensemble
 from onsager_cli.problems.noise import NoiseLaw
-
-from test_frame import made
 
 NAMES = ["bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz"]
 
@@ -15,7 +14,8 @@ NAMES = ["bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz"]
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ensemble_has_its_shape_and_its_seed(name):
     A = ensemble(name, 3, 20, 50, 0.5)
-    assert A.shape == (20, 50) and A.dtype == (np.complex64 if name == "fourier" else np.float32)
+    assert A.shape == (20, 50)
+    assert A.dtype == (np.complex64 if name == "fourier" else np.float32)
     assert np.array_equal(A, ensemble(name, 3, 20, 50, 0.5))
     assert not np.array_equal(A, ensemble(name, 4, 20, 50, 0.5))
 
@@ -69,7 +69,8 @@ class TestNoise:
     def test_an_snr_is_drawn_for_every_sample(self):
         signal, noise, made_problem = self.of(noise="per_sample", snr_db=[5.0, 40.0])
         levels = 10 * np.log10(signal / noise)
-        assert levels.min() < 8 and levels.max() > 37
+        assert levels.min() < 8
+        assert levels.max() > 37
         assert levels.mean() == pytest.approx(22.5, abs=1)
         # 2000 draws between 5 and 40 dB
         assert float(made_problem.noise_variance) == pytest.approx(noise.mean() / 100, rel=0.15)
@@ -89,7 +90,8 @@ class TestComplex:
         rng = np.random.default_rng(0)
         A = (rng.normal(size=(20, 40)) + 1j * rng.normal(size=(20, 40))).astype(np.complex64)
         whole, real = (made(A, ensemble="given", embedding=name) for name in ("complex", "real"))
-        assert whole.A.shape == (20, 40) and real.A.shape == (40, 80)
+        assert whole.A.shape == (20, 40)
+        assert real.A.shape == (40, 80)
         assert float(real.noise_variance) == pytest.approx(float(whole.noise_variance) / 2, rel=1e-5)
         assert float(real.mean_power) == pytest.approx(float(whole.mean_power) / 2)
         x, y = (np.asarray(a) for a in real.test)
@@ -101,4 +103,5 @@ class TestComplex:
 
     def test_fourier_rows_are_complex_without_a_word(self):
         built = problem("gaussian", N=40, M=20, ensemble="fourier", test_samples=50)
-        assert np.iscomplexobj(built.A) and np.iscomplexobj(built.test[0])
+        assert np.iscomplexobj(built.A)
+        assert np.iscomplexobj(built.test[0])

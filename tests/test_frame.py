@@ -18,7 +18,7 @@ def made(A=None, **keys):
     }  # fmt: skip
     from onsager_cli.kinds.settings import make_problem
 
-    base = {name: None for name in ("kappa", "matrix")}
+    base = dict.fromkeys(("kappa", "matrix"))
     return build(make_problem({**base, **settings}), 0, A)
 
 
@@ -32,7 +32,8 @@ class TestFramed:
         plain = made(matrix(8, mean=1.0), ensemble="given")
         seen = framed(plain, "on", whitens=True, unit=3.0)
         np.testing.assert_allclose(seen.frame.leave(seen.test.x), plain.test.x, rtol=1e-5, atol=1e-6)
-        assert seen.original is plain and seen.behind.A is plain.A
+        assert seen.original is plain
+        assert seen.behind.A is plain.A
 
     def test_measurements_fit_the_matrix_that_networks_see(self):
         plain = made(matrix(8, mean=1.0), ensemble="given", noise_variance=0.0)
@@ -81,7 +82,8 @@ class TestWhenItIsBalanced:
         if not wanted:
             A, norms = A / norms, np.ones(40)
         assert is_uneven(A, norms, "auto") is wanted
-        assert is_uneven(A, norms, "on") and not is_uneven(A, norms, "off")
+        assert is_uneven(A, norms, "on")
+        assert not is_uneven(A, norms, "off")
 
     def test_whitening_is_the_inverse_square_root(self):
         A = matrix(8).astype(np.float64)

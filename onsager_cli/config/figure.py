@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from onsager_cli.config.names import safe
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, choice, flag, numbers, text, texts, words
+from onsager_cli.kinds.checks import build, choice, flag, text
+from onsager_cli.kinds.lists import numbers, texts, words
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find, names
 from onsager_cli.kinds.settings import Settings

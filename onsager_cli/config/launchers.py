@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import integer, lines, number, path, processes, text, values
+from onsager_cli.kinds.checks import integer, number, path, processes, text
+from onsager_cli.kinds.lists import lines, values
 
 GROUP = "hydra/launcher"
 BASIC = "basic"  # one job after the other in this process; it has no keys

@@ -16,8 +16,8 @@ from onsager_cli.config import overrides as grammar
 from onsager_cli.config.compose import Composed, Composer, composer
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
-from onsager_cli.config.own_matrix import with_embedding
 from onsager_cli.config.names import MATCHED, NAMED_BY_SLUG, chosen, safe, slug_of
+from onsager_cli.config.own_matrix import with_embedding
 from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
@@ -35,7 +35,14 @@ MADE_BY_CURVE = (
 )  # fmt: skip
 
 DEFAULT_TRAINING = "fast"
-OF_THE_COMMAND = ("attainable", "jobs", "only", "output", "panels", "seeds")  # keys that a curve's own line would not set
+OF_THE_COMMAND = (
+    "attainable",
+    "jobs",
+    "only",
+    "output",
+    "panels",
+    "seeds",
+)  # keys that a curve's own line would not set
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:

@@ -8,7 +8,8 @@ from typing import Any
 from onsager_cli.config.own_pairs import with_sizes
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
-from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path, seed_list, words
+from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path
+from onsager_cli.kinds.lists import seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.settings import NetworkSettings, Settings
 from onsager_cli.kinds.shrinkages import ShrinkageSettings

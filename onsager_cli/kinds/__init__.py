@@ -3,7 +3,8 @@
 A declaration of a kind may use the names below; then it is read without importing the file that it stands in.
 """
 
-from onsager_cli.kinds.checks import by_depth, choice, flag, integer, number, numbers, text, words
+from onsager_cli.kinds.checks import choice, flag, integer, number, text
+from onsager_cli.kinds.lists import by_depth, numbers, words
 from onsager_cli.kinds.problems import BernoulliGaussian, Linear, ProblemSettings
 from onsager_cli.kinds.records import (
     FREE,

@@ -22,7 +22,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-def _field(
+def field_of(
     check: Callable[[object], object], choices: Iterable[str] = (), null: bool = False, holds: str = ""
 ) -> Field:
     """A dataclass field with a check; `choices` are the words that completion offers, `holds` is TEXT, LIST or "".
@@ -79,7 +79,7 @@ def finite(value: object) -> float:
 def integer(low: int, high: int, null: bool = False) -> Field:
     """Field for a whole number with low <= value <= high; null on request."""
     words = f"must be a whole number from {low} to {high}"
-    return _field(lambda value: in_range(of_type(value, int, words), low, high), null=null)
+    return field_of(lambda value: in_range(of_type(value, int, words), low, high), null=null)
 
 
 def processes() -> Field:
@@ -91,13 +91,13 @@ def processes() -> Field:
             raise ValueError(words)
         return in_range(count, -1000, 1000)
 
-    return _field(check)
+    return field_of(check)
 
 
 def auto_or_integer(low: int, high: int) -> Field:
     """Field for a whole number with low <= value <= high, or auto, which is None."""
     words = f"must be auto or a whole number from {low} to {high}"
-    return _field(lambda value: None if value == "auto" else in_range(of_type(value, int, words), low, high))
+    return field_of(lambda value: None if value == "auto" else in_range(of_type(value, int, words), low, high))
 
 
 def auto_or_flag() -> Field:
@@ -106,64 +106,12 @@ def auto_or_flag() -> Field:
     def check(value: object) -> bool | None:
         return None if value == "auto" else of_type(value, bool, "must be auto, true or false")
 
-    return _field(check, choices=("auto", "true", "false"))
+    return field_of(check, choices=("auto", "true", "false"))
 
 
 def number(low: float | None = None, high: float | None = None, null: bool = False, **open_limits: float) -> Field:
     """Field for a finite number with low <= value <= high and above < value < below; null on request."""
-    return _field(lambda value: in_range(finite(value), low, high, **open_limits), null=null)
-
-
-def number_or_range(low: float, high: float) -> Field:
-    """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple."""
-
-    def check(value: object) -> object:
-        if not isinstance(value, list | tuple):
-            return in_range(finite(value), low, high)
-        words = "must be a number, or a list of two numbers in rising order"
-        try:
-            pair = finite_tuple(value, 2)
-        except ValueError:
-            raise ValueError(words) from None
-        if not pair[0] < pair[1]:
-            raise ValueError(words)
-        return tuple(in_range(item, low, high) for item in pair)
-
-    return _field(check)
-
-
-def numbers(length: int, null: bool = False) -> Field:
-    """Field for a list of `length` finite numbers, stored as a tuple."""
-    return _field(lambda value: finite_tuple(value, length), null=null, holds=LIST)
-
-
-def seed_list() -> Field:
-    """Field for a list of different seeds, stored as a tuple; null allowed."""
-    words = "must be a list of whole numbers"
-
-    def check(value: object) -> tuple[int, ...]:
-        seeds = tuple(in_range(of_type(item, int, words), 0, 2**32 - 1) for item in of_type(value, list, words))
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError("must name at least one seed, each once")
-        return seeds
-
-    return _field(check, null=True, holds=LIST)
-
-
-def by_depth(
-    low: float | None = None, above: float | None = None, high: float = 10**9, whole: bool = False, null: bool = False
-) -> Field:
-    """Field for a list of numbers, one per depth, stored as a tuple; `whole` for whole numbers, `null` allows null."""
-
-    def check(value: object) -> tuple[float, ...]:
-        items = tuple(in_range(item, low, high, above) for item in finite_tuple(value))
-        if not items:
-            raise ValueError("must name at least one value")
-        if whole and not all(item.is_integer() for item in items):
-            raise ValueError("must be a list of whole numbers")
-        return tuple(map(int, items)) if whole else items
-
-    return _field(check, null=null, holds=LIST)
+    return field_of(lambda value: in_range(finite(value), low, high, **open_limits), null=null)
 
 
 def activity() -> Field:
@@ -175,33 +123,7 @@ def activity() -> Field:
             raise ValueError(words)
         return found
 
-    return _field(check, null=True)
-
-
-def letters(most: int = 64) -> Field:
-    """Field for different values that are not zero, stored as pairs (re, im): 1, "1+1j" or [1, 1]."""
-
-    def letter(item: object) -> tuple[float, float]:
-        if isinstance(item, str):
-            try:
-                number = complex(item.replace(" ", ""))
-            except ValueError:
-                raise ValueError('must be a list of numbers such as 1, "1+1j" or [1, 1]') from None
-            return finite(number.real), finite(number.imag)
-        if isinstance(item, list | tuple):
-            real, imaginary = finite_tuple(item, 2)
-            return real, imaginary
-        return finite(item), 0.0
-
-    def check(value: object) -> tuple[tuple[float, float], ...]:
-        found = tuple(map(letter, value if isinstance(value, list | tuple) else [value]))
-        if not found or len(set(found)) < len(found) or (0.0, 0.0) in found:
-            raise ValueError("must be different values that are not zero")
-        if len(found) > most:
-            raise ValueError(f"must be at most {most} values")
-        return found
-
-    return _field(check, holds=LIST)
+    return field_of(check, null=True)
 
 
 def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
@@ -218,13 +140,7 @@ def finite_tuple(value: object, length: int | None = None) -> tuple[float, ...]:
 
 def flag() -> Field:
     """Field for true or false."""
-    return _field(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
-
-
-def auto_or_flag() -> Field:
-    """Field for true, false, or auto, which is None."""
-    words = "must be auto, true or false"
-    return _field(lambda value: None if value == "auto" else of_type(value, bool, words), ("auto", "true", "false"))
+    return field_of(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
 
 
 def choice(*names: str, null: bool = False) -> Field:
@@ -235,7 +151,7 @@ def choice(*names: str, null: bool = False) -> Field:
             raise ValueError(f"must be {one_of(names)}{did_you_mean(value, names)}")
         return value
 
-    return _field(check, choices=names, null=null)
+    return field_of(check, choices=names, null=null)
 
 
 def weight_or(*names: str) -> Field:
@@ -249,33 +165,20 @@ def weight_or(*names: str) -> Field:
         found = in_range(finite(value), high=1, above=0)
         return None if found == 1 else found
 
-    return _field(check, choices=names, null=True)
-
-
-def choice_by_depth(*names: str) -> Field:
-    """Field for one of a few words, or a list of them, one per depth, stored as a tuple."""
-
-    def check(value: object) -> object:
-        items = value if isinstance(value, list) else [value]
-        for item in items or [value]:
-            if item not in names:
-                raise ValueError(f"must be {one_of(names)}, or a list of these{did_you_mean(item, names)}")
-        return tuple(items) if isinstance(value, list) else items[0]
-
-    return _field(check, choices=names)
+    return field_of(check, choices=names, null=True)
 
 
 def text(null: bool = False) -> Field:
     """Field for a line of text that is not empty."""
-    return _field(_line, null=null, holds=TEXT)
+    return field_of(line_of, null=null, holds=TEXT)
 
 
 def path(null: bool = False) -> Field:
     """Field for the path of a file or folder; `~` and `~user` become home folders."""
-    return _field(lambda value: expanded(_line(value)), null=null, holds=TEXT)
+    return field_of(lambda value: expanded(line_of(value)), null=null, holds=TEXT)
 
 
-def _line(value: object) -> str:
+def line_of(value: object) -> str:
     """`value` if it is one line of text. Raises ValueError otherwise."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be a text")
@@ -284,54 +187,6 @@ def _line(value: object) -> str:
     if len(value) > LONGEST_TEXT:
         raise ValueError(f"must have at most {LONGEST_TEXT} characters")
     return value
-
-
-def words(allowed: Iterable[str] | None = None, null: bool = False, some: bool = False) -> Field:
-    """Field for a list of words, each once, stored as a tuple; `allowed` restricts them, `some` wants at least one."""
-    allowed = None if allowed is None else tuple(allowed)
-
-    def check(value: object) -> tuple[str, ...]:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-            raise ValueError("must be a list of words")
-        for item in items:
-            if allowed is not None and item not in allowed:
-                raise ValueError(f"may hold {one_of(allowed)}{did_you_mean(item, allowed)}")
-        if len(set(items)) < len(items):
-            raise ValueError("must name each word once")
-        if some and not items:
-            raise ValueError(f"must name at least one word{f' of {one_of(allowed)}' if allowed else ''}")
-        return tuple(items)
-
-    return _field(check, choices=allowed or (), null=null, holds=LIST)
-
-
-def texts() -> Field:
-    """Field for a group of names with a line of text each."""
-
-    def check(value: object) -> dict[str, str]:
-        if not isinstance(value, Mapping):
-            raise ValueError("must map names to texts")
-        return {str(name): _line(line) for name, line in value.items()}
-
-    return _field(check)
-
-
-def lines(null: bool = False) -> Field:
-    """Field for a list of lines of text, stored as a tuple; null on request."""
-    words = "must be a list of lines of text"
-    return _field(lambda value: tuple(_line(item) for item in of_type(value, list, words)), null=null, holds=LIST)
-
-
-def values() -> Field:
-    """Field for a group of names, each with a text, a number, true or false."""
-
-    def check(value: object) -> dict[str, object]:
-        if not isinstance(value, Mapping) or not all(isinstance(item, str | int | float) for item in value.values()):
-            raise ValueError("must map names to texts, numbers, true or false")
-        return {str(name): item for name, item in value.items()}
-
-    return _field(check)
 
 
 def known_keys(cls: type) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, integer, number, numbers, path, text
+from onsager_cli.kinds.checks import choice, integer, number, path, text
+from onsager_cli.kinds.lists import numbers
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.text import one_of, show
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import (
-    activity, choice, flag, group, integer, number, number_or_range, optional, path, text,
-)  # fmt: skip
+from onsager_cli.kinds.checks import activity, choice, flag, integer, number, optional, path, text
+from onsager_cli.kinds.lists import number_or_range
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5
 HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
 ENSEMBLES = ("gaussian", "bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz")
 GIVEN = "given"  # the ensemble of a matrix that a Python program hands over
-NEIGHBOURS = 6  # a hexagon has no more
 # The keys that problem.instance=authors2017 fixes, each with the values that it may have.
 PUBLISHED = {
     "N": [500], "M": [250], "gamma": [0.1], "snr_db": [40.0], "test_samples": [1000], "matrix": [None],
@@ -181,9 +179,13 @@ class Linear(Sizes):
     def check(self) -> None:
         """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
         if isinstance(self.snr_db, tuple) and self.noise_variance is not None:
-            raise UserError(f"problem.snr_db={list(self.snr_db)} and problem.noise_variance contradict each other: leave one out")
+            raise UserError(
+                f"problem.snr_db={list(self.snr_db)} and problem.noise_variance contradict each other: leave one out"
+            )
         if self.noise_variance is not None and self.noise == "per_sample":
-            raise UserError("problem.noise=per_sample sets the noise by problem.snr_db: leave problem.noise_variance out")
+            raise UserError(
+                "problem.noise=per_sample sets the noise by problem.snr_db: leave problem.noise_variance out"
+            )
         if self.kappa is not None and self.ensemble not in (None, "gaussian"):
             raise UserError(f"problem.kappa is for problem.ensemble=gaussian, got {self.kappa:g} for {self.ensemble}")
         if self.kappa is not None and self.M > self.N:
@@ -204,7 +206,12 @@ class Linear(Sizes):
                 f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with problem.kind={self.kind} write "
                 "problem.instance=seeded"
             )
-        if self.own_matrix or self.embedding is not None or self.noise_variance is not None or self.noise == "per_sample":
+        if (
+            self.own_matrix
+            or self.embedding is not None
+            or self.noise_variance is not None
+            or self.noise == "per_sample"
+        ):
             raise UserError(
                 "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.ensemble, columns, "
                 "embedding, noise or noise_variance write problem.instance=seeded"
@@ -314,81 +321,3 @@ class BernoulliGaussian(Linear, Activity):
             raise UserError(f"signal={signal.kind} is real: it has no complex form")
         if self.embedding == "real" and not signal.record.separable:
             raise UserError(f"problem.embedding=real does not work with signal={signal.kind}: write complex")
-
-
-@dataclass(frozen=True)
-class Channel:
-    """From a user to the antennas (`problem.channel.*`)."""
-
-    paths: int = integer(1, 1000)
-    angle_spread: float = number(low=0, high=360)
-    path_loss_exponent: float = number(low=0, high=20)
-    k_factor: float = number(above=0)
-    fading: str = choice("shared_direct", "rician")
-    phase: str = choice("slope", "ula")
-
-
-@dataclass(frozen=True)
-class Cellular(ProblemSettings):
-    """Users of several cells, heard by one base station (Appendix B). Counts, dB, degrees."""
-
-    embedding: str = choice("real", "complex")
-    cells: int = integer(1, 1 + NEIGHBOURS)
-    users: int = integer(1, 100_000)
-    antennas: int = integer(1, 4096)
-    pilots: int = integer(1, 100_000)
-    activity: float = number(above=0, high=1)
-    snr_db: float = number(-100, 200)
-    selection_samples: int = integer(1, 10_000_000)
-    test_samples: int = integer(1, 10_000_000)
-    channel: Channel = group(Channel)
-    matrix: str | None = optional(path(null=True))
-    matrix_name: str | None = optional(text(null=True))
-    balance: str | None = optional(choice("auto", "on", "off"))
-
-    @property
-    def unmeant(self) -> tuple[str, ...]:
-        """Keys at the values that they had before they were keys."""
-        found = [key for key in ("matrix", "matrix_name") if getattr(self, key) is None]
-        return (*found, *(() if self.balancing else ("balance",)))
-
-    @property
-    def balancing(self) -> str | None:
-        """The paper's own pilots are seen as they are."""
-        asked = self.balance or "auto"
-        return asked if self.matrix is not None or asked == "on" else None
-
-    def check(self) -> None:
-        """Raises UserError for a file of pilots that cannot be there."""
-        check_matrix_file(self.matrix, self.matrix_name)
-
-    @property
-    def parts(self) -> int:
-        """Coordinates per coefficient: its real and imaginary part, or the coefficient itself."""
-        return 2 if self.embedding == "real" else 1
-
-    @property
-    def together(self) -> int:
-        """The angles of one realization depend on each other."""
-        return self.antennas
-
-    @property
-    def everybody_active(self) -> bool:
-        """Whether there is nobody to detect."""
-        return self.activity == 1
-
-    @property
-    def hard_samples(self) -> bool:
-        """Where all users are active, no sample has more of them."""
-        return self.activity < 1
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.parts * self.pilots, self.parts * self.cells * self.users
-
-    @property
-    def groups(self) -> tuple[int, ...]:
-        """0 for each coordinate of a user of the own cell, 1 for the others; empty if there is one cell."""
-        if self.cells == 1:
-            return ()
-        return (*[0] * self.users, *[1] * ((self.cells - 1) * self.users)) * self.parts

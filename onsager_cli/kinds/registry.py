@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds import checks, data, problems, records, signals, trainings
+from onsager_cli.kinds import cellular, checks, data, lists, problems, records, signals, trainings
 from onsager_cli.kinds.records import (
     FigureKind,
     Kind,
@@ -42,7 +42,7 @@ PLACES: dict[type[Kind], tuple[str, tuple[str, ...]]] = {
 K = TypeVar("K", bound=Kind)
 _VOCABULARY = {
     name: value
-    for module in (records, checks, problems, data, signals, trainings)
+    for module in (records, checks, lists, problems, cellular, data, signals, trainings)
     for name, value in vars(module).items()
 }
 

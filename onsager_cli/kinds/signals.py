@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import by_depth, integer, letters, number, numbers, optional, path, text
+from onsager_cli.kinds.checks import integer, number, optional, path, text
+from onsager_cli.kinds.lists import by_depth, letters, numbers
 from onsager_cli.text import one_of, show
 
 if TYPE_CHECKING:

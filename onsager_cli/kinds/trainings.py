@@ -2,17 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from onsager_cli.kinds.checks import (
-    auto_or_flag,
-    by_depth,
-    choice,
-    choice_by_depth,
-    flag,
-    integer,
-    number,
-    optional,
-    text,
-)
+from onsager_cli.kinds.checks import auto_or_flag, choice, flag, integer, number, optional, text
+from onsager_cli.kinds.lists import by_depth, choice_by_depth
 
 HIGHEST_RATE = 100  # a step of Adam has about the length of its learning rate in every entry
 

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from onsager_cli.kinds.checks import by_depth, integer
+from onsager_cli.kinds.checks import integer
+from onsager_cli.kinds.lists import by_depth
 from onsager_cli.kinds.records import YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint
 from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk, Theta

@@ -31,7 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import choice, flag, integer, optional, weight_or, words
+from onsager_cli.kinds.checks import choice, flag, integer, optional, weight_or
+from onsager_cli.kinds.lists import words
 from onsager_cli.kinds.records import BLACK, BLUE, GREY, ORANGE, PURPLE, YELLOW, Look, NetworkKind
 from onsager_cli.linalg import adjoint, double, power, total
 from onsager_cli.networks import damping as damp

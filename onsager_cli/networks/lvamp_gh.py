@@ -27,7 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import choice, flag, integer, words
+from onsager_cli.kinds.checks import choice, flag, integer
+from onsager_cli.kinds.lists import words
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.linalg import double, power
 from onsager_cli.networks.base import Inputs, Parameters, single

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.problems import Cellular, Channel
+from onsager_cli.kinds.cellular import Cellular, Channel
 from onsager_cli.kinds.records import ProblemKind
 from onsager_cli.linalg import double, full_product
 from onsager_cli.problems.base import Problem, Samples

@@ -30,7 +30,14 @@ V = TypeVar("V")
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
 )  # fmt: skip
-_DECIBELS = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db", "selection_nmse_db", "training_nmse_db", "attainable_db")
+_DECIBELS = (
+    "nmse_db",
+    "nmse_mean_ratio_db",
+    "nmse_median_db",
+    "selection_nmse_db",
+    "training_nmse_db",
+    "attainable_db",
+)
 _ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
 _NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 

@@ -40,9 +40,7 @@ def selection_db(engine: Engine | Meeting, problem: Problem, params: Parameters,
     return float(to_db(float(error) / float(power)))
 
 
-def is_worse(
-    engine: Engine | Meeting, problem: Problem, params: Parameters, best: Parameters, depth: int
-) -> bool:
+def is_worse(engine: Engine | Meeting, problem: Problem, params: Parameters, best: Parameters, depth: int) -> bool:
     """Whether `params` are worse than `best` on the selection set, sample by sample, beyond what a few samples explain."""
     errors = [engine.errors(problem, each, *problem.selection, depth)[0] for each in (params, best)]
     difference = np.asarray(errors[0][depth - 1], np.float64) - np.asarray(errors[1][depth - 1], np.float64)

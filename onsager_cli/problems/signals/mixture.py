@@ -26,7 +26,9 @@ from onsager_cli.problems.signals.base import (
     square,
 )
 
-BERNOULLI_GAUSSIAN = SignalKind("bernoulli_gaussian", of="gaussian", settings=GaussianSignal, certain=False, separable=True)
+BERNOULLI_GAUSSIAN = SignalKind(
+    "bernoulli_gaussian", of="gaussian", settings=GaussianSignal, certain=False, separable=True
+)
 RADEMACHER = SignalKind("rademacher", of="rademacher", separable=True)
 ALPHABET = SignalKind("alphabet", of="alphabet", settings=AlphabetSignal, separable=True)
 MIXTURE = SignalKind("mixture", of="mixture", settings=MixtureSignal, separable=True)
