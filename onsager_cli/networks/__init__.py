@@ -33,6 +33,7 @@ def build(
             signal = signals.of(problem, seed)
         if not shrinkage.rows:
             shrinkage = dataclasses.replace(shrinkage, theta=begun(shrinkage, problem, signal))
+    assert not isinstance(shrinkage.theta, str)
     theta, groups = shrinkage.theta, ()
     if problem is not None and network.theta_per in ("group", "coordinate"):
         theta, groups = _rows(network, shrinkage, problem)
