@@ -31,9 +31,8 @@ def build(
     if uses_shrinkage and problem is not None and problem.takes_signal:
         if shrinkage.record.of_signal or not shrinkage.rows:
             signal = signals.of(problem, seed)
-        if not shrinkage.rows:
+        if signal is not None and not shrinkage.rows:
             shrinkage = dataclasses.replace(shrinkage, theta=begun(shrinkage, problem, signal))
-    assert not isinstance(shrinkage.theta, str)
     theta, groups = shrinkage.theta, ()
     if problem is not None and network.theta_per in ("group", "coordinate"):
         theta, groups = _rows(network, shrinkage, problem)
