@@ -181,7 +181,7 @@ class TestConfig:
             ("network=ista", "ista"),
             ("network=fista network.momentum=beck_teboulle", "fista"),
             ("network=vamp", "matched_vamp"),
-            ("network=vamp problem.gamma=0.2", "vamp_bg"),
+            ("network=vamp problem.gamma=0.2", "matched_vamp"),
             ("network=vamp network.init=random", "vamp_bg"),
             ("network=vamp problem.known_operator=false", "vamp_bg_estimated"),
             ("network=vamp shrinkage=minimax", "vamp_l1"),

@@ -276,8 +276,8 @@ class TestNames:
         expected = {**TYPICAL, "soft": (1, 1)}
         for name, theta in expected.items():
             config = yaml.safe_load((package_conf() / "shrinkage" / f"{name}.yaml").read_text())
-            assert config["family"] == name
-            assert config["theta"] == pytest.approx(theta)
+            assert config == {"family": name, "theta": "auto"}
+            assert make_shrinkage(config).theta == pytest.approx(theta)
 
     def test_only_the_scaled_soft_threshold_has_a_free_scale(self):
         assert {name: scale for name in NAMES if (scale := shrinkage.build(name).scale) is not None} == {"soft": 0}

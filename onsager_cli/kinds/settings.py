@@ -102,14 +102,15 @@ def make_problem(raw: object, signal: SignalSettings | None = None) -> ProblemSe
     The default signal stays out of the settings, so that it is no part of an identity.
     """
     kind, keys = record_of(ProblemKind, raw, "problem")
-    chosen = signal is not None and not signal.is_default
-    if chosen and not _class_of("problem", kind).takes_signal:
+    if signal is not None and signal.is_default:
+        signal = None
+    if signal is not None and not _class_of("problem", kind).takes_signal:
         raise UserError(
             f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws signals of its own: leave "
             "signal out"
         )
     problem = build(_class_of("problem", kind), keys, "problem")
-    if chosen:
+    if signal is not None:
         problem = dataclasses.replace(problem, signal=signal)
     problem.check()
     return problem
@@ -124,7 +125,7 @@ def make_shrinkage(
     """
     kind, keys = record_of(ShrinkageKind, raw, "shrinkage", "family")
     theta = with_keys(keys, ("family", "theta"), "shrinkage")["theta"]
-    if theta == AUTO or (theta == MINIMAX and kind.minimax):
+    if isinstance(theta, str) and (theta == AUTO or (theta == MINIMAX and kind.minimax)):
         lasso = kind.minimax and network is not None and network.record.lasso
         return begun(kind, theta, problem or ProblemSettings(), lasso)
     try:

@@ -24,7 +24,7 @@ class ShrinkageSettings:
     """
 
     family: str
-    theta: tuple[Any, ...] | str  # numbers, or a row of them per group
+    theta: Any  # a tuple of numbers, or of a row per group; or a word
 
     @property
     def record(self) -> ShrinkageKind:
@@ -109,8 +109,8 @@ def begun(kind: ShrinkageKind, word: str, problem: ProblemSettings, lasso: bool 
     prior = problem.matched_theta if problem.matched_shrinkage == "bg" else None
     gamma = getattr(problem, "gamma", None)
     if word == MINIMAX or lasso:
-        known = gamma is not None and gamma < 1
-        return ShrinkageSettings(kind.name, (1.0, minimax(gamma)) if known else MINIMAX)
+        known = None if gamma is None or gamma == 1 else (1.0, minimax(gamma))
+        return ShrinkageSettings(kind.name, known or MINIMAX)
     if kind.begins == "prior" and prior is not None:
         return ShrinkageSettings(kind.name, prior)
     return ShrinkageSettings(kind.name, word)

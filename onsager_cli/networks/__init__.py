@@ -31,7 +31,7 @@ def build(
     if uses_shrinkage and problem is not None and problem.takes_signal:
         if shrinkage.record.of_signal or not shrinkage.rows:
             signal = signals.seen(problem, seed)
-        if not shrinkage.rows:
+        if signal is not None and not shrinkage.rows:
             shrinkage = dataclasses.replace(shrinkage, theta=begun(shrinkage, problem, signal))
         elif (unit := signals.unit(problem, seed)) != 1:
             rows = tuple(in_unit(shrinkage.record, row, unit) for row in shrinkage.rows)

@@ -11,13 +11,15 @@
 | ν̃, ζ   | divergence of the linear stage, 1 / (1 - ν̃)                      | (20)           |
 
 For matched denoisers τ = σ; for others, such as the soft threshold in VAMP, they part, so both are tracked. Signals
-are Bernoulli-Gaussian: x = 0 with probability 1 - γ, else N(0, φ). Expectations are integrals over r, by composite
-Gauss-Legendre on panels that grow geometrically from τ, where the denoisers bend, to the tails: Gauss-Hermite
-over x and z errs by 10 to 50 % there. No JAX.
+are Bernoulli-Gaussian (`Signal`), or any scalar law of `problems.signals`: whatever has `power`, `posterior(r, τ²)`,
+`centers`, `spread` and `complex`. Expectations are integrals over r, by composite Gauss-Legendre on panels that grow
+geometrically from τ, where the denoisers bend, to the tails: Gauss-Hermite over x and z errs by 10 to 50 % there.
+For other laws, panels grow from every peak of the density of x, to both sides; for circular complex laws, over |r|.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit
@@ -53,6 +55,26 @@ class Signal:
         return density, active * mean, active * (spread + (1 - active) * mean**2)
 
 
+Number = complex  # `Law` has an attribute of the name of this type
+
+
+class Law(Protocol):
+    """A scalar law of x, such as those of `problems.signals`; `posterior` has log_density, mean and variance."""
+
+    complex: bool
+
+    @property
+    def power(self) -> float: ...
+
+    @property
+    def centers(self) -> tuple[Number, ...]: ...
+
+    @property
+    def spread(self) -> float: ...
+
+    def posterior(self, r: Any, variance: Any) -> Any: ...
+
+
 def soft(alpha: float) -> Denoiser:
     """Soft threshold at α σ, eqs (5), (9)."""
 
@@ -62,17 +84,21 @@ def soft(alpha: float) -> Denoiser:
     return eta
 
 
-def conditional_mean(signal: Signal) -> Denoiser:
+def conditional_mean(signal: Signal | Law) -> Denoiser:
     """E[x | r], the MMSE denoiser of the signal (eq 39)."""
-    return lambda r, sigma: signal.posterior(r, sigma)[1]
+    if isinstance(signal, Signal):
+        return lambda r, sigma: signal.posterior(r, sigma)[1]
+    return lambda r, sigma: signal.posterior(r, sigma**2).mean
 
 
-def denoising(signal: Signal, eta: Denoiser, tau: float, sigma: float) -> tuple[float, float]:
+def denoising(signal: Signal | Law, eta: Denoiser, tau: float, sigma: float) -> tuple[float, float]:
     """e and ν of a denoiser told σ where the error has the standard deviation τ; linear, per entry.
 
     e = E[(η - E[x|r])² + var(x|r)] and, by Stein's lemma, ν = E[η (r - E[x|r])] / τ², which spares the derivative
-    and its jumps. Both are even in r: twice the integral over r > 0.
+    and its jumps. For Bernoulli-Gaussian signals, both are even in r: twice the integral over r > 0.
     """
+    if not isinstance(signal, Signal):
+        return _denoising(signal, eta, tau, sigma)
     top = _TAIL * np.sqrt(signal.variance + tau**2)
     edges = np.concatenate([[0], np.geomspace(min(tau, sigma) / 8, top, _PANELS)])
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
@@ -82,6 +108,30 @@ def denoising(signal: Signal, eta: Denoiser, tau: float, sigma: float) -> tuple[
     mass = 2 * (half * weights).ravel() * density
     x_hat = eta(r, sigma)
     return float(mass @ ((x_hat - mean) ** 2 + variance)), float(mass @ (x_hat * (r - mean))) / tau**2
+
+
+def _denoising(signal: Law, eta: Denoiser, tau: float, sigma: float) -> tuple[float, float]:
+    """`denoising` of another law. Raises ValueError for complex laws that are not circular."""
+    top = signal.spread + _TAIL * tau
+    outwards = np.concatenate([[0], np.geomspace(min(tau, sigma) / 8, 2 * top, _PANELS)])
+    if signal.complex and any(signal.centers):
+        raise ValueError("state evolution is for real signals and for circular complex ones")
+    if signal.complex:
+        edges = outwards[outwards <= top]
+    else:
+        centers = np.real(signal.centers)
+        around = (np.concatenate([center + outwards, center - outwards]) for center in centers)
+        edges = np.unique(np.clip(np.concatenate(list(around)), -top, top))
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    half = np.diff(edges)[:, None] / 2
+    r = (edges[:-1, None] + half * (1 + nodes)).ravel()
+    found = signal.posterior(r.astype(complex) if signal.complex else r, tau**2)
+    mass = (half * weights).ravel() * np.exp(found.log_density)
+    if signal.complex:
+        mass *= 2 * np.pi * r
+    x_hat = eta(r, sigma)
+    error = float(mass @ (np.abs(x_hat - found.mean) ** 2 + found.variance))
+    return error, float(np.real(mass @ (x_hat * np.conj(r - found.mean)))) / tau**2
 
 
 def soft_threshold_error(signal: Signal, tau: float, threshold: float) -> tuple[float, float]:
@@ -103,7 +153,7 @@ def soft_threshold_error(signal: Signal, tau: float, threshold: float) -> tuple[
     return (float((1 - gamma) * energy_off + gamma * error_on), float((1 - gamma) * crossed_off + gamma * crossed_on))
 
 
-def amp(signal: Signal, eta: Denoiser, noise_variance: float, ratio: float, iterations: int) -> np.ndarray:
+def amp(signal: Signal | Law, eta: Denoiser, noise_variance: float, ratio: float, iterations: int) -> np.ndarray:
     """NMSE in dB of AMP after 1, 2, ... iterations, for A with i.i.d. N(0, 1/M) entries and N/M = `ratio`.
 
     τ² = σ_w² + (N/M) e, beginning at e = E x²; AMP measures its own τ, so that σ = τ (eq 12).
@@ -123,7 +173,9 @@ def amp(signal: Signal, eta: Denoiser, noise_variance: float, ratio: float, iter
     return to_db(np.array(errors) / signal.power)
 
 
-def vamp(signal: Signal, eta: Denoiser, noise_variance: float, s: np.ndarray, N: int, iterations: int) -> np.ndarray:
+def vamp(
+    signal: Signal | Law, eta: Denoiser, noise_variance: float, s: np.ndarray, N: int, iterations: int
+) -> np.ndarray:
     """NMSE in dB of VAMP after 1, 2, ... iterations, for A (M, N) with the singular values `s`.
 
     It begins at r̃ = 0 with σ̃² = ‖y‖²/N, and is told the true σ_w². Divergences are clipped as in the network.

@@ -21,13 +21,14 @@ def of(settings: ProblemSettings, seed: int = 0) -> Signal:
         0.1
     """
     signal, is_complex = settings.signal, bool(getattr(settings, "complex_signals", False))
+    gamma: float = getattr(settings, "gamma")  # noqa: B009 - a problem that takes signals has it
     if signal is None:
-        return GaussianMixture(settings.gamma, (1.0,), (0.0,), (1.0,), is_complex)
+        return GaussianMixture(gamma, (1.0,), (0.0,), (1.0,), is_complex)
     is_complex = is_complex or signal.is_complex
     make = implementation(signal.record)
     if signal.record.counted:
-        return make(signal, settings.gamma, is_complex, settings.matrix_shape[1], seed)
-    return make(signal, settings.gamma, is_complex)
+        return make(signal, gamma, is_complex, settings.matrix_shape[1], seed)
+    return make(signal, gamma, is_complex)
 
 
 def unit(settings: ProblemSettings, seed: int = 0) -> float:

@@ -91,7 +91,7 @@ class Signal(ABC):
     def representatives(self, count: int, complex_values: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """`count` values of active coefficients and their probabilities: means of parts that are equally likely."""
         values = np.sort_complex(self.typical())
-        parts = np.array_split(values if complex_values else values.real, count)
+        parts = np.array_split(values if complex_values else np.real(values), count)
         return np.array([part.mean() for part in parts]), np.full(count, 1 / count)
 
     def components(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -97,8 +97,8 @@ def _read(digest: str, settings: FileSignal, is_complex: bool, N: int | None, se
     except UnreadableError as error:
         raise UserError(f"{label} {error}") from error
     array = _oriented(array, N, label)
-    if np.iscomplexobj(array) and not array.imag.any():
-        array = array.real
+    if np.iscomplexobj(array) and not np.imag(array).any():
+        array = np.real(array)
     is_complex = is_complex or np.iscomplexobj(array)
     with np.errstate(over="ignore"):
         array = array.astype(np.complex64 if is_complex else np.float32)
@@ -117,9 +117,16 @@ def _fitted(parts: dict[str, np.ndarray], is_complex: bool, digest: str, label: 
     power, gamma = float(np.mean(np.abs(training.astype(np.complex128)) ** 2)), values.size / training.size
     weights, means, variances = fit_mixture(values[:: -(-values.size // FITTED)], COMPONENTS)
     return Samples(
-        float(gamma), *(tuple(map(float, item)) for item in (weights, means, variances)), is_complex,
-        digest, PARTS[0], training, tuple(parts.items()), power,
-    )  # fmt: skip
+        float(gamma),
+        tuple(map(float, weights)),
+        tuple(map(float, means)),
+        tuple(map(float, variances)),
+        is_complex,
+        digest=digest,
+        columns=training,
+        others=tuple(parts.items()),
+        counted=power,
+    )
 
 
 def _chosen(found: list[Variable], name: str | None) -> Variable:
