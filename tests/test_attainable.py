@@ -147,21 +147,25 @@ class TestAttainable:
     def test_correlated_columns_need_damping(self):
         A, noise, x, y = draw(200, 100, 80, correlation=0.9, seed=1)
         found = attainable(A, _Opaque(BernoulliGaussianPrior(0.1)), noise, x, y)
+        assert found is not None
         assert found.method == "damped VAMP"
         assert found.nmse_db < -38
         assert found.oracle_db is found.state_evolution_db is None
         name, level = found.untrained(3)
-        assert name == "damped VAMP" and found.nmse_db < level < -8
+        assert name == "damped VAMP"
+        assert found.nmse_db < level < -8
 
     def test_columns_of_different_norms_need_balance(self):
         A, noise, x, y = draw(200, 100, 80, columns=11, seed=1)
         found = attainable(A, _Opaque(BernoulliGaussianPrior(0.1)), noise, x, y)
+        assert found is not None
         assert "balanced VAMP" in found.method
         assert found.nmse_db < -36
 
     def test_few_active_entries_are_searched_for(self):
         A, noise, x, y = draw(100, 40, 40, gamma=0.03, seed=2)
         found = attainable(A, BernoulliGaussianPrior(0.03), noise, x, y)
+        assert found is not None
         assert {"support search"} <= set(found.methods)
         assert found.oracle_db - 0.5 < found.nmse_db < found.oracle_db + 1.5
         assert Attainable(**json.loads(json.dumps(found.as_json()))) == found
@@ -170,6 +174,7 @@ class TestAttainable:
     def test_state_evolution_agrees_for_a_large_matrix(self):
         A, noise, x, y = draw(500, 250, 400)
         found = attainable(A, BernoulliGaussianPrior(0.1), noise, x, y)
+        assert found is not None
         assert abs(found.state_evolution_db - found.methods["VAMP"]) < 0.3
         assert found.seconds < 60
 
@@ -232,7 +237,8 @@ class TestReport:
     def test_a_training_ends_with_its_gap(self, tmp_path):
         experiment, events = trained(tmp_path)
         (line,) = [event["message"] for event in events if event["event"] == "attainable"]
-        assert line.startswith("ends at -") and " dB above what is attainable (" in line
+        assert line.startswith("ends at -")
+        assert " dB above what is attainable (" in line
         rows = run.rows_of(experiment)
         (note,) = (tmp_path / "attainable").glob("*.json")
         level = json.loads(note.read_text())["nmse_db"]
@@ -294,7 +300,11 @@ class TestWords:
             assert words in advice
         assert (
             warning["event"] == "warning"
-            and "above the -20.0 dB of damped VAMP after 2 iterations" in warning["message"]
+        )
+        assert (
+            "above the -20.0 dB of damped VAMP after 2 iterations" in warning["message"]
         )
         other = self.events(-18.0, 2, "network=lvamp", "network.tied=false")[0]["message"]
-        assert "lvamp" not in other and "pwlin" not in other and "tied" not in other
+        assert "lvamp" not in other
+        assert "pwlin" not in other
+        assert "tied" not in other
