@@ -152,6 +152,7 @@ class TestAttainable:
     def test_correlated_columns_need_damping(self):
         A, noise, x, y = draw(200, 100, 80, correlation=0.9, seed=1)
         found = attainable(A, _Opaque(bernoulli_gaussian(0.1)), noise, x, y)
+        assert found is not None
         assert found.method == "damped VAMP"
         assert found.nmse_db < -38
         assert found.oracle_db is found.state_evolution_db is None
@@ -162,12 +163,14 @@ class TestAttainable:
     def test_columns_of_different_norms_need_balance(self):
         A, noise, x, y = draw(200, 100, 80, columns=11, seed=1)
         found = attainable(A, _Opaque(bernoulli_gaussian(0.1)), noise, x, y)
+        assert found is not None
         assert "balanced VAMP" in found.method
         assert found.nmse_db < -36
 
     def test_few_active_entries_are_searched_for(self):
         A, noise, x, y = draw(100, 40, 40, gamma=0.03, seed=2)
         found = attainable(A, bernoulli_gaussian(0.03), noise, x, y)
+        assert found is not None
         assert {"support search"} <= set(found.methods)
         assert found.oracle_db - 0.5 < found.nmse_db < found.oracle_db + 1.5
         assert Attainable(**json.loads(json.dumps(found.as_json()))) == found
@@ -176,6 +179,7 @@ class TestAttainable:
     def test_state_evolution_agrees_for_a_large_matrix(self):
         A, noise, x, y = draw(500, 250, 400)
         found = attainable(A, bernoulli_gaussian(0.1), noise, x, y)
+        assert found is not None
         assert abs(found.state_evolution_db - found.methods["VAMP"]) < 0.3
         assert found.seconds < 60
 

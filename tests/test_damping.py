@@ -156,7 +156,9 @@ class TestAutomatic:
 
 def made(*words, problem=None):
     """The curve of these overrides in memory: its folder and the events."""
-    curve, events = load_experiment([*TOY, *words]).curves[0], []
+    keys = {word.partition("=")[0] for word in words}
+    small = [word for word in TOY if word.partition("=")[0] not in keys]
+    curve, events = load_experiment([*small, *words]).curves[0], []
     folder = MemoryFolder(curve.identity)
     run.make(curve, run.maker_of(curve, events.append, place=lambda _: folder), problem=problem)
     return folder, events

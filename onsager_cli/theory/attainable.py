@@ -188,7 +188,7 @@ def _chosen(A: np.ndarray, signal: Prior, noise_variance: float, samples: _Sampl
 def _nmse(errors: np.ndarray, powers: np.ndarray) -> tuple[float, float]:
     """The NMSE (dB) and its standard error (dB)."""
     found = nmse(errors, powers)
-    return float(found["nmse_db"]), float(found["nmse_db_se"])
+    return float(found["nmse_db"] or 0), float(found["nmse_db_se"] or 0)
 
 
 def _sparse(signal: Prior) -> tuple[float, float] | None:
