@@ -78,7 +78,7 @@ class TestDerivatives:
             real = (value(r + unit) - value(r - unit))[n] / (2 * step)
             imaginary = (value(r + 1j * unit) - value(r - 1j * unit))[n] / (2 * step)
             total += (real - 1j * imaginary) / 2
-        np.testing.assert_allclose(slope, total.real / 8, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(slope, np.real(total) / 8, rtol=1e-6, atol=1e-9)
 
     @pytest.mark.parametrize("name", SIGNALS)
     def test_gradients_are_those_of_differences(self, x64, name):
@@ -185,7 +185,7 @@ class TestStart:
         assert 1.9 < minimax(0.01) < 2.0
         dense = load_experiment(["network=amp", "signal=laplace"]).curves[0].settings
         assert dense.shrinkage.theta == "minimax"
-        theta = build_network(dense.network, dense.shrinkage, dense.problem).theta
+        theta = np.array(build_network(dense.network, dense.shrinkage, dense.problem).theta)
         assert theta[0] == 1
         assert 0 < theta[1] < 2
 

@@ -21,17 +21,18 @@ from onsager_cli.theory import state_evolution
 
 ROOT_HALF = math.sqrt(0.5)
 # Options → density of active coefficients.
+LAWS: Any = stats
 DENSE: dict[str, Any] = {
-    "signal=laplace": stats.laplace(scale=ROOT_HALF).pdf,
-    "signal=laplace problem.gamma=0.2": stats.laplace(scale=ROOT_HALF).pdf,
-    "signal=exponential problem.gamma=0.1": stats.expon(scale=ROOT_HALF).pdf,
-    "signal=half_normal": stats.halfnorm.pdf,
-    "signal=half_normal problem.gamma=0.3": stats.halfnorm.pdf,
-    "signal=student_t signal.dof=3 signal.scale=1": stats.t(3).pdf,
+    "signal=laplace": LAWS.laplace(scale=ROOT_HALF).pdf,
+    "signal=laplace problem.gamma=0.2": LAWS.laplace(scale=ROOT_HALF).pdf,
+    "signal=exponential problem.gamma=0.1": LAWS.expon(scale=ROOT_HALF).pdf,
+    "signal=half_normal": LAWS.halfnorm.pdf,
+    "signal=half_normal problem.gamma=0.3": LAWS.halfnorm.pdf,
+    "signal=student_t signal.dof=3 signal.scale=1": LAWS.t(3).pdf,
     "signal=mixture signal.means=[-1,2] problem.gamma=0.4": lambda x: (
         0.9 * stats.norm.pdf(x, -1, 0.1) + 0.1 * stats.norm.pdf(x, 2, 1)
     ),
-    "signal.mean=0.5 signal.variance=2": stats.norm(0.5, 2**0.5).pdf,
+    "signal.mean=0.5 signal.variance=2": LAWS.norm(0.5, 2**0.5).pdf,
 }
 LETTERS = ("signal=rademacher", "signal=alphabet signal.values=[-3,-1,1,3] signal.probabilities=[0.1,0.4,0.4,0.1]",
            "signal=bpsk problem.gamma=1")  # fmt: skip

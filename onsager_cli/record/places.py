@@ -89,7 +89,10 @@ def _told(different: list[Difference], side: int) -> str:
 
 def _suffix(different: list[Difference], asked: Json) -> str:
     """`-snr_db=20`, or eight hexadecimal digits where that would be long."""
-    named = suffix(("" if key == CURVES else key, value) for key, _, value in different)
+    # θ may follow from the problem, and then says nothing more.
+    of_problem = any(key.startswith("problem.") for key, *_ in different)
+    told = [item for item in different if not (of_problem and item[0] == "shrinkage.theta")]
+    named = suffix(("" if key == CURVES else key, value) for key, _, value in told)
     if named is not None:
         return named
     return f"-{hashlib.sha256(canonical(asked).encode()).hexdigest()[:8]}"
