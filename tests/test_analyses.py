@@ -46,7 +46,7 @@ class TestComplexity:
     @pytest.mark.parametrize(
         ("overrides", "products", "parameters"),
         [
-            ("network=lamp", 7 * 36 * 60, 36 * 60 + 8),
+            ("network=lamp shrinkage=bg", 7 * 36 * 60, 36 * 60 + 8),
             ("network=lvamp network.learn=[noise_variance,theta]", 36**2 + 8 * 36 * 60 + 4 * 36, 9),
             *slow(
                 ("network=lista network.tied=false", 36 * 60 + 3 * 60**2, 36 * 60 + 4 * 60**2 + 4),

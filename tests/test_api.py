@@ -110,9 +110,9 @@ def test_own_matrix():
     np.testing.assert_array_equal(own.draw(3, seed=5)[0], x)
 
 
-def test_a_matrix_of_another_scale_is_worth_a_warning():
-    with pytest.warns(Notice, match=r"A has .* the SNR is \+60.0 dB off"):
-        onsager_cli.problem(A=1000 * np.eye(4))
+def test_a_matrix_without_full_rank_is_worth_a_warning():
+    with pytest.warns(Notice, match=r"A has rank 2 instead of 3"):
+        onsager_cli.problem(A=1000 * np.array([[1, 0, 1, 2], [0, 1, 1, 1], [1, 1, 2, 3]]))
 
 
 @pytest.mark.parametrize("text", ['a"b\\c', "a\\", 'a\\"', "[1,2]", "ü = 3", ""])
@@ -204,7 +204,6 @@ class TestRecover:
         (lambda: loose.problem(A=np.ones(3)), "A must have shape"),
         (lambda: loose.problem(A=[[1, np.nan]]), "A must be finite"),
         (lambda: loose.problem(A=[[1, 1e300]]), "A holds NaN or infinity"),
-        (lambda: loose.problem(A=1j * np.ones((3, 4))), "A must hold a real matrix"),
         (lambda: loose.problem(A=np.zeros((3, 4))), "A has a column of zeros"),
         (lambda: loose.problem(A=np.eye(4), N=5), "A is 4 x 4, the config has problem.M=4 problem.N=5"),
         (lambda: loose.problem(A="mine.npy"), "A must be numbers"),

@@ -299,7 +299,7 @@ class TestWords:
         assert line["message"].endswith("; what may help: more layers (network.depth)")
 
     def test_advice_fits_the_network(self):
-        line, warning = self.events(-18.0, 2, "network=lamp", columns=8.0)
+        line, warning = self.events(-18.0, 2, "network=lamp", "shrinkage=bg", columns=8.0)
         advice = line["message"].partition("help: ")[2]
         for words in ("shrinkage=pwlin", "network=lvamp", "norms differ by a factor of 8.0", "network.tied=false"):
             assert words in advice

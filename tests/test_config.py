@@ -47,7 +47,7 @@ class TestOneCurve:
     def test_defaults(self):
         experiment = load_experiment([])
         (curve,) = experiment.curves
-        assert (experiment.single, curve.slug, experiment.name) == (True, "lamp_tied_bg", "lamp_tied_bg-gaussian")
+        assert (experiment.single, curve.slug, experiment.name) == (True, "lamp_tied_pwlin", "lamp_tied_pwlin-gaussian")
         assert curve.settings.problem.shape == (250, 500)
 
     @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ class TestOneCurve:
 
     def test_amp_uses_the_minimax_threshold_and_a_named_shrinkage_its_own_start(self):
         assert only_curve("network=amp").settings.shrinkage.theta == (1.0, 1.1402)
-        assert only_curve("network=amp", "shrinkage=bg").settings.shrinkage == only_curve().settings.shrinkage
+        assert only_curve("network=amp", "shrinkage=pwlin").settings.shrinkage == only_curve().settings.shrinkage
 
     def test_the_order_of_overrides_does_not_matter(self):
         words = ["problem=kappa15", "network=lamp", "shrinkage=exp", "network.depth=4", "training=paper"]
@@ -242,7 +242,7 @@ class TestIdentity:
     @pytest.mark.parametrize(
         "other",
         [
-            "seed=1", "problem.snr_db=30", "network.tied=false", "shrinkage.theta=[1,2]", "training.lamp.batch=10",
+            "seed=1", "problem.snr_db=30", "network.tied=false", "shrinkage.theta=[1,2,0,1,1]", "training.lamp.batch=10",
             *slow("precision=high", "problem=kappa15", "problem.test_samples=10", "network.onsager=false",
                   "shrinkage=exp", "training=paper"),
         ],
@@ -257,7 +257,7 @@ class TestIdentity:
         assert cold == warm
 
     def test_names_do_not_count(self):
-        assert only_curve("network=amp", "shrinkage=bg").identity == only_curve("training=none").identity
+        assert only_curve("network=amp", "shrinkage=pwlin").identity == only_curve("training=none").identity
 
     def test_an_oracle_has_no_shrinkage(self):
         assert only_curve("network=oracle", "shrinkage=exp").identity == only_curve("network=oracle").identity
@@ -296,7 +296,7 @@ class TestOwnConf:
 
     def test_a_config_yaml_of_another_program_changes_nothing(self):
         write("conf/config.yaml", "model: resnet\n")
-        assert only_curve().slug == "lamp_tied_bg"
+        assert only_curve().slug == "lamp_tied_pwlin"
 
 
 def test_values_are_set_as_hydra_sets_them():

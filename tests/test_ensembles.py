@@ -89,7 +89,7 @@ class TestComplex:
     def test_the_real_embedding_is_the_same_problem(self):
         rng = np.random.default_rng(0)
         A = (rng.normal(size=(20, 40)) + 1j * rng.normal(size=(20, 40))).astype(np.complex64)
-        whole, real = (made(A, ensemble="given", embedding=name) for name in ("complex", "real"))
+        whole, real = (made(A, ensemble="given", embedding=name, test_samples=3000) for name in ("complex", "real"))
         assert whole.A.shape == (20, 40)
         assert real.A.shape == (40, 80)
         assert float(real.noise_variance) == pytest.approx(float(whole.noise_variance) / 2, rel=1e-5)

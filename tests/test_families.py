@@ -12,6 +12,7 @@ from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.shrinkages import minimax
 from onsager_cli.networks import build as build_network
+from onsager_cli.problems import signals
 from onsager_cli.shrinkage.start import start
 
 SIGNALS = {
@@ -130,6 +131,7 @@ class TestPosteriors:
         """θ from the problem, four digits of it: to 1e-3."""
         settings = load_experiment([f"shrinkage={family}", *words.split()]).curves[0].settings
         net, signal = build_network(settings.network, settings.shrinkage, settings.problem), signal_of(words)
+        signal = signal.scaled(signals.unit(settings.problem))  # networks see active coefficients of power 1
         rng = np.random.default_rng(0)
         r = rng.normal(size=(20, 3)) + (1j * rng.normal(size=(20, 3)) if signal.complex else 0)
         x_hat, slope = net.family.eta(jnp.asarray(r), jnp.asarray(SIGMA), jnp.asarray(net.theta))

@@ -113,9 +113,17 @@ class TestScale:
         A = matrix(mean=0.5)
         plain, scaled = (problem("gaussian", A=a, selection_samples=200, test_samples=100) for a in (A, factor * A))
         one, other = (train("lamp", each, None, *QUICK) for each in (plain, scaled))
-        x, y = plain.test
-        # Rounding of float32 in A, through 60 steps of Adam
-        np.testing.assert_allclose(other(factor * y), one(y), atol=2e-3 * np.abs(x).max())
+        _, y = plain.test
+        # 10 A is rounded otherwise than A, and Adam takes whole steps in entries of tiny gradients: -30 dB
+        assert np.sum((other(factor * y) - one(y)) ** 2) < 1e-3 * np.sum(one(y) ** 2)
+        assert other.nmse_db == pytest.approx(one.nmse_db, abs=0.05)
+
+    def test_a_power_of_two_changes_no_bit(self):
+        A = matrix(mean=0.5)
+        plain, scaled = (problem("gaussian", A=a, selection_samples=200, test_samples=100) for a in (A, 1024 * A))
+        one, other = (train("lamp", each, None, *QUICK) for each in (plain, scaled))
+        _, y = plain.test
+        assert np.array_equal(other(1024 * y), one(y))
 
     def test_the_snr_is_that_of_the_matrix(self):
         big = problem("gaussian", A=100 * matrix(), snr_db=20, test_samples=3000)
@@ -125,9 +133,6 @@ class TestScale:
 
     def test_vamp_takes_columns_of_any_norm(self):
         """Matched VAMP whose prior follows the columns: undone columns leave an easy problem."""
-        from onsager_cli import experiment
-
-        del experiment
         rng = np.random.default_rng(0)
         A = rng.normal(size=(100, 200)) * np.geomspace(1, 8, 200)
         from onsager_cli.config.load import load_experiment

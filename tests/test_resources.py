@@ -71,7 +71,7 @@ class TestForecast:
         assert resources.forecast([None], tmp_path, 1, 0.0) == ("", [])
         monkeypatch.setattr(resources, "memory_free", lambda: 2**29)
         _, (warning,) = resources.forecast(curves, tmp_path, 1, 600.0)
-        assert "lamp_untied_bg needs about" in warning
+        assert "lamp_untied_pwlin needs about" in warning
         assert "0.5 GiB are free" in warning
 
     @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from onsager_cli.config.compose import Composed, Composer, composer
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec, PlotSpec, check_kind, make_figure
 from onsager_cli.config.names import MATCHED, NAMED_BY_SLUG, chosen, safe, slug_of
-from onsager_cli.config.own_matrix import with_embedding
 from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
@@ -202,7 +201,10 @@ class _Loader:
     def _made(self, slug: str | None, config: Config, own: "Sequence[Override]") -> Curve:
         """The curve of a composed config, with the name `slug` or, without one, the name that its settings give."""
         settings = make_settings(config, _top(config))
-        settings = replace(settings, problem=with_embedding(settings.problem))
+        if settings.problem.matrix is not None:
+            from onsager_cli.config.own_matrix import with_embedding  # reads files, with NumPy
+
+            settings = replace(settings, problem=with_embedding(settings.problem))
         self.effective |= effective(settings, config, own)
         name = slug_of(settings)
         if slug == MATCHED != name:

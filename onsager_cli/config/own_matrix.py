@@ -12,6 +12,7 @@ from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import Linear, ProblemSettings
 from onsager_cli.store import matrix
+from onsager_cli.store.files import checksum
 from onsager_cli.store.matrix_remarks import remarks
 
 File = tuple[str, str, tuple[int, int], str | None]
@@ -54,17 +55,16 @@ def with_embedding(problem: ProblemSettings) -> ProblemSettings:
     if not isinstance(problem, Linear) or problem.matrix is None or problem.embedding is not None:
         return problem
     try:
-        stamp = Path(problem.matrix).stat()
-        found = _is_complex(problem.matrix, problem.matrix_shape, problem.matrix_name, stamp.st_mtime_ns, stamp.st_size)
-    except (OSError, UserError):  # found again, and told, before anything is made
+        file = (
+            checksum(Path(problem.matrix), "problem.matrix"),
+            problem.matrix,
+            problem.matrix_shape,
+            problem.matrix_name,
+        )
+        found = np.iscomplexobj(_read(*file))
+    except UserError:  # found again, and told, before anything is made
         return problem
     return replace(problem, embedding="complex") if found else problem
-
-
-@lru_cache(maxsize=8)
-def _is_complex(path: str, shape: tuple[int, int], name: str | None, modified: int, size: int) -> bool:
-    del modified, size
-    return np.iscomplexobj(matrix.read(path, shape, name))
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onsager_cli.config.own_pairs import with_sizes
 from onsager_cli.errors import UserError
 from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path
@@ -93,7 +92,11 @@ def schedules_of(network: NetworkSettings, names: Container[str]) -> tuple[str, 
 def make_settings(config: Config, top: Top) -> Settings:
     """Validate the groups of a composed config and what they ask of each other. Raises UserError."""
     network, training = kinds.make_network(config.get("network")), config.get("training")
-    problem = with_sizes(kinds.make_problem(config.get("problem"), kinds.make_signal(config.get("signal"))))
+    problem = kinds.make_problem(config.get("problem"), kinds.make_signal(config.get("signal")))
+    if problem.file is not None:
+        from onsager_cli.config.own_pairs import with_sizes  # reads files, with NumPy
+
+        problem = with_sizes(problem)
     shrinkage = kinds.make_shrinkage(config.get("shrinkage"), problem, network)
     for name in network.learn or ():
         if name not in (known := network.record.learnable):

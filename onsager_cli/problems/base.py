@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -90,8 +91,13 @@ class Problem:
         return None if self.frame is None else self.frame.columns
 
     def in_frame(self, samples: Samples) -> Samples:
-        """Samples x (N, L), y (M, L) in the user's units, as networks see them."""
-        return samples if self.frame is None else self.frame.enter(samples)
+        """Samples x (N, L), y (M, L) in the user's units, as networks see them.
+
+        The barrier keeps XLA from fusing the frame into what follows, so that bits do not depend on where samples are.
+        """
+        if self.frame is None:
+            return samples
+        return Samples(*jax.lax.optimization_barrier(tuple(self.frame.enter(samples))))
 
     def sample(self, key: Array, batch: int) -> Samples:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""

@@ -81,7 +81,7 @@ class Part:
 class Draw:
     """Training pairs, drawn with replacement: from the arrays of the problem or, with `fetch`, from the file.
 
-    Both give the same bits. Without `fetch`, equal numbers of pairs are equal laws.
+    Both draw the same pairs. Without `fetch`, equal numbers of pairs are equal laws.
     """
 
     pairs: int
@@ -98,8 +98,7 @@ class Draw:
             kind = problem.A.dtype
             shapes = (jax.ShapeDtypeStruct((batch, N), kind), jax.ShapeDtypeStruct((batch, M), kind))
             x, y = jax.pure_callback(self.fetch, shapes, chosen, vmap_method="sequential")
-        x, y = jax.lax.optimization_barrier((x, y))
-        return Samples(x.T, y.T)
+        return Samples(*jax.lax.optimization_barrier((x.T, y.T)))
 
     def training_set(self, problem: Problem, most: int) -> Samples:
         """Up to `most` training pairs, evenly spaced in the file."""

@@ -36,7 +36,7 @@ def unit(settings: ProblemSettings, seed: int = 0) -> float:
     if settings.signal is None:
         return 1.0
     signal = of(settings, seed)
-    return float(np.sqrt(signal.gamma / signal.power))
+    return float(f"{np.sqrt(signal.gamma / signal.power):.6g}")
 
 
 def seen(settings: ProblemSettings, seed: int = 0) -> Signal:
@@ -44,4 +44,5 @@ def seen(settings: ProblemSettings, seed: int = 0) -> Signal:
     signal = of(settings, seed)
     if settings.parts == 2:
         signal = signal.real_part()
-    return signal if settings.signal is None else signal.scaled(unit(settings, seed))
+    u = unit(settings, seed)
+    return signal if u == 1 else signal.scaled(u)

@@ -151,6 +151,14 @@ class Scaled(Signal):
         parts = 2 if self.complex else 1
         return Posterior(found.log_density - parts * xp.log(c), c * found.mean, c**2 * found.variance)
 
+    def representatives(self, count: int, complex_values: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        values, probabilities = self.base.representatives(count, complex_values)
+        return float(self.c) * values, probabilities
+
+    def components(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        weights, means, variances = self.base.components(most)
+        return weights, float(self.c) * means, float(self.c) ** 2 * variances
+
     def scaled(self, c: Values) -> "Signal":
         return Scaled(self.base, self.c * c)
 
