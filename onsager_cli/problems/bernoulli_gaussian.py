@@ -74,6 +74,11 @@ class SignalDraw:
         """E|x_n|² of a coordinate, linear."""
         return self.signal.power / self.parts
 
+    @property
+    def active_power(self) -> float:
+        """E|x_n|² of an active coordinate, linear."""
+        return self.power / self.signal.gamma
+
     def __call__(self, problem: Problem, key: Array, batch: int) -> Samples:
         """Fresh samples, x (N, batch) and y (M, batch)."""
         return self._draw(problem, key, batch, None)

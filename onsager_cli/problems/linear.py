@@ -138,9 +138,11 @@ def build(
     M, N = A.shape
     variance, noise_law = noise or (noise_variance(N, M, law.power, snr_db), None)
     empty = Samples(jnp.zeros((N, 0)), jnp.zeros((M, 0)))
+    active = getattr(law, "active_power", None)  # that of the default law is 1
     problem = Problem(
-        jnp.asarray(A), jnp.float32(variance), empty, empty, law, mean_power=jnp.float32(law.power), noise=noise_law
-    )
+        jnp.asarray(A), jnp.float32(variance), empty, empty, law, mean_power=jnp.float32(law.power), noise=noise_law,
+        test_power=None if active is None else jnp.float32(active),
+    )  # fmt: skip
     key = jax.random.key(seed)
     selection = sample(_part(problem, "selection"), jax.random.fold_in(key, SELECTION_KEY), selection_samples)
     of_test = test or sample(_part(problem, "test"), jax.random.fold_in(key, TEST_KEY), test_samples)

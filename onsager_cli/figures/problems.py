@@ -1,0 +1,75 @@
+"""Many problems in one drawing: the NMSE of each method's last point, and what is attainable.
+
+A curve is named PROBLEM-METHOD. The drawing has a row for each problem and a marker for each method.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from onsager_cli.config.experiment import Experiment
+from onsager_cli.config.figure import FigureSpec
+from onsager_cli.errors import UserError
+from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
+from onsager_cli.figures.looks import marker_of, style_of
+from onsager_cli.kinds.records import FigureKind
+from onsager_cli.store.tables import by_curve
+from onsager_cli.text import render
+
+KIND = FigureKind("problems")
+
+ROW_INCHES, WIDTH = 0.22, 5.2
+ATTAINABLE = "attainable"
+
+
+def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
+    """`problems`: a row per stored curve, with problem and method, the last point, and its distance to what is attainable.
+
+    Raises UserError for a curve whose name is not PROBLEM-METHOD.
+    """
+    del experiment, problem_of
+    found = []
+    for slug, points in by_curve(rows).items():
+        problem, dash, method = slug.rpartition("-")
+        if not dash:
+            raise UserError(f"curve {slug}: figure.kind=problems names curves PROBLEM-METHOD")
+        last = points[-1]
+        level = last.get("attainable_db")
+        gap = None if level is None else last["nmse_db"] - level
+        kept = {name: last[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se")}
+        found.append({"problem": problem, "method": method, **kept, "attainable_db": level, "gap_db": gap})
+    return {"problems": found}
+
+
+def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
+    """A row for each problem, a marker for each method, a black line where what is attainable lies."""
+    del rows
+    shown = tables["problems"]
+    problems = list(dict.fromkeys(row["problem"] for row in shown))
+    drawing = Figure(figsize=(WIDTH, 0.9 + ROW_INCHES * len(problems)), layout="constrained")
+    axes = drawing.add_subplot()
+    place = {name: number for number, name in enumerate(problems)}
+    levels = {row["problem"]: row["attainable_db"] for row in shown if row["attainable_db"] is not None}
+    axes.plot(list(levels.values()), [place[name] for name in levels], "k|", markersize=11, label=ATTAINABLE)
+    for method in dict.fromkeys(row["method"] for row in shown):
+        own = [row for row in shown if row["method"] == method]
+        (look,) = list(looks_of([{**own[0], "curve": method}], figure.labels).values())[:1]
+        places = [place[row["problem"]] for row in own]
+        axes.plot([row["nmse_db"] for row in own], places, linestyle="", label=look.label, **marker_of(look))
+    axes.set_yticks(np.arange(len(problems)), problems)
+    axes.set(xlabel="NMSE (dB)", xlim=figure.ylim, ylim=(len(problems) - 0.5, -0.5))
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
+    return drawing
+
+
+def page(tables: Tables) -> str:
+    """The table: a row per problem, a column per method."""
+    shown = tables["problems"]
+    methods = list(dict.fromkeys(row["method"] for row in shown))
+    rows = []
+    for problem in dict.fromkeys(row["problem"] for row in shown):
+        own = {row["method"]: row for row in shown if row["problem"] == problem}
+        level = next((row["attainable_db"] for row in own.values() if row["attainable_db"] is not None), None)
+        cells = {method: f"{own[method]['nmse_db']:.1f}" if method in own else "" for method in methods}
+        rows.append({"problem": problem, ATTAINABLE: "" if level is None else f"{level:.1f}", **cells})
+    return render("problems.md.j2", table=as_markdown, rows=rows, methods=methods)
