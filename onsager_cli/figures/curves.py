@@ -26,7 +26,7 @@ from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
 from onsager_cli.store.tables import Row, by_curve
 
-_PAPER = ["default", "onsager_cli.figures.paper"]
+PAPER = ["default", "onsager_cli.figures.paper"]
 # Nothing that varies from run to run may enter the files.
 _METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 # Above this a curve has diverged (0 dB is the estimate x = 0): it is cut off there, with an arrow.
@@ -61,7 +61,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
     averages = any("matrices" in row for row in shown)
     across = 1 if beside is None else 2
     height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (2 * across))
-    with matplotlib.style.context(_PAPER):
+    with matplotlib.style.context(PAPER):
         drawing = Figure(figsize=(3.5 * across, height))
         axes = drawing.add_subplot(1, across, 1)
         _set_axes(axes, figure, shown)
@@ -89,7 +89,7 @@ def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORM
         if kind not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {kind}")
     drawn: dict[Path, bytes] = {}
-    with matplotlib.style.context(_PAPER), drawing_errors(name):
+    with matplotlib.style.context(PAPER), drawing_errors(name):
         for kind in formats:
             buffer = io.BytesIO()
             drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
@@ -230,6 +230,6 @@ def within_a_decade(axis: Axis, low: float, high: float) -> bool:
 @contextlib.contextmanager
 def panels(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
     """Within the block, the paper's style: a figure of so many inches with so many axes, and the axes row by row."""
-    with matplotlib.style.context(_PAPER):
+    with matplotlib.style.context(PAPER):
         drawing = Figure(figsize=(width, height))
         yield drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)

@@ -3,12 +3,14 @@
 A curve is named PROBLEM-METHOD. The drawing has a row for each problem and a marker for each method.
 """
 
-import numpy as np
+import matplotlib.style
 from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
+from onsager_cli.config.names import MATCHED
 from onsager_cli.errors import UserError
+from onsager_cli.figures.curves import PAPER
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.looks import marker_of, style_of
 from onsager_cli.kinds.records import FigureKind
@@ -35,7 +37,9 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         last = points[-1]
         level = last.get("attainable_db")
         gap = None if level is None else last["nmse_db"] - level
-        kept = {name: last[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se")}
+        kept = {
+            name: last[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se")
+        }
         found.append({"problem": problem, "method": method, **kept, "attainable_db": level, "gap_db": gap})
     return {"problems": found}
 
@@ -45,20 +49,23 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     del rows
     shown = tables["problems"]
     problems = list(dict.fromkeys(row["problem"] for row in shown))
-    drawing = Figure(figsize=(WIDTH, 0.9 + ROW_INCHES * len(problems)), layout="constrained")
-    axes = drawing.add_subplot()
     place = {name: number for number, name in enumerate(problems)}
     levels = {row["problem"]: row["attainable_db"] for row in shown if row["attainable_db"] is not None}
-    axes.plot(list(levels.values()), [place[name] for name in levels], "k|", markersize=11, label=ATTAINABLE)
-    for method in dict.fromkeys(row["method"] for row in shown):
-        own = [row for row in shown if row["method"] == method]
-        (look,) = list(looks_of([{**own[0], "curve": method}], figure.labels).values())[:1]
-        places = [place[row["problem"]] for row in own]
-        axes.plot([row["nmse_db"] for row in own], places, linestyle="", label=look.label, **marker_of(look))
-    axes.set_yticks(np.arange(len(problems)), problems)
-    axes.set(xlabel="NMSE (dB)", xlim=figure.ylim, ylim=(len(problems) - 0.5, -0.5))
-    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
+    with matplotlib.style.context(PAPER):
+        drawing = Figure(figsize=(WIDTH, 1 + ROW_INCHES * len(problems)))
+        axes = drawing.add_subplot()
+        axes.plot(list(levels.values()), [place[name] for name in levels], "k|", markersize=11, label=ATTAINABLE)
+        for method in dict.fromkeys(row["method"] for row in shown):
+            own = [row for row in shown if row["method"] == method]
+            look = style_of({**own[0], "curve": MATCHED if own[0]["network"] == "vamp" else method})
+            places = [place[row["problem"]] for row in own]
+            alike = len({row["shrinkage"] for row in own}) == 1 or own[0]["network"] == "vamp"
+            label = look.label if alike else str(own[0]["network"]).upper()
+            axes.plot([row["nmse_db"] for row in own], places, linestyle="", label=label, **marker_of(look))
+        axes.set_yticks(range(len(problems)), problems)
+        axes.set(xlabel="NMSE (dB)", xlim=figure.ylim, ylim=(len(problems) - 0.5, -0.5))
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawing
 
 
@@ -72,4 +79,5 @@ def page(tables: Tables) -> str:
         level = next((row["attainable_db"] for row in own.values() if row["attainable_db"] is not None), None)
         cells = {method: f"{own[method]['nmse_db']:.1f}" if method in own else "" for method in methods}
         rows.append({"problem": problem, ATTAINABLE: "" if level is None else f"{level:.1f}", **cells})
-    return render("problems.md.j2", table=as_markdown, rows=rows, methods=methods)
+    headings = {"problem": "problem", ATTAINABLE: ATTAINABLE, **{method: method for method in methods}}
+    return render("problems.md.j2", table=as_markdown, rows=rows, headings=headings)

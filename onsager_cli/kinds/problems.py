@@ -57,6 +57,7 @@ class ProblemSettings:
     takes_signal = False  # whether the config group `signal` says what the law is
     complex_signals = False  # whether the coefficients are complex numbers
     unit_is_known = True  # whether the law of x tells the scale of active coefficients
+    noise_varies = False  # whether samples differ in their noise variance
     hard_samples = True  # whether hard samples may be drawn more often (`emphasis`)
 
     @property
@@ -157,6 +158,11 @@ class Linear(Sizes):
     def few_active(self) -> bool:
         """Whether few coefficients of a sample are active on average."""
         return False
+
+    @property
+    def noise_varies(self) -> bool:
+        """Whether samples differ in their noise variance."""
+        return self.noise_variance is None and (self.noise == "per_sample" or isinstance(self.snr_db, tuple))
 
     @property
     def own_matrix(self) -> bool:

@@ -32,10 +32,14 @@ SMALLEST = 1e-16  # floor of a variance, whose square float32 can divide by: a s
 
 
 class PseudoPrior(NamedTuple):
-    """What the linear stage receives: r̃ (N, L) and the variance σ̃² of its error (1, L), linear."""
+    """What the linear stage receives: r̃ (N, L) and the variance σ̃² of its error (1, L), linear.
+
+    `noise` is an estimate of σ_w² of each sample (1, L), where samples differ in it; None where all have one.
+    """
 
     r_tilde: Array
     variance: Array
+    noise: Array | None = None
 
 
 def allowed(divergence: Array, N: int) -> Array:
@@ -103,8 +107,16 @@ class Decoupled(Network[PseudoPrior, Array | None]):
         state = begin(y, problem.A.shape[1])
         return state, self.linear(problem, p, state, y, context)
 
+    def noise_left(self, p: Parameters, state: PseudoPrior, y: Array) -> Array:
+        """σ_w² of each sample (1, L), from what the linear stage leaves of y (M, L); here what it was."""
+        del p, y
+        assert state.noise is not None
+        return state.noise
+
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: PseudoPrior, y: Array) -> PseudoPrior:
         new = decouple(shrunk.x_hat, shrunk.slope, shrunk.inputs.r, jnp.square(shrunk.inputs.sigma))
+        if state.noise is not None:
+            new = new._replace(noise=self.noise_left(p, state, y))
         if self.damping == damp.LEARNED:
             return damp.damped(new, state, damp.weight(p[damp.LEAF]))
         return damp.damped(new, state, self.damping) if isinstance(self.damping, float | int) else new

@@ -78,6 +78,8 @@ KIND = NetworkKind(
 )
 
 MARGIN = 16  # factor by which the ρ of `canonical` is below 1 / max g_i², about the smallest s_i²
+STEPS = 4  # of EM per layer, for the σ_w² of each sample
+QUIETEST = 1e-10  # lower bound of an estimate of σ_w² as a share of ‖y‖²/M: residuals in float32 resolve no less
 RANK_TOLERANCE = 1e-6  # singular values below this share of the largest are rounding errors of float32
 
 # Name in `learn` → leaf.
@@ -129,10 +131,15 @@ def canonical(
 
 @dataclass(frozen=True)
 class Lvamp(Decoupled):
-    """Learned VAMP. σ_w² starts at the mean of ‖y‖²/M if `noise_start` is "energy" (Section V-B), else at the truth."""
+    """Learned VAMP. σ_w² starts at the mean of ‖y‖²/M if `noise_start` is "energy" (Section V-B), else at the truth.
+
+    With `noise_of_each`, samples differ in σ_w², and a layer hands on an estimate for each, by steps of EM:
+    (‖y - A x̃‖² + σ_w² Σ d_i) / M. The leaf of σ_w² is a factor of it, 1 at the start.
+    """
 
     learn: tuple[str, ...] = tuple(LEAVES)
     noise_start: str = "energy"
+    noise_of_each: bool = False
 
     leaves = LEAVES
     rate_names: ClassVar = {"theta": "theta", damp.LEAF: "theta", "log_s": "spectrum", "log_noise_variance": "noise"}
@@ -176,10 +183,35 @@ class Lvamp(Decoupled):
         U, s, V = economy_svd(self.operator(problem))
         energy = jnp.mean(power(problem.selection[1]))
         noise = problem.noise_variance if self.noise_start == "known" else energy
+        noise = jnp.ones_like(noise) if self.noise_of_each else noise
         leaves = {"U": U, "log_s": np.log(s), "V": V, "log_noise_variance": jnp.log(noise)}
         if self.damping == damp.LEARNED:
             leaves[damp.LEAF] = 0.0
         return {name: single(leaf, problem) for name, leaf in leaves.items()}
+
+    def begin(self, problem: Problem, y: Array) -> PseudoPrior:
+        """The state before layer 0, with the share of the noise in the energy of y (M, L) where samples differ in it."""
+        state = begin(y, problem.A.shape[1])
+        if not self.noise_of_each or problem.noise is None:
+            return state
+        share = problem.noise.mean / (1 + problem.noise.mean)
+        return state._replace(noise=jnp.maximum(share * total(power(y)) / y.shape[0], SMALLEST))
+
+    def first(self, problem: Problem, p: Parameters, y: Array, context: Array | None) -> tuple[PseudoPrior, Inputs]:
+        state = self.begin(problem, y)
+        return state, self.linear(problem, p, state, y, context)
+
+    def noise_left(self, p: Parameters, state: PseudoPrior, y: Array) -> Array:
+        assert state.noise is not None
+        z, inner, s = adjoint(p["U"]) @ y, self.project(p, state), jnp.exp(p["log_s"])[:, None]
+        energy, noise = total(power(y)), state.noise
+        outside = jnp.maximum(energy - total(power(z)), 0)  # of A's range, whatever x̃ is
+        for _ in range(STEPS):
+            d, g, _ = self.lmmse(p, relative(state._replace(noise=noise)))
+            believed = jnp.exp(p["log_noise_variance"]) * noise
+            left = total(power(z - s * (inner + g * z - d * inner))) + outside + believed * jnp.sum(d, axis=0)
+            noise = jnp.maximum(left, QUIETEST * energy) / y.shape[0] + SMALLEST
+        return noise
 
     def prepare(self, problem: Problem, params: Parameters, y: Array) -> Array | None:
         return None if "U" in self.layered else adjoint(params["U"]) @ y
@@ -197,11 +229,11 @@ class Lvamp(Decoupled):
         context: Array | None,
         projected: Array | None = None,
     ) -> Inputs:
-        r_tilde, variance = state
+        r_tilde, variance = state.r_tilde, state.variance
         if projected is None:
             projected = self.project(p, state)
         z = adjoint(p["U"]) @ y if context is None else context
-        d, g, share = self.lmmse(p, variance)
+        d, g, share = self.lmmse(p, relative(state))
         zeta = 1 / (1 - allowed(1 - share, r_tilde.shape[0]))
         r = r_tilde + p["V"] @ (zeta * (g * z - d * projected))  # lines 4 to 6
         return Inputs(r, jnp.sqrt(jnp.maximum(variance * (zeta - 1), SMALLEST)))  # line 7
@@ -218,4 +250,9 @@ class Lvamp(Decoupled):
 
     def divergence(self, p: Parameters, state: PseudoPrior) -> Array:
         """ν̃ of the linear stage before clipping, (1, L)."""
-        return 1 - self.lmmse(p, state.variance)[2]
+        return 1 - self.lmmse(p, relative(state))[2]
+
+
+def relative(state: PseudoPrior) -> Array:
+    """σ̃² (1, L), in units of σ_w² of each sample where samples differ in it: ρ depends on the quotient alone."""
+    return state.variance if state.noise is None else state.variance / state.noise

@@ -104,7 +104,7 @@ class LvampGH(Decoupled):
         return {name: leaf.at[t].set(new[name]) if name in new else leaf for name, leaf in grown.items()}
 
     def linear(self, problem: Problem, p: Parameters, state: PseudoPrior, y: Array, context: Array | None) -> Inputs:
-        r_tilde, variance = state
+        r_tilde, variance = state.r_tilde, state.variance
         N = r_tilde.shape[0]
         nu = allowed(self.divergence(p, state), N)
         r = (p["G"] @ r_tilde + p["H"] @ y - nu * r_tilde) / (1 - nu)

@@ -50,7 +50,7 @@ EXTRAS = (
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
-OPTIONAL = ("training_nmse_db", "attainable_db")  # columns of tables with a row that has them
+OPTIONAL = ("training_nmse_db", "attainable_db", "told")  # columns of tables with a row that has them
 
 # The meanings of NMSE over the test samples (dB).
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")

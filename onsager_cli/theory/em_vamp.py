@@ -32,8 +32,8 @@ from onsager_cli.kinds.records import BLACK, Look, NetworkKind
 from onsager_cli.linalg import adjoint, double, power
 from onsager_cli.networks import damping as damp
 from onsager_cli.networks.base import Network, Parameters
-from onsager_cli.networks.decoupling import PseudoPrior, begin
-from onsager_cli.networks.lvamp import Lvamp
+from onsager_cli.networks.decoupling import PseudoPrior
+from onsager_cli.networks.lvamp import QUIETEST, Lvamp
 from onsager_cli.problems.base import Problem
 from onsager_cli.theory.em import em_update, with_power
 
@@ -62,7 +62,6 @@ START_GAMMA = 0.05
 START_DB = 20.0  # the highest SNR that EM starts from, as in EM-GM-AMP, and the opposite of the lowest
 PLAUSIBLE_DB = np.linspace(-40, 40, 81)  # SNRs of equal prior probability
 STEPS = 4  # of EM per iteration, for θ and for σ_w²
-QUIETEST = 1e-10  # lower bound of σ_w² as a share of ‖y‖²/M: residuals in float32 do not resolve less
 
 
 def learn(net: Network, problem: Problem, y: Array, depth: int, precision: str = "highest") -> Parameters:
@@ -106,7 +105,9 @@ def _learn(
     with jax.default_matmul_precision(precision):
         energy, known = jnp.mean(power(y)), net.noise_start == "known"
         noise = problem.noise_variance if known else energy / (1 + snr)
-        state = begin(y, problem.A.shape[1])
+        state = net.begin(problem, y)
+        if state.noise is not None:  # an estimate for each sample, which layers hand on
+            noise = jnp.ones_like(noise)
         shares = np.bincount(net.groups) / len(net.groups) if net.groups else np.ones(1)
 
         def left_by(noise: Array) -> Array:
@@ -116,7 +117,7 @@ def _learn(
             signal = jnp.maximum(energy - noise, energy * 10 ** (-START_DB / 10))
             return jnp.broadcast_to(signal * y.shape[0] / jnp.sum(jnp.exp(2 * params["log_s"])), shares.shape)
 
-        phi = left_by(noise) / START_GAMMA
+        phi = left_by(noise if state.noise is None else jnp.mean(state.noise)) / START_GAMMA
         theta = jnp.stack([phi, jnp.full_like(phi, jnp.log((1 - START_GAMMA) / START_GAMMA))], axis=1)
         context = net.prepare(problem, params, y)
         assert context is not None  # U is the same in all layers
@@ -128,7 +129,8 @@ def _learn(
             params = {**params, "log_noise_variance": params["log_noise_variance"].at[t].set(jnp.log(noise))}
             p = net.layer(params, t)
             inputs = net.linear(problem, p, state, y, context)
-            variance, mean_power = jnp.square(inputs.sigma), jnp.sum(shares * left_by(noise))
+            variance = jnp.square(inputs.sigma)
+            mean_power = jnp.sum(shares * left_by(noise if state.noise is None else jnp.mean(state.noise)))
 
             def update(_: Array, theta: Array) -> Array:
                 return with_power(em_update(inputs.r, variance, theta, net.groups), mean_power, shares)
@@ -136,7 +138,7 @@ def _learn(
             theta = jax.lax.fori_loop(0, STEPS, update, theta)
             own = theta if net.groups else theta[0]
             params = {**params, "theta": params["theta"].at[t].set(own)}
-            if not known:
+            if not known and state.noise is None:
                 noise = jnp.maximum(_noise(p, state, y, context), QUIETEST * energy)
             state = net.step(problem, {**p, "theta": own}, inputs, state, y)
             return params, state, noise, theta
@@ -154,7 +156,7 @@ def _group_means(values: Array, groups: tuple[int, ...]) -> Array:
 
 def _noise(p: Parameters, state: PseudoPrior, y: Array, z: Array) -> Array:
     """σ_w² after EM at one r̃, (). `z` is Uᵀy (R, L), and A x̃ = U (s ⊙ Vᵀx̃)."""
-    r_tilde, variance = state
+    r_tilde, variance = state.r_tilde, state.variance
     s, inner = jnp.exp(p["log_s"])[:, None], adjoint(p["V"]) @ r_tilde
     outside = jnp.maximum(jnp.sum(power(y)) - jnp.sum(power(z)), 0)  # of A's range, whatever x̃ is
 
