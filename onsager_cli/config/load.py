@@ -229,8 +229,8 @@ def _by_problem(config: Config, given: "Sequence[Override]") -> "list[Override]"
     The start of family F for the problem P is the option shrinkage=F_P.
     """
     options = {item.key_or_group: item.value() for item in given if grammar.is_group(item)}
-    problem, training, shrinkage = (config.get(name) for name in ("problem", "training", "shrinkage"))
-    if not all(isinstance(group, Mapping) for group in (problem, training, shrinkage)):
+    problem, training, shrinkage = groups = [config.get(name) or {} for name in ("problem", "training", "shrinkage")]
+    if not all(isinstance(group, Mapping) for group in groups):
         return []
     found = []
     kind = problem.get("kind")

@@ -114,8 +114,8 @@ def matched(curve: Curve, problem: "Problem") -> Prescribed:
     seen = trace(net, problem, net.start(problem, depth), problem.test[1], depth)
     A, x, y = (np.asarray(a, np.float64) for a in (problem.A, *problem.test))
     received = [
-        (np.asarray(r_tilde, np.float64), float(np.mean(variance)), np.asarray(r, np.float64), np.asarray(sigma))
-        for (r_tilde, variance), (r, sigma) in seen
+        (np.asarray(state.r_tilde, np.float64), float(np.mean(state.variance)), np.asarray(r, np.float64), np.asarray(sigma))
+        for state, (r, sigma) in seen
     ]  # fmt: skip
     return Prescribed(A, x, y, Layer(*economy_svd(A), float(problem.noise_variance), np.array(theta)), received)
 

@@ -47,7 +47,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """A row for each problem, a marker for each method, a black line where what is attainable lies."""
     del rows
-    shown = tables["problems"]
+    shown = [row for row in tables["problems"] if row["curve"] not in figure.hidden]
     problems = list(dict.fromkeys(row["problem"] for row in shown))
     place = {name: number for number, name in enumerate(problems)}
     levels = {row["problem"]: row["attainable_db"] for row in shown if row["attainable_db"] is not None}

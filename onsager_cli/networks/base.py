@@ -219,8 +219,9 @@ class Network(ABC, Generic[State, Context]):
         theta = self.spread(p["theta"])
         if columns is None:
             return Shrunk(*self.family.eta(*inputs, theta), inputs)
-        sigma = None if inputs.sigma is None else inputs.sigma / columns
-        x_hat, slope = self.family.eta(inputs.r / columns, sigma, theta)
+        r, sigma = inputs
+        sigma = cast(Array, sigma if sigma is None else sigma / columns)  # families in units of x take no σ
+        x_hat, slope = self.family.eta(r / columns, sigma, theta)
         return Shrunk(columns * x_hat, slope, inputs)
 
     @abstractmethod

@@ -134,7 +134,8 @@ class Problem:
             x, y = self.sample(key, batch)
             return x, y, jnp.ones(batch, self.noise_variance.dtype)
         x, y, weights = offered(self.behind, key, batch, emphasis, most)
-        return (*self.in_frame(Samples(x, y)), weights)
+        x, y = self.in_frame(Samples(x, y))
+        return x, y, weights
 
 
 def with_singular_vectors(problem: Problem) -> Problem:

@@ -99,16 +99,19 @@ def noise_of(settings: Linear, A: np.ndarray, power: float) -> tuple[float, Nois
     return noise_variance(energy, M, power, 0) * law.mean, law
 
 
-def matrix_of(settings: Linear, seed: int, A: np.ndarray | None) -> np.ndarray:
-    """The matrix (M, N) of settings that networks and samples share: `A`, the user's own, or one that is drawn."""
-    if A is None and settings.ensemble in (None, "gaussian"):
-        A = gaussian_matrix(seed, settings.M, settings.N, settings.kappa)
-    elif A is None and settings.ensemble == GIVEN:
+def matrix_of(settings: Linear, seed: int, given: np.ndarray | None) -> np.ndarray:
+    """The matrix (M, N) of settings that networks and samples share: the user's own, `given`, or one that is drawn."""
+    M, N, name = settings.M, settings.N, settings.ensemble or "gaussian"
+    if given is not None:
+        A = given
+    elif name == GIVEN:
         raise UserError("problem.ensemble=given is for a matrix from Python: write problem.matrix=… with its file")
-    elif A is None:
-        A = ensemble(str(settings.ensemble), seed, settings.M, settings.N, settings.correlation or 0.0)
+    elif name == "gaussian":
+        A = gaussian_matrix(seed, M, N, settings.kappa)
+    else:
+        A = ensemble(name, seed, M, N, settings.correlation or 0.0)
     if settings.columns == "unit":
-        A = A / np.linalg.norm(A, axis=0).astype(A.real.dtype)
+        A = A / np.linalg.norm(A, axis=0).astype(np.float32)
     if settings.embedding == "real":
         return embed(A)
     return A.astype(np.complex64) if settings.complex_signals else A

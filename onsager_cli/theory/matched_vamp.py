@@ -12,7 +12,7 @@ of x_n scaled by c_n. Hence one σ fits all coordinates. No JAX.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,11 +30,11 @@ class Prior(Protocol):
         """E|x_n|², linear; a number or (N, 1)."""
         ...
 
-    def posterior(self, r: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def posterior(self, r: Any, variance: Any) -> Any:
         """Log density of r = x + noise of this variance, mean and variance of x given r; entry by entry."""
         ...
 
-    def scaled(self, factor: np.ndarray) -> "Prior":
+    def scaled(self, c: Any) -> "Prior":
         """The law of c x, for c (N, 1) above 0."""
         ...
 
