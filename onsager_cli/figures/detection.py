@@ -86,8 +86,8 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
 
     from onsager_cli.networks.layers import estimate_in_users_units
     from onsager_cli.theory import iterate
-    from onsager_cli.training.curve import how_to_iterate
-    from onsager_cli.training.networks_on_disk import network_of, stored_network
+    from onsager_cli.training.curve import algorithm_of, how_to_iterate
+    from onsager_cli.training.networks_on_disk import stored_network
 
     users = problem if problem.original is None else problem.original
     settings, sets = curve.settings, (users.selection, users.test)
@@ -97,7 +97,7 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     if settings.training.trains:
         net, params = stored_network(settings, curve.folder, settings.depth)
     else:
-        net, learn = network_of(settings), how_to_iterate(settings).get("learn")
+        net, learn = algorithm_of(settings, curve.folder), how_to_iterate(settings).get("learn")
         params = iterate.layers(net, problem, settings.depth, settings.precision, learn)
     run = jax.jit(partial(estimate_in_users_units, net, depth=settings.depth, precision=settings.precision))
     return [np.asarray(run(problem, params, y)) for _, y in sets]

@@ -76,15 +76,15 @@ def shrinkage_errors(curve: Curve, problem: "Problem", t: int) -> np.ndarray:
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
     from onsager_cli.networks.layers import trace
     from onsager_cli.theory import iterate
-    from onsager_cli.training.curve import how_to_iterate
-    from onsager_cli.training.networks_on_disk import network_of, stored_network
+    from onsager_cli.training.curve import algorithm_of, how_to_iterate
+    from onsager_cli.training.networks_on_disk import stored_network
 
     (x, y), settings = problem.test, curve.settings
     if settings.training.trains:
         net, params = stored_network(settings, curve.folder, t)
         _, (r, _) = trace(net, problem, params, y, t, settings.precision)[-1]
     else:
-        net, how = network_of(settings), how_to_iterate(settings)
+        net, how = algorithm_of(settings, curve.folder), how_to_iterate(settings)
         r, _ = iterate.shrinkage_input(net, problem, y, t, settings.precision, **how)
     return np.asarray(r, np.float64) - np.asarray(x, np.float64)
 

@@ -4,8 +4,9 @@ Training a figure trains the curves that its store does not hold. A curve is fou
 that another figure, seed sweep or earlier run has trained is simply there.
 """
 
-from onsager_cli.run.curve import in_order, in_users_units, make, maker_of, problem_of, seen_by, train_one
+from onsager_cli.run.curve import in_order, make, maker_of, train_one
 from onsager_cli.run.figure import plot, record, rows_of
+from onsager_cli.run.problem import in_users_units, problem_of, seen_by
 from onsager_cli.run.training import train
 
 __all__ = [

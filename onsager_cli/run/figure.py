@@ -13,7 +13,7 @@ from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.run.attainable import attainable_db
-from onsager_cli.run.curve import problem_of
+from onsager_cli.run.problem import problem_of
 from onsager_cli.store.files import keep, remove_leftovers
 
 if TYPE_CHECKING:

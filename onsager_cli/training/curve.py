@@ -3,12 +3,14 @@
 import math
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 
 from onsager_cli.errors import DivergedError, UserError
 from onsager_cli.kinds.registry import implementation
-from onsager_cli.kinds.settings import Settings
+from onsager_cli.kinds.settings import AUTO_DAMPING, Settings
+from onsager_cli.networks import Network
 from onsager_cli.networks.decoupling import Decoupled
 from onsager_cli.networks.guards import clipped_divergences, guard_counts
 from onsager_cli.problems import Problem, Samples
@@ -183,6 +185,15 @@ class Algorithm(Maker):
         if weight is not None and self.settings.network.damping != weight:  # nobody asked for this one
             message = f"does not converge undamped on this problem: damped by network.damping={weight:g}"
             self.report({"event": "warning", "message": message})
+
+
+def algorithm_of(settings: Settings, folder: CurveFolder) -> Network:
+    """The algorithm of an untrained curve, with the damping that was decided when the curve was made."""
+    net = network_of(settings)
+    if getattr(net, "damping", None) != AUTO_DAMPING:
+        return net
+    noted = (folder.read_json(ITERATIONS) or {}).get("damping")
+    return replace(net, damping=noted)  # type: ignore[call-arg]
 
 
 def how_to_iterate(settings: Settings) -> iterate.How:
