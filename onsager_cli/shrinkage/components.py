@@ -12,7 +12,7 @@ from jax import Array
 
 from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.linalg import power
-from onsager_cli.shrinkage.family import Eta, Theta, average, summed
+from onsager_cli.shrinkage.family import Eta, Theta, summed
 
 MIXTURE = ShrinkageKind(
     "mixture",
@@ -125,9 +125,12 @@ def discrete(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
 def matched(signal) -> Eta:
     """Conditional mean of a signal, which has `posterior(r, variance)`: θ = (noise,), 1 for the true noise."""
 
-    def eta(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
-        noise = _noise(sigma, theta)
+    @summed()
+    def core(r: Array, noise: Array) -> tuple[Array, Array]:
         found = signal.posterior(r, noise)
-        return found.mean, average(found.variance / noise)
+        return found.mean, found.variance / noise
+
+    def eta(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+        return core(r, _noise(sigma, theta))
 
     return eta

@@ -13,6 +13,7 @@ All quantities are linear. NumPy arrays stay in double precision; JAX arrays sta
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import reduce
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -196,6 +197,18 @@ def joined(xp: ModuleType, log_weights: Values, means: Values, variances: Values
     mean = xp.sum(shares * means, axis=0)
     variance = xp.sum(shares * (variances + square(xp, means - mean)), axis=0)
     return Posterior(top + xp.log(total), mean, variance)
+
+
+def joined_lists(log_weights: list[Array], means: list[Array], variances: list[Array]) -> Posterior:
+    """The same for JAX arrays of single components, in lists."""
+    top = jax.lax.stop_gradient(reduce(jnp.maximum, log_weights))
+    shares = [jnp.exp(log - top) for log in log_weights]
+    total = reduce(jnp.add, shares)
+    shares = [share / total for share in shares]
+    mean = reduce(jnp.add, [share * one for share, one in zip(shares, means, strict=True)])
+    spreads = [spread + square(jnp, one - mean) for spread, one in zip(variances, means, strict=True)]
+    variance = reduce(jnp.add, [share * spread for share, spread in zip(shares, spreads, strict=True)])
+    return Posterior(top + jnp.log(total), mean, variance)
 
 
 def column(xp: ModuleType, values: Values, r: Values, dtype: Values = None) -> Values:

@@ -22,6 +22,7 @@ from onsager_cli.problems.signals.base import (
     Values,
     column,
     joined,
+    joined_lists,
     prepared,
     square,
 )
@@ -87,6 +88,8 @@ class GaussianMixture(Signal):
         xp, r, v = prepared(r, variance)
         weights, means, variances = self._with_zero()
         exponent = 1.0 if xp.iscomplexobj(r) else 0.5
+        if xp is jnp:
+            return self._one_by_one(r, v, exponent)
         m, s = column(xp, means, r), column(xp, variances, r)
         total = s + v
         distance = r - m
@@ -94,6 +97,18 @@ class GaussianMixture(Signal):
         log_weights = constants - exponent * (square(xp, distance) / total + xp.log(total))
         gain = s / total
         return joined(xp, log_weights, m + gain * distance, gain * v)
+
+    def _one_by_one(self, r: Values, v: Values, exponent: float) -> Posterior:
+        """The posterior without an axis of components, so that XLA fuses all of it."""
+        logs, means, variances = [], [], []
+        for weight, m, s in zip(*self._with_zero(), strict=True):
+            total = np.asarray(s, v.dtype) + v
+            distance = r - jnp.asarray(m, r.dtype)
+            constant = np.log(weight) - exponent * (LOG_2PI - np.log(2) * (exponent == 1))
+            logs.append(np.asarray(constant, v.dtype) - exponent * (square(jnp, distance) / total + jnp.log(total)))
+            means.append(jnp.asarray(m, r.dtype) + np.asarray(s, v.dtype) / total * distance)
+            variances.append(np.asarray(s, v.dtype) / total * v)
+        return joined_lists(logs, means, variances)
 
     def real_part(self) -> "GaussianMixture":
         halves = tuple(variance / 2 for variance in self.variances)
