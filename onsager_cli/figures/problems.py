@@ -20,7 +20,9 @@ from onsager_cli.text import render
 KIND = FigureKind("problems")
 
 ROW_INCHES, WIDTH = 0.22, 5.2
+MARGIN = 1.0  # dB between the left end of the axis and what lies below it
 ATTAINABLE = "attainable"
+EXACT_DB = -120.0  # what float32 resolves
 
 
 def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
@@ -54,19 +56,42 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     with matplotlib.style.context(PAPER):
         drawing = Figure(figsize=(WIDTH, 1 + ROW_INCHES * len(problems)))
         axes = drawing.add_subplot()
-        axes.plot(list(levels.values()), [place[name] for name in levels], "k|", markersize=11, label=ATTAINABLE)
+        axes.plot(
+            [inside(level, figure) for level in levels.values()],
+            [place[name] for name in levels],
+            "k|",
+            markersize=11,
+            label=ATTAINABLE,
+        )
         for method in dict.fromkeys(row["method"] for row in shown):
             own = [row for row in shown if row["method"] == method]
             look = style_of({**own[0], "curve": MATCHED if own[0]["network"] == "vamp" else method})
             places = [place[row["problem"]] for row in own]
             alike = len({row["shrinkage"] for row in own}) == 1 or own[0]["network"] == "vamp"
             label = look.label if alike else str(own[0]["network"]).upper()
-            axes.plot([row["nmse_db"] for row in own], places, linestyle="", label=label, **marker_of(look))
+            axes.plot(
+                [inside(row["nmse_db"], figure) for row in own],
+                places,
+                linestyle="",
+                color=look.color,
+                label=label,
+                **marker_of(look),
+            )
         axes.set_yticks(range(len(problems)), problems)
         axes.set(xlabel="NMSE (dB)", xlim=figure.ylim, ylim=(len(problems) - 0.5, -0.5))
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
         drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawing
+
+
+def inside(level: float, figure: FigureSpec) -> float:
+    """A level (dB) as it is drawn: one below the axis stands at its left end, such as that of an exact estimate."""
+    return level if figure.ylim is None else max(level, figure.ylim[0] + MARGIN)
+
+
+def words(level: float) -> str:
+    """A level (dB) in the table: exact estimates have none, up to the rounding of float32."""
+    return f"{level:.1f}" if level > EXACT_DB else "exact"
 
 
 def page(tables: Tables) -> str:
@@ -77,7 +102,7 @@ def page(tables: Tables) -> str:
     for problem in dict.fromkeys(row["problem"] for row in shown):
         own = {row["method"]: row for row in shown if row["problem"] == problem}
         level = next((row["attainable_db"] for row in own.values() if row["attainable_db"] is not None), None)
-        cells = {method: f"{own[method]['nmse_db']:.1f}" if method in own else "" for method in methods}
-        rows.append({"problem": problem, ATTAINABLE: "" if level is None else f"{level:.1f}", **cells})
+        cells = {method: words(own[method]["nmse_db"]) if method in own else "" for method in methods}
+        rows.append({"problem": problem, ATTAINABLE: "" if level is None else words(level), **cells})
     headings = {"problem": "problem", ATTAINABLE: ATTAINABLE, **{method: method for method in methods}}
     return render("problems.md.j2", table=as_markdown, rows=rows, headings=headings)
