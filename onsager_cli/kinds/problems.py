@@ -53,8 +53,8 @@ class ProblemSettings:
     everybody_active = False
     balance = None
     grows = False  # whether the test set grows until the standard error is small
-    signal = None  # the law of the coefficients; None: the default one, or one that the kind knows alone
-    takes_signal = False  # whether the config group `signal` says what the law is
+    signal = None  # the law of the coefficients; None: the default one, or one that only the kind knows
+    takes_signal = False  # whether the config group `signal` sets the law
     complex_signals = False  # whether the coefficients are complex numbers
     unit_is_known = True  # whether the law of x tells the scale of active coefficients
     noise_varies = False  # whether samples differ in their noise variance
@@ -78,7 +78,7 @@ class ProblemSettings:
 
     @property
     def unmeant(self) -> tuple[str, ...]:
-        """Keys that make no difference to the numbers, with the values that they have."""
+        """Keys without effect at their present values, which an identity leaves out."""
         return ()
 
     @property
@@ -137,7 +137,7 @@ class Linear(Sizes):
 
     @property
     def unmeant(self) -> tuple[str, ...]:
-        """Keys at the values that they had before they were keys, and keys that others overrule."""
+        """Keys at the values of the time before they existed, and keys that others override."""
         neutral: dict[str, object] = {"ensemble": "gaussian", "noise": "nominal"}
         keys = ("matrix_name", "ensemble", "columns", "embedding", "noise_variance", "noise")
         found = [key for key in keys if getattr(self, key) in (None, neutral.get(key))]
@@ -176,7 +176,7 @@ class Linear(Sizes):
 
     @property
     def balancing(self) -> str | None:
-        """The paper's own matrices are seen as they are, for its figures study their spectrum."""
+        """Networks see the paper's matrices unchanged, since its figures study their spectrum."""
         asked = self.balance or "auto"
         if self.own_matrix or asked == "on":
             return asked
@@ -249,7 +249,7 @@ def check_matrix_file(matrix: str | None, name: str | None) -> None:
 
 
 FEW = 16  # active coefficients of a sample on average, below which few samples carry the error
-DEFAULT_TEST = 1000  # samples of a test set; a smaller one is what somebody asked for
+DEFAULT_TEST = 1000  # samples of a test set; a smaller set was asked for and keeps its size
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class BernoulliGaussian(Linear, Activity):
 
     @property
     def grows(self) -> bool:
-        """The published test set is what it is, and so are those of the paper's other matrices."""
+        """The published test set keeps its size, and so do those of the paper's other matrices."""
         few_tested = (self.test_samples or 0) < DEFAULT_TEST
         return self.instance != "authors2017" and not few_tested and (self.few_active or self.own_matrix)
 
