@@ -5,11 +5,21 @@ Units are in `conf/problem`. A package may build on `Linear` or on `ProblemSetti
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import activity, choice, flag, integer, number, optional, path, text
+from onsager_cli.kinds.checks import (
+    FILE_SUFFIXES,
+    activity,
+    check_file,
+    choice,
+    flag,
+    integer,
+    number,
+    optional,
+    path,
+    text,
+)
 from onsager_cli.kinds.lists import number_or_range
 from onsager_cli.text import one_of, show
 
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
     from onsager_cli.kinds.records import ProblemKind
     from onsager_cli.kinds.signals import SignalSettings
 
-MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
 ENSEMBLES = ("gaussian", "bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz")
 GIVEN = "given"  # the ensemble of a matrix that a Python program hands over
@@ -236,16 +245,7 @@ def check_matrix_file(matrix: str | None, name: str | None) -> None:
         if name is not None:
             raise UserError(f"problem.matrix_name={name} needs a file: add problem.matrix=…")
         return
-    path = Path(matrix)
-    if path.suffix.lower() not in MATRIX_SUFFIXES:
-        raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
-    try:
-        there = path.is_file()
-    except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"problem.matrix: {show(matrix)} cannot be read: {reason}") from error
-    if not there:
-        raise UserError(f"problem.matrix: there is no file {show(matrix)}")
+    check_file("problem.matrix", matrix, FILE_SUFFIXES)
 
 
 FEW = 16  # active coefficients of a sample on average, below which few samples carry the error

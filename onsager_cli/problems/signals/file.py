@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.lists import PARTS
 from onsager_cli.kinds.records import SignalKind
 from onsager_cli.kinds.signals import FileSignal
 from onsager_cli.problems.signals.em import fit_mixture
@@ -28,7 +29,6 @@ FILE = SignalKind("file", of="read", settings=FileSignal, counted=True)
 SPLIT_KEY = 11  # folded into the seed for the order of the columns
 COMPONENTS = 4  # of the mixture, beside zero
 FITTED = 100_000  # values that EM sees at most
-PARTS = ("training", "selection", "test")
 
 
 @dataclass(frozen=True)
