@@ -423,4 +423,4 @@ class TestTraining:
     def test_other_tables_stay_as_they_are(self):
         (curve,) = load_experiment(["network=lamp"]).curves
         assert "few_first" not in curve.identity["training"]
-        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db"}
+        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db", "told"}
