@@ -92,16 +92,32 @@ family: garrote
 theta: [1.5]   # threshold in units of sigma
 """
 
+SIGNAL = '''"""Signals of two levels: active coefficients are ±1 or ±`high`, all equally likely."""
+
+from onsager_cli.kinds import SignalKind, number
+from onsager_cli.problems.signals import GaussianMixture
+
+KIND = SignalKind("two_levels", of="law", keys={"high": number(above=0)}, separable=True)
+
+
+def law(settings, gamma, is_complex):
+    values = (-settings.high, -1.0, 1.0, settings.high)
+    return GaussianMixture(gamma, (0.25,) * 4, values, (0.0,) * 4, is_complex)
+'''
+SIGNAL_YAML = """# title: Two levels, ±1 or ±high, with probability problem.gamma, else 0
+kind: two_levels
+high: 3                # the larger value
+"""
+
 PROBLEM = '''"""Laplacian signals behind the matrices of the other linear problems."""
 
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
 from onsager_cli.kinds import Linear, ProblemKind, number
-from onsager_cli.linalg import full_product
 from onsager_cli.problems.base import Samples
+from onsager_cli.problems.noise import measured
 
 KIND = ProblemKind("laplace", of="law", settings=Linear, keys={"scale": number(above=0)})
 
@@ -116,10 +132,8 @@ class Draw:
 
     def __call__(self, problem, key, batch):
         of_x, of_w = jax.random.split(key)
-        M, N = problem.A.shape
-        x = self.scale * jax.random.laplace(of_x, (N, batch))
-        w = jnp.sqrt(problem.noise_variance) * jax.random.normal(of_w, (M, batch))
-        return Samples(x, full_product(problem.A, x) + w)
+        x = self.scale * jax.random.laplace(of_x, (problem.A.shape[1], batch))
+        return Samples(x, measured(problem, of_w, x))
 
 
 def law(settings):

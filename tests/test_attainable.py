@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +158,9 @@ class TestAttainable:
         assert found.method == "damped VAMP"
         assert found.nmse_db < -38
         assert found.oracle_db is found.state_evolution_db is None
-        name, level = found.untrained(3)
+        untrained = found.untrained(3)
+        assert untrained is not None
+        name, level = untrained
         assert name == "damped VAMP"
         assert found.nmse_db < level < -8
 
@@ -172,6 +176,7 @@ class TestAttainable:
         found = attainable(A, bernoulli_gaussian(0.03), noise, x, y)
         assert found is not None
         assert {"support search"} <= set(found.methods)
+        assert found.oracle_db is not None
         assert found.oracle_db - 0.5 < found.nmse_db < found.oracle_db + 1.5
         assert Attainable(**json.loads(json.dumps(found.as_json()))) == found
 
@@ -180,6 +185,7 @@ class TestAttainable:
         A, noise, x, y = draw(500, 250, 400)
         found = attainable(A, bernoulli_gaussian(0.1), noise, x, y)
         assert found is not None
+        assert found.state_evolution_db is not None
         assert abs(found.state_evolution_db - found.methods["VAMP"]) < 0.3
         assert found.seconds < 60
 
@@ -190,6 +196,8 @@ class TestAttainable:
         hidden = x.copy()
         hidden[30:] = 99
         again = attainable(A, _Opaque(bernoulli_gaussian(0.1)), noise, hidden, y, reported=reported)
+        assert found is not None
+        assert again is not None
         assert found.nmse_db == again.nmse_db
 
     def test_a_large_matrix_is_left_out(self):
@@ -203,8 +211,8 @@ class _Opaque:
     def __init__(self, prior):
         self.inner, self.power, self.posterior = prior, prior.power, prior.posterior
 
-    def scaled(self, factor):
-        return _Opaque(self.inner.scaled(factor))
+    def scaled(self, c):
+        return _Opaque(self.inner.scaled(c))
 
 
 class TestNote:
@@ -283,29 +291,28 @@ def found(**more):
 
 class TestWords:
     def events(self, nmse_db, layer=2, *words, columns=1.0):
-        class Problem:
-            A = np.eye(3) * np.array([1, 1, columns])
-
+        problem: Any = SimpleNamespace(A=np.eye(3) * np.array([1, 1, columns]))
         curve = load_experiment([*TOY, *words]).curves[0]
-        return surface.compared(curve, {"layer": layer, "nmse_db": nmse_db, "nmse_db_se": 0.1}, found(), Problem)
+        events = surface.compared(curve, {"layer": layer, "nmse_db": nmse_db, "nmse_db_se": 0.1}, found(), problem)
+        return [(event["event"], str(event["message"])) for event in events]
 
     def test_the_gap(self):
-        (line,) = self.events(-35.9, 3)
-        assert line["message"] == "ends at -35.9 dB, 0.5 dB above what is attainable (damped VAMP, -36.4 dB)"
-        assert "0.6 dB below" in self.events(-37.0, 3)[0]["message"]
+        ((_, line),) = self.events(-35.9, 3)
+        assert line == "ends at -35.9 dB, 0.5 dB above what is attainable (damped VAMP, -36.4 dB)"
+        assert "0.6 dB below" in self.events(-37.0, 3)[0][1]
 
     def test_few_layers_get_more(self):
-        (line,) = self.events(-20.2)
-        assert line["message"].endswith("; what may help: more layers (network.depth)")
+        ((_, line),) = self.events(-20.2)
+        assert line.endswith("; what may help: more layers (network.depth)")
 
     def test_advice_fits_the_network(self):
-        line, warning = self.events(-18.0, 2, "network=lamp", "shrinkage=bg", columns=8.0)
-        advice = line["message"].partition("help: ")[2]
+        (_, line), (kind, warning) = self.events(-18.0, 2, "network=lamp", "shrinkage=bg", columns=8.0)
+        advice = line.partition("help: ")[2]
         for words in ("shrinkage=pwlin", "network=lvamp", "norms differ by a factor of 8.0", "network.tied=false"):
             assert words in advice
-        assert warning["event"] == "warning"
-        assert "above the -20.0 dB of damped VAMP after 2 iterations" in warning["message"]
-        other = self.events(-18.0, 2, "network=lvamp", "network.tied=false")[0]["message"]
+        assert kind == "warning"
+        assert "above the -20.0 dB of damped VAMP after 2 iterations" in warning
+        _, other = self.events(-18.0, 2, "network=lvamp", "network.tied=false")[0]
         assert "lvamp" not in other
         assert "pwlin" not in other
         assert "tied" not in other

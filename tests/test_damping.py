@@ -51,7 +51,8 @@ def vamp(d):
 def levels(net, problem, depth):
     params = net.start(problem, depth)
     with jax.default_matmul_precision("highest"):
-        return np.asarray(squared_errors(net, problem, params, *problem.test, depth)).sum(axis=1)
+        x, y = problem.test
+        return np.asarray(squared_errors(net, problem, params, x, y, depth)).sum(axis=1)
 
 
 class TestStep:
@@ -177,7 +178,9 @@ class TestCurves:
 
     def test_the_damping_is_reported_and_noted(self):
         folder, events = made("network=vamp", "network.depth=3", problem=problem_of(250, 125, correlation=0.9))
-        weight = folder.read_json("iterations")["damping"]
+        noted = folder.read_json("iterations")
+        assert noted is not None
+        weight = noted["damping"]
         assert weight in damping.LADDER
         messages = [event["message"] for event in events if event["event"] == "warning"]
         assert any(f"network.damping={weight:g}" in message for message in messages)

@@ -93,6 +93,8 @@ class TestComplex:
         assert whole.A.shape == (20, 40)
         assert real.A.shape == (40, 80)
         assert float(real.noise_variance) == pytest.approx(float(whole.noise_variance) / 2, rel=1e-5)
+        assert real.mean_power is not None
+        assert whole.mean_power is not None
         assert float(real.mean_power) == pytest.approx(float(whole.mean_power) / 2)
         x, y = (np.asarray(a) for a in real.test)
         x, y = (a[: len(a) // 2] + 1j * a[len(a) // 2 :] for a in (x, y))

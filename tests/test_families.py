@@ -214,7 +214,7 @@ class TestStart:
         ("words", "says"),
         [
             ("shrinkage=block", "shrinkage=block needs signals of that kind: add signal=block"),
-            ("shrinkage=mixture shrinkage.theta=[1,0,0]", "must be auto, or a list of 1 number and 2 to 6 times 3"),
+            ("shrinkage=mixture shrinkage.theta=[1,0,0]", "must be auto, or 1 number and then 3 for each of 2 to 6 components"),
             ("shrinkage=mixture shrinkage.theta=[0,0,0,0,0,0,0]", "greater than 0 at position 1 for mixture"),
             ("shrinkage=mixture problem=random_access", "shrinkage.theta must be a list of numbers for problem.kind=cellular"),
             ("shrinkage=pwlin shrinkage.theta=minimax", "shrinkage.theta must be a list of 5 numbers, got 'minimax'"),

@@ -170,7 +170,8 @@ class TestRefusing:
             ({"A": np.eye(8, 12)}, "A has a column of zeros: column 9"),
             ({"x": 1j * np.ones((12, 300))}, "x is complex and y is real, which needs a complex A"),
             ({"A": 1j * np.ones((8, 12))}, "A is complex, but x and y are real"),
-            ({"noise_variance": -1.0}, "noise_variance must be one number, at least 0"),
+            ({"noise_variance": -1.0}, "noise_variance must be a finite number, at least 0, got -1"),
+            ({"noise_variance": [1.0, 2.0]}, "noise_variance must be one real number, got noise_variance"),
             ({"x": np.array([["a"]])}, "must hold numbers, got x (text)"),
         ],
     )  # fmt: skip
@@ -417,9 +418,9 @@ class TestTraining:
         assert (
             main(["train", "problem=data", f"problem.file={path}", "network=oracle", f"output={tmp_path / 'out'}"]) == 2
         )
-        assert "the recorded x has no zeros: use network=lmmse" in capsys.readouterr().err
+        assert "no recorded x is 0: use network=lmmse" in capsys.readouterr().err
 
     def test_other_tables_stay_as_they_are(self):
         (curve,) = load_experiment(["network=lamp"]).curves
         assert "few_first" not in curve.identity["training"]
-        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db"}
+        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db", "told"}

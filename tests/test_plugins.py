@@ -1,4 +1,4 @@
-"""A network, a shrinkage family and a problem of one's own: one Python file and one YAML file each.
+"""A network, a shrinkage family, a problem and a signal of one's own: one Python file and one YAML file each.
 
 They are tried as kinds of an installed package, and dropped into a copy of this one.
 """
@@ -23,6 +23,7 @@ from onsager_cli.figures.looks import style_of
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.run import figure
+from onsager_cli.training.networks_on_disk import network_of
 from onsager_cli.training.resources import needs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -31,6 +32,7 @@ FILES = {
     "networks/coupled": (mine.NETWORK, "network/coupled", mine.NETWORK_YAML),
     "shrinkage/garrote": (mine.SHRINKAGE, "shrinkage/garrote", mine.SHRINKAGE_YAML),
     "problems/laplace": (mine.PROBLEM, "problem/laplace", mine.PROBLEM_YAML),
+    "problems/signals/two_levels": (mine.SIGNAL, "signal/two_levels", mine.SIGNAL_YAML),
 }
 ENTRIES = """
 [onsager.networks]
@@ -39,6 +41,8 @@ coupled = a_package_of_mine.coupled:KIND
 garrote = a_package_of_mine.garrote:KIND
 [onsager.problems]
 laplace = a_package_of_mine.laplace:KIND
+[onsager.signals]
+two_levels = a_package_of_mine.two_levels:KIND
 """
 
 
@@ -179,6 +183,28 @@ class TestProblem:
             load_experiment(["problem=laplace", "problem.scale=0"])
 
 
+@pytest.mark.usefixtures("installed")
+class TestSignal:
+    def test_it_is_drawn_and_matched(self):
+        """VAMP takes the posterior mean of the law, and the letters of a discrete shrinkage are its values."""
+        (vamp,) = load_experiment(["signal=two_levels", "network=vamp", *SMALL]).curves
+        assert (vamp.slug, vamp.settings.shrinkage.family) == ("matched_vamp", "matched")
+        x = np.asarray(run.problem_of(vamp).test.x)
+        unit = np.sqrt(5)  # active coefficients have power 1 as networks see them
+        np.testing.assert_allclose(np.unique(np.round(x * unit, 4)), [-3, -1, 0, 1, 3])
+        (lamp,) = load_experiment(["signal=two_levels", "network=lamp", "shrinkage=discrete", *SMALL]).curves
+        letters = np.reshape(network_of(lamp.settings).theta[1:], (-1, 3))
+        np.testing.assert_allclose(np.sort(letters[:, 1] * unit), [-3, -1, 0, 1, 3], atol=1e-3)
+
+    def test_a_network_converges_on_it(self):
+        levels = trained("signal=two_levels", "network=vamp", *SMALL)
+        assert levels[-1] < levels[0] < -3
+
+    def test_its_keys_are_checked(self):
+        with pytest.raises(UserError, match=r"signal.high must be greater than 0, got 0"):
+            load_experiment(["signal=two_levels", "signal.high=0"])
+
+
 @pytest.mark.slow
 def test_a_file_and_a_yaml_are_all_that_a_built_in_kind_takes(tmp_path):
     """Each pair of files dropped into a copy of the package is a kind like the others."""
@@ -210,7 +236,13 @@ def test_a_file_and_a_yaml_are_all_that_a_built_in_kind_takes(tmp_path):
         text=True,
         check=True,
     ).stdout
-    for title in ("LISTA-CP, LISTA whose two matrices are coupled", "Non-negative garrote", "Laplacian signals"):
+    titles = (
+        "LISTA-CP, LISTA whose two matrices are coupled",
+        "Non-negative garrote",
+        "Laplacian signals",
+        "Two levels",
+    )
+    for title in titles:
         assert title in listed
 
 
@@ -286,5 +318,5 @@ def test_contributing_shows_these_files():
     if not page.is_file():
         pytest.skip("not a checkout")
     text = page.read_text()
-    for code in (mine.NETWORK, mine.NETWORK_YAML, mine.SHRINKAGE, mine.PROBLEM):
+    for code in (mine.NETWORK, mine.NETWORK_YAML, mine.SHRINKAGE, mine.PROBLEM, mine.SIGNAL, mine.SIGNAL_YAML):
         assert code in text

@@ -94,10 +94,11 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         seed: of the matrix and of all samples.
         keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`). `matrix` is the
             path of a file with A, `matrix_name` the name of its array. `problem("data", file="set.npz")` has recorded
-            pairs.
+            pairs. The signal is no key but an option: give `train` the override "signal=rademacher".
 
-    Raises UserError for a name or a key that there is not, a value that is not allowed, and an A that is not finite or
-    has a column of zeros. Warns of an A without full rank, and of columns that are proportional.
+    Raises UserError for an unknown name or key, a value that is not allowed, and an A that is not finite or
+    has a column of zeros. Warns of an A without full rank, and of columns that are proportional or of very different
+    norms.
 
     Example:
         >>> from onsager_cli import problem
@@ -114,7 +115,7 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         if np.iscomplexobj(given) and np.imag(given).any():
             keys = {"embedding": "complex", **keys}
     made = SparseProblem((*words, *overrides_of("problem", keys)))
-    shape = made._curve.settings.problem.matrix_shape  # composed here, so that mistakes in keys are told at once
+    shape = made._curve.settings.problem.matrix_shape  # composed here, so that mistakes in keys show at once
     if given is None:
         return made
     own = matrix.checked(given, "A", shape)

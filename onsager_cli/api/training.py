@@ -31,7 +31,10 @@ def ignore(event: dict[str, object]) -> None:
 
 
 class Trained:
-    """A network with its parameters, as a function of measurements; made by `train` and `load`."""
+    """A network with its parameters, as a function of measurements in the user's units; made by `train` and `load`.
+
+    `problem` and `params` are in the coordinates that the network sees (`problems.frame`).
+    """
 
     def __init__(self, settings: Settings, folder: CurveFolder, problem: "Problem", depth: int | None = None):
         from onsager_cli.training.networks_on_disk import stored_network

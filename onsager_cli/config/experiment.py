@@ -17,7 +17,7 @@ _identity = lru_cache(maxsize=1000)(identity_of)  # a tied network and the twin 
 class Curve:
     """One curve of a figure: a name, the settings that decide its numbers, and the store that keeps it.
 
-    With `attainable`, what is attainable on its problem is found, and the curve compared with it.
+    With `attainable`, onsager finds what is attainable on its problem, and compares the curve with that.
     """
 
     slug: str

@@ -34,14 +34,8 @@ MADE_BY_CURVE = (
 )  # fmt: skip
 
 DEFAULT_TRAINING = "fast"
-OF_THE_COMMAND = (
-    "attainable",
-    "jobs",
-    "only",
-    "output",
-    "panels",
-    "seeds",
-)  # keys that a curve's own line would not set
+# Keys that a curve's own line would not set.
+OF_THE_COMMAND = ("attainable", "jobs", "only", "output", "panels", "seeds")
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
@@ -213,8 +207,8 @@ class _Loader:
                 f"out by ~curves.{MATCHED}, or name it otherwise"
             )
         single = slug is None
-        told = single if self.top.attainable is None else self.top.attainable
-        return Curve(slug or name, settings, Path(self.top.output), told)
+        compared = single if self.top.attainable is None else self.top.attainable
+        return Curve(slug or name, settings, Path(self.top.output), compared)
 
     def check_all_keys_used(self) -> None:
         """Raises UserError for an override of the command line whose key no curve has."""
@@ -224,7 +218,7 @@ class _Loader:
 
 
 def _by_problem(config: Config, given: "Sequence[Override]") -> "list[Override]":
-    """The options that a problem chooses where a command leaves them open: its schedule, and the start of the shrinkage.
+    """The options that a problem sets unless the command does: its schedule, and the start of the shrinkage.
 
     The start of family F for the problem P is the option shrinkage=F_P.
     """

@@ -55,14 +55,9 @@ def with_embedding(problem: ProblemSettings) -> ProblemSettings:
     if not isinstance(problem, Linear) or problem.matrix is None or problem.embedding is not None:
         return problem
     try:
-        file = (
-            checksum(Path(problem.matrix), "problem.matrix"),
-            problem.matrix,
-            problem.matrix_shape,
-            problem.matrix_name,
-        )
-        found = np.iscomplexobj(_read(*file))
-    except UserError:  # found again, and told, before anything is made
+        content = checksum(Path(problem.matrix), "problem.matrix")
+        found = np.iscomplexobj(_read(content, problem.matrix, problem.matrix_shape, problem.matrix_name))
+    except UserError:  # `check_matrices` raises it again, before any work starts
         return problem
     return replace(problem, embedding="complex") if found else problem
 

@@ -120,7 +120,7 @@ def make_settings(config: Config, top: Top) -> Settings:
 
 
 def _with_damping(network: NetworkSettings, training: Any) -> NetworkSettings:
-    """The network without the damping that makes no difference: auto where it learns, learned where it does not."""
+    """The network without a damping that has no effect: auto if the network learns, learned if it does not."""
     untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
     if network.damping != (kinds.LEARNED_DAMPING if untrained else kinds.AUTO_DAMPING):
         return network

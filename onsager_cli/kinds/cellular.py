@@ -40,13 +40,13 @@ class Cellular(ProblemSettings):
 
     @property
     def unmeant(self) -> tuple[str, ...]:
-        """Keys at the values that they had before they were keys."""
+        """Keys at the values of the time before they existed."""
         found = [key for key in ("matrix", "matrix_name") if getattr(self, key) is None]
         return (*found, *(() if self.balancing else ("balance",)))
 
     @property
     def balancing(self) -> str | None:
-        """The paper's own pilots are seen as they are."""
+        """Networks see the paper's pilots unchanged."""
         asked = self.balance or "auto"
         return asked if self.matrix is not None or asked == "on" else None
 

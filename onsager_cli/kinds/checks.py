@@ -9,6 +9,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
@@ -17,6 +18,8 @@ from onsager_cli.text import did_you_mean, expanded, one_of, show
 Field = Any
 """A field of a dataclass. A type checker must accept it as the default of any value, like `dataclasses.field`."""
 TEXT, LIST = "text", "list"  # what a field holds, for what a command line can mean
+# Of files with one matrix.
+FILE_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 LONGEST_TEXT = 1000  # characters of a title or a caption
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -187,6 +190,25 @@ def line_of(value: object) -> str:
     if len(value) > LONGEST_TEXT:
         raise ValueError(f"must have at most {LONGEST_TEXT} characters")
     return value
+
+
+def check_file(key: str, given: str, suffixes: tuple[str, ...], folder: str = "") -> None:
+    """Raises UserError for a file of no known format, or one that is not there; `folder` says what a folder must have.
+
+    Without `folder`, the path of a folder is refused.
+    """
+    place = Path(given)
+    try:
+        is_folder = bool(folder) and place.is_dir()
+        there = place.exists() if folder else place.is_file()
+    except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{key}: {show(given)} cannot be read: {reason}") from error
+    if not is_folder and place.suffix.lower() not in suffixes:
+        also = f", or be a folder with {folder}" if folder else ""
+        raise UserError(f"{key} must end in {one_of(suffixes)}{also}, got {show(given)}")
+    if not there:
+        raise UserError(f"{key}: there is no file {show(given)}")
 
 
 def known_keys(cls: type) -> list[str]:

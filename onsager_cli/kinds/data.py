@@ -2,17 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import choice, integer, number, path, text
-from onsager_cli.kinds.lists import numbers
+from onsager_cli.kinds.checks import check_file, choice, integer, number, path, text
+from onsager_cli.kinds.lists import PARTS, shares
 from onsager_cli.kinds.problems import ProblemSettings
-from onsager_cli.text import one_of, show
+from onsager_cli.text import show
 
 PAIRS_SUFFIXES = (".npz", ".mat", ".h5", ".hdf5")
-PARTS = ("training", "selection", "test")
 LARGEST_SET = 10_000  # pairs of the selection and of the test set; the training gets those beyond
 
 
@@ -41,7 +39,7 @@ class Recorded(ProblemSettings):
     M: int | None = integer(1, 1_000_000, null=True)
     noise_variance: float | None = number(low=0, null=True)
     embedding: str | None = choice("real", "complex", null=True)
-    split: tuple[float, ...] = numbers(3)
+    split: tuple[float, ...] = shares()
     balance: str = choice("auto", "on", "off")
     pairs: int = 0
     has_matrix: bool = False
@@ -93,27 +91,10 @@ class Recorded(ProblemSettings):
         return self.counts.test
 
     def check(self) -> None:
-        """Raises UserError for a file that is not there or of no known format, and for shares that are none."""
+        """Raises UserError for a file that is not there or of no known format."""
         if self.file is None:
             raise UserError(f"problem={self.name} needs recorded pairs: add problem.file=…")
-        if min(self.split) <= 0 or sum(self.split) > 1 + 1e-9:
-            raise UserError(
-                "problem.split must be three shares above 0 (training, selection, test) with a sum of at most 1, "
-                f"got {show(list(self.split))}"
-            )
-        place = Path(self.file)
-        try:
-            is_folder, there = place.is_dir(), place.exists()
-        except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"problem.file: {show(self.file)} cannot be read: {reason}") from error
-        if not is_folder and place.suffix.lower() not in PAIRS_SUFFIXES:
-            raise UserError(
-                f"problem.file must end in {one_of(PAIRS_SUFFIXES)}, or be a folder with x.npy and y.npy, "
-                f"got {show(self.file)}"
-            )
-        if not there:
-            raise UserError(f"problem.file: there is no file {show(self.file)}")
+        check_file("problem.file", self.file, PAIRS_SUFFIXES, folder="x.npy and y.npy")
 
     def check_counts(self) -> None:
         """Raises UserError for a part without pairs."""

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from onsager_cli.kinds.checks import LIST, Field, field_of, finite, finite_tuple, in_range, line_of, of_type
 from onsager_cli.text import did_you_mean, one_of
 
+PARTS = ("training", "selection", "test")  # of a data set
+WHOLE = 1e-6  # how far the sum of shares or probabilities may be from 1
+
 
 def number_or_range(low: float, high: float) -> Field:
     """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple."""
@@ -27,6 +30,18 @@ def number_or_range(low: float, high: float) -> Field:
 def numbers(length: int, null: bool = False) -> Field:
     """Field for a list of `length` finite numbers, stored as a tuple."""
     return field_of(lambda value: finite_tuple(value, length), null=null, holds=LIST)
+
+
+def shares() -> Field:
+    """Field for the shares of PARTS in a data set: three numbers above 0 with a sum of at most 1, stored as a tuple."""
+
+    def check(value: object) -> tuple[float, ...]:
+        found = finite_tuple(value, len(PARTS))
+        if min(found) <= 0 or sum(found) > 1 + WHOLE:
+            raise ValueError(f"must be three shares above 0 ({', '.join(PARTS)}) with a sum of at most 1")
+        return found
+
+    return field_of(check, holds=LIST)
 
 
 def seed_list() -> Field:

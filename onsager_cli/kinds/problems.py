@@ -5,11 +5,21 @@ Units are in `conf/problem`. A package may build on `Linear` or on `ProblemSetti
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import activity, choice, flag, integer, number, optional, path, text
+from onsager_cli.kinds.checks import (
+    FILE_SUFFIXES,
+    activity,
+    check_file,
+    choice,
+    flag,
+    integer,
+    number,
+    optional,
+    path,
+    text,
+)
 from onsager_cli.kinds.lists import number_or_range
 from onsager_cli.text import one_of, show
 
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
     from onsager_cli.kinds.records import ProblemKind
     from onsager_cli.kinds.signals import SignalSettings
 
-MATRIX_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
 HIGHEST_KAPPA = 10**6  # float32 has 7 digits: smaller singular values would be rounding errors of the largest
 ENSEMBLES = ("gaussian", "bernoulli", "zero_one", "dct", "fourier", "correlated", "toeplitz")
 GIVEN = "given"  # the ensemble of a matrix that a Python program hands over
@@ -53,8 +62,8 @@ class ProblemSettings:
     everybody_active = False
     balance = None
     grows = False  # whether the test set grows until the standard error is small
-    signal = None  # the law of the coefficients; None: the default one, or one that the kind knows alone
-    takes_signal = False  # whether the config group `signal` says what the law is
+    signal = None  # the law of the coefficients; None: the default one, or one that only the kind knows
+    takes_signal = False  # whether the config group `signal` sets the law
     complex_signals = False  # whether the coefficients are complex numbers
     unit_is_known = True  # whether the law of x tells the scale of active coefficients
     noise_varies = False  # whether samples differ in their noise variance
@@ -78,7 +87,7 @@ class ProblemSettings:
 
     @property
     def unmeant(self) -> tuple[str, ...]:
-        """Keys that make no difference to the numbers, with the values that they have."""
+        """Keys without effect at their present values, which an identity leaves out."""
         return ()
 
     @property
@@ -137,7 +146,7 @@ class Linear(Sizes):
 
     @property
     def unmeant(self) -> tuple[str, ...]:
-        """Keys at the values that they had before they were keys, and keys that others overrule."""
+        """Keys at the values of the time before they existed, and keys that others override."""
         neutral: dict[str, object] = {"ensemble": "gaussian", "noise": "nominal"}
         keys = ("matrix_name", "ensemble", "columns", "embedding", "noise_variance", "noise")
         found = [key for key in keys if getattr(self, key) in (None, neutral.get(key))]
@@ -176,7 +185,7 @@ class Linear(Sizes):
 
     @property
     def balancing(self) -> str | None:
-        """The paper's own matrices are seen as they are, for its figures study their spectrum."""
+        """Networks see the paper's matrices unchanged, since its figures study their spectrum."""
         asked = self.balance or "auto"
         if self.own_matrix or asked == "on":
             return asked
@@ -236,20 +245,11 @@ def check_matrix_file(matrix: str | None, name: str | None) -> None:
         if name is not None:
             raise UserError(f"problem.matrix_name={name} needs a file: add problem.matrix=…")
         return
-    path = Path(matrix)
-    if path.suffix.lower() not in MATRIX_SUFFIXES:
-        raise UserError(f"problem.matrix must end in {one_of(MATRIX_SUFFIXES)}, got {show(matrix)}")
-    try:
-        there = path.is_file()
-    except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"problem.matrix: {show(matrix)} cannot be read: {reason}") from error
-    if not there:
-        raise UserError(f"problem.matrix: there is no file {show(matrix)}")
+    check_file("problem.matrix", matrix, FILE_SUFFIXES)
 
 
 FEW = 16  # active coefficients of a sample on average, below which few samples carry the error
-DEFAULT_TEST = 1000  # samples of a test set; a smaller one is what somebody asked for
+DEFAULT_TEST = 1000  # samples of a test set; a smaller set was asked for and keeps its size
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class BernoulliGaussian(Linear, Activity):
 
     @property
     def grows(self) -> bool:
-        """The published test set is what it is, and so are those of the paper's other matrices."""
+        """The published test set keeps its size, and so do those of the paper's other matrices."""
         few_tested = (self.test_samples or 0) < DEFAULT_TEST
         return self.instance != "authors2017" and not few_tested and (self.few_active or self.own_matrix)
 

@@ -64,7 +64,7 @@ class NetworkKind(Kind):
         matrices: whether what it learns are matrices, which Muon can turn.
         twin: whether an untied network is bootstrapped from a tied one (Algorithm 3).
         bound: one estimate, without layers; `of` maps (problem, x, y) to x̂. `told`: it is told the support of x.
-        whitens: whether whitened rows of A help its linear stage, a product with Aᴴ; an LMMSE stage weighs them itself.
+        whitens: whether whitened rows of A help its linear stage: a product with Aᴴ, not LMMSE, which weighs rows itself.
         lasso: it solves the LASSO with a λ for each sample, so that it leaves no network.
         layered: without training its layers differ, so there are as many as are asked for.
         fit: a function (net, problem, y, depth, precision) that finds the parameters from the measurements.
@@ -119,7 +119,7 @@ class ProblemKind(Kind):
 
     settings: the class of its settings. A kind on `Linear` gets A, too, and leaves drawing it to the program.
     numerics_of_hard: the version of the numerics of networks that are trained on hard samples of it.
-    schedule: the option of training by which its networks learn, where a command names none.
+    schedule: the option of training for its networks, unless the command names one.
     """
 
     settings: type | None = None
@@ -131,7 +131,7 @@ class ProblemKind(Kind):
 class SignalKind(Kind):
     """A law of the coefficients of x; `of` is a function (settings, γ, whether x is complex) → Signal.
 
-    settings: the class of its settings. certain: γ = 1 is allowed. counted: γ comes with the signal, so that
+    settings: the class of its settings. certain: γ = 1 is allowed. counted: γ is counted in samples, so
     `problem.gamma` is null. real: there is no complex form. separable: the real part of a complex coefficient has a law
     of the same kind.
     """
@@ -155,7 +155,7 @@ class ShrinkageKind(Kind):
         standard deviation of active coefficients. "mixture", "letters": components that stand for the signal.
     minimax: `theta: minimax` is allowed, which is (1, the minimax threshold for γ).
     of_signal: `of` makes η from the signal of the problem.
-    units, repeated_units: powers of x's unit that parameters have, none named: 0; repeated_shifts: those of a logarithm.
+    units, repeated_units: the power of x's unit in each parameter; empty: 0. repeated_shifts: the same for logarithms.
     ordered: the first two parameters are abscissae θ1 <= θ2.
     slopes: indices of all parameters in units of η / r, if the others are in units of r / σ.
     absolute: its parameters are in units of x, not of σ. Only networks that name it take it.

@@ -20,7 +20,7 @@ GAMMA = 0.1  # of the paper's problem, for which the records have their `start`
 class ShrinkageSettings:
     """The family of η and the start values of θ, in the paper's order: one row, or one per group of coordinates.
 
-    θ is a word, "auto" or "minimax", where it takes arrays to find it for the signal of the problem.
+    θ is a word, "auto" or "minimax", where finding it for the signal of the problem takes arrays.
     """
 
     family: str
@@ -79,7 +79,9 @@ def row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
     theta = finite_tuple(raw, None if each else head)
     if each and (len(theta) - head) / each not in range(kind.counts[0], kind.counts[1] + 1):
         few, most = kind.counts
-        raise ValueError(f"must be auto, or a list of {head} number and {few} to {most} times {each} for {kind.name}")
+        raise ValueError(
+            f"must be auto, or {head} number and then {each} for each of {few} to {most} components, for {kind.name}"
+        )
     for position, (value, low) in enumerate(zip(theta, lower(kind, len(theta)), strict=True), 1):
         if abs(value) > LARGEST:
             raise ValueError(f"must be at most {LARGEST:g} at position {position}, which float32 can square")
@@ -94,8 +96,9 @@ def row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
 def begun(kind: ShrinkageKind, word: str, problem: ProblemSettings, lasso: bool = False) -> ShrinkageSettings:
     """The settings where θ is left to the problem: numbers as far as no arrays are needed, else the word.
 
-    Without a signal that is known, and for the paper's, θ is the `start` of the record. A `lasso` has the minimax
-    threshold for other signals, since it has no scale. Raises UserError for a family that needs another signal.
+    θ is the `start` of the record for the paper's signal, and for problems that do not tell their signal. A `lasso` has
+    no scale, so its start is the minimax threshold for other signals. Raises UserError for a family that needs another
+    signal.
     """
     if kind.of_signal:
         return _of_signal(kind, problem)

@@ -5,19 +5,15 @@ A signal is zero with probability 1 - γ (`problem.gamma`), else it comes from t
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import integer, number, optional, path, text
-from onsager_cli.kinds.lists import by_depth, letters, numbers
-from onsager_cli.text import one_of, show
+from onsager_cli.kinds.checks import FILE_SUFFIXES, check_file, integer, number, optional, path, text
+from onsager_cli.kinds.lists import WHOLE, by_depth, letters, shares
+from onsager_cli.text import show
 
 if TYPE_CHECKING:
     from onsager_cli.kinds.records import SignalKind
-
-SIGNAL_SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".txt", ".tsv", ".h5", ".hdf5")
-WHOLE = 1e-6  # how far the sum of probabilities may be from 1
 
 
 @dataclass(frozen=True)
@@ -122,24 +118,11 @@ class FileSignal(SignalSettings):
 
     file: str = path()
     name: str | None = optional(text(null=True))
-    split: tuple[float, float, float] = numbers(3)
+    split: tuple[float, float, float] = shares()
 
     def check(self) -> None:
-        """Raises UserError for shares that are none, and for a file that is not there or has another format."""
-        if min(self.split) <= 0 or sum(self.split) > 1 + WHOLE:
-            raise UserError(
-                "signal.split must be three shares above 0 of training, selection and test, at most 1 together, "
-                f"got {show(list(self.split))}"
-            )
-        if Path(self.file).suffix.lower() not in SIGNAL_SUFFIXES:
-            raise UserError(f"signal.file must end in {one_of(SIGNAL_SUFFIXES)}, got {show(self.file)}")
-        try:
-            there = Path(self.file).is_file()
-        except (OSError, ValueError) as error:  # a closed folder, a name that no file can have
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"signal.file: {show(self.file)} cannot be read: {reason}") from error
-        if not there:
-            raise UserError(f"signal.file: there is no file {show(self.file)}")
+        """Raises UserError for a file that is not there or has another format."""
+        check_file("signal.file", self.file, FILE_SUFFIXES)
 
 
 def _check_probabilities(key: str, found: tuple[float, ...], other: str, count: int) -> None:

@@ -55,10 +55,10 @@ def begun(shrinkage: ShrinkageSettings, problem: ProblemSettings, signal: signal
     M, N = problem.shape
     assert M is not None  # problems that take signals know their size
     assert N is not None
-    lowest = float(np.min(getattr(problem, "snr_db", 40.0)))  # of A with ‖A‖_F² = N, as networks see it
+    lowest = float(np.min(getattr(problem, "snr_db", 40.0)))  # for ‖A‖_F² = N, as networks see A
     noise = signal.power * N / M * 10 ** (-lowest / 10)
     if getattr(problem, "noise_variance", None) is not None:
-        noise = LEAST_NOISE * signal.power  # what it is to A, no settings tell; errors of x are more than noise
+        noise = LEAST_NOISE * signal.power  # settings do not know the scale of A; the errors of x are larger
     return start(shrinkage.family, signal, float(f"{noise:.6g}"), N / M, shrinkage.theta == MINIMAX)
 
 

@@ -25,7 +25,7 @@ FLOOR = 0.05  # the least weight of the new state that is learned
 State = TypeVar("State")
 
 Damping = float | str | None
-"""The weight d, AUTO, LEARNED, or None for no damping. AUTO counts as None until somebody decides."""
+"""The weight d, AUTO, LEARNED, or None for no damping. AUTO counts as None until `theory.damping` decides."""
 
 
 @jax.custom_vjp

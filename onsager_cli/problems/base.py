@@ -59,8 +59,10 @@ class Problem:
     A is the matrix that networks know. If it is an estimate, `source` is the matrix behind the samples. `draw` finds the
     latter as the A of its problem.
 
-    Networks may see a problem in other coordinates than the user (`frame`). All arrays are in those, and `original` is
-    the problem in the user's units, from which samples come.
+    Networks may see a problem in other coordinates than the user (`frame`, see `problems.frame`). Then A, noise_variance,
+    selection, test and mean_power are in those coordinates, and samples drawn by `sample` too. `original` is the problem
+    in the user's units, and `draw` receives `behind`, which has the true A in the user's units. A law that draws, or a
+    network that computes with A, x and y of one problem, needs to know nothing of the frame.
     """
 
     A: Array  # (M, N), float32 or complex64

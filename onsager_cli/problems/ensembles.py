@@ -25,7 +25,7 @@ def ensemble(name: str, seed: int, M: int, N: int, correlation: float = 0.0) -> 
         A = rng.choice([-1.0, 1.0], (M, N)) / np.sqrt(M)
     elif name == "zero_one":
         A = rng.integers(0, 2, (M, N)).astype(np.float64)
-        A[:, ~A.any(axis=0)] = 1  # of a column of zeros, nothing would reach y
+        A[:, ~A.any(axis=0)] = 1  # a column of zeros would not reach y
     elif name == "dct":
         A = dct(np.eye(N), axis=0, norm="ortho")[_rows(rng, M, N)] * np.sqrt(N / M)
     elif name == "fourier":
@@ -44,5 +44,5 @@ def ensemble(name: str, seed: int, M: int, N: int, correlation: float = 0.0) -> 
 
 
 def _rows(rng: np.random.Generator, M: int, N: int) -> np.ndarray:
-    """M different rows of an (N, N) transform, rising; with M > N they come again."""
+    """M different rows of an (N, N) transform, rising; with M > N some repeat."""
     return np.sort(np.concatenate([rng.permutation(N) for _ in range(-(-M // N))])[:M])

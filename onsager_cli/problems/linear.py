@@ -2,10 +2,10 @@
 
 | symbol | name                                             | value             |
 |--------|--------------------------------------------------|-------------------|
-| A      | matrix, i.i.d. N(0, 1/M); κ: its singular values replaced | (M, N)   |
+| A      | matrix, i.i.d. N(0, 1/M) by default; κ: its singular values replaced | (M, N) |
 | κ      | s_1 / s_M of a geometric spectrum with ‖A‖_F² = N | None: as drawn    |
 | φ      | E x_n²                                           | γ for N(0, 1) entries that are active |
-| σ_w²   | φ (N/M) 10^(-SNR/10), the nominal ‖A‖_F² = N     | 2e-5 at 40 dB     |
+| σ_w²   | φ (‖A‖_F²/M) 10^(-SNR/10); ‖A‖_F² = N for a drawn Gaussian A | 2e-5 at 40 dB |
 """
 
 from dataclasses import replace
@@ -84,7 +84,7 @@ sample = jax.jit(lambda problem, key, batch: problem.sample(key, batch), static_
 def noise_of(settings: Linear, A: np.ndarray, power: float) -> tuple[float, NoiseLaw | None]:
     """σ_w² (linear, the mean over the samples) and its law, for A (M, N) and E|x_n|² = `power`.
 
-    The SNR of a drawn Gaussian A means its nominal ‖A‖_F² = N, that of another one what ‖A‖_F² is.
+    For a drawn Gaussian A, the SNR uses the mean of ‖A‖_F², which is N; for another A, its own ‖A‖_F².
     """
     M, N = A.shape
     energy = float(np.sum(np.abs(double(A)) ** 2)) if settings.own_matrix else N
@@ -154,7 +154,7 @@ def build(
 
 
 def _part(problem: Problem, part: str) -> Problem:
-    """The problem whose signals are those of a part, where they come from a file that is split into parts."""
+    """The problem with the signals of one part, if signals come from a file that is split into parts."""
     chosen = getattr(problem.draw, "of", None)
     return problem if chosen is None else replace(problem, draw=chosen(part))
 

@@ -16,7 +16,7 @@ from jax import Array
 
 from onsager_cli.linalg import full_product, power, total
 
-QUIETEST = 1e-12  # of the power of A x: what a network is told where there is no noise
+QUIETEST = 1e-12  # of the power of A x: the noise variance that networks get if there is no noise
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def least_squares(problem: Problem, key: Array, pairs: int = PAIRS, batch: int =
 def from_moments(
     cross: np.ndarray, gram: np.ndarray, energy: float, pairs: int
 ) -> tuple[np.ndarray, float, str | None]:
-    """Â (M, N), how many degrees of freedom of each row of Y it takes, and what is to be said of too few pairs.
+    """Â (M, N), how many degrees of freedom of each row of Y it takes, and a warning of too few pairs or None.
 
     From Y Xᴴ (M, N), X Xᴴ (N, N) and ‖Y‖² of recorded `pairs`. Where these are fewer than 2 N or do not determine Â,
     it is (Y Xᴴ)(X Xᴴ + λ I)⁻¹, with the λ of generalized cross-validation.

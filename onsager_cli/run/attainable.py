@@ -1,7 +1,7 @@
-"""Says how far a trained network is from what is attainable on its problem, and what may close the gap.
+"""Report how far a trained network is from what is attainable on its problem, and what may close the gap.
 
-What is attainable is found once per problem, and kept as a note in the output folder. For recorded pairs that is what
-EM-VAMP reaches. The 5G problems, and samples of different noise, are left out.
+onsager finds what is attainable once per problem, and keeps a note in the output folder. For recorded pairs that is
+what EM-VAMP reaches. onsager leaves out the 5G problems, and samples that differ in noise.
 """
 
 import json
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from onsager_cli.theory.matched_vamp import Prior
     from onsager_cli.training.curve import Maker
 
-EDITION = 1  # raised with every change of what is found
+EDITION = 1  # raise it with every change to what is found
 ITERATIONS = 30  # of EM-VAMP
 FAR_DB = 1.0  # from what is attainable, above which there is advice
-UNEVEN = 2.0  # ratio of the norms of columns, from which on it is named
+UNEVEN = 2.0  # largest column norm over the smallest, above which the advice names it
 ABOVE_DB = 0.5  # an untrained algorithm of the same depth, above which there is a warning
 
 
 def signal_of(curve: Curve) -> "Prior | None":
-    """The prior of x in a curve's problem, in NumPy; None if nobody knows it."""
+    """The prior of x in a curve's problem, in NumPy; None if it is unknown."""
     from onsager_cli.problems import signals
 
     problem = curve.settings.problem
@@ -69,7 +69,8 @@ def compared(curve: Curve, last: Point, found: "Attainable", problem: "Problem")
     if depth is not None and (untrained := found.untrained(depth)) is not None:
         name, level = untrained
         if end > level + ABOVE_DB + 2 * float(last.get("nmse_db_se") or 0):
-            message = f"ends at {end:.1f} dB, above the {level:.1f} dB of {name} after {depth} iterations, which nobody trains"
+            untrained_end = f"{level:.1f} dB of {name} after {depth} iterations, which needs no training"
+            message = f"ends at {end:.1f} dB, above the {untrained_end}"
             events.append({"event": "warning", "message": message})
     return events
 
@@ -82,7 +83,7 @@ def _advice(curve: Curve, end: float, found: "Attainable", problem: "Problem") -
     untrained = None if network.depth is None else found.untrained(network.depth)
     if untrained is not None and untrained[1] > found.nmse_db + FAR_DB:
         advice.append("more layers (network.depth)")
-        if end <= untrained[1] + ABOVE_DB:  # as good as such few layers can be
+        if end <= untrained[1] + ABOVE_DB:  # as good as so few layers can be
             return advice
     if network.record.evolution == "amp" and shrinkage.family == curve.settings.problem.matched_shrinkage:
         advice.append("shrinkage=pwlin")
@@ -97,7 +98,7 @@ def _advice(curve: Curve, end: float, found: "Attainable", problem: "Problem") -
 
 
 def _found(curve: Curve, problem: "Problem") -> "Attainable | None":
-    """What is attainable on the problem of a curve, from its note if there is one; None if nobody knows."""
+    """What is attainable on the problem of a curve, from its note if there is one; None if that is unknown."""
     from onsager_cli.theory.attainable import Attainable, attainable
 
     signal = signal_of(curve)

@@ -93,7 +93,7 @@ def _known_checksum(path: Path, size: int, changed: int) -> str:
 def header(path: str, names: Names, samples_in: str | None, shape: tuple[int | None, int | None]) -> Header:
     """What the file has; `shape` is (M, N) as far as the config gives it. Raises UserError for what cannot be used.
 
-    No numbers are read, but those of a .mat of version 4, for whether they are complex.
+    Reads no numbers, except of a .mat of version 4, which does not say otherwise whether it is complex.
     """
     label = f"problem.file={path}"
     try:
@@ -112,7 +112,7 @@ def header(path: str, names: Names, samples_in: str | None, shape: tuple[int | N
 
 
 def read(path: str, names: Names, known: Header) -> Pairs:
-    """The pairs of a file with this header, once every number is looked at. Raises UserError for what cannot be used."""
+    """The pairs of a file with this header, after a check of every number. Raises UserError for what cannot be used."""
     label = f"problem.file={path}"
     try:
         found = _found(path, names)
@@ -232,10 +232,12 @@ def _matrix(one: Variable, label: str, is_complex: bool) -> np.ndarray:
 
 
 def _variance(one: Variable, label: str) -> float:
-    """σ_w², one number from 0 on. Raises UserError."""
+    """σ_w², one finite number, at least 0. Raises UserError for anything else."""
     value = one.read()
-    if value.size != 1 or np.iscomplexobj(value) or not 0 <= (number := float(value.ravel()[0])) < np.inf:
-        raise UserError(f"{label} must be one number, at least 0, got {described(one)} or a number that is none")
+    if value.size != 1 or np.iscomplexobj(value):
+        raise UserError(f"{label} must be one real number, got {described(one)}")
+    if not 0 <= (number := float(value.ravel()[0])) < np.inf:
+        raise UserError(f"{label} must be a finite number, at least 0, got {number:g}")
     return number
 
 

@@ -1,4 +1,4 @@
-"""What is attainable on a problem: the best of untrained algorithms that are told the truth, and the bounds about it.
+"""What is attainable on a problem: the best of untrained algorithms with the true prior, A and noise; and bounds.
 
 | method            | what it is                                                               |
 |-------------------|--------------------------------------------------------------------------|
@@ -7,7 +7,7 @@
 | support search    | posterior mean over the supports that a beam search meets, if few entries are active |
 
 The selection samples choose the damping, and the other samples are reported. A larger problem gets fewer samples, so that
-all of this takes seconds. Float64 NumPy. No JAX in the algorithms.
+the whole takes seconds. Float64 NumPy. No JAX in the algorithms.
 """
 
 import time
@@ -32,7 +32,7 @@ TIED_DB = 0.2  # dampings that end so close count as equal
 RISE_DB = 0.5
 ALIKE = 1.5  # ratio of the largest to the smallest norm of a column, up to which balancing is left out
 SEARCHED = 30  # active entries of a sample, up to which supports are searched
-LARGEST = 4e6  # entries of A, above which nothing of this takes seconds
+LARGEST = 4e6  # entries of A, above which this takes more than seconds
 # Work that decides how many samples there are: N M for VAMP, N rounds² for the search.
 CHOOSING, REPORTING, SEARCHING = 2.5e7, 6e7, 1.3e8
 
@@ -99,7 +99,7 @@ def attainable(
 
     `selection` (x, y) chooses the damping; None: the first half of the samples, and the others are reported. `reported`
     (N, 1) is 1 where the NMSE counts a coordinate. For Bernoulli-Gaussian signals of zero mean, supports are searched, and
-    there are the oracle and state evolution. None if every method fails, or if A is too large for seconds.
+    oracle and state evolution are computed. None if every method fails, or if A has more than LARGEST entries.
     """
     started = time.monotonic()
     A, x, y = double(A), double(x), double(y)

@@ -1,4 +1,4 @@
-"""VAMP told the truth, in float64 NumPy: damped, and on a matrix whose columns are scaled to one norm.
+"""VAMP with the true prior, A and noise, in float64 NumPy: damped, and on columns scaled to one norm.
 
 | symbol | name                                                      | equation          |
 |--------|-----------------------------------------------------------|-------------------|
@@ -48,7 +48,7 @@ def damped_vamp(
     damping: float = 1.0,
     power: float | np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """x̂ (N, L) after iterations 1, 2, ... of matched VAMP on y (M, L); `damping` is the weight d of what is new.
+    """x̂ (N, L) after iterations 1, 2, ... of matched VAMP on y (M, L); `damping` is the weight d of the new pseudo-prior.
 
     `noise_variance` is linear, per entry of w. `power` is E|x_n|² at the start; None: ‖y‖²/N per sample, as in the
     network. Ends early if an estimate is not finite.

@@ -11,8 +11,7 @@ To toggle coordinate n is a change of rank one, Φ ± φ a_n a_nᴴ, so that u a
 
     Δ log p(y, S) = ± log(γ/(1-γ)) - κ log(1 ± φ q_n) ± κ φ |u_n|² / (1 ± φ q_n),    κ = 1/2, or 1 for complex y
 
-Each of BEAM supports of a sample offers its best toggles. The best supports that were not met before go on. A coordinate
-may enter and leave. Given S, the estimate is φ u on S. Its mean over all supports met, weighted by p(y, S), is x̂. Schniter,
+Each of BEAM supports of a sample offers its best toggles. The best new supports survive. A coordinate may enter and leave. Given S, the estimate is φ u on S. Its mean over all supports met, weighted by p(y, S), is x̂. Schniter,
 Potter and Ziniel, "Fast Bayesian matching pursuit" (2008), with removals. No JAX.
 """
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from onsager_cli.linalg import double
 
-BEAM = 6  # supports of a sample that go on
+BEAM = 6  # supports of a sample that survive a round
 PATIENCE = 8  # rounds without a better support of any sample, after which the search ends
 CHUNK = 25  # samples at a time, or fewer for larger problems
 ENTRIES = 5e6  # of the arrays of one chunk, at most

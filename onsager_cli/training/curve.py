@@ -118,7 +118,7 @@ class Bound(Maker):
     def make(self, problem: Problem) -> None:
         started, record = time.monotonic(), self.settings.network.record
         if record.told and problem.training_set(1) is not None and np.all(np.asarray(problem.test.x) != 0):
-            raise UserError(f"{self.slug} is told where x is 0, and the recorded x has no zeros: use network=lmmse")
+            raise UserError(f"{self.slug} needs the support of x, but no recorded x is 0: use network=lmmse")
         bound = implementation(record)
 
         def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +182,7 @@ class Algorithm(Maker):
         for row in rows:
             if row["layer"] <= REPORTED or row is rows[-1]:
                 self.report(event_of(row))
-        if weight is not None and self.settings.network.damping != weight:  # nobody asked for this one
+        if weight is not None and self.settings.network.damping != weight:  # chosen by `auto`
             message = f"does not converge undamped on this problem: damped by network.damping={weight:g}"
             self.report({"event": "warning", "message": message})
 

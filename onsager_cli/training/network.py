@@ -36,7 +36,7 @@ from onsager_cli.training.together import Meeting, meeting
 RESUME = "resume"  # the state after the last finished stage, where that did not end a depth
 DIVERGED = "diverged"  # the best weights of a stage that was given up
 TRAINING_PAIRS = 4000  # recorded ones on which a network of each depth is evaluated
-OVERFIT_DB = 0.5  # selection pairs further above training pairs are worth a warning
+OVERFIT_DB = 0.5  # onsager warns if selection pairs are further above training pairs
 WORSE_DB = 0.1  # a network that ends further above the one with a layer less is worth a warning
 
 Tied = Callable[[], tuple[Settings, CurveFolder] | None]

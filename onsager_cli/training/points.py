@@ -29,7 +29,7 @@ def row_of(
 
 
 def told(settings: Settings) -> str:
-    """What a network is told beside y, in words: "A, prior, noise"."""
+    """What a network is given besides y, in words: "A, prior, noise"."""
     network, record, problem = settings.network, settings.network.record, settings.problem
     if record.bound:
         return "A, support, noise" if record.told else "A, power, noise"

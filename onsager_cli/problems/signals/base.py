@@ -1,4 +1,4 @@
-"""What every law of the coefficients of x knows: samples, power, and the posterior under Gaussian noise.
+"""The interface of a law of the coefficients of x: samples, power, and the posterior under Gaussian noise.
 
 | symbol | name                                                        |
 |--------|-------------------------------------------------------------|
@@ -38,7 +38,10 @@ class Posterior(NamedTuple):
 
 
 class Signal(ABC):
-    """The law of the coefficients of x. Signals of one law are equal and hashable."""
+    """The law of the coefficients of x. A subclass defines `gamma`, `power`, `active` and `posterior`.
+
+    Signals of one law are equal and hashable.
+    """
 
     gamma: float  # P(x_n ≠ 0)
     complex: bool = False
@@ -86,7 +89,7 @@ class Signal(ABC):
         return Scaled(self, c)
 
     def real_part(self) -> "Signal":
-        """The law of the real part of a complex coefficient. Raises NotImplementedError where nobody knows it."""
+        """The law of the real part of a complex coefficient. Raises NotImplementedError if it is unknown."""
         raise NotImplementedError
 
     def representatives(self, count: int, complex_values: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.lists import PARTS
 from onsager_cli.kinds.records import SignalKind
 from onsager_cli.kinds.signals import FileSignal
 from onsager_cli.problems.signals.em import fit_mixture
@@ -28,7 +29,6 @@ FILE = SignalKind("file", of="read", settings=FileSignal, counted=True)
 SPLIT_KEY = 11  # folded into the seed for the order of the columns
 COMPONENTS = 4  # of the mixture, beside zero
 FITTED = 100_000  # values that EM sees at most
-PARTS = ("training", "selection", "test")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Samples(GaussianMixture):
 
     @property
     def has_zeros(self) -> bool:
-        """Columns are drawn whole, so that nothing is known of samples with more active coefficients."""
+        """Columns are drawn whole, so samples with more active coefficients cannot be asked for."""
         return False
 
     def of(self, part: str) -> "Samples":
@@ -83,7 +83,7 @@ class Samples(GaussianMixture):
 def read(settings: FileSignal, gamma: float | None, is_complex: bool, N: int | None = None, seed: int = 0) -> Samples:
     """The signals of a file for x of length N; the seed decides which columns are training, selection and test.
 
-    Raises UserError, which names the file, for anything that is no matrix of numbers with N rows or N columns.
+    Raises UserError, which names the file, unless it has a matrix of numbers with N rows or N columns.
     """
     del gamma
     return _read(checksum(Path(settings.file), "signal.file"), settings, is_complex, N, seed)
@@ -113,7 +113,7 @@ def _fitted(parts: dict[str, np.ndarray], is_complex: bool, digest: str, label: 
     training = parts[PARTS[0]]
     values = training[training != 0]
     if not values.size:
-        raise UserError(f"{label} has zeros alone in its training part")
+        raise UserError(f"{label} has only zeros in its training part")
     power, gamma = float(np.mean(np.abs(training.astype(np.complex128)) ** 2)), values.size / training.size
     weights, means, variances = fit_mixture(values[:: -(-values.size // FITTED)], COMPONENTS)
     return Samples(
