@@ -126,13 +126,13 @@ class TestWeight:
 class TestAutomatic:
     def test_an_algorithm_that_converges_is_taken_as_it_is(self):
         problem = problem_of()
-        assert damping.settled(vamp(damp.AUTO), problem) == vamp(None)
-        assert damping.settled(vamp(0.3), problem) == vamp(0.3)
+        assert damping.settled(vamp(damp.AUTO), problem, 40) == vamp(None)
+        assert damping.settled(vamp(0.3), problem, 40) == vamp(0.3)
 
     def test_vamp_does_not_diverge_on_correlated_columns(self):
         problem = problem_of(N=250, M=125, correlation=0.9, L=100)
         power = float(np.sum(np.asarray(problem.test.x) ** 2))
-        found = damping.settled(vamp(damp.AUTO), problem)
+        found = damping.settled(vamp(damp.AUTO), problem, 40)
         undamped, damped = (10 * np.log10(levels(net, problem, 40) / power) for net in (vamp(None), found))
         assert damping.damping_of(found) in damping.LADDER
         assert undamped[-1] > undamped.min() + 5
@@ -143,7 +143,7 @@ class TestAutomatic:
     def test_em_vamp_does_not_diverge_on_correlated_columns(self):
         problem = problem_of(N=250, M=125, correlation=0.9, L=100)
         net = Lvamp(BG, THETA, tied=False, learn=("noise_variance", "theta"), damping=damp.AUTO)
-        found = damping.settled(net, problem, learn=em_vamp.learn)
+        found = damping.settled(net, problem, 40, learn=em_vamp.learn)
         assert damping.damping_of(found) is not None
         params = em_vamp.learn(found, problem, problem.test.y, 40)
         errors = np.asarray(squared_errors(found, problem, params, *problem.test, 40)).sum(axis=1)
@@ -152,7 +152,7 @@ class TestAutomatic:
     def test_the_test_set_decides_nothing(self):
         problem = problem_of(correlation=0.9)
         nothing = dataclasses.replace(problem, test=jax.tree.map(jnp.zeros_like, problem.test))
-        assert damping.settled(vamp(damp.AUTO), problem) == damping.settled(vamp(damp.AUTO), nothing)
+        assert damping.settled(vamp(damp.AUTO), problem, 40) == damping.settled(vamp(damp.AUTO), nothing, 40)
 
 
 def made(*words, problem=None):

@@ -145,7 +145,7 @@ class TestNoiseOfEachSample:
         assert levels[0] < levels[1] - 1
 
     def test_tables_say_what_a_network_is_told(self):
-        from onsager_cli.training.points import told
+        from onsager_cli.config.told import told
 
         assert told(self.built("problem.snr_db=[5,40]")[0]) == "A, prior, noise of each sample estimated"
         assert told(self.built("problem.ensemble=dct")[0]) == "A, prior, noise"

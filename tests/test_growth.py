@@ -92,6 +92,10 @@ class TestRescue:
 )
 def test_the_problem_chooses_schedule_and_start(words, schedule, theta):
     chosen = load_experiment(words).curves[0].settings
-    same = load_experiment([*(word for word in words if "training" not in word), f"training={schedule}"]).curves[0].settings
+    same = (
+        load_experiment([*(word for word in words if "training" not in word), f"training={schedule}"])
+        .curves[0]
+        .settings
+    )
     assert chosen.training == same.training
     assert chosen.shrinkage.theta == theta

@@ -85,16 +85,24 @@ class NetworkSpec:
     overrides: tuple[str, ...]
 
 
-def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0, **keys: object) -> SparseProblem:
+def problem(
+    name: str = "gaussian",
+    *,
+    A: ArrayLike | None = None,
+    signal: str | Mapping[str, object] | None = None,
+    seed: int = 0,
+    **keys: object,
+) -> SparseProblem:
     """A problem: an option of `onsager list problems`, with keys of its config.
 
     Args:
         name: gaussian, kappa15, kappa100, random_access, massive_mimo, data, or one of your own.
         A: a real or complex matrix (M, N) of your own, of any scale, instead of one that is drawn.
+        signal: an option of `onsager list signals`, or a dictionary of its name and keys, {"name": "student_t", "dof": 4}.
         seed: of the matrix and of all samples.
         keys: such as N, M, gamma, snr_db; a group of keys is a dictionary (`channel={"paths": 3}`). `matrix` is the
             path of a file with A, `matrix_name` the name of its array. `problem("data", file="set.npz")` has recorded
-            pairs. The signal is no key but an option: give `train` the override "signal=rademacher".
+            pairs.
 
     Raises UserError for an unknown name or key, a value that is not allowed, and an A that is not finite or
     has a column of zeros. Warns of an A without full rank, and of columns that are proportional or of very different
@@ -106,10 +114,15 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
         >>> small.A.shape, small.test[0].shape
         ((20, 40), (40, 50))
     """
-    words, given = (f"problem={name}", override("seed", seed)), None
+    words, given = (f"problem={name}", *_signal(signal), override("seed", seed)), None
     if A is not None:
-        if not isinstance(curve_of(["network=oracle", *words]).settings.problem, Linear):
-            raise UserError(f"problem={name} draws its own matrix: leave A out")
+        asked = curve_of(["network=oracle", *words, *overrides_of("problem", keys)]).settings.problem
+        if asked.file is not None:
+            raise UserError(f"problem={name} has A in its file, or estimates it: leave A out")
+        if not isinstance(asked, Linear):
+            raise UserError(f"problem={name} takes pilots from a file: write matrix='pilots.npy', and leave A out")
+        if asked.matrix is not None or asked.ensemble not in (None, "gaussian"):
+            raise UserError(f"A and {'matrix' if asked.matrix else 'ensemble'} are two matrices: leave one out")
         given = numbers(A, "A", "(M, N)", (2,))
         keys = {"M": given.shape[0], "N": given.shape[1], **keys, "ensemble": GIVEN}
         if np.iscomplexobj(given) and np.imag(given).any():
@@ -121,6 +134,16 @@ def problem(name: str = "gaussian", *, A: ArrayLike | None = None, seed: int = 0
     own = matrix.checked(given, "A", shape)
     warn(remarks(own), "A")
     return SparseProblem(made.overrides, own)
+
+
+def _signal(signal: str | Mapping[str, object] | None) -> list[str]:
+    """The overrides of a signal. Raises UserError for what is no name of one."""
+    if signal is None:
+        return []
+    keys = {"name": signal} if isinstance(signal, str) else dict(signal)
+    if not isinstance(name := keys.pop("name", None), str):
+        raise UserError(f"signal must be a name, or a dictionary with a name, got {show(signal)}")
+    return [f"signal={name}", *overrides_of("signal", keys)]
 
 
 def network(name: str = "lamp", shrinkage: str | None = None, *, theta: object = None, **keys: object) -> NetworkSpec:

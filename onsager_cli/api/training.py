@@ -64,14 +64,22 @@ class Trained:
     def __call__(self, y: ArrayLike) -> np.ndarray:
         """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
 
+        In the real embedding, y and x̂ are [Re; Im], or both complex.
+
         Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
         """
-        A = self.problem.A
+        A, stacked = self.problem.A, self.settings.problem.embedding == "real" and np.iscomplexobj(y)
+        if stacked:
+            y = np.concatenate([np.real(y), np.imag(y)])
         given = measurements(y, A.shape[0], np.iscomplexobj(A))
         columns = given[:, None] if given.ndim == 1 else given
         with np.errstate(over="ignore"):
             columns = numbers(columns.astype(A.dtype), "y in single precision", "(M, L)", (2,)).astype(A.dtype)
         x_hat = np.asarray(self._estimate(self.problem, self.params, columns))
+        if not np.isfinite(x_hat).all():
+            raise UserError("the estimate overflows float32: y is far larger than the measurements of the training")
+        if stacked:
+            x_hat = x_hat[: len(x_hat) // 2] + 1j * x_hat[len(x_hat) // 2 :]
         return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 

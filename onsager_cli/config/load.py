@@ -109,6 +109,7 @@ class _Loader:
         self.effective: set[str] = set()
         self.unused = {item.key_or_group for item in given}
         self.base = self._apply(given).config
+        _check_noise(given)
         if self.base["@experiment"] is None and (chosen := _by_problem(self.base, given)):
             self.base = self._apply([*chosen, *given]).config
         self.top = _top(self.base)
@@ -195,7 +196,7 @@ class _Loader:
     def _made(self, slug: str | None, config: Config, own: "Sequence[Override]") -> Curve:
         """The curve of a composed config, with the name `slug` or, without one, the name that its settings give."""
         settings = make_settings(config, _top(config))
-        if settings.problem.matrix is not None:
+        if settings.problem.matrix is not None or getattr(settings.problem.signal, "file", None) is not None:
             from onsager_cli.config.own_matrix import with_embedding  # reads files, with NumPy
 
             settings = replace(settings, problem=with_embedding(settings.problem))
@@ -236,6 +237,13 @@ def _by_problem(config: Config, given: "Sequence[Override]") -> "list[Override]"
     if start in catalog.config_files("shrinkage"):
         found.append(f"shrinkage={start}")
     return grammar.parse(found)
+
+
+def _check_noise(given: "Sequence[Override]") -> None:
+    """Raises UserError where a command sets the noise twice."""
+    keys = {item.key_or_group: item for item in given if not item.is_delete() and item.value() is not None}
+    if (variance := keys.get("problem.noise_variance")) and (snr := keys.get("problem.snr_db")):
+        raise UserError(f"{variance.input_line} and {snr.input_line} both set the noise: leave one out")
 
 
 def _words(line: str) -> list[str]:

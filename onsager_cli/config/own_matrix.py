@@ -13,10 +13,12 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import Linear, ProblemSettings
 from onsager_cli.store import matrix
 from onsager_cli.store.files import checksum
+from onsager_cli.store.foreign import UnreadableError, variables
+from onsager_cli.store.foreign.variable import NUMBERS
 from onsager_cli.store.matrix_remarks import remarks
 
-File = tuple[str, str, tuple[int, int], str | None]
-"""The checksum of a file, its path, (M, N), and the name of the matrix in it."""
+File = tuple[str, str, tuple[int, int], str | None, tuple[str, str]]
+"""The checksum of a file, its path, (M, N), the name of the matrix in it, and the keys of M and N."""
 
 
 def check_matrices(experiments: Iterable[Experiment]) -> None:
@@ -47,31 +49,57 @@ def _file_of(curve: Curve) -> File | None:
     settings = curve.settings.problem
     if settings.matrix is None:
         return None
-    return curve.identity["problem"]["matrix"], settings.matrix, settings.matrix_shape, settings.matrix_name
+    return (
+        curve.identity["problem"]["matrix"],
+        settings.matrix,
+        settings.matrix_shape,
+        settings.matrix_name,
+        settings.sizes,
+    )
 
 
 def with_embedding(problem: ProblemSettings) -> ProblemSettings:
-    """The settings with `problem.embedding` complex, where it is null and the matrix of the user's own is complex."""
-    if not isinstance(problem, Linear) or problem.matrix is None or problem.embedding is not None:
+    """The settings with `problem.embedding` complex, where it is null and a matrix or signals from a file are complex."""
+    if not isinstance(problem, Linear) or problem.embedding is not None:
+        return problem
+    if (signal := getattr(problem.signal, "file", None)) is not None and _has_complex(signal):
+        return replace(problem, embedding="complex")
+    if problem.matrix is None:
         return problem
     try:
         content = checksum(Path(problem.matrix), "problem.matrix")
-        found = np.iscomplexobj(_read(content, problem.matrix, problem.matrix_shape, problem.matrix_name))
+        found = np.iscomplexobj(
+            _read(content, problem.matrix, problem.matrix_shape, problem.matrix_name, problem.sizes)
+        )
     except UserError:  # `check_matrices` raises it again, before any work starts
         return problem
     return replace(problem, embedding="complex") if found else problem
 
 
+def _has_complex(file: str) -> bool:
+    """Whether the first array of numbers in a file of signals is complex; a file that cannot be read says no."""
+    try:
+        found = [
+            variable for variable in variables(Path(file)) if variable.kind == NUMBERS and len(variable.shape) == 2
+        ]
+        named = [variable for variable in found if variable.name in ("x", "X")] or found
+        return bool(named) and bool(np.imag(named[0].read()).any())
+    except (UnreadableError, OSError):  # told before anything is made
+        return False
+
+
 @lru_cache(maxsize=1)
-def _read(checksum: str, path: str, shape: tuple[int, int], name: str | None) -> np.ndarray:
+def _read(digest: str, path: str, shape: tuple[int, int], name: str | None, sizes: tuple[str, str]) -> np.ndarray:
     """The matrix; again if the file has become another, by its checksum."""
-    del checksum
-    A = matrix.read(path, shape, name)
+    del digest
+    A = matrix.read(path, shape, name, sizes)
     A.flags.writeable = False
     return A
 
 
 @lru_cache(maxsize=1)
-def _remarks(checksum: str, path: str, shape: tuple[int, int], name: str | None) -> tuple[str, ...]:
+def _remarks(
+    digest: str, path: str, shape: tuple[int, int], name: str | None, sizes: tuple[str, str]
+) -> tuple[str, ...]:
     """The remarks, which take seconds for a large matrix."""
-    return tuple(remarks(_read(checksum, path, shape, name)))
+    return tuple(remarks(_read(digest, path, shape, name, sizes)))

@@ -10,7 +10,7 @@ from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path
 from onsager_cli.kinds.lists import seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
-from onsager_cli.kinds.settings import NetworkSettings, Settings
+from onsager_cli.kinds.settings import LEARNED_DAMPING, NetworkSettings, Settings
 from onsager_cli.kinds.shrinkages import ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
 from onsager_cli.text import did_you_mean, one_of, show
@@ -112,6 +112,9 @@ def make_settings(config: Config, top: Top) -> Settings:
         raise UserError(f"network={network.name} has an empty network.learn: write training=none")
     elif network.record.uses_shrinkage:
         kinds.check_learnable(shrinkage)
+    untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
+    if untrained and network.damping == LEARNED_DAMPING:
+        raise UserError(f"network.damping=learned is for a network that learns: write auto for network={network.name}")
     made = make_training(training, network, shrinkage, problem)
     settings = Settings(problem, network, shrinkage, made, top.seed, top.precision)
     _check_theta(settings)

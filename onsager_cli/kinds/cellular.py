@@ -50,6 +50,10 @@ class Cellular(ProblemSettings):
         asked = self.balance or "auto"
         return asked if self.matrix is not None or asked == "on" else None
 
+    @property
+    def sizes(self) -> tuple[str, str]:
+        return "problem.pilots", "problem.users"
+
     def check(self) -> None:
         """Raises UserError for a file of pilots that cannot be there."""
         check_matrix_file(self.matrix, self.matrix_name)

@@ -119,7 +119,7 @@ def number(low: float | None = None, high: float | None = None, null: bool = Fal
 
 def activity() -> Field:
     """Field for a probability above 0; null for signals whose activity is counted."""
-    words = "must be between 0 and 1"
+    words = "must be above 0 and at most 1"
 
     def check(value: object) -> float:
         if not 0 < (found := finite(value)) <= 1:
@@ -146,11 +146,11 @@ def flag() -> Field:
     return field_of(lambda value: of_type(value, bool, "must be true or false"), choices=("true", "false"))
 
 
-def choice(*names: str, null: bool = False) -> Field:
-    """Field for one of a few words; null on request."""
+def choice(*names: str, null: bool = False, hidden: Collection[str] = ()) -> Field:
+    """Field for one of a few words; null on request. `hidden` words are allowed, but not offered."""
 
     def check(value: object) -> object:
-        if value not in names:
+        if value not in names and value not in hidden:
             raise ValueError(f"must be {one_of(names)}{did_you_mean(value, names)}")
         return value
 

@@ -10,7 +10,7 @@ WHOLE = 1e-6  # how far the sum of shares or probabilities may be from 1
 
 
 def number_or_range(low: float, high: float) -> Field:
-    """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple."""
+    """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple, or null."""
 
     def check(value: object) -> object:
         if not isinstance(value, list | tuple):
@@ -24,7 +24,7 @@ def number_or_range(low: float, high: float) -> Field:
             raise ValueError(words)
         return tuple(in_range(item, low, high) for item in pair)
 
-    return field_of(check)
+    return field_of(check, null=True)
 
 
 def numbers(length: int, null: bool = False) -> Field:

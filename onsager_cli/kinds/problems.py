@@ -75,6 +75,11 @@ class ProblemSettings:
         return None, None
 
     @property
+    def sizes(self) -> tuple[str, str]:
+        """The keys of the number of rows and of columns of the matrix."""
+        return "problem.M", "problem.N"
+
+    @property
     def matrix_shape(self) -> tuple[int, int]:
         """(M, N) of a matrix of the user's own, before any embedding."""
         M, N = self.shape
@@ -129,12 +134,12 @@ class Linear(Sizes):
     """
 
     kappa: float | None = number(low=1, high=HIGHEST_KAPPA, null=True)
-    snr_db: float | tuple[float, float] = number_or_range(-100, 200)
+    snr_db: float | tuple[float, float] | None = number_or_range(-100, 200)
     instance: str = choice("seeded", "authors2017")
     matrix: str | None = path(null=True)
     matrix_name: str | None = optional(text(null=True))
-    ensemble: str | None = optional(choice(*ENSEMBLES, GIVEN))
-    correlation: float | None = optional(number(above=-1, below=1))
+    ensemble: str | None = optional(choice(*ENSEMBLES, hidden=(GIVEN,)))
+    correlation: float | None = optional(number(above=-1, below=1, null=True))
     columns: str | None = optional(choice("unit", null=True))
     balance: str | None = optional(choice("auto", "on", "off"))
     embedding: str | None = optional(choice("complex", "real", null=True))
@@ -201,6 +206,14 @@ class Linear(Sizes):
             raise UserError(
                 "problem.noise=per_sample sets the noise by problem.snr_db: leave problem.noise_variance out"
             )
+        if self.correlation is not None and self.ensemble != "correlated":
+            raise UserError(
+                f"problem.correlation={self.correlation:g} is for problem.ensemble=correlated, got {self.ensemble or 'gaussian'}"
+            )
+        if self.snr_db is None and self.noise_variance is None:
+            raise UserError("problem.snr_db must be a number, got null: set it, or problem.noise_variance")
+        if self.kappa is not None and self.ensemble == GIVEN:
+            raise UserError(f"problem.kappa must be null for a matrix of your own, got {self.kappa:g}")
         if self.kappa is not None and self.ensemble not in (None, "gaussian"):
             raise UserError(f"problem.kappa is for problem.ensemble=gaussian, got {self.kappa:g} for {self.ensemble}")
         if self.kappa is not None and self.M > self.N:
@@ -228,8 +241,8 @@ class Linear(Sizes):
             or self.noise == "per_sample"
         ):
             raise UserError(
-                "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.ensemble, columns, "
-                "embedding, noise or noise_variance write problem.instance=seeded"
+                "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.matrix, ensemble, "
+                "columns, embedding, noise or noise_variance write problem.instance=seeded"
             )
         for key, allowed in PUBLISHED.items():
             if (value := getattr(self, key)) not in allowed:
@@ -296,7 +309,8 @@ class BernoulliGaussian(Linear, Activity):
     def grows(self) -> bool:
         """The published test set keeps its size, and so do those of the paper's other matrices."""
         few_tested = (self.test_samples or 0) < DEFAULT_TEST
-        return self.instance != "authors2017" and not few_tested and (self.few_active or self.own_matrix)
+        drawn = self.instance != "authors2017" and (self.signal is None or not self.signal.record.counted)
+        return drawn and not few_tested and (self.few_active or self.own_matrix)
 
     @property
     def matched_shrinkage(self) -> str:
@@ -312,14 +326,18 @@ class BernoulliGaussian(Linear, Activity):
         signal = self.signal
         if self.gamma is None and not (signal and signal.record.counted):
             raise UserError("problem.gamma must be between 0 and 1, both excluded, got null")
+        if self.gamma is not None and signal is not None and signal.record.counted:
+            raise UserError(
+                f"problem.gamma must be null for signal={signal.kind}, which has its own, got {self.gamma:g}"
+            )
         if self.gamma == 1 and not (signal and signal.record.certain):
             raise UserError("problem.gamma must be between 0 and 1, both excluded, got 1")
         if signal is None:
             return
         if self.instance == "authors2017":
             raise UserError(
-                f"problem.instance=authors2017 has Bernoulli-Gaussian signals: with signal={signal.kind} write "
-                "problem.instance=seeded"
+                "problem.instance=authors2017 has Bernoulli-Gaussian signals of mean 0 and variance 1: with other signals "
+                "write problem.instance=seeded"
             )
         if self.N % signal.length:
             raise UserError(f"problem.N={self.N} must be a multiple of signal.length={signal.length}")

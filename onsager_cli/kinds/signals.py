@@ -40,7 +40,7 @@ class GaussianSignal(SignalSettings):
     """Active coefficients are N(mean, variance)."""
 
     mean: float = number(-1e6, 1e6)
-    variance: float = number(above=0, high=1e12)
+    variance: float = number(low=1e-12, high=1e12)
 
     @property
     def is_default(self) -> bool:
@@ -55,7 +55,7 @@ class GaussianSignal(SignalSettings):
 class ScaleSignal(SignalSettings):
     """A law with one scale, in units of x."""
 
-    scale: float = number(above=0, high=1e6)
+    scale: float = number(low=1e-6, high=1e6)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BlockSignal(SignalSettings):
     """Blocks of `length` neighbours are active together; their coefficients are then N(0, variance), independent."""
 
     length: int = integer(1, 1_000_000)
-    variance: float = number(above=0, high=1e12)
+    variance: float = number(low=1e-12, high=1e12)
 
     @property
     def variance_of_active(self) -> float:

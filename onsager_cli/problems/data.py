@@ -31,6 +31,7 @@ from onsager_cli.store.environment import memory_limit
 KIND = ProblemKind("data", of="build", settings=Recorded)
 IN_MEMORY = 0.25  # share of the machine's memory up to which the training pairs are arrays of the problem
 QUIETEST = 1e-12  # σ_w² over the power of y, at least
+UNEXPLAINED = 0.8  # share of noise in y, above which pairs seem to be no pairs
 BLOCK = 4096  # pairs in double precision at a time
 FIRST, PER_UNKNOWN = 100_000, 40  # pairs that A, σ_w² and φ are estimated from: at most these, or so many per unknown
 
@@ -182,6 +183,9 @@ def estimated(training: Part, A: np.ndarray | None, noise_variance: float | None
             warnings.warn(f"problem.file: {text}", Notice, stacklevel=3)
     if noise_variance is None:
         noise_variance = _residual(blocks, double(A)) / (max(freedom, 1.0) * len(A))
+    if noise_variance > UNEXPLAINED * energy_y / (len(positions) * len(A)):
+        text = "A x explains hardly anything of y: do x, y and A belong together?"
+        warnings.warn(f"problem.file: {text}", Notice, stacklevel=3)
     floor = QUIETEST * energy_y / (len(positions) * len(A))
     return Estimate(
         A, max(noise_variance, floor), energy_x / (len(positions) * N), energy_x / active if active else 1.0

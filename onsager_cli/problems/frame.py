@@ -22,6 +22,7 @@ from onsager_cli.problems.base import Frame, Problem
 
 ALIKE = 1.5  # the largest column norm over the smallest, up to which columns are left alone
 EVEN = 3.0  # the largest singular value over the median one, up to which rows are left alone
+WEAKEST = 0.01  # floor of c: hardly anything of x reaches y by a weaker column, and an estimate of it is noise
 SMALLEST = 1e-6  # floor of ρ, as a share of the largest squared singular value: an exact A has no noise to weigh
 
 
@@ -38,7 +39,7 @@ def framed(problem: Problem, balance: str, whitens: bool, unit: float | None = N
     N = A.shape[1]
     u = unit_of(np.asarray(problem.selection.x)) if unit is None else unit
     c = np.sqrt(np.sum(np.abs(A) ** 2, axis=0))
-    c = c / np.sqrt(np.mean(c**2))
+    c = np.maximum(c / np.sqrt(np.mean(c**2)), WEAKEST)
     if not is_uneven(A, c, balance):
         columns, P = None, np.ones(())
     else:

@@ -25,6 +25,8 @@ from onsager_cli.problems.noise import QUIETEST, NoiseLaw
 
 # Folded into the seed; training folds in its stages from 1000 on.
 SELECTION_KEY, TEST_KEY, MATRIX_KEY = 1, 2, 3
+CORRELATION = 0.9  # of neighbouring columns, where nobody sets it
+MANY = 10**9  # samples, where they are drawn
 MORE = 8  # times as many selection samples where few coefficients are active, so that few samples carry the error
 
 
@@ -92,9 +94,11 @@ def noise_of(settings: Linear, A: np.ndarray, power: float) -> tuple[float, Nois
         known = known / settings.parts
         quietest = noise_variance(energy, M, power, 0) * QUIETEST
         return max(known, quietest), NoiseLaw(silent=True) if known == 0 else None
-    if not isinstance(settings.snr_db, tuple) and settings.noise != "per_sample":
-        return noise_variance(energy, M, power, settings.snr_db), None
-    low, high = settings.snr_db if isinstance(settings.snr_db, tuple) else (settings.snr_db, settings.snr_db)
+    snr_db = settings.snr_db
+    assert snr_db is not None  # the check of the settings asks for it
+    if not isinstance(snr_db, tuple) and settings.noise != "per_sample":
+        return noise_variance(energy, M, power, snr_db), None
+    low, high = snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db)
     law = NoiseLaw(low, high, settings.noise == "per_sample")
     return noise_variance(energy, M, power, 0) * law.mean, law
 
@@ -109,7 +113,7 @@ def matrix_of(settings: Linear, seed: int, given: np.ndarray | None) -> np.ndarr
     elif name == "gaussian":
         A = gaussian_matrix(seed, M, N, settings.kappa)
     else:
-        A = ensemble(name, seed, M, N, settings.correlation or 0.0)
+        A = ensemble(name, seed, M, N, CORRELATION if settings.correlation is None else settings.correlation)
     if settings.columns == "unit":
         A = A / np.linalg.norm(A, axis=0).astype(np.float32)
     if settings.embedding == "real":
@@ -147,8 +151,11 @@ def build(
         test_power=None if active is None else jnp.float32(active),
     )  # fmt: skip
     key = jax.random.key(seed)
-    selection = sample(_part(problem, "selection"), jax.random.fold_in(key, SELECTION_KEY), selection_samples)
-    of_test = test or sample(_part(problem, "test"), jax.random.fold_in(key, TEST_KEY), test_samples)
+    parts = {name: _part(problem, name) for name in ("selection", "test")}
+    selection_samples = min(selection_samples, _columns(parts["selection"]))
+    test_samples = min(test_samples, _columns(parts["test"]))
+    selection = sample(parts["selection"], jax.random.fold_in(key, SELECTION_KEY), selection_samples)
+    of_test = test or sample(parts["test"], jax.random.fold_in(key, TEST_KEY), test_samples)
     x, y = (jnp.asarray(a, problem.A.dtype) for a in of_test)
     return replace(problem, selection=selection, test=Samples(x, y))
 
@@ -157,6 +164,11 @@ def _part(problem: Problem, part: str) -> Problem:
     """The problem with the signals of one part, if signals come from a file that is split into parts."""
     chosen = getattr(problem.draw, "of", None)
     return problem if chosen is None else replace(problem, draw=chosen(part))
+
+
+def _columns(part: Problem) -> int:
+    """How many samples a part has at most: those of a file, each once."""
+    return getattr(getattr(part.draw, "signal", None), "count", MANY)
 
 
 def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = None) -> Problem:

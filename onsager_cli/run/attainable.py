@@ -134,7 +134,7 @@ def by_em_vamp(curve: Curve, problem: "Problem") -> "Attainable":
     )  # fmt: skip
     settings = replace(curve.settings, network=network, shrinkage=ShrinkageSettings("bg", (1.0, 0.0)))
     seen, how = seen_by(settings, problem.original or problem), how_to_iterate(settings)
-    net = damping.settled(network_of(settings), seen, settings.precision, **how)
+    net = damping.settled(network_of(settings), seen, ITERATIONS, settings.precision, **how)
     errors, powers = iterate.run(net, seen, ITERATIONS, settings.precision, **how)
     levels = [float(to_db(each.sum() / powers.sum())) for each in errors]
     found = nmse(errors[-1], powers)

@@ -12,7 +12,7 @@ import yaml
 
 from onsager_cli.config.experiment import Curve
 from onsager_cli.run import attainable
-from onsager_cli.run.problem import problem_of
+from onsager_cli.run.problem import balanced, problem_of
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.environment import changes, environment, one_blas_thread
 from onsager_cli.store.locks import holder
@@ -105,6 +105,8 @@ def _note_environment(maker: "Maker", problem: "Problem") -> None:
 
     digest = hashlib.sha256(np.asarray(problem.A).tobytes()).hexdigest()
     now = {**environment(), "device": device_kind(), "matrix": digest}
+    if words := balanced(problem):
+        now["balanced"] = words
     if (before := maker.folder.read_json("made")) is not None:
         changed = changes(before, now)
         if changed:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onsager_cli.config.experiment import Curve, Experiment
+from onsager_cli.config.told import told
 from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages, places
@@ -25,7 +26,11 @@ def rows_of(experiment: Experiment) -> list[Row]:
     rows = []
     for curve in experiment.curves:
         level = attainable_db(curve)
-        more = {} if level is None else {"attainable_db": level}
+        more: Row = {} if level is None else {"attainable_db": level}
+        problem = curve.settings.problem
+        if problem.balancing is not None or problem.noise_varies:
+            balanced = (curve.folder.read_json("made") or {}).get("balanced")
+            more["told"] = told(curve.settings) + (f"; {balanced}" if balanced else "")
         depth = curve.settings.network.depth or math.inf
         rows += [{**row, "curve": curve.slug, **more} for row in curve.folder.points() if (row["layer"] or 0) <= depth]
     return rows

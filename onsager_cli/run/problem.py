@@ -36,6 +36,14 @@ def seen_by(settings: Settings, problem: "Problem") -> "Problem":
         return framed(problem, "off" if record.lasso else balance, record.whitens, unit)
 
 
+def balanced(problem: "Problem") -> str:
+    """What of a problem is balanced as its network sees it, in words; "" for nothing."""
+    if problem.columns is None:
+        return ""
+    assert problem.frame is not None
+    return "columns and rows balanced" if problem.frame.rows.ndim else "columns balanced"
+
+
 def in_users_units(curve: Curve, A: np.ndarray | None = None) -> "Problem":
     """The problem of a curve in the user's units. Raises UserError as `problem_of` does."""
     from onsager_cli.problems import build

@@ -11,10 +11,14 @@ from onsager_cli.store.foreign.text import without_counts
 from onsager_cli.store.foreign.variable import NUMBERS, described
 from onsager_cli.text import did_you_mean, further
 
+Sizes = tuple[str, str]
+"""The keys of the number of rows and of columns."""
+SIZES: Sizes = ("problem.M", "problem.N")
+SMALLEST = 1e-12  # norm of a column: float32 holds its square, and that of the noise
 NAMED = 8  # of many arrays, how many a message names
 
 
-def read(path: str, shape: tuple[int, int], name: str | None = None) -> np.ndarray:
+def read(path: str, shape: tuple[int, int], name: str | None = None, sizes: Sizes = SIZES) -> np.ndarray:
     """A (M, N) in float32 or complex64 from a file of any known format.
 
     It is the array `name`, else the one named A, else the only matrix. Raises UserError, which names the file, for
@@ -27,19 +31,19 @@ def read(path: str, shape: tuple[int, int], name: str | None = None) -> np.ndarr
         label += f": {chosen.name}" if len(found) > 1 else ""
         chosen.check()
         if not chosen.is_table:
-            _check_shape(chosen.shape, label, shape)  # before it takes any memory
+            _check_shape(chosen.shape, label, shape, sizes)  # before it takes any memory
         array = chosen.read()
     except UnreadableError as error:
         raise UserError(f"problem.matrix={path} {error}") from error
-    return checked(without_counts(array, shape) if chosen.is_table else array, label, shape)
+    return checked(without_counts(array, shape) if chosen.is_table else array, label, shape, sizes)
 
 
-def checked(A: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
+def checked(A: np.ndarray, name: str, shape: tuple[int, int], sizes: Sizes = SIZES) -> np.ndarray:
     """A (M, N) in float32, or complex64 if an imaginary part is not zero.
 
     Raises UserError, which calls it `name`, for what is no matrix of this shape.
     """
-    _check_shape(A.shape, name, shape)
+    _check_shape(A.shape, name, shape, sizes)
     given = np.real(A) if np.iscomplexobj(A) and not np.imag(A).any() else A
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
         A = given.astype(np.complex64 if np.iscomplexobj(given) else np.float32)
@@ -49,6 +53,11 @@ def checked(A: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
         place = f"row {row + 1}, column {column + 1} (counted from 1){further(int(np.count_nonzero(wrong)), 1)}"
         why = f": {value:g} is too large for single precision" if np.isfinite(value) else ""
         raise UserError(f"{name} holds NaN or infinity at {place}{why}")
+    typical = float(np.sqrt(np.mean(np.abs(A.astype(np.result_type(A, np.float64))) ** 2) * len(A)))
+    if typical and not SMALLEST <= typical <= 1 / SMALLEST:
+        raise UserError(
+            f"{name} has columns of norm {typical:.3g}, allowed are {SMALLEST:g} to {1 / SMALLEST:g}: change the unit of y"
+        )
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
         place = f"column {zero[0] + 1} (counted from 1)"
         raise UserError(f"{name} has a column of zeros: {place} never reaches y{further(zero.size, 1)}")
@@ -93,15 +102,15 @@ def _list(found: Sequence[Variable]) -> str:
     return ", ".join(map(described, found[:NAMED])) + further(len(found), NAMED)
 
 
-def _check_shape(found: tuple[int, ...], name: str, shape: tuple[int, int]) -> None:
+def _check_shape(found: tuple[int, ...], name: str, shape: tuple[int, int], sizes: Sizes) -> None:
     """Raises UserError for another shape than (M, N), with what to do about it."""
-    asked = f"problem.M={shape[0]} problem.N={shape[1]}"
+    asked = f"{sizes[0]}={shape[0]} {sizes[1]}={shape[1]}"
     if found == shape:
         return
     if len(found) != 2:
         raise UserError(f"{name} must hold a matrix, got an array of shape {found}: save it with rows and columns")
     rows, columns = found
-    size, own = f"{rows} x {columns}", f"add problem.M={rows} problem.N={columns}"
+    size, own = f"{rows} x {columns}", f"add {sizes[0]}={rows} {sizes[1]}={columns}"
     if 0 in found:
         raise UserError(f"{name} is empty: {size} instead of {asked}")
     if found == shape[::-1]:

@@ -1,6 +1,6 @@
 """Automatic damping: an algorithm as it is wherever it converges, else with the least damping that makes it converge.
 
-The selection set decides, the test set decides nothing. A run of TRIAL iterations is steady if its errors are finite and
+The selection set decides, the test set decides nothing. A run of at most TRIAL iterations is steady if its errors are finite and
 end at most STEADY_DB above their lowest NMSE. The undamped algorithm is taken if it is steady and ends at most WORSE_DB
 above the one with the damping PROBE. Else each weight of LADDER is tried, and the first is taken that is steady and ends
 at most WORSE_DB above the best of them. If none is steady, it is the one that ends lowest.
@@ -27,19 +27,23 @@ STEADY_DB = 0.5
 WORSE_DB = 1.0
 
 
-def settled(net: Network, problem: Problem, precision: str = "highest", **how: Unpack[How]) -> Network:
-    """The network with its damping decided on the selection set, if that is automatic; else the network itself."""
+def settled(net: Network, problem: Problem, depth: int, precision: str = "highest", **how: Unpack[How]) -> Network:
+    """The network with its damping decided on the selection set, if that is automatic; else the network itself.
+
+    The trial has as many iterations as there are asked for (`depth`), at most TRIAL.
+    """
+    depth = min(depth, TRIAL)
     if getattr(net, "damping", None) != AUTO:
         return net
     plain, found = _with(net, None), {}
-    undamped = _levels(plain, problem, precision, **how)
+    undamped = _levels(plain, problem, depth, precision, **how)
     if _is_steady(undamped):
-        found[PROBE] = _levels(_with(net, PROBE), problem, precision, **how)
+        found[PROBE] = _levels(_with(net, PROBE), problem, depth, precision, **how)
         if not undamped[-1] > found[PROBE][-1] + WORSE_DB:  # NaN: the damped one has diverged
             return plain
     for weight in LADDER:
         if weight not in found:
-            found[weight] = _levels(_with(net, weight), problem, precision, **how)
+            found[weight] = _levels(_with(net, weight), problem, depth, precision, **how)
     best = min((levels[-1] for levels in found.values() if _is_steady(levels)), default=np.nan)
     for weight in LADDER:
         if _is_steady(found[weight]) and found[weight][-1] <= best + WORSE_DB:
@@ -64,16 +68,16 @@ def _is_steady(levels: np.ndarray) -> bool:
     return bool(np.isfinite(levels).all() and levels[-1] <= np.min(levels) + STEADY_DB)
 
 
-def _levels(net: Network, problem: Problem, precision: str, **how: Unpack[How]) -> np.ndarray:
+def _levels(net: Network, problem: Problem, depth: int, precision: str, **how: Unpack[How]) -> np.ndarray:
     """The NMSE (dB) on the selection set after each iteration of a trial; one NaN more if it overflows."""
     x, y = (a[:, :SAMPLES] for a in problem.selection)
     if learn := how.get("learn"):
-        params = learn(net, problem, y, TRIAL, precision)
+        params = learn(net, problem, y, depth, precision)
         with jax.default_matmul_precision(precision):
-            errors = np.asarray(jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, TRIAL))
+            errors = np.asarray(jax.jit(squared_errors, static_argnums=0)(net, problem, params, x, y, depth))
     else:
-        errors = iterate(net, problem, net.layer(net.start(problem, 1), 0), x, y, TRIAL, precision)
+        errors = iterate(net, problem, net.layer(net.start(problem, 1), 0), x, y, depth, precision)
     power = np.sum(np.asarray(problem.squared_norm(x), np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
         levels = to_db(np.sum(np.asarray(errors, np.float64), axis=1) / power)
-    return levels if len(errors) == TRIAL else np.append(levels, np.nan)
+    return levels if len(errors) == depth else np.append(levels, np.nan)

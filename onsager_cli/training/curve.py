@@ -145,7 +145,7 @@ class Algorithm(Maker):
         started, asked, precision = time.monotonic(), self.settings.depth, self.settings.precision
         net, record = network_of(self.settings), self.settings.network.record
         how = how_to_iterate(self.settings)
-        net = damping.settled(net, problem, precision, **how)
+        net = damping.settled(net, problem, asked, precision, **how)
 
         def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
             return iterate.run(net, with_test(problem, test), asked, precision, **how)

@@ -46,6 +46,11 @@ class Samples(GaussianMixture):
         return self.counted
 
     @property
+    def count(self) -> int:
+        """Columns of this part."""
+        return self.columns.shape[1]
+
+    @property
     def has_zeros(self) -> bool:
         """Columns are drawn whole, so samples with more active coefficients cannot be asked for."""
         return False
@@ -55,17 +60,17 @@ class Samples(GaussianMixture):
         return replace(self, part=part, columns=dict(self.others)[part])
 
     def draw(self, key: Array, shape: tuple[int, int], gamma: Array | float | None = None) -> Array:
-        """Columns of this part: in their order where at most as many are asked for, else drawn with replacement.
+        """Columns of this part: of training drawn with replacement, of the others in their order, each once.
 
-        Training always draws. `gamma` has no effect.
+        `gamma` has no effect.
         """
         del gamma
         (N, L), (rows, count) = shape, self.columns.shape
         if rows != N:
             raise UserError(f"signal.file has {rows} rows, problem.N={N}: add problem.N={rows}")
         columns = jnp.asarray(self.columns)
-        if self.part != PARTS[0] and count >= L:
-            return columns[:, :L]
+        if self.part != PARTS[0]:
+            return columns[:, : min(L, count)]
         return columns[:, jax.random.randint(key, (L,), 0, count)]
 
     def active(self, key: Array, shape: tuple[int, int]) -> Array:
