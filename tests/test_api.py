@@ -209,7 +209,7 @@ class TestRecover:
         (lambda: loose.problem(A="mine.npy"), "A must be numbers"),
         (lambda: loose.problem(N=object()), "problem.N must be a number, a text"),
         (lambda: loose.problem(N=np.arange(3)), r"problem.N must be a whole number .*got \[0, 1, 2\]"),
-        (lambda: loose.problem("random_access", A=np.ones((3, 4))), "draws its own matrix: leave A out"),
+        (lambda: loose.problem("random_access", A=np.ones((3, 4))), "takes pilots from a file"),
         (lambda: loose.problem().draw(-1), "samples must be a whole number from 1"),
         (lambda: loose.problem().draw(3, -1), "seed must be a whole number from 0"),
         (lambda: loose.network("lammp"), "did you mean lamp"),
@@ -245,3 +245,26 @@ def test_the_page_about_python_runs():
     found = doctest.testfile(str(page), module_relative=False)
     assert found.attempted > 5
     assert found.failed == 0
+
+
+def test_a_problem_with_another_signal():
+    ternary = onsager_cli.problem("gaussian", N=40, M=20, signal="rademacher", test_samples=50)
+    assert set(np.unique(ternary.test[0])) == {-1.0, 0.0, 1.0}
+    wide = onsager_cli.problem(
+        "gaussian", N=40, M=20, signal={"name": "student_t", "dof": 3, "scale": 10}, test_samples=50
+    )
+    assert np.abs(wide.test[0]).max() > 30
+    with pytest.raises(UserError, match="signal must be a name"):
+        onsager_cli.problem(signal={"dof": 3})
+    with pytest.raises(UserError, match="A and ensemble are two matrices"):
+        onsager_cli.problem(A=np.eye(4), ensemble="dct")
+
+
+def test_the_real_embedding_takes_complex_measurements():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(20, 40)) + 1j * rng.normal(size=(20, 40))
+    made = onsager_cli.problem(A=A, embedding="real", selection_samples=100, test_samples=50)
+    net = onsager_cli.train(onsager_cli.network("lamp", depth=1), made, None, "training.lamp.steps=[10]")
+    _, y = made.test
+    x_hat = net(y[:20] + 1j * y[20:])
+    np.testing.assert_array_equal(np.concatenate([x_hat.real, x_hat.imag]), net(y))

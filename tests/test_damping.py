@@ -177,14 +177,14 @@ class TestCurves:
         assert len(tables[0]) == 6
 
     def test_the_damping_is_reported_and_noted(self):
-        folder, events = made("network=vamp", "network.depth=3", problem=problem_of(250, 125, correlation=0.9))
+        folder, events = made("network=vamp", "network.depth=20", problem=problem_of(250, 125, correlation=0.9))
         noted = folder.read_json("iterations")
         assert noted is not None
         weight = noted["damping"]
         assert weight in damping.LADDER
         messages = [event["message"] for event in events if event["event"] == "warning"]
         assert any(f"network.damping={weight:g}" in message for message in messages)
-        again, events = made("network=vamp", "network.depth=3", f"network.damping={weight}",
+        again, events = made("network=vamp", "network.depth=20", f"network.damping={weight}",
                              problem=problem_of(250, 125, correlation=0.9))  # fmt: skip
         assert [row["nmse_db"] for row in again.points()] == [row["nmse_db"] for row in folder.points()]
         assert not any("undamped" in str(event.get("message")) for event in events)

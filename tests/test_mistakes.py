@@ -30,7 +30,7 @@ MISTAKES = {
     "depth as text": ("train network.depth=deep", ["network.depth", "whole number", "'deep'"]),
     "tied as text": ("train network.tied=maybe", ["network.tied", "true or false", "'maybe'"]),
     "kappa below one": ("train problem=kappa15 problem.kappa=0.5", ["problem.kappa", "at least 1", "got 0.5"]),
-    "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "between 0 and 1", "got -0.1"]),
+    "gamma negative": ("train problem.gamma=-0.1", ["problem.gamma", "above 0 and at most 1", "got -0.1"]),
     "kappa beyond float32": ("train problem.kappa=1e300", ["problem.kappa", "at most 1000000", "got 1e+300"]),
     "theta beyond float32": (
         "train shrinkage=bg shrinkage.theta=[1e300,0]",

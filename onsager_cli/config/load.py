@@ -111,7 +111,9 @@ class _Loader:
         self.base = self._apply(given).config
         _check_noise(given)
         if self.base["@experiment"] is None and (chosen := _by_problem(self.base, given)):
-            self.base = self._apply([*chosen, *given]).config
+            keys = {item.key_or_group for item in chosen}
+            self.base = self._apply([*chosen, *(item for item in given if item.key_or_group not in keys)]).config
+            self.unused -= keys
         self.top = _top(self.base)
 
     def _apply(self, overrides: "Sequence[Override]") -> Composed:

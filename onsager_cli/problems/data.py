@@ -181,9 +181,10 @@ def estimated(training: Part, A: np.ndarray | None, noise_variance: float | None
         freedom -= used
         if text:
             warnings.warn(f"problem.file: {text}", Notice, stacklevel=3)
+    estimated_noise = noise_variance is None
     if noise_variance is None:
         noise_variance = _residual(blocks, double(A)) / (max(freedom, 1.0) * len(A))
-    if noise_variance > UNEXPLAINED * energy_y / (len(positions) * len(A)):
+    if estimated_noise and noise_variance > UNEXPLAINED * energy_y / (len(positions) * len(A)):
         text = "A x explains hardly anything of y: do x, y and A belong together?"
         warnings.warn(f"problem.file: {text}", Notice, stacklevel=3)
     floor = QUIETEST * energy_y / (len(positions) * len(A))
