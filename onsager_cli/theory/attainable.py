@@ -26,6 +26,7 @@ from onsager_cli.theory.support_search import rounds_for, support_search
 
 LADDER = (1.0, 0.8, 0.6, 0.4, 0.25)  # weights of the new pseudo-prior
 ITERATIONS = 60
+EXACT_DB = -200.0  # of an estimate without any error
 SETTLED_DB = 1e-3  # a run that moves less than this in each of STILL iterations has settled
 STILL = 4
 TIED_DB = 0.2  # dampings that end so close count as equal
@@ -163,7 +164,7 @@ def _run(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for x_hat in _estimates(A, signal, noise_variance, samples.y, name, damping):
             errors = samples.errors(x_hat)
-            levels.append(float(to_db(np.sum(errors) / power)))
+            levels.append(float(np.maximum(to_db(np.sum(errors) / power), EXACT_DB)))
             if len(levels) > STILL and np.ptp(levels[-STILL:]) < SETTLED_DB:
                 return levels, errors
     return (levels, errors) if len(levels) == ITERATIONS else ([*levels, np.nan], errors)
@@ -188,7 +189,7 @@ def _chosen(A: np.ndarray, signal: Prior, noise_variance: float, samples: _Sampl
 def _nmse(errors: np.ndarray, powers: np.ndarray) -> tuple[float, float]:
     """The NMSE (dB) and its standard error (dB)."""
     found = nmse(errors, powers)
-    return float(found["nmse_db"] or 0), float(found["nmse_db_se"] or 0)
+    return float(np.maximum(found["nmse_db"], EXACT_DB)), float(found["nmse_db_se"] or 0)
 
 
 def _sparse(signal: Prior) -> tuple[float, float] | None:
