@@ -39,6 +39,7 @@ def trained(folder: Path, words: str, cores: int, nproc: str | None):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 @pytest.mark.parametrize("network", [LAMP, *slow(LVAMP)])
+@pytest.mark.slow
 def test_on_other_machines(tmp_path, network):
     words = f"{network} {FEW}"
     reference = trained(tmp_path, words, 2, None)

@@ -129,6 +129,7 @@ class TestAutomatic:
         assert damping.settled(vamp(damp.AUTO), problem, 40) == vamp(None)
         assert damping.settled(vamp(0.3), problem, 40) == vamp(0.3)
 
+    @pytest.mark.slow
     def test_vamp_does_not_diverge_on_correlated_columns(self):
         problem = problem_of(N=250, M=125, correlation=0.9, L=100)
         power = float(np.sum(np.asarray(problem.test.x) ** 2))
@@ -189,6 +190,7 @@ class TestCurves:
         assert [row["nmse_db"] for row in again.points()] == [row["nmse_db"] for row in folder.points()]
         assert not any("undamped" in str(event.get("message")) for event in events)
 
+    @pytest.mark.slow
     def test_lvamp_learns_its_damping(self):
         from onsager_cli.training.networks_on_disk import stored_network
 

@@ -162,6 +162,8 @@ class TestStart:
     @pytest.mark.parametrize("name", ["bg", "soft", "pwlin", "exp", "spline"])
     def test_of_the_papers_problem_and_of_cells_is_the_textbook_one(self, name):
         for problem in ("gaussian", "kappa15", "random_access"):
+            if (name, problem) == ("bg", "random_access"):
+                continue  # conf/shrinkage/bg_random_access.yaml has its start
             settings = load_experiment([f"shrinkage={name}", f"problem={problem}"]).curves[0].settings
             assert settings.shrinkage.theta == settings.shrinkage.record.start
 

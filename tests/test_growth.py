@@ -46,6 +46,7 @@ class TestGrowth:
         assert before > growth.ENOUGH_DB
         assert not np.array_equal(calls[0], calls[1])
 
+    @pytest.mark.slow
     def test_to_a_limit(self):
         _, powers, _ = self.grown(settings_of(*self.FEW), 0)
         assert len(powers) == growth.MOST

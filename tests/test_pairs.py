@@ -340,6 +340,7 @@ class TestTraining:
         few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few numbers" in line.read_text()]
         assert few
 
+    @pytest.mark.slow
     def test_both_ways_draw_the_same_pairs(self, tmp_path, monkeypatch):
         """Training pairs as arrays of the problem, and from the file where they are larger than memory."""
         _, x, y = drawn(600)
@@ -358,6 +359,7 @@ class TestTraining:
         # XLA compiles the products of the frame differently where pairs come from a file: rounding
         np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-3)
 
+    @pytest.mark.slow
     def test_a_deeper_network_resumes(self, tmp_path):
         _, x, y = drawn(600)
         path = saved(tmp_path / "set.npz", x=x, y=y)

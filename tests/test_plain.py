@@ -35,6 +35,7 @@ def test_every_experiment(name):
     assert without_hydra([f"+experiment={name}"]) == by_hydra([f"+experiment={name}"])
 
 
+@pytest.mark.slow
 def test_every_network_with_and_without_what_it_overrides():
     for network in catalog.config_files("network"):
         for more in ([], ["shrinkage=pwlin"], ["training=paper"], ["+experiment=fig12", "problem=gaussian"]):

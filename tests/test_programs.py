@@ -151,6 +151,7 @@ def trained(folder: Path, cache: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder.parent)
 
 
+@pytest.mark.slow
 def test_a_second_process_has_the_bits_of_the_first_whatever_became_of_the_programs(tmp_path):
     from test_checkpoint import stored
 

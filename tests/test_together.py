@@ -60,6 +60,7 @@ def test_seeds_are_one_program_and_what_they_are_alone(tmp_path, sizes, monkeypa
     assert len({round(value, 3) for value in nmse}) == 3  # each is its own
 
 
+@pytest.mark.slow
 def test_one_that_resumes_meets_the_others_where_it_is(tmp_path, sizes):
     first = of_seeds(tmp_path, "jobs=1").curves[:1]
     stop = Watch(lambda event: event["event"] == "point")
