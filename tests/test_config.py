@@ -252,7 +252,7 @@ class TestIdentity:
 
     def test_no_warmup_is_what_was_meant_before_there_was_one(self):
         """Without a warm-up, curves are those from before there was one; with it they are others."""
-        cold, warm = (only_curve(f"training.warmup={steps}").identity["training"] for steps in (0, 15))
+        cold, warm = (dict(only_curve(f"training.warmup={steps}").identity["training"]) for steps in (0, 15))
         assert warm.pop("warmup") == 15
         assert cold == warm
 

@@ -215,6 +215,7 @@ class TestAdoption:
     def test_new_jobs_begin_after_those_that_train_their_curves(self, noted, tmp_path, capsys):
         shallow, other, deep = *jobs("network=lamp", "network.depth=2"), *jobs("network=lamp", "seed=9,0")
         earlier = Placed("9", tmp_path / "9.jsonl", {}, frozenset(cluster._curves(shallow)))
+        assert shallow.experiment.curves[0].identity == deep.experiment.curves[0].identity
         queue, asked = Queue({}), []
         queue.folder = tmp_path / "logs"
 
