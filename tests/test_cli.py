@@ -232,7 +232,7 @@ class TestSweep:
     def test_nor_with_two_networks_long_values_or_panels(self, engine):
         assert main(["sweep", "network=lamp,amp", "problem.snr_db=20,40", "plot.formats=[svg],[png]"]) == 0
         assert [experiment.name for experiment in engine.asked[::2]] == [
-            f"{slug}-gaussian-snr_db={level}" for slug in ("lamp_tied_bg", "amp_l1") for level in (20, 40)
+            f"{slug}-gaussian-snr_db={level}" for slug in ("lamp_tied_pwlin", "amp_l1") for level in (20, 40)
         ]
         engine.asked.clear()
         steps = ",".join(f"[{number},{'9,' * 20}9]" for number in (1, 2))

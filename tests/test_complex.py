@@ -10,10 +10,9 @@ import pytest
 import reference
 from conftest import slow
 from scipy.integrate import trapezoid
+from shrinkage_cases import NAMES
 
 from onsager_cli import shrinkage
-from onsager_cli.kinds.records import ShrinkageKind
-from onsager_cli.kinds.registry import names
 from onsager_cli.linalg import computed_once, scaled, total
 from onsager_cli.networks.base import Network
 from onsager_cli.networks.decoupling import PseudoPrior
@@ -99,7 +98,7 @@ class TestFields:
 
 
 class TestShrinkage:
-    @pytest.mark.parametrize("name", slow(*names(ShrinkageKind), but=("pwlin",)))
+    @pytest.mark.parametrize("name", slow(*NAMES, but=("pwlin",)))
     def test_slope_is_wirtingers_derivative(self, name):
         """∂η/∂r = (∂η/∂Re r - j ∂η/∂Im r) / 2, by autodiff, averaged over the coordinates; it is real.
 
@@ -123,7 +122,7 @@ class TestShrinkage:
         # The phase is kept; a slope below zero turns it around.
         assert np.abs((x_hat * r.conj()).imag).max() < 1e-12
 
-    @pytest.mark.parametrize("name", slow(*sorted(set(names(ShrinkageKind)) - {"bg"}), but=("exp", "pwlin")))
+    @pytest.mark.parametrize("name", slow(*sorted(set(NAMES) - {"bg"}), but=("exp", "pwlin")))
     def test_shrinks_the_magnitude_as_it_does_a_real_number(self, name):
         r = normal(np.random.default_rng(2), 30, 1)
         found = shrinkage.build(name).eta(jnp.asarray(r), jnp.full((1, 1), 0.4), THETAS[name])[0]
@@ -149,7 +148,7 @@ class TestShrinkage:
         second = trapezoid(trapezoid(np.abs(x) ** 2 * weight, grid), grid) / total
         assert sigma**2 * slope[0, 0] == pytest.approx(second - abs(mean) ** 2, rel=1e-6)  # Tweedie
 
-    @pytest.mark.parametrize("name", slow(*names(ShrinkageKind), but=("bg",)))
+    @pytest.mark.parametrize("name", slow(*NAMES, but=("bg",)))
     def test_finite_at_zero(self, name):
         def loss(r, sigma):
             x_hat, slope = shrinkage.build(name).eta(r, sigma, THETAS[name])

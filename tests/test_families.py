@@ -79,7 +79,7 @@ class TestDerivatives:
             real = (value(r + unit) - value(r - unit))[n] / (2 * step)
             imaginary = (value(r + 1j * unit) - value(r - 1j * unit))[n] / (2 * step)
             total += (real - 1j * imaginary) / 2
-        np.testing.assert_allclose(slope, np.real(total) / 8, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(slope, np.real(total) / 8, rtol=1e-5, atol=1e-9)
 
     @pytest.mark.parametrize("name", SIGNALS)
     def test_gradients_are_those_of_differences(self, x64, name):
@@ -142,7 +142,7 @@ class TestPosteriors:
 
     @pytest.mark.parametrize(
         ("words", "family", "within"),
-        [("signal=laplace", "mixture", 1.02), *slow(("signal=rademacher", "pwlin", 1.5), ("signal=exponential", "exp", 2))],
+        [("signal=laplace", "mixture", 1.02), *slow(("signal=rademacher", "pwlin", 2), ("signal=exponential", "exp", 2))],
     )  # fmt: skip
     def test_other_families_start_near_it(self, words, family, within):
         """Mean squared error at the first layer's σ, over the least one."""

@@ -314,7 +314,7 @@ def test_matched_vamp_ends_where_state_evolution_does(words):
     noise = linear.noise_variance(N, M, signal.power, snr_db)
     s = np.linalg.svd(A.astype(np.float64), compute_uv=False)
     expected = state_evolution.vamp(signal, state_evolution.conditional_mean(signal), noise, s, N, T)
-    built = linear.build(law(settings.problem), A=A, snr_db=snr_db, seed=0, selection_samples=1, test_samples=24)
+    built = linear.build(law(settings.problem), A=A, snr_db=snr_db, seed=0, selection_samples=1, test_samples=96)
     net = build_network(settings.network, settings.shrinkage, settings.problem)
     with jax.default_matmul_precision("highest"):
         errors = jax.jit(squared_errors, static_argnums=0)(net, built, net.start(built, T), *built.test, T)
