@@ -69,7 +69,11 @@ class TestEstimatedMatrix:
 class TestTraining:
     @pytest.mark.slow
     def test_batches_without_an_active_coefficient_are_no_divergence(self):
-        setup, progress, watch = setup_of("shrinkage=bg", "problem.gamma=0.001"), Progress(), Watch()
+        setup, progress, watch = (
+            setup_of("shrinkage=bg", "shrinkage.theta=[1,2.2]", "problem.gamma=0.001"),
+            Progress(),
+            Watch(),
+        )
         setup.engine = dataclasses.replace(setup.engine, batch=2)
         assert not np.asarray(setup.problem.sample(jax.random.key(0), 2).x).any()
         start_db = setup.db(setup.params, 2)
