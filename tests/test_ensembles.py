@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_frame import made
+from synthetic_problems import made
 
 from onsager_cli import UserError, problem
 from onsager_cli.problems.ensembles import ensemble

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from synthetic_problems import made
 
 from onsager_cli import nmse, problem, train
 from onsager_cli.config.load import load_experiment
 from onsager_cli.kinds.problems import BernoulliGaussian
-from onsager_cli.kinds.settings import make_problem
 from onsager_cli.problems import Problem, build
 from onsager_cli.problems.frame import framed, is_uneven, unit_of, whitening
 from onsager_cli.run import seen_by
@@ -16,15 +16,6 @@ from onsager_cli.theory import iterate
 from onsager_cli.training.networks_on_disk import network_of
 
 QUICK = ("network.depth=2", "training.lamp.steps=[30]")
-
-
-def made(A=None, **keys):
-    settings = {
-        "kind": "bernoulli_gaussian", "name": "gaussian", "N": 40, "M": 20, "gamma": 0.1, "snr_db": 30.0,
-        "known_operator": True, "selection_samples": 300, "test_samples": 200, "instance": "seeded", **keys,
-    }  # fmt: skip
-    base = dict.fromkeys(("kappa", "matrix"))
-    return build(make_problem({**base, **settings}), 0, A)
 
 
 def matrix(spread=1.0, M=20, N=40, mean=0.0):

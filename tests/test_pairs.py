@@ -9,87 +9,13 @@ import jax
 import numpy as np
 import pytest
 from conftest import slow
-from scipy.io import savemat
+from pairs import FILES, SOME, L, M, N, columns, curve_of, drawn, pairs_of, problem, refusal, saved, settings_of
 
-import onsager_cli
 from onsager_cli.cli.main import main
-from onsager_cli.config.load import load_experiment
 from onsager_cli.config.own_pairs import own_pairs
-from onsager_cli.errors import Notice, UserError
-from onsager_cli.run import problem_of
-from onsager_cli.store.tables import OPTIONAL, read_table
-from onsager_cli.training.plan import plan
+from onsager_cli.errors import Notice
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-
-N, M, L = 12, 8, 300
-FILES = ("set.npz", "set.mat", "set.h5", "folder")
-SOME = (("set.npz", 0, 0), ("set.mat", 1, 0), ("set.h5", 1, 1), ("folder", 0, 1))
-QUICK = ("network=lamp", "network.depth=2", "training.lamp.steps=[40]", "training.lamp.batch=50", "jobs=1")
-
-
-def drawn(count=L, is_complex=False, noise=0.01, seed=0, gamma=0.3):
-    """A (M, N), x (N, count) and y (M, count)."""
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape):
-        return rng.normal(size=shape) + 1j * rng.normal(size=shape) if is_complex else rng.normal(size=shape)
-
-    A = normal(M, N) / np.sqrt(M)
-    x = normal(N, count) * (rng.uniform(size=(N, count)) < gamma)
-    return A, x, A @ x + noise * normal(M, count)
-
-
-def saved(path, **arrays):
-    """The path, with the arrays in the format of its suffix; a folder without one."""
-    if path.suffix == ".npz":
-        np.savez(path, **arrays)
-    elif path.suffix == ".mat":
-        savemat(path, arrays)
-    elif path.suffix == ".h5":
-        with h5py.File(path, "w") as file:
-            for name, array in arrays.items():
-                file[name] = array
-    else:
-        path.mkdir()
-        for name, array in arrays.items():
-            np.save(path / f"{name}.npy", array)
-    return str(path)
-
-
-def curve_of(path, *overrides):
-    """The oracle's curve on the pairs of a file."""
-    words = ["problem=data", f'problem.file="{path}"', "network=oracle", *overrides]
-    (curve,) = load_experiment(words).curves
-    return curve
-
-
-def settings_of(path, *overrides) -> Any:
-    """The settings of the problem."""
-    return curve_of(path, *overrides).settings.problem
-
-
-def pairs_of(path, *overrides) -> Any:
-    """The pairs of the file."""
-    return own_pairs(settings_of(path, *overrides))
-
-
-def problem(path, *overrides) -> Any:
-    """The problem as arrays."""
-    return problem_of(curve_of(path, *overrides))
-
-
-def refusal(path, *overrides):
-    """The one line that refuses a file."""
-    with pytest.raises(UserError) as caught:
-        own_pairs(settings_of(path, *overrides))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def columns(samples):
-    """The measurements of a set as a set of tuples: signals may be zero."""
-    return {tuple(column) for column in np.asarray(samples.y).T.tolist()}
 
 
 class TestReading:
@@ -238,7 +164,6 @@ class TestSplit:
         np.testing.assert_array_equal(problem(path).test.x, problem(path).test.x)
 
     def test_minibatches_are_training_pairs(self, tmp_path):
-        import jax
 
         _, x, y = drawn()
         made = problem(saved(tmp_path / "set.npz", x=x, y=y))
@@ -316,113 +241,3 @@ class TestEstimates:
         np.testing.assert_allclose(real.A @ real.test.x, real.test.y, atol=0.1)
         assert float(real.noise_variance) == pytest.approx(float(native.noise_variance) / 2, rel=1e-5)
         assert float(native.noise_variance) == pytest.approx(2e-4, rel=0.05)
-
-
-class TestTraining:
-    def trained(self, tmp_path, path, *words):
-        assert (
-            main(["train", "problem=data", f"problem.file={path}", *QUICK, f"output={tmp_path / 'out'}", *words]) == 0
-        )
-        return read_table(next((tmp_path / "out/figures").glob("*/curves.csv")))
-
-    def test_end_to_end(self, tmp_path, capsys):
-        A, x, y = drawn(1000)
-        path = saved(tmp_path / "set.npz", A=A, x=x, y=y)
-        rows = self.trained(tmp_path, path)
-        assert [row["layer"] for row in rows] == [1, 2]
-        assert rows[-1]["nmse_db"] < -4
-        assert all(abs(row["training_nmse_db"] - row["selection_nmse_db"]) < 2 for row in rows)
-        capsys.readouterr()
-        self.trained(tmp_path, path)
-        assert "already trained" in capsys.readouterr().err
-        net = onsager_cli.load("problem=data", f"problem.file={path}", *QUICK, f"output={tmp_path / 'out'}")
-        assert net(y[:, :5]).shape == (N, 5)
-        few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few numbers" in line.read_text()]
-        assert few
-
-    @pytest.mark.slow
-    def test_both_ways_draw_the_same_pairs(self, tmp_path, monkeypatch):
-        """Training pairs as arrays of the problem, and from the file where they are larger than memory."""
-        _, x, y = drawn(600)
-        rows = saved(tmp_path / "folder", x=x.T.copy(), y=y.T.copy())
-        found = []
-        for share in (0.25, 0):
-            monkeypatch.setattr("onsager_cli.problems.data.IN_MEMORY", share)
-            made = problem(rows)
-            assert (made.recorded is None) == (share == 0)
-            data = onsager_cli.problem("data", file=rows)
-            net = onsager_cli.train(onsager_cli.network("lamp", depth=2), data, "fast", *QUICK[2:4])
-            samples = jax.jit(lambda p, key: p.sample(key, 50))(data.arrays, jax.random.key(3))
-            found.append((net.table[-1]["nmse_db"], np.asarray(net.params["B"]), *map(np.asarray, samples)))
-        assert all(map(np.array_equal, found[0][2:], found[1][2:]))
-        assert found[0][0] == pytest.approx(found[1][0], abs=1e-3)
-        # XLA compiles the products of the frame differently where pairs come from a file: rounding
-        np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-3)
-
-    @pytest.mark.slow
-    def test_a_deeper_network_resumes(self, tmp_path):
-        _, x, y = drawn(600)
-        path = saved(tmp_path / "set.npz", x=x, y=y)
-        words = [word for word in QUICK if "depth" not in word]
-        found = []
-        for depth in (1, 2):
-            given = ["problem=data", f"problem.file={path}", *words, f"network.depth={depth}"]
-            assert main(["train", *given, f"output={tmp_path / 'out'}"]) == 0
-            found.append(read_table(next((tmp_path / "out/figures").glob("*/curves.csv"))))
-        assert found[0] == found[1][:1]
-        assert len(list((tmp_path / "out/curves").glob("data-*"))) == 1
-
-    def test_few_numbers_learn_first(self, tmp_path):
-        _, x, y = drawn()
-        words = ("problem=data", f"problem.file={saved(tmp_path / 'set.npz', x=x, y=y)}", "network.depth=2")
-        for more, few in (((), True), (("network=lvamp",), False), (("training.few_first=false",), False)):
-            (curve,) = load_experiment(
-                [*(() if more and "network" in more[0] else ("network=lamp",)), *words, *more]
-            ).curves
-            stages = plan(curve.settings.training, 2, True, "θ")
-            names = ["layer 1: few numbers", "layer 1: all", "layers 1-2: few numbers", "layers 1-2: all"]
-            assert [stage.name for stage in stages] == (names if few else names[1::2])
-            assert [stage.rates["matrices"] == 0 for stage in stages] == ([True, False] * 2 if few else [False] * 2)
-            assert [stage.begin for stage in stages] == (["grow", "keep"] * 2 if few else ["grow"] * 2)
-            assert curve.identity["training"].get("few_first", False) == few
-
-    def test_seeds_are_splits(self, tmp_path):
-        _, x, y = drawn(600)
-        rows = self.trained(tmp_path, saved(tmp_path / "set.npz", x=x, y=y), "seeds=[0,1]")
-        assert {row["seed"] for row in rows} == {0, 1}
-        assert len({row["nmse_db"] for row in rows}) == 4
-
-    def test_overfitting_is_reported(self, tmp_path, capsys):
-        _, x, y = drawn(60)
-        words = ("training.few_first=false", "training.lamp.rates=[0.01]", "problem.split=[0.2,0.4,0.4]")
-        self.trained(tmp_path, saved(tmp_path / "set.npz", x=x, y=y), *words)
-        told = capsys.readouterr().err
-        assert "A is estimated from 12 training pairs, and 120 (10 per unknown) are advisable" in told
-        found = (
-            r"layers 1-2: training pairs -[\d.]+ dB, selection pairs -?[\d.]+ dB: more pairs or fewer learned numbers"
-        )
-        assert re.search(found, told)
-
-    @pytest.mark.parametrize(
-        "network", ["vamp", "em_vamp", "lmmse", "oracle", "amp", pytest.param("lvamp", marks=pytest.mark.slow)]
-    )
-    def test_every_network(self, tmp_path, network):
-        _, x, y = drawn(600)
-        words = (f"network={network}",) if network in ("lmmse", "oracle") else (f"network={network}", "network.depth=2")
-        path = saved(tmp_path / "set.npz", x=x, y=y)
-        assert (
-            main(["train", "problem=data", f"problem.file={path}", *words, "jobs=1", f"output={tmp_path / 'out'}"]) == 0
-        )
-
-    def test_an_oracle_needs_zeros(self, tmp_path, capsys):
-        _, x, y = drawn(gamma=1)
-        path = saved(tmp_path / "set.npz", x=x, y=y)
-        assert (
-            main(["train", "problem=data", f"problem.file={path}", "network=oracle", f"output={tmp_path / 'out'}"]) == 2
-        )
-        assert "no recorded x is 0: use network=lmmse" in capsys.readouterr().err
-
-    def test_other_tables_stay_as_they_are(self):
-        (curve,) = load_experiment(["network=lamp"]).curves
-        assert "few_first" not in curve.identity["training"]
-        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db", "told"}
