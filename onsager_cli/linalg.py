@@ -1,5 +1,8 @@
 """Real and complex arrays through one set of helpers, and cheap sums over the coordinates of samples."""
 
+from collections.abc import Sequence
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +58,25 @@ def sum_to(shape: tuple[int, ...], a: Array) -> Array:
     if padded[0] == 1:
         a = total(a)
     return jnp.reshape(jnp.sum(a, axis=1) if padded[1] == 1 else a, shape)
+
+
+def mixed(
+    log_weights: Sequence[Array], means: Sequence[Array], variances: Sequence[Array] | None
+) -> tuple[Array, Array, Array]:
+    """log Σ weight, mean and variance of a mixture, entry by entry; None: components without variance.
+
+    Lists instead of an axis of components, so that XLA fuses all of it.
+    """
+    top = jax.lax.stop_gradient(reduce(jnp.maximum, log_weights))
+    shares = [jnp.exp(log - top) for log in log_weights]
+    mass = reduce(jnp.add, shares)
+    shares = [share / mass for share in shares]
+    mean = reduce(jnp.add, [share * one for share, one in zip(shares, means, strict=True)])
+    spreads = [power(one - mean) for one in means]
+    if variances is not None:
+        spreads = [spread + variance for spread, variance in zip(spreads, variances, strict=True)]
+    variance = reduce(jnp.add, [share * spread for share, spread in zip(shares, spreads, strict=True)])
+    return top + jnp.log(mass), mean, variance
 
 
 @jax.custom_vjp

@@ -13,13 +13,14 @@ import pytest
 from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.metrics import to_db
+from onsager_cli.problems.frame import column_scales
 from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.run import attainable as surface
 from onsager_cli.store.environment import one_blas_thread
 from onsager_cli.store.problem_notes import ProblemNote
 from onsager_cli.store.tables import read_table, table_bytes
 from onsager_cli.theory.attainable import Attainable, attainable
-from onsager_cli.theory.matched_vamp import balanced_vamp, column_scales, damped_vamp
+from onsager_cli.theory.matched_vamp import balanced_vamp, damped_vamp
 from onsager_cli.theory.support_search import support_search
 
 

@@ -62,7 +62,7 @@ def with_embedding(problem: ProblemSettings) -> ProblemSettings:
     """The settings with `problem.embedding` complex, where it is null and a matrix or signals from a file are complex."""
     if not isinstance(problem, Linear) or problem.embedding is not None:
         return problem
-    if (signal := getattr(problem.signal, "file", None)) is not None and _has_complex(signal):
+    if (signal := getattr(problem.signal, "file", None)) is not None and _is_complex(signal):
         return replace(problem, embedding="complex")
     if problem.matrix is None:
         return problem
@@ -76,8 +76,18 @@ def with_embedding(problem: ProblemSettings) -> ProblemSettings:
     return replace(problem, embedding="complex") if found else problem
 
 
-def _has_complex(file: str) -> bool:
-    """Whether the first array of numbers in a file of signals is complex; a file that cannot be read says no."""
+def _is_complex(file: str) -> bool:
+    """Whether a file of signals is complex; a file that cannot be read says no, and `signals.of` says why."""
+    try:
+        return _has_complex(checksum(Path(file), "signal.file"), file)
+    except UserError:
+        return False
+
+
+@lru_cache(maxsize=8)
+def _has_complex(digest: str, file: str) -> bool:
+    """Whether the first array of numbers in a file is complex; again if the file has become another."""
+    del digest
     try:
         found = [
             variable for variable in variables(Path(file)) if variable.kind == NUMBERS and len(variable.shape) == 2

@@ -38,8 +38,7 @@ def framed(problem: Problem, balance: str, whitens: bool, unit: float | None = N
     A, noise = double(problem.A), float(problem.noise_variance)
     N = A.shape[1]
     u = unit_of(np.asarray(problem.selection.x)) if unit is None else unit
-    c = np.sqrt(np.sum(np.abs(A) ** 2, axis=0))
-    c = np.maximum(c / np.sqrt(np.mean(c**2)), WEAKEST)
+    c = np.maximum(column_scales(A)[:, 0], WEAKEST)
     if not is_uneven(A, c, balance):
         columns, P = None, np.ones(())
     else:
@@ -67,6 +66,12 @@ def framed(problem: Problem, balance: str, whitens: bool, unit: float | None = N
         selection=frame.enter(problem.selection), test=frame.enter(problem.test), mean_power=power, reported=counted,
         frame=frame, original=problem, recorded=None,
     )  # fmt: skip
+
+
+def column_scales(A: np.ndarray) -> np.ndarray:
+    """c (N, 1): the norms of the columns over their root mean square; 1 for a column of zeros."""
+    norms = np.linalg.norm(double(A), axis=0)[:, None]
+    return np.where(norms > 0, norms / np.sqrt(np.mean(norms**2)), 1.0)
 
 
 def is_uneven(A: np.ndarray, norms: np.ndarray, balance: str) -> bool:

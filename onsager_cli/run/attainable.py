@@ -77,7 +77,7 @@ def compared(curve: Curve, last: Point, found: "Attainable", problem: "Problem")
 
 def _advice(curve: Curve, end: float, found: "Attainable", problem: "Problem") -> list[str]:
     """What a network that ends far from what is attainable may lack, as overrides where there are such."""
-    from onsager_cli.theory.matched_vamp import column_scales
+    from onsager_cli.problems.frame import column_scales
 
     network, shrinkage, advice = curve.settings.network, curve.settings.shrinkage, []
     untrained = None if network.depth is None else found.untrained(network.depth)

@@ -4,14 +4,12 @@ By Tweedie's identity, ∂E[x|r]/∂r = var(x|r) / (noise variance), in Wirtinge
 `noise` multiplies σ: once a network has learned its matrices, σ need not be the standard deviation of r - x.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
-from onsager_cli.linalg import power
+from onsager_cli.linalg import mixed, power
 from onsager_cli.shrinkage.family import Eta, Theta, summed
 
 MIXTURE = ShrinkageKind(
@@ -53,24 +51,6 @@ MATCHED = ShrinkageKind(
 LEAST = 1e-13  # variance of the noise: below, |r|² / variance leaves float32
 
 
-def _joined(logs: Sequence[Array], means: Sequence[Array], variances: Sequence[Array] | None) -> tuple[Array, Array]:
-    """Mean and variance of a mixture, from log weights, means and variances of its components; None: no variances."""
-    top = jax.lax.stop_gradient(jnp.max(jnp.stack(logs), axis=0))
-    shares = [jnp.exp(log - top) for log in logs]
-    total = sum(shares[1:], shares[0])
-    shares = [share / total for share in shares]
-    mean = _dot(shares, means)
-    spreads = [power(one - mean) for one in means]
-    if variances is not None:
-        spreads = [spread + variance for spread, variance in zip(spreads, variances, strict=True)]
-    return mean, _dot(shares, spreads)
-
-
-def _dot(shares: Sequence[Array], values: Sequence[Array]) -> Array:
-    products = [share * value for share, value in zip(shares, values, strict=True)]
-    return sum(products[1:], products[0])
-
-
 def _noise(sigma: Array, theta: Theta) -> Array:
     """The variance of the noise that the shrinkage believes in."""
     return jnp.maximum(jnp.square(theta[0] * sigma), LEAST)
@@ -89,7 +69,7 @@ def _mixture(r: Array, noise: Array, *components: Array) -> tuple[Array, Array]:
         logs.append(log_weight - exponent * (power(distance) / total + jnp.log(total)))
         means.append(gain * distance if jnp.iscomplexobj(r) else mean + gain * distance)
         variances.append(gain * noise)
-    mean, variance = _joined(logs, means, variances)
+    _, mean, variance = mixed(logs, means, variances)
     return mean, variance / noise
 
 
@@ -110,7 +90,7 @@ def _discrete(r: Array, noise: Array, *letters: Array) -> tuple[Array, Array]:
         value = jax.lax.complex(real, imaginary) if jnp.iscomplexobj(r) else real
         logs.append(log_weight - exponent * power(r - value) / noise)
         values.append(value)
-    mean, variance = _joined(logs, values, None)
+    _, mean, variance = mixed(logs, values, None)
     return mean, variance / noise
 
 

@@ -18,20 +18,21 @@ import numpy as np
 
 from onsager_cli.linalg import double
 from onsager_cli.metrics import nmse, to_db
+from onsager_cli.problems.frame import ALIKE, column_scales
 from onsager_cli.problems.signals import GaussianMixture
+from onsager_cli.theory import damping as automatic
 from onsager_cli.theory import state_evolution
 from onsager_cli.theory.bounds import support_oracle
-from onsager_cli.theory.matched_vamp import Prior, balanced_vamp, column_scales, damped_vamp
+from onsager_cli.theory.matched_vamp import Prior, balanced_vamp, damped_vamp
 from onsager_cli.theory.support_search import rounds_for, support_search
 
-LADDER = (1.0, 0.8, 0.6, 0.4, 0.25)  # weights of the new pseudo-prior
+LADDER = (1.0, *automatic.LADDER)  # weights of the new pseudo-prior
 ITERATIONS = 60
 EXACT_DB = -200.0  # of an estimate without any error
 SETTLED_DB = 1e-3  # a run that moves less than this in each of STILL iterations has settled
 STILL = 4
 TIED_DB = 0.2  # dampings that end so close count as equal
 RISE_DB = 0.5
-ALIKE = 1.5  # ratio of the largest to the smallest norm of a column, up to which balancing is left out
 SEARCHED = 30  # active entries of a sample, up to which supports are searched
 LARGEST = 4e6  # entries of A, above which this takes more than seconds
 # Work that decides how many samples there are: N M for VAMP, N rounds² for the search.

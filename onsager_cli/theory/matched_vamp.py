@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from onsager_cli.linalg import double
+from onsager_cli.problems.frame import column_scales
 
 SMALLEST = 1e-30  # floor of a variance: a sample y = 0 must not divide by zero
 RANK_TOLERANCE = 1e-10  # singular values below this share of the largest are rounding errors of float64
@@ -76,12 +77,6 @@ def damped_vamp(
         new, new_variance = (x_hat - nu * r) / (1 - nu), np.maximum(sigma2 * nu / (1 - nu), SMALLEST)
         r_tilde = damping * new + (1 - damping) * r_tilde
         variance = damping * new_variance + (1 - damping) * variance
-
-
-def column_scales(A: np.ndarray) -> np.ndarray:
-    """c (N, 1): the norms of the columns over their root mean square; 1 for a column of zeros."""
-    norms = np.linalg.norm(double(A), axis=0)[:, None]
-    return np.where(norms > 0, norms / np.sqrt(np.mean(norms**2)), 1.0)
 
 
 def balanced_vamp(

@@ -13,7 +13,6 @@ All quantities are linear. NumPy arrays stay in double precision; JAX arrays sta
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import reduce
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from onsager_cli.linalg import mixed
 from onsager_cli.problems.signals.em import fit_mixture
 
 Values = Any  # a number, a NumPy array or a JAX array
@@ -204,14 +204,7 @@ def joined(xp: ModuleType, log_weights: Values, means: Values, variances: Values
 
 def joined_lists(log_weights: list[Array], means: list[Array], variances: list[Array]) -> Posterior:
     """The same for JAX arrays of single components, in lists."""
-    top = jax.lax.stop_gradient(reduce(jnp.maximum, log_weights))
-    shares = [jnp.exp(log - top) for log in log_weights]
-    total = reduce(jnp.add, shares)
-    shares = [share / total for share in shares]
-    mean = reduce(jnp.add, [share * one for share, one in zip(shares, means, strict=True)])
-    spreads = [spread + square(jnp, one - mean) for spread, one in zip(variances, means, strict=True)]
-    variance = reduce(jnp.add, [share * spread for share, spread in zip(shares, spreads, strict=True)])
-    return Posterior(top + jnp.log(total), mean, variance)
+    return Posterior(*mixed(log_weights, means, variances))
 
 
 def column(xp: ModuleType, values: Values, r: Values, dtype: Values = None) -> Values:
