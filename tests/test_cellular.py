@@ -11,6 +11,7 @@ from conftest import slow
 from scipy.stats import arcsine, binomtest, kstest
 
 from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.kinds.cellular import Cellular
 from onsager_cli.metrics import nmse
 from onsager_cli.problems import Problem, Samples, build, cellular
@@ -46,7 +47,7 @@ def emphasized(problem: Problem, batch: int, emphasis: float, most: float | None
 
 def near(sample: np.ndarray, expected: float, independent: int) -> bool:
     """Whether the mean of `sample` is within five standard errors, with this many independent values in it."""
-    return abs(sample.mean() - expected) < 5 * sample.std() / np.sqrt(independent)
+    return abs(sample.mean() - expected) <= 5 * sample.std() / np.sqrt(independent)
 
 
 class TestNumbers:
@@ -145,6 +146,56 @@ class TestActivity:
         assert np.all(x != 0)
         np.testing.assert_array_equal(known[:, :8].std(axis=1), 0)  # one place for all angles of a realization
         assert known[:, 7:9].std(axis=1).all()
+
+
+class TestActivityOfEachUser:
+    """`problem.activity` as a list: user n is active with the probability of its place."""
+
+    RATES = (0.02, 0.5, 1.0, 0.1, 0.3)
+    WORDS = ("problem.users=5", f"problem.activity={list(RATES)}", "problem.pilots=3", *FEW)
+
+    @pytest.mark.parametrize(("embedding", "antennas"), [("real", 1), *slow(("complex", 3))])
+    def test_drawn_samples(self, embedding, antennas):
+        problem = law("random_access", f"problem.embedding={embedding}", f"problem.antennas={antennas}", *self.WORDS)
+        L = 12_000
+        x, known = drawn(problem, L)
+        active = known[:5] > 0
+        np.testing.assert_array_equal(active, x[:5] != 0)
+        for user, rate in enumerate(self.RATES):
+            assert binomtest(int(active[user, ::antennas].sum()), L // antennas, rate).pvalue > 1e-4
+        power = np.asarray(build(problem, 0).known_power)[:5]
+        one = np.asarray(build(dataclasses.replace(problem, activity=1.0), 0).known_power)[:5]
+        np.testing.assert_allclose(power[:, 0], one[:, 0] * self.RATES, rtol=1e-6)
+        assert problem.hard_samples
+        assert not problem.everybody_active
+
+    def test_weighted_means_are_those_of_the_law(self):
+        problem = build(law("random_access", *self.WORDS), 0)
+        L = 60_000
+        x, _, weights = (np.asarray(a) for a in emphasized(problem, L, 2.0, 2.5))
+        active = x[:5] != 0
+        for user, rate in enumerate(self.RATES):
+            assert near(active[user, : L // 2], rate, L // 2)
+            assert near(active[user, L // 2 :], 2 * rate / (1 - rate + 2 * rate), L // 2)
+            assert near(weights * active[user], rate, L)
+        assert near(weights, 1.0, L)
+        assert 0 < weights.min() <= weights.max() < 2
+
+    def test_equal_rates_are_one_number(self):
+        """The weights of a list agree with those of the closed form for one activity."""
+        listed, one = (build(law("random_access", "problem.users=5", f"problem.activity={rate}", *FEW), 0).draw
+                       for rate in ([0.1] * 5, 0.1))  # fmt: skip
+        active = np.random.default_rng(0).uniform(size=(5, 50)) < 0.3
+        rates = np.full(5, 0.1)
+        np.testing.assert_allclose(
+            listed._ratio(active, rates, rates * 1.5), one._ratio(active, 0.1, jnp.float32(0.15)), rtol=1e-5
+        )
+
+    @pytest.mark.parametrize("wrong", ["[0.1,0.2]", "[0.1,0,0.1,0.1,0.1]", "[]", "[0.1,2,0.1,0.1,0.1]", "many"])
+    def test_wrong_lists(self, wrong):
+        with pytest.raises(UserError, match=r"problem\.activity") as error:
+            law("random_access", "problem.users=5", f"problem.activity={wrong}", *FEW)
+        assert "\n" not in str(error.value)
 
 
 class TestEmphasis:

@@ -47,6 +47,15 @@ def test_a_hundred_thousand_columns():
     assert [list(group) for group in found] == [[0, 99_999], [5, 70_000]]
 
 
+@pytest.mark.parametrize(("mean", "told"), [(0.5, "0.5"), (-2, "-2"), (0.3 + 0.4j, "0.3+0.4j")])
+def test_a_mean_of_the_entries(mean, told):
+    A = RANDOM - RANDOM.mean() + mean
+    (text,) = remarks(A)
+    share = abs(mean) ** 2 * A.size / np.linalg.norm(A) ** 2
+    assert text.startswith(f"has entries with a mean of {told}, which hold {share:.0%} of its energy")
+    assert not list(remarks(RANDOM - RANDOM.mean() + 0.05 * mean))
+
+
 def test_norms_of_columns():
     A = RANDOM.copy()
     A[:, 2] *= 1e-3

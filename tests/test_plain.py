@@ -1,6 +1,7 @@
 """Configs composed without Hydra are those that Hydra composes."""
 
 import copy
+import zlib
 from itertools import product
 
 import pytest
@@ -44,12 +45,15 @@ def test_every_network_with_and_without_what_it_overrides():
 
 
 @pytest.mark.slow
-def test_every_choice_of_two_options():
+def test_choices_of_two_options():
+    """One pair in eight, spread over all groups: Hydra takes a tenth of a second for each."""
     groups = [group for group in catalog.GROUPS if group != "experiment"]
     for first, second in product(groups, groups):
         if first < second:
             for one, other in product(catalog.config_files(first), catalog.config_files(second)):
                 lines = [f"{first}={one}", f"{second}={other}"]
+                if zlib.crc32(" ".join(lines).encode()) % 8:
+                    continue
                 assert without_hydra(lines) == by_hydra(lines), lines
 
 

@@ -13,7 +13,7 @@ from onsager_cli.store.files import Json, checksum
 from onsager_cli.store.pairs import fingerprint
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
-OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0, "few_first": False}
+OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0, "few_first": False, "canonical": True}
 
 
 def identity_of(settings: Settings) -> Json:

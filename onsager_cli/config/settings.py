@@ -58,7 +58,7 @@ def make_training(
 
     own, *tied = map(fitted, schedules_of(network, schedules))
     overfits = problem.file is not None and network.learn != ("theta",)
-    few_first = overfits and own.coordinates == "spectral" and not getattr(shared, "joint", False)
+    few_first = overfits and own.coordinates != "entries" and not getattr(shared, "joint", False)
     return replace(
         shared, knee_rate=None, descent=own, tied_descent=tied[0] if tied else None, **_few_first(shared, few_first)
     )

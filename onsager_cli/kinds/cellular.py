@@ -1,9 +1,15 @@
 """Settings of `problem=random_access` and `problem=massive_mimo` (`problem.*`). No JAX. Units are in `conf/problem`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import choice, group, integer, number, optional, path, text
+from onsager_cli.kinds.lists import number_or_numbers
 from onsager_cli.kinds.problems import ProblemSettings, check_matrix_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NEIGHBOURS = 6  # a hexagon has no more
 
@@ -29,7 +35,7 @@ class Cellular(ProblemSettings):
     users: int = integer(1, 100_000)
     antennas: int = integer(1, 4096)
     pilots: int = integer(1, 100_000)
-    activity: float = number(above=0, high=1)
+    activity: float | tuple[float, ...] = number_or_numbers(above=0, high=1)
     snr_db: float = number(-100, 200)
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
@@ -55,7 +61,13 @@ class Cellular(ProblemSettings):
         return "problem.pilots", "problem.users"
 
     def check(self) -> None:
-        """Raises UserError for a file of pilots that cannot be there."""
+        """Raises UserError for a file of pilots that cannot be there, and for activities of another number of users."""
+        users = self.cells * self.users
+        if isinstance(self.activity, tuple) and len(self.activity) != users:
+            raise UserError(
+                f"problem.activity must be a number, or a list with one for each of {self.cells} x {self.users} users, got "
+                f"{len(self.activity)} numbers"
+            )
         check_matrix_file(self.matrix, self.matrix_name)
 
     @property
@@ -69,14 +81,23 @@ class Cellular(ProblemSettings):
         return self.antennas
 
     @property
+    def activities(self) -> "float | np.ndarray":
+        """The activity of all users, or that of each one, (users,), float64."""
+        if not isinstance(self.activity, tuple):
+            return float(self.activity)
+        import numpy as np
+
+        return np.asarray(self.activity)
+
+    @property
     def everybody_active(self) -> bool:
         """Whether there is nobody to detect."""
-        return self.activity == 1
+        return not self.hard_samples
 
     @property
     def hard_samples(self) -> bool:
         """Where all users are active, no sample has more of them."""
-        return self.activity < 1
+        return min(self.activity if isinstance(self.activity, tuple) else (self.activity,)) < 1
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -27,6 +27,20 @@ def number_or_range(low: float, high: float) -> Field:
     return field_of(check, null=True)
 
 
+def number_or_numbers(above: float, high: float) -> Field:
+    """Field for a finite number with above < value <= high, or a list of such numbers, stored as a tuple."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return in_range(finite(value), None, high, above)
+        found = tuple(in_range(item, None, high, above) for item in finite_tuple(value))
+        if not found:
+            raise ValueError("must be a number, or a list of numbers")
+        return found
+
+    return field_of(check)
+
+
 def numbers(length: int, null: bool = False) -> Field:
     """Field for a list of `length` finite numbers, stored as a tuple."""
     return field_of(lambda value: finite_tuple(value, length), null=null, holds=LIST)

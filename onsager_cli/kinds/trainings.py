@@ -13,7 +13,7 @@ class Schedule:
     """How one kind of network learns by `training=fast` (`training.lamp.*`); lists go by depth, the last repeats."""
 
     optimizer: str | tuple[str, ...] = choice_by_depth("adam", "muon")
-    coordinates: str = choice("entries", "spectral")
+    coordinates: str = choice("entries", "spectral", "spectral_plain")
     batch: int = integer(1, 1_000_000)
     steps: tuple[int, ...] = by_depth(low=1, whole=True)
     rates: tuple[float, ...] = by_depth(above=0, high=HIGHEST_RATE)

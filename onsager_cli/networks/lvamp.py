@@ -51,11 +51,12 @@ KIND = NetworkKind(
         "noise_start": choice("energy", "known"),
         "learn": words(),
         "damping": optional(weight_or(damp.AUTO, damp.LEARNED)),
+        "canonical": optional(flag()),
     },
     learnable=("U", "s", "V", "noise_variance", "theta"),
     whitens=False,
     untrained="vamp",
-    marks={"damping": {damp.LEARNED: "damped"}},
+    marks={"damping": {damp.LEARNED: "damped"}, "canonical": {False: "as_learned"}},
     looks={
         "lvamp": {
             "soft": Look(YELLOW, "X", label="LVAMP-$\\ell_1$"),
@@ -133,6 +134,7 @@ def canonical(
 class Lvamp(Decoupled):
     """Learned VAMP. σ_w² starts at the mean of ‖y‖²/M if `noise_start` is "energy" (Section V-B), else at the truth.
 
+    `canonical=False` keeps the factors of the first layer as they were learned (ablation).
     With `noise_of_each`, samples differ in σ_w², and a layer hands on an estimate for each, by steps of EM:
     (‖y - A x̃‖² + σ_w² Σ d_i) / M. The leaf of σ_w² is a factor of it, 1 at the start.
     """
@@ -140,6 +142,7 @@ class Lvamp(Decoupled):
     learn: tuple[str, ...] = tuple(LEAVES)
     noise_start: str = "energy"
     noise_of_each: bool = False
+    canonical: bool | None = None
 
     leaves = LEAVES
     rate_names: ClassVar = {"theta": "theta", damp.LEAF: "theta", "log_s": "spectrum", "log_noise_variance": "noise"}
@@ -164,7 +167,13 @@ class Lvamp(Decoupled):
 
         If the shrinkage can undo any scale of r, layer 0 is rescaled as well: later layers must agree on the scale of x.
         """
-        if t == 1 and problem is not None and self.init == "random" and set(LEAVES) <= set(self.learn):
+        if (
+            t == 1
+            and problem is not None
+            and self.init == "random"
+            and self.canonical is not False
+            and set(LEAVES) <= set(self.learn)
+        ):
             p = {name: double(leaf) for name, leaf in self.layer(params, 0).items()}
             x, y = (double(samples) for samples in problem.selection)
             found, alpha, sigma = canonical(

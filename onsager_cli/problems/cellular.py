@@ -80,7 +80,8 @@ def mean_power(problem: Cellular) -> np.ndarray:
     gains = [mean_gain(problem.channel.path_loss_exponent, neighbour) for neighbour in (False, True)]
     per_cell = np.array([gains[0]] + [gains[1]] * (problem.cells - 1))
     fading = mean_fading(problem.channel, problem.antennas)
-    return np.repeat(per_cell, problem.users)[:, None] * problem.activity * fading / problem.antennas
+    activity = np.asarray(problem.activity).reshape(-1, 1)  # one number, or one for each user
+    return np.repeat(per_cell, problem.users)[:, None] * activity * fading / problem.antennas
 
 
 # -- drawing
@@ -111,11 +112,22 @@ def active_positions(key: Array, total: int, activity: Array | float, most: floa
     return jnp.minimum(jnp.cumsum(jnp.minimum(gaps, total).astype(jnp.int32)) - 1, total)
 
 
+def thinned(key: Array, position: Array, total: int, share: Array) -> Array:
+    """Positions of which each stays with the probability `share` (users,) of its user; the others move to the end.
+
+    A user has total / users consecutive positions.
+    """
+    user = jnp.minimum(position // (total // len(share)), len(share) - 1)
+    return jnp.where(jax.random.uniform(key, position.shape) < share[user], position, total)
+
+
 @overload
 def with_odds(activity: float, emphasis: float) -> float: ...
 @overload
-def with_odds(activity: float, emphasis: Array | float) -> Array | float: ...
-def with_odds(activity: float, emphasis: Array | float) -> Array | float:
+def with_odds(activity: np.ndarray, emphasis: float) -> np.ndarray: ...
+@overload
+def with_odds(activity: float | np.ndarray, emphasis: Array | float) -> Array | np.ndarray | float: ...
+def with_odds(activity: float | np.ndarray, emphasis: Array | float) -> Array | np.ndarray | float:
     """The activity whose odds are `emphasis` times the odds of `activity`."""
     return activity * emphasis / (1 - activity + activity * emphasis)
 
@@ -173,8 +185,8 @@ class Draw:
         Veach and Guibas (1995). With K active of U users, q/p = (a'/a)^K ((1-a')/(1-a))^(U-K). If all users are always
         active, all weights are 1.
         """
-        a, users = self.law.activity, self.law.cells * self.law.users
-        hard = 0 if a == 1 else batch // 2
+        a = self.law.activities
+        hard = batch // 2 if self.law.hard_samples else 0
         if not hard:
             x, y = self(problem, key, batch)
             return x, y, jnp.ones(batch)
@@ -182,17 +194,30 @@ class Draw:
         more = with_odds(a, emphasis)
         halves = (
             self._measured(problem, key, batch - hard),
-            self._measured(problem, key_hard, hard, more, with_odds(a, most)),
+            self._measured(problem, key_hard, hard, more, float(np.max(with_odds(a, most)))),
         )
         x, y, active = (jnp.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
-        ratio = jnp.exp(active * jnp.log(more / a) + (users - active) * jnp.log((1 - more) / (1 - a)))
         share = hard / batch
-        return x, y, 1 / (1 - share + share * ratio)
+        return x, y, 1 / (1 - share + share * self._ratio(active, a, more))
+
+    def _ratio(self, active: Array, a: float | np.ndarray, more: Array | np.ndarray | float) -> Array:
+        """q/p of samples with these active users, (users, batch), for the activities `a` of p and `more` of q."""
+        if isinstance(a, float):
+            K, users = jnp.sum(active, axis=0), len(active)
+            return jnp.exp(K * jnp.log(more / a) + (users - K) * jnp.log((1 - more) / (1 - a)))
+        idle = np.where(a < 1, 1 - a, 1)  # users who are always active say nothing
+        gain = jnp.log(jnp.where(a < 1, more / a, 1)), jnp.log(jnp.where(a < 1, (1 - more) / idle, 1))
+        return jnp.exp(jnp.sum(jnp.where(active, gain[0][:, None], gain[1][:, None]), axis=0))
 
     def _measured(
-        self, problem: Problem, key: Array, batch: int, activity: Array | float | None = None, most: float | None = None
+        self,
+        problem: Problem,
+        key: Array,
+        batch: int,
+        activity: Array | np.ndarray | float | None = None,
+        most: float | None = None,
     ) -> tuple[Array, Array, Array]:
-        """x (N, batch), y (M, batch) and the number of active users in each sample, (batch,)."""
+        """x (N, batch), y (M, batch) and which users are active in each sample, (users, batch)."""
         key_x, key_w = jax.random.split(key)
         x, known = self.signals(key_x, batch, activity, most)
         # The same random words for both embeddings: real and complex networks see the same measurements.
@@ -200,22 +225,29 @@ class Draw:
         w = jnp.sqrt(problem.noise_variance * (self.law.parts / 2)) * w
         if self.law.embedding == "complex":
             w = jax.lax.complex(*jnp.split(w, 2))
-        return x, full_product(problem.A, x) + w, jnp.sum(known > 0, axis=0) // self.law.parts
+        return x, full_product(problem.A, x) + w, known[: self.law.cells * self.law.users] > 0
 
     def signals(
-        self, key: Array, batch: int, activity: Array | float | None = None, most: float | None = None
+        self, key: Array, batch: int, activity: Array | np.ndarray | float | None = None, most: float | None = None
     ) -> tuple[Array, Array]:
         """x (N, batch), and E|x_n|² for an oracle that knows who is active and where, (N, batch).
 
-        `activity`, at most `most`, replaces the activity of the law.
+        `activity` () or (users,), at most `most`, replaces the activity of the law.
         """
         law = self.law
-        activity, most = law.activity if activity is None else activity, most or law.activity
+        activity = law.activities if activity is None else activity
+        most = float(np.max(law.activities)) if most is None else most
         users, Nr = law.cells * law.users, law.antennas
         realizations = -(-batch // Nr)
         total = users * realizations
         key_active, key_place, key_channel = jax.random.split(key, 3)
-        position = active_positions(key_active, total, activity, most)
+        if jnp.ndim(activity):
+            key_active, key_thin = jax.random.split(key_active)
+            highest = jnp.max(activity)
+            position = active_positions(key_active, total, highest, most)
+            position = thinned(key_thin, position, total, activity / highest)
+        else:
+            position = active_positions(key_active, total, activity, most)
         count = len(position)
         place = hexagon(key_place, count)
         neighbour = position // realizations >= law.users
@@ -231,7 +263,7 @@ class Draw:
     def _placed(self, values: Array, position: Array, total: int) -> Array:
         """Values (parts, Nr, count) of the active channels at their positions, (parts, users, realizations · Nr)."""
         parts, Nr, _ = values.shape
-        if self.law.activity < 1:
+        if self.law.hard_samples:
             values = jnp.zeros((parts, Nr, total), values.dtype).at[..., position].set(values, mode="drop")
         return jnp.moveaxis(values, 1, 2).reshape(parts, self.law.cells * self.law.users, -1)
 

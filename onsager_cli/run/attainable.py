@@ -1,7 +1,8 @@
 """Report how far a trained network is from what is attainable on its problem, and what may close the gap.
 
-onsager finds what is attainable once per problem, and keeps a note in the output folder. For recorded pairs that is
-what EM-VAMP reaches. onsager leaves out the 5G problems, and samples that differ in noise.
+onsager finds what is attainable once per problem, and keeps a note in the output folder. Where one prior and one noise
+variance hold for all coefficients and samples, `theory.attainable` finds it. For recorded pairs, the 5G problems,
+samples that differ in noise and the real embedding, it is the best of the untrained networks that apply there.
 """
 
 import json
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onsager_cli.config.experiment import Curve
-from onsager_cli.kinds.shrinkages import ShrinkageSettings
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.records import ShrinkageKind
+from onsager_cli.kinds.registry import find
+from onsager_cli.kinds.settings import Settings, make_network
+from onsager_cli.kinds.shrinkages import AUTO, ShrinkageSettings, begun
 from onsager_cli.run.problem import seen_by
 from onsager_cli.store.problem_notes import ProblemNote
 from onsager_cli.store.tables import Point
@@ -23,8 +28,8 @@ if TYPE_CHECKING:
     from onsager_cli.theory.matched_vamp import Prior
     from onsager_cli.training.curve import Maker
 
-EDITION = 1  # raise it with every change to what is found
-ITERATIONS = 30  # of EM-VAMP
+EDITION = 2  # raise it with every change to what is found
+ITERATIONS = 30  # of untrained networks
 FAR_DB = 1.0  # from what is attainable, above which there is advice
 UNEVEN = 2.0  # largest column norm over the smallest, above which the advice names it
 ABOVE_DB = 0.5  # an untrained algorithm of the same depth, above which there is a warning
@@ -98,16 +103,15 @@ def _advice(curve: Curve, end: float, found: "Attainable", problem: "Problem") -
 
 
 def _found(curve: Curve, problem: "Problem") -> "Attainable | None":
-    """What is attainable on the problem of a curve, from its note if there is one; None if that is unknown."""
+    """What is attainable on the problem of a curve, from its note if there is one; None if every method fails."""
     from onsager_cli.theory.attainable import Attainable, attainable
 
     signal = signal_of(curve)
-    if problem.noise is not None or (signal is None and curve.settings.problem.file is None):  # noise of each sample
-        return None
 
     def make() -> dict[str, object]:
-        if signal is None:
-            return by_em_vamp(curve, problem).as_json()
+        if signal is None or problem.noise is not None:  # noise of each sample
+            found = by_networks(curve, problem)
+            return {} if found is None else found.as_json()
         true = (problem.original or problem).behind
         selection = np.asarray(true.selection.x), np.asarray(true.selection.y)
         reported = None if true.reported is None else np.asarray(true.reported)
@@ -119,29 +123,68 @@ def _found(curve: Curve, problem: "Problem") -> "Attainable | None":
     return Attainable(**note) if note else None
 
 
-def by_em_vamp(curve: Curve, problem: "Problem") -> "Attainable":
-    """What EM-VAMP attains on recorded pairs, whose prior nobody knows."""
-    from onsager_cli.kinds.settings import make_network
+def by_networks(curve: Curve, problem: "Problem") -> "Attainable | None":
+    """The better of EM-VAMP and, where the prior is known, VAMP that is told it; None if both overflow."""
     from onsager_cli.metrics import nmse, to_db
+    from onsager_cli.theory.attainable import REPORTING, Attainable
+    from onsager_cli.training.growth import with_test
+
+    started = time.monotonic()
+    true = problem.original or problem
+    M, N = true.A.shape
+    x, y = (a[:, : int(np.clip(REPORTING / (N * M), 200, 2000))] for a in true.test)
+    true = with_test(true, type(true.test)(x, y))
+    statistics: dict[str, tuple[float, float]] = {}
+    levels: dict[str, list[float]] = {}
+    for name, settings in _untrained(curve).items():
+        try:
+            errors, powers = _iterated(settings, true)
+        except UserError:  # it overflows
+            continue
+        if np.isfinite(errors).all():
+            levels[name] = [float(to_db(each.sum() / powers.sum())) for each in errors]
+            statistics[name] = levels[name][-1], nmse(errors[-1], powers)["nmse_db_se"] or 0.0
+    if not statistics:
+        return None
+    method = min(statistics, key=lambda name: statistics[name][0])
+    level, error = statistics[method]
+    found = {name: statistic[0] for name, statistic in statistics.items()}
+    return Attainable(level, error, method, x.shape[1], found, levels, None, None, time.monotonic() - started)
+
+
+def _untrained(curve: Curve) -> dict[str, Settings]:
+    """The settings of EM-VAMP and, where the prior is known, of VAMP that is told it."""
+    general = {"depth": ITERATIONS, "theta_per": "group", "damping": "auto"}
+    em = {**general, "kind": "em_vamp", "name": "em_vamp", "noise_start": "energy"}
+    found = {"EM-VAMP": _with(curve, em, ShrinkageSettings("bg", (1.0, 0.0)))}
+    problem = curve.settings.problem
+    if problem.takes_signal and problem.embedding != "real":
+        vamp = {
+            **general,
+            "kind": "lvamp",
+            "name": "vamp",
+            "tied": True,
+            "init": "svd",
+            "noise_start": "known",
+            "learn": [],
+        }
+        found["VAMP"] = _with(curve, vamp, begun(find(ShrinkageKind, "matched"), AUTO, problem))
+    return found
+
+
+def _with(curve: Curve, network: dict[str, object], shrinkage: ShrinkageSettings) -> Settings:
+    return replace(curve.settings, network=make_network(network), shrinkage=shrinkage)
+
+
+def _iterated(settings: Settings, problem: "Problem") -> tuple[np.ndarray, np.ndarray]:
+    """‖x̂_t - x‖² (iterations, L) and ‖x‖² (L,) of an untrained network on the test set of a problem in the user's units."""
     from onsager_cli.theory import damping, iterate
-    from onsager_cli.theory.attainable import Attainable
     from onsager_cli.training.curve import how_to_iterate
     from onsager_cli.training.networks_on_disk import network_of
 
-    started = time.monotonic()
-    network = make_network(
-        {"kind": "em_vamp", "name": "em_vamp", "depth": ITERATIONS, "theta_per": "all", "noise_start": "energy", "damping": "auto"}
-    )  # fmt: skip
-    settings = replace(curve.settings, network=network, shrinkage=ShrinkageSettings("bg", (1.0, 0.0)))
-    seen, how = seen_by(settings, problem.original or problem), how_to_iterate(settings)
+    seen, how = seen_by(settings, problem), how_to_iterate(settings)
     net = damping.settled(network_of(settings), seen, ITERATIONS, settings.precision, **how)
-    errors, powers = iterate.run(net, seen, ITERATIONS, settings.precision, **how)
-    levels = [float(to_db(each.sum() / powers.sum())) for each in errors]
-    found = nmse(errors[-1], powers)
-    return Attainable(
-        levels[-1], found["nmse_db_se"] or 0.0, "EM-VAMP", len(powers), {"EM-VAMP": levels[-1]}, {"EM-VAMP": levels}, None,
-        None, time.monotonic() - started,
-    )  # fmt: skip
+    return iterate.run(net, seen, ITERATIONS, settings.precision, **how)
 
 
 def _note_of(curve: Curve) -> ProblemNote:

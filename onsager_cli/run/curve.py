@@ -79,8 +79,10 @@ def make(
     Raises UserError if memory runs out or a file cannot be written, DivergedError with the saved weights named.
     """
     from onsager_cli.problems.base import check_samples
+    from onsager_cli.training.programs import make_room_for_programs
     from onsager_cli.training.resources import memory_errors
 
+    make_room_for_programs()
     settings = curve.settings
     maker.folder.write_config(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))
     maker.report({

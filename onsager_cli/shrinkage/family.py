@@ -117,6 +117,7 @@ class Family:
     repeated_lower: tuple[float, ...] = ()  # of the parameters that follow once for each component
     ordered: bool = False  # the first two parameters are abscissae θ1 <= θ2
     slopes: tuple[int, ...] = ()
+    logarithmic: bool = True  # a scale learns by its logarithm in spectral coordinates
 
     @property
     def scale(self) -> int | None:
@@ -138,7 +139,7 @@ class Family:
         A scale may have to change much. In the first layer of a deeper network, the best φ of Bernoulli-Gaussian
         shrinkage is infinite.
         """
-        is_scale = jnp.asarray([low > 0 for low in self.lowest(theta.shape[-1])])
+        is_scale = jnp.asarray([low > 0 and self.logarithmic for low in self.lowest(theta.shape[-1])])
         return jnp.where(is_scale, theta, jnp.ones_like(theta))
 
     def project(self, theta: Array) -> Array:

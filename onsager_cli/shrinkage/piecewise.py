@@ -1,4 +1,4 @@
-"""Piecewise linear shrinkage: plain and scaled soft threshold, and five segments. Notation: `family`."""
+"""Piecewise linear shrinkage: plain and scaled soft threshold, five segments, and a grid of gains. Notation: `family`."""
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,26 @@ PWLIN = ShrinkageKind(
     start=(2.0, 4.0, 0.1, 1.5, 0.95),
     ordered=True,
     slopes=(2, 3, 4),
+)
+PWLIN_AUTODIFF = ShrinkageKind(
+    "pwlin_autodiff",
+    of="pwlin_autodiff",
+    parameters=PWLIN.parameters,
+    lower=PWLIN.lower,
+    start=PWLIN.start,
+    ordered=True,
+    slopes=PWLIN.slopes,
+    label="pwlin, knees by autodiff",
+)
+NODES = 15  # of the grid of gains
+SPACING = 1 / 0.75  # between its nodes, in σ
+PWGRID = ShrinkageKind(
+    "pwgrid",
+    of="pwgrid",
+    parameters=tuple(f"gain{node}" for node in range(NODES)),
+    lower=(FREE,) * NODES,
+    start=tuple(round(0.1 + 0.9 * node / (NODES - 1), 6) for node in range(NODES)),
+    label="gain grid",
 )
 
 
@@ -96,3 +116,23 @@ def _pwlin(
 def pwlin(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
     """Piecewise linear with five segments, eq (33): knees at ±θ1 σ, ±θ2 σ, slopes θ3, θ4, θ5 outwards."""
     return _pwlin(r, theta[0] * sigma, theta[1] * sigma, theta[2], theta[3], theta[4], KNEE_WIDTH * sigma)
+
+
+@circular
+def pwlin_autodiff(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """`pwlin` whose training takes ⟨η'⟩ for independent of where the knees are, as autodiff of a count does."""
+    return _pwlin(r, theta[0] * sigma, theta[1] * sigma, theta[2], theta[3], theta[4], jnp.zeros_like(sigma))
+
+
+@circular
+def pwgrid(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
+    """r times a gain that is linear between the nodes |r| = k SPACING σ, where it is θ_k, and constant beyond the last.
+
+    The shrinkage that the authors' code (`pwlin_grid`) offers for LVAMP on the 5G problems.
+    """
+    last = len(theta) - 1
+    at = jnp.minimum(jnp.abs(r) / (SPACING * sigma), last)
+    cell = jnp.floor(at)
+    gain = sum(theta[k] * jnp.maximum(1 - jnp.abs(at - k), 0) for k in range(last + 1))
+    rise = sum((theta[k + 1] - theta[k]) * (cell == k) for k in range(last))
+    return r * gain, average(gain + at * rise)

@@ -10,6 +10,7 @@ from onsager_cli.text import further
 
 LARGEST_GRAM = 2000  # rows or columns, the fewer of them, up to which the rank is looked at
 NORMS = 10.0  # how many times the smallest norm of a column the largest may be without a word
+CENTRED = 0.2  # share of the energy that the mean of the entries may hold without a word
 ALIKE = 1e-6  # how far apart proportional columns, scaled to norm 1, may be in a random direction
 DIRECTIONS = 4
 NAMED = 4  # of many columns or groups of them, how many a message names
@@ -23,7 +24,7 @@ def warn(texts: Iterable[str], name: str) -> None:
 
 
 def remarks(A: np.ndarray) -> Iterator[str]:
-    """What is unusual in A (M, N), real or complex: its rank, its columns. Each continues the name of the matrix."""
+    """What is unusual in A (M, N), real or complex: its rank, its columns, its mean. Each continues the name of the matrix."""
     M, N = A.shape
     norms = np.sqrt(sum(np.sum(np.abs(block) ** 2, axis=0) for block in _blocks(A)))
     if (full := min(M, N)) <= LARGEST_GRAM and (rank := _rank(A)) < full:
@@ -33,6 +34,13 @@ def remarks(A: np.ndarray) -> Iterator[str]:
         yield (
             f"has columns of very different size: column norms go from {norms[low]:.3g} (column {low + 1}) to "
             f"{norms[high]:.3g} (column {high + 1}, counted from 1); y hardly shows what x has at small ones"
+        )
+    energy = np.sum(norms**2)
+    mean = sum(np.sum(block) for block in _blocks(A)) / A.size
+    if (share := abs(mean) ** 2 * A.size / energy) > CENTRED:
+        yield (
+            f"has entries with a mean of {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
+            "problem.balance=auto or on whitens it"
         )
     if M > 1 and (groups := proportional(A, norms)):
         alike = (A[:, groups[0]] == A[:, groups[0][:1]]).all()

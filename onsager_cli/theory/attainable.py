@@ -55,11 +55,11 @@ class Attainable:
     levels: Mapping[str, list[float]]
     oracle_db: float | None
     state_evolution_db: float | None
-    seconds: float
+    seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
-        """Plain JSON, the inverse of `Attainable(**note)`."""
-        return asdict(self)
+        """Plain JSON, the inverse of `Attainable(**note)`; without `seconds`, so that equal problems have equal notes."""
+        return {name: value for name, value in asdict(self).items() if name != "seconds"}
 
     def untrained(self, depth: int) -> tuple[str, float] | None:
         """The method with the lowest NMSE (dB) after `depth` iterations; None if there is none."""

@@ -93,7 +93,7 @@ _begun: set[tuple[object, ...]] = set()
 class Engine:
     """The compiled programs for one network, problem size and batch.
 
-    `chunk` is the largest number of steps per call, `coordinates` "entries" or "spectral", `precision` that of matrix
+    `chunk` is the largest number of steps per call, `coordinates` those of `Schedule`, `precision` that of matrix
     products. `most_emphasis` is the highest emphasis of a stage; None if no stage emphasizes hard samples.
     """
 
@@ -127,8 +127,10 @@ class Engine:
     @property
     def _maps(self) -> tuple[Coordinates, Coordinates]:
         """From a gradient to the coordinates of the optimizer, and from its steps back."""
-        if self.coordinates == "spectral":
-            return self.net.to_coordinates, self.net.from_coordinates
+        if self.coordinates != "entries":
+            plain = self.coordinates == "spectral_plain"
+            net = replace(self.net, family=replace(self.net.family, logarithmic=False)) if plain else self.net
+            return net.to_coordinates, net.from_coordinates
         return partial(Network.to_coordinates, self.net), partial(Network.from_coordinates, self.net)
 
     @property

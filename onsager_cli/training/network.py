@@ -81,7 +81,7 @@ class NetworkTrainer(Maker):
     def make(self, problem: Problem) -> None:
         net = network_of(self.settings)
         engine = meeting(engine_of(net, self.settings, self.stages[0].check_every))
-        if engine.coordinates == "spectral":
+        if engine.coordinates != "entries":
             problem = with_singular_vectors(problem)
         layers = self.settings.depth if net.tied else rounded_up(self.settings.depth)
         params, progress = net.start(problem, layers), Progress()

@@ -23,6 +23,7 @@ OFF = ("", "off", "none", "0", "no", "false")
 LIMIT = 2**30  # bytes of all programs; a figure of the paper has some 20 MiB
 SEAL = 16  # bytes of the checksum before a program
 SUFFIX = ".program"
+FULL = 0.4  # of the memory maps that a process may have, above which its programs are dropped
 
 
 @cache
@@ -58,6 +59,20 @@ def keep_programs() -> Path | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return folder
+
+
+def make_room_for_programs() -> None:
+    """Drop the compiled programs of this process before their memory maps reach the limit of the system.
+
+    A program has a dozen maps or more, and Linux allows a process 65,530. XLA crashes where it gets no more.
+    """
+    try:
+        limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+        used = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except (OSError, ValueError):  # not Linux
+        return
+    if used > FULL * limit:
+        jax.clear_caches()
 
 
 def _folder(asked: str | None) -> Path:
