@@ -268,6 +268,13 @@ class TestReport:
         trained(tmp_path, "shrinkage=pwlin")
         assert os.stat(note).st_mtime_ns == before
 
+    def test_a_stored_curve_is_compared_too(self, tmp_path):
+        """One that was stopped before, or trained without."""
+        _, events = trained(tmp_path, "attainable=false")
+        experiment, events = trained(tmp_path)
+        assert [event["event"] for event in events if event["event"] in ("point", "attainable")] == ["attainable"]
+        assert all(row["attainable_db"] for row in run.rows_of(experiment))
+
     def test_it_can_be_switched_off(self, tmp_path):
         experiment, events = trained(tmp_path, "attainable=false")
         assert not any(event["event"] == "attainable" for event in events)

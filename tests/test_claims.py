@@ -6,6 +6,7 @@ curve by curve and layer by layer, not off what the evaluation happened to look 
 
 import csv
 import math
+import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,9 +17,10 @@ import pytest
 import synthetic
 from conftest import slow
 
-from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Claim, judge, load
+from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, judge, load
 from onsager_cli.claims.recorded import NotRecordedError, Record
 from onsager_cli.claims.verify import summary, verify
+from onsager_cli.store.tables import REPLICATES
 
 RECORD = Path(__file__).parents[1] / "experiments"
 CLAIMS = {claim.id: claim for claim in load([RECORD])}
@@ -70,7 +72,8 @@ class Changed(Record):
     """A record with one number, or one curve, changed as it is read."""
 
     def __init__(self, record: Record):
-        self.record, self.folder = record, record.folder
+        self.record, self.folder, self.made = record, record.folder, {}
+        self.error_of: Callable[[str], float] = lambda name: 0.0
         self.of_curve: Callable[[str, str, dict], dict] = lambda experiment, slug, values: values
         self.of_cell: Callable[[str, str, Any, float], float | None] = lambda table, column, line, value: value
 
@@ -80,8 +83,19 @@ class Changed(Record):
             raise NotRecordedError(f"{experiment}: {slug}")
         return values
 
+    def deviations(self, experiment, slug, metric, realization=None):
+        """Replicates that are `error_of` the curve or cell apart, independent of each other."""
+        drawn, error = random.Random(slug), self.error_of(f"{experiment}/{slug}")
+        moved = tuple(error * drawn.gauss(0, 1) for _ in range(REPLICATES))
+        return dict.fromkeys(self.curve(experiment, slug, metric, realization), moved)
+
     def realizations(self, experiment, slug):
         return []
+
+    def column_deviations(self, table, column, where):
+        drawn, error = random.Random(table), self.error_of(f"{table}: {column}")
+        moved = tuple(error * drawn.gauss(0, 1) for _ in range(REPLICATES))
+        return dict.fromkeys(self.column(table, column, where), moved)
 
     def column(self, table, column, where):
         values = self.record.column(table, column, where)
@@ -207,6 +221,20 @@ def test_every_curve_matters(name, record):
         assert name == "11-untied" or any(after != before for after in near), curve
         # One of two untied networks is enough for "up to 16 dB better".
         assert FAILS in far or (name, slug) in {("10-lista", "lamp_untied_bg"), ("10-lista", "lamp_untied_pwlin")}
+
+
+@pytest.mark.parametrize("name", MUTATED)
+def test_every_uncertainty_matters(name, record):
+    """A claim of which one curve is known to no better than 300 dB is undecided, and the error of no other curve counts."""
+    claim = CLAIMS[name]
+    named = {f"{experiment}/{slug}" for experiment, slug in claim.curves()}
+    for curve in named:
+        changed = Changed(record)
+        changed.error_of = lambda at, curve=curve: 300.0 * (at == curve)
+        assert judge(claim, changed).word == UNDECIDED, curve
+    changed = Changed(record)
+    changed.error_of = lambda at: 300.0 * (at not in named and ":" not in at)
+    assert numbers(claim, changed) == numbers(claim, record)
 
 
 @pytest.mark.parametrize(("name", "curve", "by"), slow(*ONE_DB, but=ONE_DB[::3]))

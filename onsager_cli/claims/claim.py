@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onsager_cli.claims.criteria import checked, group, parse
-from onsager_cli.claims.measures import Check, Data, Outcome
+from onsager_cli.claims.measures import ENOUGH, FAILS, HOLDS, SURE, UNDECIDED, Check, Data, Outcome
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.store.files import entries, exists
-from onsager_cli.store.tables import NMSE
+from onsager_cli.store.tables import FRESH, NMSE
 from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import did_you_mean, one_of, printable, show
 
 FILE = "claims.yaml"
-HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
+NOT_RUN = "not run"
 _REQUIRED = ("id", "statement", "source", "paper", "criterion")
 _KEYS = (*_REQUIRED, "metric", "known_failure")
 
@@ -57,6 +57,7 @@ class Verdict:
     outcomes: tuple[Outcome | None, ...]
     missing: tuple[str, ...]
     seeds: Mapping[Realization, "Verdict"] = field(default_factory=dict, hash=False)
+    fresh: "Verdict | None" = field(default=None, hash=False)  # on the fresh samples, where all of it is recorded
 
     @property
     def run(self) -> list[Outcome]:
@@ -65,15 +66,18 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """`holds`, `fails` or `not run`."""
-        if not all(outcome.holds for outcome in self.run):
+        """`fails` if a check does, else `not run`, `undecided` if a check is, or `holds`."""
+        words = [outcome.word for outcome in self.run]
+        if FAILS in words:
             return FAILS
-        return NOT_RUN if None in self.outcomes else HOLDS
+        if None in self.outcomes:
+            return NOT_RUN
+        return UNDECIDED if UNDECIDED in words else HOLDS
 
     @property
     def decisive(self) -> Outcome | None:
-        """The outcome with the smallest margin, of those that fail if any does."""
-        return min(self.run, key=lambda outcome: (outcome.holds, outcome.margin), default=None)
+        """The outcome with the lowest score: the margin in standard errors."""
+        return min(self.run, key=lambda outcome: (outcome.score, outcome.margin), default=None)
 
     @property
     def measured(self) -> str:
@@ -81,7 +85,7 @@ class Verdict:
         found, decisive = self.run, self.decisive
         if decisive is None or 1 < len(found) <= 3:
             return ", ".join(map(number, found))
-        word = "closest" if decisive.holds else "worst"
+        word = "worst" if decisive.word == FAILS else "closest"
         return described(decisive) + (f", {word} of {len(found)}" if len(found) > 1 else "")
 
     @property
@@ -96,10 +100,17 @@ class Verdict:
         if self.word == NOT_RUN:
             more = f" and {len(self.missing) - 3} more" if len(self.missing) > 3 else ""
             parts.append("; ".join(self.missing[:3]) + more)
+        elif self.word == UNDECIDED:
+            few = self.decisive is not None and self.decisive.matrices < ENOUGH
+            where = "on the first matrix" if few else "in the mean over matrices"
+            parts.append(f"within {SURE:g} standard errors of its limit {where}")
+            parts += [self.claim.known_failure] if self.claim.known_failure else []
         elif self.claim.known_failure and self.word == FAILS:
             parts.append(f"known failure: {self.claim.known_failure}")
         elif self.claim.known_failure:
             parts.append("is declared a known failure, but holds: take known_failure away")
+        if self.fresh is not None:
+            parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
             words = [verdict.word for verdict in self.seeds.values()]
             measured = "; ".join(verdict.measured for verdict in self.seeds.values())
@@ -121,6 +132,7 @@ class Verdict:
                 {"instance": instance, "seed": seed, **verdict._summary()}
                 for (instance, seed), verdict in self.seeds.items()
             ],
+            "fresh": self.fresh and self.fresh._summary(),
         }  # fmt: skip
 
     def _summary(self) -> dict[str, object]:
@@ -200,16 +212,25 @@ def judge(claim: Claim, record: Record) -> Verdict:
         return first
     shared = common(record.realizations(*curve) for curve in claim.curves())
     seeds = {item: _judge(claim, record, item) for item in shared} if len(shared) > 1 else {}
-    return Verdict(claim, first.outcomes, first.missing, seeds)
+    if len(shared) >= ENOUGH and first.word == UNDECIDED:
+        first = _judge(claim, record, None, matrices=shared)
+    fresh = _judge(claim, record, None, FRESH + claim.metric) if claim.metric == NMSE[0] else first
+    return Verdict(claim, first.outcomes, first.missing, seeds, None if fresh.missing or fresh is first else fresh)
 
 
-def _judge(claim: Claim, record: Record, realization: Realization | None) -> Verdict:
-    data = Data(record, claim.experiment, claim.metric, realization)
+def _judge(
+    claim: Claim,
+    record: Record,
+    realization: Realization | None,
+    metric: str | None = None,
+    matrices: Sequence[Realization] = (),
+) -> Verdict:
+    data = Data(record, claim.experiment, metric or claim.metric, realization, made=record.made)
     outcomes: list[Outcome | None] = []
     missing = []
     for check in claim.checks:
         try:
-            outcomes.append(check.run(data))
+            outcomes.append(check.run(data, matrices))
         except NotRecordedError as error:
             outcomes.append(None)
             missing.append(str(error))
@@ -255,12 +276,15 @@ def _metric(raw: object) -> str:
 
 
 def number(outcome: Outcome) -> str:
-    """The measured value: "-3.21 dB", "26", "more than 20", "0.0123"."""
+    """The measured value and, where it is uncertain, SURE standard errors: "-3.21 ± 0.12 dB", "26", "more than 20"."""
     value, unit = outcome.value, outcome.unit
     if math.isinf(value.high) and value.low > 0 and unit == "layers":
         return f"more than {value.low - 1:g}"
     digits = {"dB": ".2f", "layers": ".0f"}.get(unit, ".4g")
     text = " to ".join(dict.fromkeys(f"{end:{digits}}" for end in value))
+    if 0 < outcome.error < math.inf:
+        width = SURE * outcome.error
+        text += f" ± {width:{digits if unit == 'dB' else '.2g'}}"
     return f"{text} dB" if unit == "dB" else text
 
 
@@ -273,7 +297,10 @@ def described(outcome: Outcome) -> str:
 
 def _outcome(outcome: Outcome) -> dict[str, object]:
     low, high, margin = map(_finite, (*outcome.value, outcome.margin))
-    return {"holds": outcome.holds, "low": low, "high": high, "at": outcome.at, "margin": margin, "unit": outcome.unit}
+    return {
+        "verdict": outcome.word, "holds": outcome.holds, "low": low, "high": high, "at": outcome.at, "margin": margin,
+        "standard_error": _finite(outcome.error), "matrices": outcome.matrices, "unit": outcome.unit,
+    }  # fmt: skip
 
 
 def _finite(value: float) -> float | None:

@@ -7,12 +7,17 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from onsager_cli.claims.recorded import NotRecordedError, Place, Realization, Record, Values
 from onsager_cli.kinds.thinning import DENSE
+from onsager_cli.store.tables import REPLICATES
 from onsager_cli.text import one_of
+
+SURE = 2.0  # standard errors from a limit, from which on a number is decided
+ENOUGH = 3  # matrices that may decide what the first one leaves open
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 
 class Range(NamedTuple):
@@ -52,17 +57,37 @@ class Limits:
 
 @dataclass(frozen=True)
 class Data:
-    """Where measures take their numbers from; names without an experiment mean `experiment`."""
+    """Where measures take their numbers from; names without an experiment mean `experiment`.
+
+    `replicate` counts from 0: the numbers as they would be on resampled test samples; None: as they are recorded.
+    """
 
     record: Record
     experiment: str
     metric: str
     realization: Realization | None = None
+    replicate: int | None = None
+    made: "dict[tuple[object, ...], Series]" = field(default_factory=dict, hash=False, compare=False)
 
     def curve(self, name: str) -> Series:
         """A curve by its name. Raises as `Record.curve` does."""
         experiment, _, slug = name.rpartition("/")
-        return _exact(self.record.curve(experiment or self.experiment, slug, self.metric, self.realization))
+        where = experiment or self.experiment, slug, self.metric, self.realization
+        if (known := self.made.get(key := (*where, self.replicate))) is not None:
+            return known
+        values = self.record.curve(*where)
+        if self.replicate is not None:
+            moved = self.record.deviations(*where)
+            values = {layer: value + moved[layer][self.replicate] for layer, value in values.items()}
+        return self.made.setdefault(key, _exact(values))
+
+    def column(self, table: str, name: str, where: Mapping[str, object]) -> Series:
+        """A column of another table. Raises as `Record.column` does."""
+        values = self.record.column(table, name, where)
+        if self.replicate is not None:
+            moved = self.record.column_deviations(table, name, where)
+            values = {place: value + moved[place][self.replicate] for place, value in values.items()}
+        return _exact(values)
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,7 @@ class Measure:
     def series(self, data: Data) -> Series:
         """Its values. Raises NotRecordedError if one that counts is not recorded, UserError for an unknown name."""
         if self.verb == "column":
-            series = _exact(data.record.column(self.table, str(self.of[0]), self.where))
+            series = data.column(self.table, str(self.of[0]), self.where)
         else:
             parts = [data.curve(of) if isinstance(of, str) else of.series(data) for of in self.of]
             series = self._first(parts[0]) if self.verb == "first" else _POINTWISE[self.verb](parts)
@@ -241,13 +266,30 @@ _POINTWISE: dict[str, Callable[[list[Series]], Series]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A check that was run: the number that decides, where it is, and how far it is inside the limits."""
+    """A check that was run: the number that decides, where it is, and how far it is inside the limits.
+
+    `error` is the standard error of the margin, over the test samples, or over `matrices` where more than one decide.
+    """
 
     value: Range
     at: Place
     margin: float
     holds: bool
     unit: str
+    error: float = 0.0
+    matrices: int = 1
+
+    @property
+    def score(self) -> float:
+        """The margin in standard errors; infinite where nothing is uncertain."""
+        if math.isfinite(self.margin) and self.error > 0:
+            return self.margin / self.error
+        return math.inf if self.holds else -math.inf
+
+    @property
+    def word(self) -> str:
+        """`holds` or `fails` where the margin is SURE standard errors, else `undecided`."""
+        return UNDECIDED if abs(self.score) < SURE else HOLDS if self.holds else FAILS
 
 
 @dataclass(frozen=True)
@@ -258,12 +300,48 @@ class Check:
     limits: Limits
     source: Mapping[str, object]
 
-    def run(self, data: Data) -> Outcome:
-        """Measure, and compare with the limits.
+    def run(self, data: Data, matrices: Sequence[Realization] = ()) -> Outcome:
+        """Measure, and compare with the limits; the number with the lowest score decides.
 
-        Raises NotRecordedError if a number is not recorded, UserError for an unknown curve or column.
+        What is undecided on the test samples is decided by the mean over `matrices`, if there are ENOUGH. Raises
+        NotRecordedError if a number is not recorded, UserError for an unknown curve or column.
         """
+        found = self._outcomes(data)
+        if len(matrices) >= ENOUGH and any(outcome.word == UNDECIDED for outcome in found.values()):
+            all_found = [self._outcomes(replace(data, realization=matrix)) for matrix in matrices]
+            for place, outcome in found.items():
+                if outcome.word == UNDECIDED and all(place in of for of in all_found):
+                    found[place] = self._pooled([of[place] for of in all_found])
+        return min(found.values(), key=lambda outcome: (outcome.score, outcome.margin))
+
+    def _outcomes(self, data: Data) -> dict[Place, Outcome]:
+        """What is measured at each place, with the standard error of its margin over replicates of the test samples."""
         series = self.measure.series(data)
-        at = min(series, key=lambda place: self.limits.margin(series[place]))
-        value = series[at]
-        return Outcome(value, at, self.limits.margin(value), self.limits.hold(value), self.measure.unit)
+        moved = [self.measure.series(replace(data, replicate=number)) for number in range(REPLICATES)]
+        found = {}
+        for place, value in series.items():
+            margins = [self.limits.margin(of[place]) for of in moved if place in of]
+            margin = self.limits.margin(value)
+            found[place] = Outcome(
+                value, place, margin, self.limits.hold(value), self.measure.unit, _deviation(margin, margins)
+            )
+        return found
+
+    def _pooled(self, outcomes: Sequence[Outcome]) -> Outcome:
+        """The mean over matrices; its standard error is at least that of the test samples."""
+        count = len(outcomes)
+        value = Range(*(statistics.fmean(of.value[end] for of in outcomes) for end in (0, 1)))
+        spread = statistics.stdev([of.margin for of in outcomes])
+        error = max(spread, math.sqrt(statistics.fmean(of.error**2 for of in outcomes))) / math.sqrt(count)
+        first, margin = outcomes[0], self.limits.margin(value)
+        return replace(first, value=value, margin=margin, holds=self.limits.hold(value), error=error, matrices=count)
+
+
+def _deviation(margin: float, margins: Sequence[float]) -> float:
+    """The standard deviation of a margin over replicates; infinite where some of them, but not all, are infinite."""
+    if len(margins) < 2:
+        return 0.0
+    finite = [of for of in margins if math.isfinite(of)]
+    if len(finite) < len(margins):
+        return math.inf if finite or math.isfinite(margin) else 0.0
+    return statistics.stdev(finite) if math.isfinite(margin) else math.inf

@@ -5,14 +5,16 @@ A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curve
 config of the experiment has is a mistake, and raises UserError.
 """
 
+import random
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_file
-from onsager_cli.store.tables import Row, grouped, read_csv, read_table
+from onsager_cli.store.tables import FRESH, REPLICATE_KEY, REPLICATES, Row, grouped, read_csv, read_table
 from onsager_cli.store.yaml_files import read_yaml
 from onsager_cli.text import did_you_mean, one_of, show
 
@@ -23,6 +25,9 @@ Place = int | str | None
 """A layer, "line 7" of a table, or None: a level, the same at every layer."""
 
 Values = dict[Place, float]
+
+Deviations = Mapping[Place, tuple[float, ...]]
+"""Place → what resampled test samples add to the number there, once for each replicate."""
 
 PUBLISHED = "authors2017"
 
@@ -38,22 +43,61 @@ class Record:
         self.folder = folder
         self._curves = cache(self._read_curves)
         self._table = cache(self._read_table)
+        self.made: dict[tuple[object, ...], Any] = {}  # what measures make of curves, once for all claims
+        self._columns: dict[tuple[str, str, str], Values] = {}
         self._configured = cache(self._read_config)
+        self._replicates = cache(self._read_replicates)
+        self.curve = cache(self._values)
+        self.deviations = cache(self._deviations)
 
-    def curve(self, experiment: str, slug: str, metric: str, realization: Realization | None = None) -> Values:
+    def _values(self, experiment: str, slug: str, metric: str, realization: Realization | None = None) -> Values:
         """Layer → `metric` of one curve; {None: value} for a level. `realization`: None for the first one.
 
         Raises NotRecordedError if it is not recorded, UserError if no such curve exists (see `known`).
         """
-        by_realization = self._curve(experiment, slug)
-        first = next(iter(by_realization))
-        rows = by_realization.get(realization or first)
-        if rows is None:
-            raise NotRecordedError(f"{experiment}: {slug} has no seed {realization}")
-        values = {row["layer"]: row[metric] for row in rows if row[metric] is not None}
+        values = {
+            row["layer"]: row[metric]
+            for row in self._rows(experiment, slug, realization)
+            if row.get(metric) is not None
+        }
         if not values:
             raise NotRecordedError(f"{experiment}: {slug} has no {metric}")
         return values
+
+    def _rows(self, experiment: str, slug: str, realization: Realization | None) -> list[Row]:
+        by_realization = self._curve(experiment, slug)
+        rows = by_realization.get(realization or next(iter(by_realization)))
+        if rows is None:
+            raise NotRecordedError(f"{experiment}: {slug} has no seed {realization}")
+        return rows
+
+    def _deviations(self, experiment: str, slug: str, metric: str, realization: Realization | None) -> Deviations:
+        """Layer → what resampled test samples add to the NMSE (dB), for a curve of `curve`.
+
+        Where no replicates are recorded, they are drawn by the standard error, independently of other curves: too
+        much for a difference of two curves on the same samples, never too little.
+        """
+        rows = self._rows(experiment, slug, realization)
+        drawn = random.Random(f"{experiment}/{slug}/{rows[0].get('instance')}/{rows[0].get('seed')}")
+        normal = [drawn.gauss(0, 1) for _ in range(REPLICATES)]
+        kind, plain = ("fresh", metric.removeprefix(FRESH)) if metric.startswith(FRESH) else ("test", metric)
+        found: dict[Place, tuple[float, ...]] = {}
+        for row in rows:
+            key = (slug, row.get("instance") or "", row.get("seed") or 0, row["layer"], kind, plain)
+            error = row.get(f"{metric}_se") or 0.0
+            found[row["layer"]] = self._replicates(experiment).get(key) or tuple(error * z for z in normal)
+        return found
+
+    def column_deviations(self, table: str, column: str, where: Mapping[str, object]) -> Deviations:
+        """As `deviations`, for the numbers of `column`: by the table's column of their standard errors, if it has one."""
+        header, _ = self._table(table)
+        if f"{column}_se" not in header:
+            return dict.fromkeys(self.column(table, column, where), (0.0,) * REPLICATES)
+        found: dict[Place, tuple[float, ...]] = {}
+        for place, error in self.column(table, f"{column}_se", where).items():
+            drawn = random.Random(f"{table}/{column}/{place}")
+            found[place] = tuple(error * drawn.gauss(0, 1) for _ in range(REPLICATES))
+        return found
 
     def realizations(self, experiment: str, slug: str) -> list[Realization]:
         """The realizations of a curve: the published matrix first, then by seed. Raises as `curve` does."""
@@ -68,6 +112,12 @@ class Record:
 
         Raises NotRecordedError if the table, a row or a number is not there, UserError for a column that it lacks.
         """
+        key = (table, column, repr(where))
+        if key not in self._columns:
+            self._columns[key] = self._read_column(table, column, where)
+        return self._columns[key]
+
+    def _read_column(self, table: str, column: str, where: Mapping[str, object]) -> Values:
         header, rows = self._table(table)
         for name in (column, *where):
             if name not in header:
@@ -113,6 +163,23 @@ class Record:
             by_realization = grouped(((row["instance"] or "", row["seed"] or 0), row) for row in points)
             order = sorted(by_realization, key=lambda of: (of[0] != PUBLISHED, of[1]))
             found[slug] = {of: by_realization[of] for of in order}
+        return found
+
+    def _read_replicates(self, experiment: str) -> dict[tuple[str, str, int, Place, str, str], tuple[float, ...]]:
+        """(curve, instance, seed, layer, set, metric) → replicates minus the NMSE (dB); {} if there is no such table."""
+        path = self.folder / experiment / "replicates.csv"
+        if not is_file(path):
+            return {}
+        header, lines = read_csv(path)
+        if header != [*REPLICATE_KEY, *(f"r{number}" for number in range(REPLICATES))]:
+            raise UserError(f"{path}: its columns must be {one_of(REPLICATE_KEY)} and r0 to r{REPLICATES - 1}")
+        found = {}
+        for line, (slug, instance, seed, layer, kind, metric, *values) in lines:
+            try:
+                key = (slug, instance, int(seed), int(layer) if layer else None, kind, metric)
+                found[key] = tuple(int(value) / 1000 for value in values)
+            except ValueError as error:
+                raise UserError(f"{path}, line {line}: {error}") from None
         return found
 
     def _read_config(self, experiment: str) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onsager_cli.claims.claim import FAILS, HOLDS, NOT_RUN, Broken, Verdict, judge, load, select, warn_of
+from onsager_cli.claims.claim import NOT_RUN, Broken, Verdict, judge, load, select, warn_of
+from onsager_cli.claims.measures import FAILS, HOLDS, UNDECIDED
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_folder
@@ -39,17 +40,17 @@ def undeclared(verdict: Verdict) -> bool:
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many claims hold, fail, and are not run, and how many of the failures are declared known."""
-    number = {word: sum(verdict.word == word for verdict in verdicts) for word in (HOLDS, FAILS, NOT_RUN)}
+    number = {word: sum(verdict.word == word for verdict in verdicts) for word in (HOLDS, FAILS, UNDECIDED, NOT_RUN)}
     return {**number, "known failures": number[FAILS] - sum(map(undeclared, verdicts))}
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """ "52 claims: 31 hold, 4 fail (2 of them known failures), 17 not run"."""
+    """ "52 claims: 29 hold, 4 fail (2 of them known failures), 2 undecided, 17 not run"."""
     number = counts(verdicts)
     known = f" ({number['known failures']} of them known failures)" if number["known failures"] else ""
     return (
         f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {number[HOLDS]} hold, {number[FAILS]} fail{known}, "
-        f"{number[NOT_RUN]} not run"
+        f"{number[UNDECIDED]} undecided, {number[NOT_RUN]} not run"
     )
 
 

@@ -1,16 +1,28 @@
 """`onsager record`: copy a trained experiment into the published record."""
 
+import sys
 from argparse import Namespace
+from collections.abc import Mapping
 
 from onsager_cli.cli.ask import replacing
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import experiment_of, show_files
 from onsager_cli.errors import UserError
+from onsager_cli.text import duration
 
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager record`."""
     parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")
+
+
+def _tell(event: Mapping[str, object]) -> None:
+    """A line for a curve that was judged on fresh samples."""
+    place = f"{event['curve']} ({event['index']}/{event['of']})"
+    print(
+        f"{place}: judged on {event['samples']:,} fresh samples, {duration(float(str(event['seconds'])))}",
+        file=sys.stderr,
+    )
 
 
 def main(options: Namespace) -> int:
@@ -23,5 +35,5 @@ def main(options: Namespace) -> int:
     from onsager_cli import run
 
     for part in experiment.parts:
-        show_files(part, *run.record(part, replacing("record", options.force)))
+        show_files(part, *run.record(part, replacing("record", options.force), _tell))
     return 0

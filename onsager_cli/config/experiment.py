@@ -79,7 +79,7 @@ class Experiment:
     `overrides` are those of the command, so that messages can say which command resumes. `partial` says whether `only`
     has left curves out. An experiment of several panels has no curves of its own. `effective` are the keys of
     schedules by which one of the curves is trained, such as training.lamp.steps. `jobs` of them are trained side by side;
-    None: as many as the machine allows.
+    None: as many as the machine allows. On `fresh` samples, `record` judges what is trained once more.
     """
 
     curves: tuple[Curve, ...]
@@ -92,6 +92,7 @@ class Experiment:
     partial: bool = False
     effective: frozenset[str] = frozenset()
     jobs: int | None = None
+    fresh: int | None = None
 
     @property
     def name(self) -> str:

@@ -35,7 +35,7 @@ MADE_BY_CURVE = (
 
 DEFAULT_TRAINING = "fast"
 # Keys that a curve's own line would not set.
-OF_THE_COMMAND = ("attainable", "jobs", "only", "output", "panels", "seeds")
+OF_THE_COMMAND = ("attainable", "fresh", "jobs", "only", "output", "panels", "seeds")
 
 
 def load_experiment(overrides: Sequence[str]) -> Experiment:
@@ -76,7 +76,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
         check_kind(figure, curve.slug, curve.settings)
     return Experiment(
         tuple(_on_every_matrix(curves, top.seeds or ())), figure, Path(top.output), plot, single, grammar.typed(parsed),
-        partial=top.only is not None, effective=frozenset(loader.effective), jobs=top.jobs,
+        partial=top.only is not None, effective=frozenset(loader.effective), jobs=top.jobs, fresh=top.fresh,
     )  # fmt: skip
 
 

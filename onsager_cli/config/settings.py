@@ -32,6 +32,7 @@ class Top:
     panels: tuple[str, ...] = words()
     jobs: int | None = auto_or_integer(1, 1000)
     attainable: bool | None = auto_or_flag()
+    fresh: int | None = integer(100, 100_000_000, null=True)
 
 
 def make_training(

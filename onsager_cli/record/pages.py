@@ -18,7 +18,7 @@ from onsager_cli.store.seeds import averaged, realizations
 from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, is_table, table_bytes
 from onsager_cli.text import duration, markdown_table, render
 
-_SOMETIMES = ("seeds", "state_evolution")  # tables that only some figures have
+_SOMETIMES = ("seeds", "state_evolution", "replicates")  # tables that only some figures have
 RISE_DB = 0.1  # the page remarks on a last layer that is worse than the best one by more
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 

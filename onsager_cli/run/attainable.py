@@ -51,6 +51,11 @@ def attainable_db(curve: Curve) -> float | None:
     return float(level) if isinstance(level, int | float) else None
 
 
+def is_missing(curve: Curve) -> bool:
+    """Whether a curve is to be compared with what is attainable, and nobody has found that yet."""
+    return curve.attainable and curve.settings.trained and _note_of(curve).read() is None
+
+
 def judge(curve: Curve, maker: "Maker", problem: "Problem") -> None:
     """Report the gap of a trained curve to what is attainable, and warn if an untrained algorithm is better."""
     points = maker.folder.points()

@@ -64,6 +64,8 @@ def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None
             if not maker.complete:
                 make(curve, maker, index, of, compare=True)
                 return None
+    if attainable.is_missing(curve):  # it was stopped there, or not asked for
+        attainable.judge(curve, maker, problem_of(curve))
     report({"event": "curve_done", "curve": curve.slug, "seconds": 0.0, "shared": True})
     return None
 

@@ -2,7 +2,8 @@
 
 import math
 import shlex
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,15 @@ from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
+from onsager_cli.run import precision
 from onsager_cli.run.attainable import attainable_db
 from onsager_cli.run.problem import problem_of
 from onsager_cli.store.files import keep, remove_leftovers
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
+
+Report = Callable[[Mapping[str, object]], None]
 
 
 def rows_of(experiment: Experiment) -> list[Row]:
@@ -31,8 +35,12 @@ def rows_of(experiment: Experiment) -> list[Row]:
         if problem.balancing is not None or problem.noise_varies:
             balanced = (curve.folder.read_json("made") or {}).get("balanced")
             more["told"] = told(curve.settings) + (f"; {balanced}" if balanced else "")
-        depth = curve.settings.network.depth or math.inf
-        rows += [{**row, "curve": curve.slug, **more} for row in curve.folder.points() if (row["layer"] or 0) <= depth]
+        depth, fresh = curve.settings.network.depth or math.inf, precision.columns(curve)
+        rows += [
+            {**row, "curve": curve.slug, **more, **fresh.get(row["layer"], {})}
+            for row in curve.folder.points()
+            if (row["layer"] or 0) <= depth
+        ]
     return rows
 
 
@@ -73,15 +81,33 @@ def _problems() -> "Callable[[Curve], Problem]":
     return of
 
 
-def record(experiment: Experiment, replace: Callable[[Path], bool] = keep) -> tuple[list[Path], list[str]]:
+def _judge(experiment: Experiment, fresh: int, report: Report) -> None:
+    """Judge every stored curve on fresh samples, with an event for each."""
+    problem_of, curves = _problems(), [curve for curve in experiment.curves if curve.folder.exists]
+    for index, curve in enumerate(curves, 1):
+        started = time.monotonic()
+        if precision.precise(curve, fresh, lambda curve=curve: problem_of(curve)):
+            report({
+                "event": "judged", "curve": curve.slug, "index": index, "of": len(curves), "samples": fresh,
+                "seconds": time.monotonic() - started,
+            })  # fmt: skip
+
+
+def record(
+    experiment: Experiment, replace: Callable[[Path], bool] = keep, report: Report = lambda _: None
+) -> tuple[list[Path], list[str]]:
     """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
 
-    `replace` is asked before a file is replaced that onsager did not write. Raises UserError if it says no.
+    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. `replace` is asked before a file is replaced that onsager did not write. Raises UserError if it says no.
     """
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
+    if experiment.fresh:
+        _judge(experiment, experiment.fresh, report)
     rows, tables, lacking = _seen(experiment)
+    resampled = [row for curve in experiment.curves for row in precision.replicates(curve, experiment.figure.metric)]
+    tables = {**tables, "replicates": resampled}
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
     made = {key: note for key, note in notes.items() if note is not None}
     for place in (folder.parent, folder):

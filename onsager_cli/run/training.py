@@ -13,6 +13,7 @@ from onsager_cli.config.own_matrix import check_matrices
 from onsager_cli.errors import DivergedError, LostError, UserError
 from onsager_cli.figures.kinds import kind_of
 from onsager_cli.record.pages import missing
+from onsager_cli.run.attainable import is_missing
 from onsager_cli.run.crew import Crew, Event, Outcome, Task
 from onsager_cli.run.curve import in_order, maker_of, train_one
 from onsager_cli.run.figure import rows_of
@@ -171,7 +172,9 @@ class _Training:
     ):
         self.crew, self.report, self.of = crew, report, len(asked)
         self.waiting = {number: curve for number, (curve, _) in enumerate(asked, 1)}
-        self.complete = {number for number, (_, maker) in enumerate(asked, 1) if maker.complete}
+        self.complete = {
+            number for number, (curve, maker) in enumerate(asked, 1) if maker.complete and not is_missing(curve)
+        }
         self.running: dict[int, Curve] = {}
         self.given_up: dict[str, DivergedError | LostError] = {}  # by key
         self.look_at: dict[int, float] = {}  # of a curve that another process trains: when to look again

@@ -29,6 +29,7 @@ V = TypeVar("V")
 
 _INTEGERS = (
     "layer", "seed", "steps", "parameters", "test_samples", "nonconverged", "clipped", "rescued", "zero_samples",
+    "fresh_samples",
 )  # fmt: skip
 _DECIBELS = (
     "nmse_db",
@@ -37,8 +38,9 @@ _DECIBELS = (
     "selection_nmse_db",
     "training_nmse_db",
     "attainable_db",
+    "fresh_nmse_db",
 )
-_ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se")
+_ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se", "fresh_nmse_db_se")
 _NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
 
 REQUIRED = (
@@ -50,10 +52,23 @@ EXTRAS = (
     "zero_samples", "embedding",
 )  # fmt: skip
 COLUMNS = REQUIRED + EXTRAS
-OPTIONAL = ("training_nmse_db", "attainable_db", "told")  # columns of tables with a row that has them
+OPTIONAL = (
+    "training_nmse_db",
+    "attainable_db",
+    "told",
+    "fresh_nmse_db",
+    "fresh_nmse_db_se",
+    "fresh_samples",
+)  # columns of tables with a row that has them
 
 # The meanings of NMSE over the test samples (dB).
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
+
+FRESH = "fresh_"  # before the NMSE on fresh samples
+REPLICATES = (
+    32  # of the test samples in the table `replicates`: a standard deviation over so many is known to an eighth
+)
+REPLICATE_KEY = ("curve", "instance", "seed", "layer", "set", "metric")
 
 # What makes two rows the same point.
 _KEY = ("curve", "problem", "instance", "seed", "layer")

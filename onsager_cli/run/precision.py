@@ -1,0 +1,165 @@
+"""Judge what is stored of a curve more precisely: the test set resampled, and fresh samples beside it.
+
+Training, selection and test samples stay what they are. Fresh samples come from a key of their own, the same for all
+curves on a problem. The store keeps the result with the curve (`precision.npz`).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onsager_cli.config.experiment import Curve
+from onsager_cli.store.curves import Json
+from onsager_cli.store.environment import one_blas_thread
+from onsager_cli.theory.resampling import Resampled
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem, Samples
+
+NAME = "precision"
+EDITION = 1  # raise it with every change to what is found
+FRESH_KEY = 9  # beside those of matrix, selection and test set
+DEEPEST = 50  # layers, up to which fresh samples are drawn
+SETS = ("test", "fresh")
+
+Errors = Callable[["Samples"], tuple[np.ndarray, np.ndarray]]
+"""Samples → ‖x̂_t - x‖² of each wanted layer, (layers, L), and ‖x‖², (L,)."""
+
+
+def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> bool:
+    """Make the precise NMSEs of a curve's stored layers, on `fresh` samples beside the test set; whether any were missing.
+
+    `problem_of` builds the problem as the network sees it.
+
+    Raises UserError for a stored network that is damaged.
+    """
+    layers = _layers(curve)
+    drawn = 0 if layers and (layers[-1] or 1) > DEEPEST else fresh
+    meta = {"edition": EDITION, "fresh": drawn, "layers": [layer or 0 for layer in layers]}
+    known = curve.folder.load(NAME)
+    if not layers or (known is not None and {key: known[1].get(key) for key in meta} == meta):
+        return False
+    arrays: dict[str, np.ndarray] = {}
+    with one_blas_thread():
+        problem = problem_of()
+        errors_of = _errors(curve, problem, layers)
+        for name, parts in (("test", iter((problem.test,))), ("fresh", _fresh(curve, problem, drawn))):
+            sums = Resampled(curve.settings.problem.together)
+            for samples in parts:
+                sums.add(*errors_of(samples))
+            if sums.parts:
+                arrays |= {f"{name}_{key}": value for key, value in sums.statistics().items()}
+    curve.folder.save(NAME, arrays, meta)
+    return True
+
+
+def found(curve: Curve) -> dict[int | None, Json]:
+    """Layer → what `precise` found there: `fresh_samples` and "test_nmse_db_replicates" and the like; {} if nothing."""
+    loaded = curve.folder.load(NAME) if NAME in curve.folder.saved() else None
+    if loaded is None or loaded[1].get("edition") != EDITION:
+        return {}
+    arrays, meta = loaded
+    return {
+        layer or None: {"fresh_samples": meta["fresh"], **{name: array[i] for name, array in arrays.items()}}
+        for i, layer in enumerate(meta["layers"])
+    }
+
+
+def _layers(curve: Curve) -> list[int | None]:
+    """The stored layers up to the depth asked for; [None] for an estimate without layers."""
+    depth = curve.settings.network.depth
+    return [row["layer"] for row in curve.folder.points() if depth is None or (row["layer"] or 0) <= depth]
+
+
+def _fresh(curve: Curve, problem: "Problem", count: int) -> "Iterator[Samples]":
+    """`count` samples, about as many at a time as the test set has. Recorded pairs have none."""
+    together, size = curve.settings.problem.together, problem.test.x.shape[1]
+    if not count or problem.training_set(1) is not None:
+        return
+    import jax
+
+    draw = jax.jit(lambda problem, key, size: problem.sample(key, size), static_argnums=2)
+    size = max(together, size - size % together)
+    key = jax.random.fold_in(jax.random.key(curve.settings.seed), FRESH_KEY)
+    for part in range(-(-count // size)):
+        yield draw(problem, jax.random.fold_in(key, part), size)
+
+
+def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> Errors:
+    """The errors of the stored layers of a curve, whatever it is."""
+    from onsager_cli.kinds.registry import implementation
+    from onsager_cli.theory import iterate
+    from onsager_cli.training.curve import algorithm_of, how_to_iterate
+    from onsager_cli.training.growth import with_test
+
+    settings = curve.settings
+    if settings.network.record.bound:
+        bound = implementation(settings.network.record)
+
+        def of_bound(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
+            x, y = map(np.asarray, samples)
+            errors, powers = (np.asarray(problem.squared_norm(a)) for a in (bound(problem, x, y) - x, x))
+            return errors[None], powers
+
+        return of_bound
+    if settings.training.trains:
+        return _of_networks(curve, problem, layers)
+    net, how = algorithm_of(settings, curve.folder), how_to_iterate(settings)
+    positions = [(layer or 1) - 1 for layer in layers]
+
+    def of_algorithm(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
+        errors, powers = iterate.run(net, with_test(problem, samples), settings.depth, settings.precision, **how)
+        if len(errors) <= positions[-1]:  # it has settled earlier on these samples
+            errors = np.concatenate([errors, np.repeat(errors[-1:], positions[-1] + 1 - len(errors), axis=0)])
+        return errors[positions], powers
+
+    return of_algorithm
+
+
+def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> Errors:
+    """The errors of a trained curve: at each layer those of the network of that depth. One compiled program serves all."""
+    from onsager_cli.training.engine import engine_of
+    from onsager_cli.training.loop import rounded_up
+    from onsager_cli.training.networks_on_disk import network_of, stored_network
+
+    settings = curve.settings
+    net = network_of(settings)
+    engine = engine_of(net, settings, 1)
+    depths = [layer or settings.depth for layer in layers]
+    whole = net.start(problem, depths[-1] if net.tied else rounded_up(depths[-1]))
+    networks = [net.fill(whole, stored_network(settings, curve.folder, depth)[1]) for depth in depths]
+
+    def of_networks(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
+        found = [
+            engine.errors(problem, params, *samples, depth) for depth, params in zip(depths, networks, strict=True)
+        ]
+        errors = np.stack([np.asarray(of_depth)[depth - 1] for depth, (of_depth, _) in zip(depths, found, strict=True)])
+        return errors, np.asarray(found[0][1])
+
+    return of_networks
+
+
+def columns(curve: Curve) -> dict[int | None, Json]:
+    """Layer → the columns of the table that say what fresh samples gave; {} if there are none."""
+    rows = {}
+    for layer, item in found(curve).items():
+        if item["fresh_samples"]:
+            rows[layer] = {
+                "fresh_nmse_db": float(item["fresh_nmse_db"]), "fresh_nmse_db_se": float(item["fresh_nmse_db_se"]),
+                "fresh_samples": int(item["fresh_samples"]),
+            }  # fmt: skip
+    return rows
+
+
+def replicates(curve: Curve, metric: str) -> Iterator[Json]:
+    """Rows of the table `replicates`: replicates of the NMSE `metric` minus the NMSE, in thousandths of a dB."""
+    settings = curve.settings
+    for layer, item in found(curve).items():
+        for name in SETS:
+            values = item.get(f"{name}_{metric}_replicates")
+            if values is not None and np.isfinite(values).all():
+                yield {
+                    "curve": curve.slug, "instance": settings.problem.instance, "seed": settings.seed, "layer": layer,
+                    "set": name, "metric": metric, **{f"r{i}": round(1000 * float(v)) for i, v in enumerate(values)},
+                }  # fmt: skip
