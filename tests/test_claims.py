@@ -63,8 +63,8 @@ ONE_DB = [
     ("14-growth", "fig12/lamp_untied_bg", -1), ("15-lista", "fig15/lista_untied", -1),
     ("15-shrink", "fig15/lamp_tied_pwlin", +1), ("15-order", "fig15/lvamp_untied_bg", -1),
     ("15-order", "fig15/lamp_tied_bg", -1), ("16-order", "fig16/lamp_untied_pwlin", +1),
-    ("16-shrink", "fig16/lvamp_untied_bg", +1), ("3c-joint", "ablations/lamp_joint_bg", -1),
-    ("3c-ls", "ablations/lamp_tied_bg_estimated", +1), ("7c-cnn", "fig15/cnn", -1), ("7c-cnn", "fig16/cnn", -1),
+    ("16-shrink", "fig16/lvamp_untied_bg", +1), ("3c-joint", "joint/lamp_joint_l1", -1),
+    ("3c-ls", "ablations/lamp_tied_l1_estimated", +1), ("7c-cnn", "fig15/cnn", -1), ("7c-cnn", "fig16/cnn", -1),
 ]  # fmt: skip
 
 
@@ -243,12 +243,23 @@ def test_one_decibel_turns_the_verdict(name, curve, by, record):
 
 
 def test_the_claims_that_one_decibel_turns_are_all_that_ask_for_less_than_five():
-    counted = {"1a-ista", "1a-fista", "1a-amp", "1a-vamp", "1a-order", "1b-amp", "1b-order", "8-layers", "8-lista35"}
-    of_tables = {"5-first", "5-tails", "6d-theta", "6d-svd", "13-params", "table1"}
+    counted = {
+        "1a-ista",
+        "1a-fista",
+        "1a-amp",
+        "1a-vamp",
+        "1a-order",
+        "1b-amp",
+        "1b-order",
+        "5-first",
+        "8-layers",
+        "8-lista35",
+    }
+    of_tables = {"5-tails", "6d-theta", "6d-svd", "13-params", "table1"}
     assert {name for name, _, _ in ONE_DB} == set(IDS) - counted - of_tables - {"8-factor10"}
 
 
-@pytest.mark.parametrize("name", ["5-first", "13-params", *slow("1a-amp", "5-tails", "6d-theta", "6d-svd", "table1")])
+@pytest.mark.parametrize("name", ["5-tails", "13-params", *slow("1a-amp", "6d-theta", "6d-svd", "table1")])
 def test_every_cell_matters(name, record):
     claim = CLAIMS[name]
     cells = []
@@ -271,7 +282,7 @@ def test_the_cells_are_those_of_the_rows_that_count(record):
     cells: dict[str, set[str]] = {}
     watching = Changed(record)
     watching.of_cell = lambda table, column, line, value: cells.setdefault(table, set()).add(line) or value
-    for name in ("5-first", "6d-theta", "6d-svd", "13-params", "table1"):
+    for name in ("5-tails", "6d-theta", "6d-svd", "13-params", "table1"):
         judge(CLAIMS[name], watching)
     for table, rows in synthetic.tables().items():
         counted = {
@@ -279,8 +290,8 @@ def test_the_cells_are_those_of_the_rows_that_count(record):
             for line, row in enumerate(rows, 2)
             if row.get("M", 25) == 25
             and row.get("identifiable") != "false"
-            and "svd" not in str(row.get("curve"))
-            and (row.get("problem") in (None, "gaussian") or "tied_vs" not in str(row["quantity"]))
+            and ("svd" in str(row.get("curve"))) == ("tied_vs" in str(row.get("quantity")))
+            and (row.get("problem") != "kappa100" or "tied_vs" not in str(row["quantity"]))
         }
         assert cells[table] == counted
 
@@ -329,7 +340,9 @@ def test_a_claim_on_further_matrices(tmp_path):
     assert {key: of.word for key, of in verdict.seeds.items()} == {
         ("authors2017", 0): HOLDS, ("seeded", 1): HOLDS, ("seeded", 2): FAILS,
     }  # fmt: skip
-    assert verdict.note == ("holds on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB")
+    assert verdict.note == (
+        "within its limits on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB"
+    )
 
 
 def test_the_readme_counts_the_verdicts_of_the_record():

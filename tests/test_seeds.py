@@ -138,4 +138,4 @@ def test_from_the_command_to_a_verdict_per_matrix(tmp_path, monkeypatch):
     )  # fmt: skip
     (verdict,) = verify(Path("outputs/figures"))
     assert list(verdict.seeds) == [("seeded", 4), ("seeded", 5), ("seeded", 6)]
-    assert verdict.note.startswith("holds on 3 of 3 matrices: ")
+    assert verdict.note.startswith("within its limits on 3 of 3 matrices: ")

@@ -106,7 +106,7 @@ def test_json_tells_everything(capsys):
     own({**CLAIM, "criterion": [CLAIM["criterion"], {"first": "a", "reaches": -9, "at_most": 3}]})
     assert main(["verify", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["summary"] == {"holds": 0, "fails": 1, "not run": 0, "known failures": 0}
+    assert report["summary"] == {"holds": 0, "fails": 1, "undecided": 0, "not run": 0, "known failures": 0}
     (claim,) = report["claims"]
     assert (claim["verdict"], claim["paper"], claim["measured"]) == ("fails", "-3 dB", "-4.00 dB, more than 2")
     first, second = claim["checks"]
@@ -119,7 +119,7 @@ def test_markdown_is_a_page_with_one_table(capsys):
     assert main(["verify", "--markdown"]) == 0
     title, _, summary, *rest = capsys.readouterr().out.splitlines()
     assert title == "# Claims"
-    assert summary == "1 claim: 0 hold, 1 fail (1 of them known failures), 0 not run."
+    assert summary == "1 claim: 0 hold, 1 fail (1 of them known failures), 0 undecided, 0 not run."
     table = [line for line in rest if line.startswith("|")]
     assert table == rest[-3:]
     assert table[2] == (

@@ -112,9 +112,9 @@ class Verdict:
         if self.fresh is not None:
             parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
-            words = [verdict.word for verdict in self.seeds.values()]
+            within = sum(all(outcome.holds for outcome in verdict.run) for verdict in self.seeds.values())
             measured = "; ".join(verdict.measured for verdict in self.seeds.values())
-            parts.append(f"holds on {words.count(HOLDS)} of {len(words)} matrices: {measured}")
+            parts.append(f"within its limits on {within} of {len(self.seeds)} matrices: {measured}")
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, object]:

@@ -229,7 +229,8 @@ class Progress:
         if running.compiling is not None:
             parts.append(f"compiling, {clock(self.clock() - running.compiling)}")
         elif running.steps and level < 7:
-            parts.append(f"{'step ' if level < 4 else ''}{running.step}/{running.steps}")
+            of = f"/{running.steps}" if running.step <= running.steps else ""  # patience may outlast what was expected
+            parts.append(f"{'step ' if level < 4 else ''}{running.step}{of}")
         if running.nmse_db is not None and running.best_db is not None:
             parts.append(f"{running.nmse_db:.2f} dB" + (f", best {running.best_db:.2f}" if level < 2 else ""))
         now = self.clock()

@@ -13,7 +13,14 @@ from onsager_cli.store.files import Json, checksum
 from onsager_cli.store.pairs import fingerprint
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
-OLDER_MEANING = {"theta_per": "group", "learn": ("B", "theta"), "warmup": 0, "few_first": False, "canonical": True}
+OLDER_MEANING = {
+    "theta_per": "group",
+    "learn": ("B", "theta"),
+    "warmup": 0,
+    "few_first": False,
+    "canonical": True,
+    "min_gain": 0.0,
+}
 
 
 def identity_of(settings: Settings) -> Json:

@@ -21,23 +21,14 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import styles
-from onsager_cli.kinds.records import BLACK, FigureKind
+from onsager_cli.kinds.records import BLACK, FigureKind, without_real_layers
 from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
-KIND = FigureKind(
-    "qq",
-    refuses=lambda settings: (
-        f"looks into layers, and network.kind={settings.network.kind} has none"
-        if settings.network.depth is None
-        else "is for real numbers: write problem.embedding=real"
-        if settings.problem.embedding == "complex"
-        else None
-    ),
-)
+KIND = FigureKind("qq", refuses=without_real_layers)
 
 LEVEL_DB = -15.0
 POINTS = 301
@@ -74,19 +65,24 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
 
 def shrinkage_errors(curve: Curve, problem: "Problem", t: int) -> np.ndarray:
     """r_t - x of every entry of the test set, (N, L), float64; t counts from 1."""
+    return shrinkage_input(curve, problem, t)[0] - np.asarray(problem.test.x, np.float64)
+
+
+def shrinkage_input(curve: Curve, problem: "Problem", t: int) -> tuple[np.ndarray, np.ndarray]:
+    """r_t (N, L) and σ_t (1, L) on the test set, float64, of the network of t layers; t counts from 1."""
     from onsager_cli.networks.layers import trace
     from onsager_cli.theory import iterate
     from onsager_cli.training.curve import algorithm_of, how_to_iterate
     from onsager_cli.training.networks_on_disk import stored_network
 
-    (x, y), settings = problem.test, curve.settings
+    y, settings = problem.test.y, curve.settings
     if settings.training.trains:
         net, params = stored_network(settings, curve.folder, t)
-        _, (r, _) = trace(net, problem, params, y, t, settings.precision)[-1]
+        _, (r, sigma) = trace(net, problem, params, y, t, settings.precision)[-1]
     else:
         net, how = algorithm_of(settings, curve.folder), how_to_iterate(settings)
-        r, _ = iterate.shrinkage_input(net, problem, y, t, settings.precision, **how)
-    return np.asarray(r, np.float64) - np.asarray(x, np.float64)
+        r, sigma = iterate.shrinkage_input(net, problem, y, t, settings.precision, **how)
+    return np.asarray(r, np.float64), np.asarray(sigma, np.float64)
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:

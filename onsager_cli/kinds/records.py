@@ -205,3 +205,10 @@ class FigureKind(Kind):
     draws: bool = True
     over_layers: bool = False
     refuses: Callable[[Any], str | None] = field(default=lambda settings: None, compare=False)
+
+
+def without_real_layers(settings: Any) -> str | None:
+    """Why a figure that looks into layers refuses these settings; None if it takes them."""
+    if settings.network.depth is None:
+        return f"looks into layers, and network.kind={settings.network.kind} has none"
+    return "is for real numbers: write problem.embedding=real" if settings.problem.embedding == "complex" else None

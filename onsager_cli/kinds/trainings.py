@@ -109,6 +109,7 @@ class PaperTraining(TrainingSettings):
     patience_growth: float = number(low=1, high=1000)
     check_every: int = integer(1, 1_000_000)
     max_steps: int = integer(1, 1_000_000_000)
+    min_gain: float | None = optional(number(low=0, high=100))
 
     @property
     def batch_size(self) -> int:

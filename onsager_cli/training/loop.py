@@ -138,9 +138,9 @@ def fit(
                 _rescue(s, stage, now_db, report)
                 s.optimizer, buffers = engine.begin(problem, s.params)
             else:
-                s.stale += 1
+                s.stale = 0 if now_db < s.best_db - stage.min_gain else s.stale + 1
                 if now_db < s.best_db:
-                    s.best_db, s.best_params, s.stale = now_db, copied(s.params), 0
+                    s.best_db, s.best_params = now_db, copied(s.params)
                 report({
                     "event": "eval", "stage": stage.name, "step": s.step, "nmse_db": now_db, "best_db": s.best_db,
                     "seconds": time.monotonic() - started,
@@ -196,7 +196,7 @@ def run_plan(
         if stage.begin.endswith("bootstrap"):
             params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)
         report({
-            "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.steps,
+            "event": "stage", "stage": stage.name, "index": number + 1, "of": len(stages), "steps": stage.expected,
             "depth": stage.depth, "rate": stage.rates["matrices"], "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
