@@ -40,6 +40,16 @@ def pwlin(r, sigma, theta):
     return np.where(size.real <= t1 * sigma, t3 * r, np.where(size.real <= t2 * sigma, second, third))
 
 
+def gain_grid(r, sigma, theta):
+    """Gains at |r| = 0, 4/3 σ, 8/3 σ, …, linear in between and constant beyond, each interval by itself."""
+    _, size = _split(r)
+    at = size / (4 / 3 * sigma)
+    gain = theta[-1] * np.ones_like(at)
+    for k in reversed(range(len(theta) - 1)):
+        gain = np.where(at.real <= k + 1, theta[k] + (theta[k + 1] - theta[k]) * (at - k), gain)
+    return r * gain
+
+
 def exponential(r, sigma, theta):
     """Eq (34)."""
     return theta[1] * r + theta[2] * r * np.exp(-(r**2) / (2 * theta[0] ** 2 * sigma**2))
@@ -63,6 +73,8 @@ SHRINKAGES: dict[str, Eta] = {
     "threshold": threshold,
     "soft": soft,
     "pwlin": pwlin,
+    "pwlin_autodiff": pwlin,
+    "pwgrid": gain_grid,
     "exp": exponential,
     "spline": spline,
     "bg": bernoulli_gaussian,

@@ -31,16 +31,19 @@ THETAS = {
     "pwlin": st.tuples(floats(0, 3), floats(0, 3), slopes, slopes, slopes).map(
         lambda t: (min(t[:2]), max(t[:2]), *t[2:])
     ),
+    "pwgrid": st.tuples(*[slopes] * 15),
     "exp": st.tuples(floats(0.125, 8), slopes, slopes),
     "spline": st.tuples(floats(0.125, 8), slopes, slopes),
     "bg": st.tuples(floats(0.03125, 30), floats(-5, 10)),
 }
+THETAS["pwlin_autodiff"] = THETAS["pwlin"]
 cases = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), THETAS[name]))
 sigmas = st.lists(floats(2**-10, 8), min_size=4, max_size=4).map(lambda s: np.array(s)[None])
 seeds = st.integers(0, 2**32 - 1)
 TYPICAL = {
     "threshold": (0.1,), "soft": (0.9, 1.1), "pwlin": (2.0, 4.0, 0.1, 1.5, 0.95), "exp": (2.5, 0.9, -1.0),
-    "spline": (3.7, 0.9, -1.5), "bg": (1.0, float(np.log(9))),
+    "spline": (3.7, 0.9, -1.5), "bg": (1.0, float(np.log(9))), "pwlin_autodiff": (2.0, 4.0, 0.1, 1.5, 0.95),
+    "pwgrid": tuple(round(float(gain), 6) for gain in np.linspace(0.1, 1, 15)),
 }  # fmt: skip
 
 

@@ -149,7 +149,7 @@ class TestTrain:
         assert all(text in out for text in ("seed: 1\n", "depth: 2\n", "snr_db: 30\n"))
 
     def test_record_tells_what_it_wrote(self, engine, capsys):
-        engine.record = lambda experiment, force: ([Path("experiments/fig8/README.md")], [])
+        engine.record = lambda experiment, force, tell: ([Path("experiments/fig8/README.md")], [])
         assert main(["record", "+experiment=fig8"]) == 0
         assert capsys.readouterr().out == "experiments/fig8/README.md\n"
 

@@ -123,4 +123,11 @@ class TestTraining:
     def test_other_tables_stay_as_they_are(self):
         (curve,) = load_experiment(["network=lamp"]).curves
         assert "few_first" not in curve.identity["training"]
-        assert set(OPTIONAL) == {"training_nmse_db", "attainable_db", "told"}
+        assert set(OPTIONAL) == {
+            "training_nmse_db",
+            "attainable_db",
+            "told",
+            "fresh_nmse_db",
+            "fresh_nmse_db_se",
+            "fresh_samples",
+        }

@@ -149,4 +149,4 @@ class TestFresh:
 
     def test_a_number_that_says_nothing(self, capsys):
         assert main(["record", "+experiment=quick", "fresh=5"]) == 2
-        assert "fresh must be a whole number from 100" in capsys.readouterr().err
+        assert "fresh must be at least 100, got 5" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         found.append({
             "size": size, "method": method, "N": _columns(experiment, slug), "layer": layer, "matrices": len(own),
             "nmse_db": float(np.mean([row["nmse_db"] for row in own])), "gap_db": float(np.mean(gaps)),
-            "gap_db_se": _error(gaps, own), "network": own[0]["network"], "shrinkage": own[0]["shrinkage"],
+            "gap_db_se": _error(gaps, own), "evolution": _evolution(experiment, slug), "network": own[0]["network"], "shrinkage": own[0]["shrinkage"],
             **{name: _mean(thetas, i) for i, name in enumerate(PARAMETERS)},
         })  # fmt: skip
     return {"sizes": found}
@@ -67,6 +67,11 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
 def _columns(experiment: Experiment, slug: str) -> int:
     """N of a curve's problem."""
     return next(int(curve.settings.problem.shape[1] or 0) for curve in experiment.curves if curve.slug == slug)
+
+
+def _evolution(experiment: Experiment, slug: str) -> str:
+    """The recursion that describes the algorithm of a curve."""
+    return next(curve.settings.network.record.evolution for curve in experiment.curves if curve.slug == slug)
 
 
 def _error(gaps: list[float], own: list[Row]) -> float:
@@ -95,7 +100,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
             )  # fmt: skip
         left.axhline(0, color="black", linewidth=0.7)
         left.set(ylabel=f"NMSE - state evolution (dB), layer {last}")
-        learned = [row for row in shown if row["log_odds_zero"] is not None and row["network"] == "lvamp"]
+        learned = [row for row in shown if row["log_odds_zero"] is not None and row["evolution"] == "vamp"]
         for layer, own in grouped((row["layer"], row) for row in learned).items():
             own.sort(key=lambda row: row["N"])
             right.plot(

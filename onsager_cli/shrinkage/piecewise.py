@@ -134,5 +134,5 @@ def pwgrid(r: Array, sigma: Array, theta: Theta) -> tuple[Array, Array]:
     at = jnp.minimum(jnp.abs(r) / (SPACING * sigma), last)
     cell = jnp.floor(at)
     gain = sum(theta[k] * jnp.maximum(1 - jnp.abs(at - k), 0) for k in range(last + 1))
-    rise = sum((theta[k + 1] - theta[k]) * (cell == k) for k in range(last))
+    rise = sum(jnp.where(cell == k, theta[k + 1] - theta[k], 0) for k in range(last))
     return r * gain, average(gain + at * rise)

@@ -10,7 +10,7 @@ from onsager_cli.text import further
 
 LARGEST_GRAM = 2000  # rows or columns, the fewer of them, up to which the rank is looked at
 NORMS = 10.0  # how many times the smallest norm of a column the largest may be without a word
-CENTRED = 0.2  # share of the energy that the mean of the entries may hold without a word
+CENTRED = 9.0  # how many times its share of the energy the direction of the mean may hold without a word
 ALIKE = 1e-6  # how far apart proportional columns, scaled to norm 1, may be in a random direction
 DIRECTIONS = 4
 NAMED = 4  # of many columns or groups of them, how many a message names
@@ -37,7 +37,7 @@ def remarks(A: np.ndarray) -> Iterator[str]:
         )
     energy = np.sum(norms**2)
     mean = sum(np.sum(block) for block in _blocks(A)) / A.size
-    if (share := abs(mean) ** 2 * A.size / energy) > CENTRED:
+    if (share := abs(mean) ** 2 * A.size / energy) * min(M, N) > CENTRED:
         yield (
             f"has entries with a mean of {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
             "problem.balance=auto or on whitens it"
