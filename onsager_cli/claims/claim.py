@@ -22,7 +22,7 @@ from onsager_cli.text import did_you_mean, one_of, printable, show
 FILE = "claims.yaml"
 NOT_RUN = "not run"
 _REQUIRED = ("id", "statement", "source", "paper", "criterion")
-_KEYS = (*_REQUIRED, "metric", "known_failure")
+_KEYS = (*_REQUIRED, "metric", "known_failure", "remark")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Claim:
     checks: tuple[Check, ...] = field(hash=False)
     metric: str = "nmse_db"
     known_failure: str | None = None
+    remark: str | None = None
 
     def curves(self) -> list[tuple[str, str]]:
         """(experiment, slug) of every curve that its checks read."""
@@ -109,6 +110,7 @@ class Verdict:
             parts.append(f"known failure: {self.claim.known_failure}")
         elif self.claim.known_failure:
             parts.append("is declared a known failure, but holds: take known_failure away")
+        parts += [self.claim.remark] if self.claim.remark and self.word != NOT_RUN else []
         if self.fresh is not None:
             parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
@@ -123,7 +125,7 @@ class Verdict:
         return {
             "id": claim.id, "experiment": claim.experiment, "statement": claim.statement, "source": claim.source,
             "paper": claim.paper, "metric": claim.metric, **self._summary(), "unit": decisive and decisive.unit,
-            "known_failure": claim.known_failure, "missing": list(self.missing),
+            "known_failure": claim.known_failure, "remark": claim.remark, "missing": list(self.missing),
             "checks": [
                 {"criterion": dict(check.source), **(_outcome(outcome) if outcome else {"holds": None})}
                 for check, outcome in zip(claim.checks, self.outcomes, strict=True)
