@@ -107,15 +107,21 @@ def lista(B: np.ndarray, S: Sequence[np.ndarray], lam: Sequence[float], y: np.nd
 
 
 def lamp(
-    A: np.ndarray, B: Sequence[np.ndarray], eta: Eta, theta: Sequence, y: np.ndarray, onsager: bool = True
+    A: np.ndarray,
+    B: Sequence[np.ndarray],
+    eta: Eta,
+    theta: Sequence,
+    y: np.ndarray,
+    onsager: bool = True,
+    factors: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[np.ndarray]:
-    """Eqs (31a), (31b): one B and one θ per layer."""
+    """Eqs (31a), (31b): one B and one θ per layer, and factors of σ, η, B v and the Onsager coefficient."""
     M, N = A.shape
     x, v, estimates = np.zeros((N, y.shape[1])), y, []
-    for B_t, theta_t in zip(B, theta, strict=True):
-        r, sigma = x + B_t @ v, np.linalg.norm(v, axis=0) / np.sqrt(M)
-        x = eta(r, sigma, theta_t)
-        b = derivative(eta, r, sigma, theta_t).sum(axis=0) / M
+    for B_t, theta_t, of in zip(B, theta, factors or [(1, 1, 1, 1)] * len(B), strict=True):
+        r, sigma = x + of[2] * B_t @ v, of[0] * np.linalg.norm(v, axis=0) / np.sqrt(M)
+        x = of[1] * eta(r, sigma, theta_t)
+        b = of[1] * of[3] * derivative(eta, r, sigma, theta_t).sum(axis=0) / M
         v = y - A @ x + (b * v if onsager else 0)
         estimates.append(x)
     return estimates

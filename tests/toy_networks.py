@@ -34,6 +34,7 @@ NETWORKS = {
     "lista_tied": lista(True), "lista_untied": lista(False), "lamp_tied_bg": lamp("bg"),
     "lamp_untied_bg": lamp("bg", False), "lamp_tied_soft": lamp("soft"), "lamp_untied_pwlin": lamp("pwlin", False),
     "lamp_tied_bg_no_onsager": lamp("bg", onsager=False),
+    "lamp_tied_bg_free": replace(lamp("bg"), free=("sigma", "slope", "step", "onsager")),
     "lamp_tied_pwlin_groups": replace(lamp("pwlin"), groups=(0, 1, 1, 1) * 10),
     "lista_untied_coordinates": replace(lista(False), groups=tuple(range(40))),
 }  # fmt: skip
@@ -75,6 +76,7 @@ def randomized(net, problem, depth, seed=0):
     rng = np.random.default_rng(seed)
     return {
         name: jnp.asarray(np.asarray(leaf) * rng.uniform(0.8, 1.2, leaf.shape), leaf.dtype)
+        + 0.2 * name.startswith("log_") * rng.normal(size=leaf.shape).astype(leaf.dtype)
         for name, leaf in net.start(problem, depth).items()
     }
 

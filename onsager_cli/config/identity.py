@@ -20,6 +20,7 @@ OLDER_MEANING = {
     "few_first": False,
     "canonical": True,
     "min_gain": 0.0,
+    "free": (),
 }
 
 

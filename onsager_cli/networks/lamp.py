@@ -37,6 +37,7 @@ KIND = NetworkKind(
         "theta_per": choice("group", "coordinate", "all"),
         "learn": words(),
         "damping": optional(weight_or(damp.AUTO)),
+        "free": optional(words(("sigma", "slope", "step", "onsager"))),
     },
     learnable=("B", "theta"),
     untrained="amp",
@@ -65,11 +66,20 @@ KIND = NetworkKind(
 )
 
 
+FACTORS = ("sigma", "slope", "step", "onsager")
+
+
 class LampState(NamedTuple):
     """The estimate x̂ (N, L) and the corrected residual v (M, L)."""
 
     x_hat: Array
     v: Array
+
+
+def factor(p: Parameters, name: str, value: Array) -> Array:
+    """A value times the free factor of this name in a layer's parameters; the value itself if there is none."""
+    leaf = p.get(f"log_{name}")
+    return value if leaf is None else jnp.exp(leaf).astype(value.real.dtype) * value
 
 
 def rms(v: Array) -> Array:
@@ -81,24 +91,46 @@ def rms(v: Array) -> Array:
 class Lamp(Network[LampState, None]):
     """Learned AMP. `onsager=False` drops the correction (ablation of Section III). `learn` names what learns: B, theta.
 
-    `damping` is the weight of the x̂ and v that a layer hands on, against those that it received.
+    `damping` is the weight of the x̂ and v that a layer hands on, against those that it received. `free` names factors of a
+    layer that learn, too, as logarithms that start at 0: of σ, of η (slope), of B v (step), of the Onsager coefficient.
     """
 
     onsager: bool = True
     learn: tuple[str, ...] = ("B", "theta")
     damping: damp.Damping = None
+    free: tuple[str, ...] | None = None
 
     matrices = ("B",)
-    rate_names: ClassVar = {"theta": "theta", "b": "spectrum", "a": "rows"}
+    rate_names: ClassVar = {
+        "theta": "theta", "b": "spectrum", "a": "rows", **dict.fromkeys(map("log_{}".format, FACTORS), "theta"),
+    }  # fmt: skip
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the leaves of `free`."""
+        return tuple(f"log_{name}" for name in self.free or ())
+
+    @property
+    def layered(self) -> frozenset[str]:
+        return super().layered | set(self.factors)
 
     def textbook(self, problem: Problem) -> Parameters:
-        return {"B": adjoint(problem.A)}
+        return {"B": adjoint(problem.A), **dict.fromkeys(self.factors, jnp.zeros((), problem.A.real.dtype))}
 
     def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[LampState, Inputs]:
-        return LampState(jnp.zeros_like(p["B"] @ y), y), Inputs(p["B"] @ y, rms(y))
+        return LampState(jnp.zeros_like(p["B"] @ y), y), self._inputs(p, p["B"] @ y, y)
 
     def linear(self, problem: Problem, p: Parameters, state: LampState, y: Array, context: None) -> Inputs:
-        return Inputs(state.x_hat + p["B"] @ state.v, rms(state.v))
+        added, sigma = self._inputs(p, p["B"] @ state.v, state.v)
+        return Inputs(state.x_hat + added, sigma)
+
+    def _inputs(self, p: Parameters, product: Array, v: Array) -> Inputs:
+        """B v and σ, each with its free factor."""
+        return Inputs(factor(p, "step", product), factor(p, "sigma", rms(v)))
+
+    def shrink(self, p: Parameters, inputs: Inputs, columns: Array | None = None) -> Shrunk:
+        x_hat, slope, _ = found = super().shrink(p, inputs, columns)
+        return Shrunk(factor(p, "slope", x_hat), factor(p, "slope", slope), inputs) if self.free else found
 
     def kept(self, state: LampState) -> LampState:
         """v alone: x̂ is added to r, and no derivative needs its value, with damping or without."""
@@ -111,7 +143,7 @@ class Lamp(Network[LampState, None]):
         v = y - problem.A @ shrunk.x_hat
         if self.onsager:
             M, N = problem.A.shape
-            v = v + scaled(state.v, (N / M) * shrunk.slope)
+            v = v + scaled(state.v, factor(p, "onsager", (N / M) * shrunk.slope))
         new = LampState(shrunk.x_hat, v)
         return damp.damped(new, state, self.damping) if isinstance(self.damping, float | int) else new
 
@@ -120,11 +152,12 @@ class Lamp(Network[LampState, None]):
         return super().new_leaves if "B" in self.learn else "θ"
 
     def count(self, params: Parameters, depth: int) -> int:
-        return super().count({name: params[name] for name in self.learn}, depth)
+        return super().count({name: params[name] for name in (*self.learn, *self.factors)}, depth)
 
     def learnable(self, params: Parameters, first: int, last: int, shared: bool) -> dict[str, np.ndarray]:
         masks = super().learnable(params, first, last, shared)
-        masks = {name: mask if name in self.learn else np.zeros_like(mask) for name, mask in masks.items()}
+        learned = {*self.learn, *self.factors}
+        masks = {name: mask if name in learned else np.zeros_like(mask) for name, mask in masks.items()}
         # Where B learns, {μB, θ_scale/μ} is the same network for every μ: fix β_0 (Section III-C).
         if self.family.scale is not None and "B" in self.learn:
             masks["theta"] = np.repeat(masks["theta"], params["theta"].shape[-1], axis=-1)
@@ -139,7 +172,8 @@ class Lamp(Network[LampState, None]):
         U, V = problem.singular_vectors
         gradient = super().to_coordinates(problem, params, gradient, masks)
         B, theta = gradient["B"], self.family.units(params["theta"]) * gradient["theta"]
-        return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta}
+        free = {name: gradient[name] for name in self.factors}
+        return {"B": B, "a": scales(B, params["B"]), "b": spectrum(B, V, U), "theta": theta, **free}
 
     def from_coordinates(
         self, problem: Problem, params: Parameters, steps: Parameters, masks: Parameters
@@ -147,4 +181,5 @@ class Lamp(Network[LampState, None]):
         assert problem.singular_vectors is not None
         U, V = problem.singular_vectors
         B = steps["B"] + steps["a"][..., None] * params["B"] + of_spectrum(steps["b"], V, U)
-        return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"]}
+        free = {name: steps[name] for name in self.factors}
+        return {"B": B, "theta": self.family.units(params["theta"]) * steps["theta"], **free}
