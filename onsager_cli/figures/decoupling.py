@@ -4,7 +4,7 @@ At layer t stands the t-layer network after its own training, as in the figures 
 r over the test set:
 
     sigma_db         mean σ² that the shrinkage is told
-    error_db         mean square of r - x
+    error_db         mean square of r - x; error_over_sigma_db is the difference
     share            α
     residual_db      mean square of e
     excess_kurtosis  of r - x in units of each sample's own width
@@ -51,24 +51,32 @@ def of_layer(curve: Curve, problem_of: ProblemOf, t: int) -> Row:
     x = np.asarray(problem.test.x, np.float64)
     error, share = r - x, float(np.sum(r * x) / np.sum(x * x))
     scaled = error / np.sqrt(np.mean(error**2, axis=0))
+    told, found = (float(to_db(float(np.mean(a**2)))) for a in (sigma, error))
     return {
-        "sigma_db": float(to_db(np.mean(sigma**2))), "error_db": float(to_db(np.mean(error**2))), "share": share,
-        "residual_db": float(to_db(np.mean((r - share * x) ** 2))), "excess_kurtosis": float(kurtosis(scaled.ravel())),
+        "sigma_db": told, "error_db": found, "error_over_sigma_db": found - told, "share": share,
+        "residual_db": float(to_db(float(np.mean((r - share * x) ** 2)))), "excess_kurtosis": float(kurtosis(scaled.ravel())),
     }  # fmt: skip
+
+
+def common(row: Row) -> str:
+    """The name that a curve shares with those of other problems: lamp_tied_bg of lamp_tied_bg_kappa15."""
+    return str(row["curve"]).removesuffix(f"_{row['problem']}")
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """A row of panels for each problem: true error over σ² in dB, the share of x, and the excess kurtosis, over layers."""
     del rows
     shown = [row for row in tables["decoupling"] if row["curve"] not in figure.hidden]
-    problems, looks = grouped((row["problem"], row) for row in shown), styles(shown, figure.labels)
+    labels = {common(row): figure.labels[row["curve"]] for row in shown if row["curve"] in figure.labels}
+    shown = [{**row, "curve": common(row)} for row in shown]
+    problems, looks = grouped((row["problem"], row) for row in shown), styles(shown, labels)
     with panels(len(problems), 3, 7.2, 2.1 * len(problems) + 0.4) as (drawing, axes):
         for number, (problem, own) in enumerate(problems.items()):
             places = axes[3 * number : 3 * number + 3]
             for slug, points in by_curve(own).items():
                 look, layers = looks[slug], [row["layer"] for row in points]
                 values = (
-                    [row["error_db"] - row["sigma_db"] for row in points], [row["share"] for row in points],
+                    [row["error_over_sigma_db"] for row in points], [row["share"] for row in points],
                     [row["excess_kurtosis"] for row in points],
                 )  # fmt: skip
                 for ax, of in zip(places, values, strict=True):
@@ -91,7 +99,7 @@ def page(tables: Tables) -> str:
     shown = tables["decoupling"]
     layers = sorted({row["layer"] for row in shown})
     parts = {
-        "Error over σ² (dB)": lambda row: f"{row['error_db'] - row['sigma_db']:+.2f}",
+        "Error over σ² (dB)": lambda row: f"{row['error_over_sigma_db']:+.2f}",
         "Share of x in r": lambda row: f"{row['share']:.3f}",
         "Excess kurtosis": lambda row: f"{row['excess_kurtosis']:+.2f}",
     }

@@ -17,7 +17,7 @@ and A is [Re A, -Im A; Im A, Re A].
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import overload
+from typing import cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -245,9 +245,9 @@ class Draw:
             key_active, key_thin = jax.random.split(key_active)
             highest = jnp.max(activity)
             position = active_positions(key_active, total, highest, most)
-            position = thinned(key_thin, position, total, activity / highest)
+            position = thinned(key_thin, position, total, jnp.asarray(activity) / highest)
         else:
-            position = active_positions(key_active, total, activity, most)
+            position = active_positions(key_active, total, cast("Array | float", activity), most)
         count = len(position)
         place = hexagon(key_place, count)
         neighbour = position // realizations >= law.users
