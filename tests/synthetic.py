@@ -73,8 +73,8 @@ def curves() -> dict[str, Curves]:
         "fig8": fig8, "fig9": fig9, "fig10": fig10, "fig11": fig11, **with_lvamp(), **fiveg(),
         "fig5": {"ista": over(1600, falling(15.0001 / 1478)), "amp_l1": over(30, falling(15 / 5.1)),
                  "lamp_untied_l1": over(4, falling(15 / 2.1))},
-        "joint": {"lamp_tied_l1": short, "lamp_joint_l1": above(short, 1.5)},
-        "ablations": {"lamp_tied_l1": short, "lamp_tied_l1_estimated": above(short, 0.1)},
+        "joint": {"lamp_tied_l1": short, "lamp_joint_l1": above(short, 1.5), "lamp_tied_l1_spectral": short,
+                  "lamp_tied_l1_estimated": above(short, 0.1)},
     }  # fmt: skip
 
 

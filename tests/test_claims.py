@@ -64,7 +64,7 @@ ONE_DB = [
     ("15-shrink", "fig15/lamp_tied_pwlin", +1), ("15-order", "fig15/lvamp_untied_bg", -1),
     ("15-order", "fig15/lamp_tied_bg", -1), ("16-order", "fig16/lamp_untied_pwlin", +1),
     ("16-shrink", "fig16/lvamp_untied_bg", +1), ("3c-joint", "joint/lamp_joint_l1", -1),
-    ("3c-ls", "ablations/lamp_tied_l1_estimated", +1), ("7c-cnn", "fig15/cnn", -1), ("7c-cnn", "fig16/cnn", -1),
+    ("3c-ls", "joint/lamp_tied_l1_estimated", +1), ("7c-cnn", "fig15/cnn", -1), ("7c-cnn", "fig16/cnn", -1),
 ]  # fmt: skip
 
 

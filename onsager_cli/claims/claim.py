@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onsager_cli.claims.checks import ENOUGH, FAILS, HOLDS, SURE, UNDECIDED, Check, Outcome
 from onsager_cli.claims.criteria import checked, group, parse
-from onsager_cli.claims.measures import ENOUGH, FAILS, HOLDS, SURE, UNDECIDED, Check, Data, Outcome
+from onsager_cli.claims.measures import Data
 from onsager_cli.claims.recorded import NotRecordedError, Realization, Record, common
 from onsager_cli.config.catalog import figures_first
 from onsager_cli.errors import Notice, UserError
@@ -67,13 +68,15 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """`fails` if a check does, else `not run`, `undecided` if a check is, or `holds`."""
+        """`fails` if a check does, else `not run`, `undecided` if a check is, or `holds`.
+
+        It is `undecided`, too, if the fresh samples say otherwise.
+        """
         words = [outcome.word for outcome in self.run]
-        if FAILS in words:
-            return FAILS
         if None in self.outcomes:
-            return NOT_RUN
-        return UNDECIDED if UNDECIDED in words else HOLDS
+            return FAILS if FAILS in words else NOT_RUN
+        word = next((word for word in (FAILS, UNDECIDED) if word in words), HOLDS)
+        return word if self.fresh is None or self.fresh.word == word else UNDECIDED
 
     @property
     def decisive(self) -> Outcome | None:
@@ -104,19 +107,23 @@ class Verdict:
         elif self.word == UNDECIDED:
             few = self.decisive is not None and self.decisive.matrices < ENOUGH
             where = "on the first matrix" if few else "in the mean over matrices"
-            parts.append(f"within {SURE:g} standard errors of its limit {where}")
+            open_ = any(outcome.word == UNDECIDED for outcome in self.run)
+            parts.append(
+                f"within {SURE:g} standard errors of its limit {where}" if open_ else "test and fresh samples differ"
+            )
             parts += [self.claim.known_failure] if self.claim.known_failure else []
         elif self.claim.known_failure and self.word == FAILS:
             parts.append(f"known failure: {self.claim.known_failure}")
         elif self.claim.known_failure:
             parts.append("is declared a known failure, but holds: take known_failure away")
-        parts += [self.claim.remark] if self.claim.remark and self.word != NOT_RUN else []
         if self.fresh is not None:
             parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
-            within = sum(all(outcome.holds for outcome in verdict.run) for verdict in self.seeds.values())
-            measured = "; ".join(verdict.measured for verdict in self.seeds.values())
-            parts.append(f"within its limits on {within} of {len(self.seeds)} matrices: {measured}")
+            whole = [verdict for verdict in self.seeds.values() if None not in verdict.outcomes]
+            within = sum(all(outcome.holds for outcome in verdict.run) for verdict in whole)
+            measured = "; ".join(verdict.measured for verdict in whole)
+            parts.append(f"within its limits on {within} of {len(whole)} matrices: {measured}")
+        parts += [self.claim.remark] if self.claim.remark and self.word != NOT_RUN else []
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, object]:
@@ -216,8 +223,21 @@ def judge(claim: Claim, record: Record) -> Verdict:
     seeds = {item: _judge(claim, record, item) for item in shared} if len(shared) > 1 else {}
     if len(shared) >= ENOUGH and first.word == UNDECIDED:
         first = _judge(claim, record, None, matrices=shared)
-    fresh = _judge(claim, record, None, FRESH + claim.metric) if claim.metric == NMSE[0] else first
-    return Verdict(claim, first.outcomes, first.missing, seeds, None if fresh.missing or fresh is first else fresh)
+    fresh = _judge(claim, record, None, FRESH + claim.metric, shared) if _has_fresh(claim, record) else None
+    return Verdict(claim, first.outcomes, first.missing, seeds, None if fresh is None or fresh.missing else fresh)
+
+
+def _has_fresh(claim: Claim, record: Record) -> bool:
+    """Whether every layer of every curve of a claim has been judged on fresh samples, too."""
+    if claim.metric != NMSE[0]:
+        return False
+    try:
+        return all(
+            record.curve(*curve, FRESH + claim.metric).keys() == record.curve(*curve, claim.metric).keys()
+            for curve in claim.curves()
+        )
+    except NotRecordedError:
+        return False
 
 
 def _judge(

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from onsager_cli.claims.measures import TAKE, Check, Limits, Measure
+from onsager_cli.claims.checks import Check
+from onsager_cli.claims.measures import TAKE, Limits, Measure
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import finite
 from onsager_cli.text import did_you_mean, one_of, show

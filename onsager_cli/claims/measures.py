@@ -7,17 +7,12 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from onsager_cli.claims.recorded import NotRecordedError, Place, Realization, Record, Values
 from onsager_cli.kinds.thinning import DENSE
-from onsager_cli.store.tables import REPLICATES
 from onsager_cli.text import one_of
-
-SURE = 2.0  # standard errors from a limit, from which on a number is decided
-ENOUGH = 3  # matrices that may decide what the first one leaves open
-HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 
 class Range(NamedTuple):
@@ -262,86 +257,3 @@ _POINTWISE: dict[str, Callable[[list[Series]], Series]] = {
     "spread": _pointwise(lambda values: _difference(_taken("max", values), _taken("min", values))),
     "order": _pointwise(lambda values: _taken("min", [_difference(b, a) for a, b in itertools.pairwise(values)])),
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A check that was run: the number that decides, where it is, and how far it is inside the limits.
-
-    `error` is the standard error of the margin, over the test samples, or over `matrices` where more than one decide.
-    """
-
-    value: Range
-    at: Place
-    margin: float
-    holds: bool
-    unit: str
-    error: float = 0.0
-    matrices: int = 1
-
-    @property
-    def score(self) -> float:
-        """The margin in standard errors; infinite where nothing is uncertain."""
-        if math.isfinite(self.margin) and self.error > 0:
-            return self.margin / self.error
-        return math.inf if self.holds else -math.inf
-
-    @property
-    def word(self) -> str:
-        """`holds` or `fails` where the margin is SURE standard errors, else `undecided`."""
-        return UNDECIDED if abs(self.score) < SURE else HOLDS if self.holds else FAILS
-
-
-@dataclass(frozen=True)
-class Check:
-    """A measure and its limits; `source` is the mapping that it was made from."""
-
-    measure: Measure
-    limits: Limits
-    source: Mapping[str, object]
-
-    def run(self, data: Data, matrices: Sequence[Realization] = ()) -> Outcome:
-        """Measure, and compare with the limits; the number with the lowest score decides.
-
-        What is undecided on the test samples is decided by the mean over `matrices`, if there are ENOUGH. Raises
-        NotRecordedError if a number is not recorded, UserError for an unknown curve or column.
-        """
-        found = self._outcomes(data)
-        if len(matrices) >= ENOUGH and any(outcome.word == UNDECIDED for outcome in found.values()):
-            all_found = [self._outcomes(replace(data, realization=matrix)) for matrix in matrices]
-            for place, outcome in found.items():
-                if outcome.word == UNDECIDED and all(place in of for of in all_found):
-                    found[place] = self._pooled([of[place] for of in all_found])
-        return min(found.values(), key=lambda outcome: (outcome.score, outcome.margin))
-
-    def _outcomes(self, data: Data) -> dict[Place, Outcome]:
-        """What is measured at each place, with the standard error of its margin over replicates of the test samples."""
-        series = self.measure.series(data)
-        moved = [self.measure.series(replace(data, replicate=number)) for number in range(REPLICATES)]
-        found = {}
-        for place, value in series.items():
-            margins = [self.limits.margin(of[place]) for of in moved if place in of]
-            margin = self.limits.margin(value)
-            found[place] = Outcome(
-                value, place, margin, self.limits.hold(value), self.measure.unit, _deviation(margin, margins)
-            )
-        return found
-
-    def _pooled(self, outcomes: Sequence[Outcome]) -> Outcome:
-        """The mean over matrices; its standard error is at least that of the test samples."""
-        count = len(outcomes)
-        value = Range(*(statistics.fmean(of.value[end] for of in outcomes) for end in (0, 1)))
-        spread = statistics.stdev([of.margin for of in outcomes])
-        error = max(spread, math.sqrt(statistics.fmean(of.error**2 for of in outcomes))) / math.sqrt(count)
-        first, margin = outcomes[0], self.limits.margin(value)
-        return replace(first, value=value, margin=margin, holds=self.limits.hold(value), error=error, matrices=count)
-
-
-def _deviation(margin: float, margins: Sequence[float]) -> float:
-    """The standard deviation of a margin over replicates; infinite where some of them, but not all, are infinite."""
-    if len(margins) < 2:
-        return 0.0
-    finite = [of for of in margins if math.isfinite(of)]
-    if len(finite) < len(margins):
-        return math.inf if finite or math.isfinite(margin) else 0.0
-    return statistics.stdev(finite) if math.isfinite(margin) else math.inf

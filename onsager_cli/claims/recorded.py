@@ -6,6 +6,7 @@ config of the experiment has is a mistake, and raises UserError.
 """
 
 import random
+import statistics
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -74,18 +75,17 @@ class Record:
     def _deviations(self, experiment: str, slug: str, metric: str, realization: Realization | None) -> Deviations:
         """Layer → what resampled test samples add to the NMSE (dB), for a curve of `curve`.
 
-        Where no replicates are recorded, they are drawn by the standard error, independently of other curves: too
-        much for a difference of two curves on the same samples, never too little.
+        Where no replicates are recorded, they are drawn by the standard error: half of the variance is common to the layers
+        of a curve, and curves are independent, which is as a rule too much for a difference of two on the same samples.
         """
         rows = self._rows(experiment, slug, realization)
-        drawn = random.Random(f"{experiment}/{slug}/{rows[0].get('instance')}/{rows[0].get('seed')}")
-        normal = [drawn.gauss(0, 1) for _ in range(REPLICATES)]
         kind, plain = ("fresh", metric.removeprefix(FRESH)) if metric.startswith(FRESH) else ("test", metric)
         found: dict[Place, tuple[float, ...]] = {}
         for row in rows:
             key = (slug, row.get("instance") or "", row.get("seed") or 0, row["layer"], kind, plain)
             error = row.get(f"{metric}_se") or 0.0
-            found[row["layer"]] = self._replicates(experiment).get(key) or tuple(error * z for z in normal)
+            of_curve, of_layer = "/".join(map(str, (experiment, *key[:3]))), str(key)
+            found[row["layer"]] = self._replicates(experiment).get(key) or _drawn(error, of_curve, of_layer)
         return found
 
     def column_deviations(self, table: str, column: str, where: Mapping[str, object]) -> Deviations:
@@ -95,8 +95,7 @@ class Record:
             return dict.fromkeys(self.column(table, column, where), (0.0,) * REPLICATES)
         found: dict[Place, tuple[float, ...]] = {}
         for place, error in self.column(table, f"{column}_se", where).items():
-            drawn = random.Random(f"{table}/{column}/{place}")
-            found[place] = tuple(error * drawn.gauss(0, 1) for _ in range(REPLICATES))
+            found[place] = _drawn(error, f"{table}/{column}/{place}")
         return found
 
     def realizations(self, experiment: str, slug: str) -> list[Realization]:
@@ -172,14 +171,14 @@ class Record:
             return {}
         header, lines = read_csv(path)
         if header != [*REPLICATE_KEY, *(f"r{number}" for number in range(REPLICATES))]:
-            raise UserError(f"{path}: its columns must be {one_of(REPLICATE_KEY)} and r0 to r{REPLICATES - 1}")
+            raise UserError(f"{path}: its columns must be {', '.join(REPLICATE_KEY)} and r0 to r{REPLICATES - 1}")
         found = {}
         for line, (slug, instance, seed, layer, kind, metric, *values) in lines:
             try:
                 key = (slug, instance, int(seed), int(layer) if layer else None, kind, metric)
-                found[key] = tuple(int(value) / 1000 for value in values)
-            except ValueError as error:
-                raise UserError(f"{path}, line {line}: {error}") from None
+                found[key] = tuple(int(value[:12]) / 1000 for value in values)
+            except ValueError:
+                raise UserError(f"{path}, line {line}: replicates are whole numbers, in thousandths of a dB") from None
         return found
 
     def _read_config(self, experiment: str) -> list[str]:
@@ -202,6 +201,17 @@ class Record:
             raise NotRecordedError(f"{path} is not there")
         header, lines = read_csv(path)
         return header, [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
+
+
+def _drawn(error: float, *places: str) -> tuple[float, ...]:
+    """Replicates of a number that has this standard error, the same every time: their mean is 0, their spread the error.
+
+    Each is the sum of a draw for each of the places, so that numbers with a place in common move together.
+    """
+    sources = [random.Random(place) for place in places]
+    normal = [sum(source.gauss(0, 1) for source in sources) for _ in range(REPLICATES)]
+    mean, spread = statistics.fmean(normal), statistics.pstdev(normal)
+    return tuple(error * (z - mean) / spread for z in normal)
 
 
 def _equal(text: str, wanted: object) -> bool:

@@ -1,11 +1,11 @@
-"""`onsager verify`: one line per claim, from recorded tables alone. No JAX, in well under a second."""
+"""`onsager verify`: one line per claim, from recorded tables alone. No JAX, in a second or two."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from onsager_cli.claims.checks import FAILS, HOLDS, UNDECIDED
 from onsager_cli.claims.claim import NOT_RUN, Broken, Verdict, judge, load, select, warn_of
-from onsager_cli.claims.measures import FAILS, HOLDS, UNDECIDED
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_folder

@@ -119,6 +119,7 @@ def make_settings(config: Config, top: Top) -> Settings:
     made = make_training(training, network, shrinkage, problem)
     settings = Settings(problem, network, shrinkage, made, top.seed, top.precision)
     _check_theta(settings)
+    _check_switches(settings.network)
     _check_optimizer(settings)
     return settings
 
@@ -155,6 +156,14 @@ def _check_theta(settings: Settings) -> None:
         raise UserError(f"shrinkage.theta must be one row{more} for {where}, got {show([list(row) for row in theta])}")
     if network.theta_per == "coordinate" and problem.shape[1] is None:
         raise UserError(f"network.theta_per=coordinate does not work with problem.kind={problem.kind}: write group")
+
+
+def _check_switches(network: NetworkSettings) -> None:
+    """Raises UserError for switches of things that the network does not have."""
+    if getattr(network, "canonical", None) is False and network.init != "random":
+        raise UserError("network.canonical=false needs network.init=random: no other start is replaced by an SVD")
+    if "onsager" in (getattr(network, "free", None) or ()) and not getattr(network, "onsager", True):
+        raise UserError("network.free=[onsager] needs network.onsager=true: there is no coefficient to learn")
 
 
 def _check_optimizer(settings: Settings) -> None:

@@ -20,12 +20,12 @@ from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.looks import line_of, marker_of, styles
 from onsager_cli.figures.qq import shrinkage_input
-from onsager_cli.kinds.records import FigureKind, without_real_layers
+from onsager_cli.kinds.records import FigureKind, without_sigma
 from onsager_cli.metrics import to_db
 from onsager_cli.store.tables import Row, by_curve, grouped
 from onsager_cli.text import render
 
-KIND = FigureKind("decoupling", refuses=without_real_layers)
+KIND = FigureKind("decoupling", refuses=without_sigma)
 
 
 def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:

@@ -14,88 +14,61 @@ from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.layers import predict
 from onsager_cli.figures.looks import marker_of, style_of
-from onsager_cli.kinds.records import FigureKind
-from onsager_cli.store.tables import Row, grouped
+from onsager_cli.kinds.records import FigureKind, without_evolution
+from onsager_cli.store.tables import Row, by_curve, grouped
 from onsager_cli.text import render
 
-KIND = FigureKind(
-    "sizes",
-    refuses=lambda settings: (
-        None
-        if settings.shrinkage.family == settings.problem.matched_shrinkage == "bg" and settings.network.record.evolution
-        else "compares with state evolution: it is for AMP, VAMP and what is unfolded from them, on Bernoulli-Gaussian signals with BG"
-    ),
-)
+KIND = FigureKind("sizes", refuses=without_evolution)
 PARAMETERS = ("phi", "log_odds_zero")  # θ of BG
 
 
 def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
-    """`sizes`: N, method, layer, NMSE, what state evolution predicts, and the learned θ, over the matrices.
+    """`sizes`: N, method, layer, NMSE, what state evolution predicts, and the learned θ of the deepest network.
 
-    Raises UserError for a curve whose name is not SIZE-METHOD.
+    Raises UserError for a curve whose name is not SIZE-METHOD, and if no network is there whole.
     """
     del problem_of
-    levels, learned = {}, {}
+    found: list[Row] = []
+    points = by_curve(row for row in rows if row["layer"])
     for curve in experiment.curves:
+        size, dash, method = curve.slug.rpartition("-")
+        if not dash:
+            raise UserError(f"curve {curve.slug}: figure.kind=sizes names curves SIZE-METHOD")
         stored = curve.folder.load("network")
         if stored is None:
             continue
-        key = (curve.slug, curve.settings.seed)
         predicted = predict(curve.settings, stored[0]["problem.A"])
         assert predicted is not None  # the kind refuses others
-        levels[key] = predicted
-        if curve.settings.trained:
-            learned[key] = [stored[0].get(f"layers.{t}.theta") for t in range(curve.settings.depth)]
-    found = []
-    points = grouped(((row["curve"], row["layer"]), row) for row in rows if (row["curve"], row["seed"]) in levels)
-    for (slug, layer), own in points.items():
-        size, dash, method = slug.rpartition("-")
-        if not dash:
-            raise UserError(f"curve {slug}: figure.kind=sizes names curves SIZE-METHOD")
-        keys = [(slug, row["seed"]) for row in own]
-        gaps = [row["nmse_db"] - levels[key][layer - 1] for row, key in zip(own, keys, strict=True)]
-        thetas = [learned[key][layer - 1] for key in keys if key in learned]
-        found.append({
-            "size": size, "method": method, "N": _columns(experiment, slug), "layer": layer, "matrices": len(own),
-            "nmse_db": float(np.mean([row["nmse_db"] for row in own])), "gap_db": float(np.mean(gaps)),
-            "gap_db_se": _error(gaps, own), "evolution": _evolution(experiment, slug), "network": own[0]["network"], "shrinkage": own[0]["shrinkage"],
-            **{name: _mean(thetas, i) for i, name in enumerate(PARAMETERS)},
-        })  # fmt: skip
+        head = {
+            "size": size,
+            "method": method,
+            "N": curve.settings.problem.shape[1],
+            "evolution": curve.settings.network.record.evolution,
+        }
+        for row in points.get(curve.slug, []):
+            theta = stored[0].get(f"layers.{row['layer'] - 1}.theta") if curve.settings.trained else None
+            learned = {name: None if theta is None else float(np.ravel(theta)[i]) for i, name in enumerate(PARAMETERS)}
+            kept = {name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se")}
+            gap = row["nmse_db"] - float(predicted[row["layer"] - 1])
+            found.append(
+                {**head, **kept, "gap_db": gap, **learned, "prior_log_odds": curve.settings.problem.matched_theta[1]}
+            )
+    if not found:
+        raise UserError(f"{experiment.name}: no network of its curves is stored whole: onsager train makes them")
     return {"sizes": found}
-
-
-def _columns(experiment: Experiment, slug: str) -> int:
-    """N of a curve's problem."""
-    return next(int(curve.settings.problem.shape[1] or 0) for curve in experiment.curves if curve.slug == slug)
-
-
-def _evolution(experiment: Experiment, slug: str) -> str:
-    """The recursion that describes the algorithm of a curve."""
-    return next(curve.settings.network.record.evolution for curve in experiment.curves if curve.slug == slug)
-
-
-def _error(gaps: list[float], own: list[Row]) -> float:
-    """The standard error of a mean gap: over matrices, or over the samples of a single one."""
-    return float(np.std(gaps, ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else float(own[0]["nmse_db_se"] or 0)
-
-
-def _mean(thetas: list[np.ndarray | None], i: int) -> float | None:
-    """The mean of θ_i over matrices; None where nothing was learned."""
-    values = [float(np.ravel(theta)[i]) for theta in thetas if theta is not None]
-    return float(np.mean(values)) if values else None
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     """The gap at the last layer over N, a line for each method; the log odds of zero over N, a line for each layer."""
     del figure, rows
     shown = tables["sizes"]
-    last = max(row["layer"] for row in shown)
+    last = min(max(row["layer"] for row in own) for own in grouped((row["method"], row) for row in shown).values())
     with panels(1, 2, 6.2, 2.7) as (drawing, (left, right)):
         for own in grouped((row["method"], row) for row in shown if row["layer"] == last).values():
             own.sort(key=lambda row: row["N"])
             look = style_of({**own[0], "curve": "matched_vamp" if own[0]["network"] == "vamp" else own[0]["method"]})
             left.errorbar(
-                [row["N"] for row in own], [row["gap_db"] for row in own], [row["gap_db_se"] for row in own],
+                [row["N"] for row in own], [row["gap_db"] for row in own], [row["nmse_db_se"] or 0 for row in own],
                 color=look.color, label=look.label, capsize=2, **marker_of(look),
             )  # fmt: skip
         left.axhline(0, color="black", linewidth=0.7)
@@ -114,7 +87,8 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.minorticks_off()
             axes.set_xlabel("N")
-            axes.legend(fontsize=6)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(fontsize=6)
     return drawing
 
 
@@ -130,4 +104,5 @@ def page(tables: Tables) -> str:
         if any(row["log_odds_zero"] is not None for row in own):
             odds.append({**head, **{str(t): f"{of[t]['log_odds_zero']:.2f}" if t in of else "" for t in layers}})
     headings = {"N": "N", "method": "method", **{str(t): str(t) for t in layers}}
-    return render("sizes.md.j2", table=as_markdown, gaps=gaps, odds=odds, headings=headings)
+    prior = sorted({round(row["prior_log_odds"], 2) for row in shown})
+    return render("sizes.md.j2", table=as_markdown, gaps=gaps, odds=odds, headings=headings, prior=prior)

@@ -212,3 +212,24 @@ def without_real_layers(settings: Any) -> str | None:
     if settings.network.depth is None:
         return f"looks into layers, and network.kind={settings.network.kind} has none"
     return "is for real numbers: write problem.embedding=real" if settings.problem.embedding == "complex" else None
+
+
+def without_sigma(settings: Any) -> str | None:
+    """Why a figure that compares σ with the error of the shrinkage's input refuses these settings; None if it takes them."""
+    if not settings.network.record.evolution:
+        return f"is about σ, and network.kind={settings.network.kind} has none"
+    return without_real_layers(settings)
+
+
+def without_evolution(settings: Any) -> str | None:
+    """Why a figure that compares with state evolution refuses these settings; None if it takes them."""
+    problem, network = settings.problem, settings.network
+    evolution = network.record.evolution
+    drawn = problem.matrix is None and (evolution == "vamp" or getattr(problem, "kappa", None) is None)
+    plain = problem.known_operator and getattr(network, "onsager", True) and not isinstance(problem.snr_db, tuple)
+    if evolution and drawn and plain and settings.shrinkage.family == problem.matched_shrinkage == "bg":
+        return None
+    return (
+        "compares with state evolution: it is for AMP, VAMP and what is unfolded from them, with shrinkage=bg, on "
+        "Bernoulli-Gaussian signals, a drawn A and one SNR"
+    )

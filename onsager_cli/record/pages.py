@@ -88,9 +88,14 @@ def _warn_of_another(page: Path, command: str) -> None:
     """A Notice if the page that is replaced is of another command."""
     text = read_bytes(page, 2**24).decode("utf-8", "replace") if is_file(page) else ""
     made = re.search(r"^onsager record ?(.*)$", text, re.MULTILINE)
-    if made is not None and made[1] != command:
+    if made is not None and _without_fresh(made[1]) != _without_fresh(command):
         message = f"{page} was made by `onsager record {made[1]}`, and is replaced: figure.name=… keeps it"
         warnings.warn(message, Notice, stacklevel=2)
+
+
+def _without_fresh(command: str) -> str:
+    """A command without the number of fresh samples, which decides nothing else."""
+    return re.sub(r"\s*\bfresh=\w+", "", command).strip()
 
 
 def write_tables(folder: Path, rows: Rows, tables: Tables) -> list[Path]:
@@ -137,6 +142,7 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
             "lacking": missing(experiment.curves, rows), "mean_ratio": figure.metric == "nmse_mean_ratio_db",
             "samples": sorted({row["test_samples"] for row in rows if row.get("test_samples")}),
             "trained": any(row["steps"] for row in rows),
+            "fresh": sorted({f"{row['fresh_samples']:,}" for row in rows if row.get("fresh_samples")}),
             "seeds": [seed for _, seed in realizations(rows)[1:]],
             "errors": [error for error in errors if error is not None],
             "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden)),

@@ -137,7 +137,10 @@ def by_networks(curve: Curve, problem: "Problem") -> "Attainable | None":
     started = time.monotonic()
     true = problem.original or problem
     M, N = true.A.shape
-    x, y = (a[:, : int(np.clip(REPORTING / (N * M), 200, 2000))] for a in true.test)
+    size, together = int(np.clip(REPORTING / (N * M), 200, 2000)), curve.settings.problem.together
+    x, y = (a[:, : max(size - size % together, together)] for a in true.test)
+    if not np.any(np.asarray(true.squared_norm(x))):
+        return None
     true = with_test(true, type(true.test)(x, y))
     statistics: dict[str, tuple[float, float]] = {}
     levels: dict[str, list[float]] = {}
@@ -148,7 +151,7 @@ def by_networks(curve: Curve, problem: "Problem") -> "Attainable | None":
             continue
         if np.isfinite(errors).all():
             levels[name] = [float(to_db(each.sum() / powers.sum())) for each in errors]
-            statistics[name] = levels[name][-1], nmse(errors[-1], powers)["nmse_db_se"] or 0.0
+            statistics[name] = levels[name][-1], nmse(errors[-1], powers, together)["nmse_db_se"] or 0.0
     if not statistics:
         return None
     method = min(statistics, key=lambda name: statistics[name][0])

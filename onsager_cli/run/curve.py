@@ -54,6 +54,8 @@ def maker_of(curve: Curve, report: "Report", place: Callable[[Curve], CurveFolde
 
 def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None:
     """Train the curve, number `index` of `of`, if it is not complete. Returns who else trains it; None once it is done."""
+    from onsager_cli.training.resources import memory_errors
+
     maker = maker_of(curve, report)
     if not maker.complete:
         maker.folder = curve.claim()
@@ -65,7 +67,8 @@ def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None
                 make(curve, maker, index, of, compare=True)
                 return None
     if attainable.is_missing(curve):  # it was stopped there, or not asked for
-        attainable.judge(curve, maker, problem_of(curve))
+        with memory_errors(curve.slug, curve.settings), one_blas_thread():
+            attainable.judge(curve, maker, problem_of(curve))
     report({"event": "curve_done", "curve": curve.slug, "seconds": 0.0, "shared": True})
     return None
 

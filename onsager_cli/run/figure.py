@@ -4,6 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,9 +87,10 @@ def _judge(experiment: Experiment, fresh: int, report: Report) -> None:
     problem_of, curves = _problems(), [curve for curve in experiment.curves if curve.folder.exists]
     for index, curve in enumerate(curves, 1):
         started = time.monotonic()
-        if precision.precise(curve, fresh, lambda curve=curve: problem_of(curve)):
+        drawn = precision.precise(curve, fresh, partial(problem_of, curve))
+        if drawn is not None:
             report({
-                "event": "judged", "curve": curve.slug, "index": index, "of": len(curves), "samples": fresh,
+                "event": "judged", "curve": curve.slug, "index": index, "of": len(curves), "samples": drawn,
                 "seconds": time.monotonic() - started,
             })  # fmt: skip
 
@@ -106,7 +108,7 @@ def record(
     if experiment.fresh:
         _judge(experiment, experiment.fresh, report)
     rows, tables, lacking = _seen(experiment)
-    resampled = [row for curve in experiment.curves for row in precision.replicates(curve, experiment.figure.metric)]
+    resampled = [row for curve in experiment.curves for row in precision.replicates(curve)]
     tables = {**tables, "replicates": resampled}
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
     made = {key: note for key, note in notes.items() if note is not None}

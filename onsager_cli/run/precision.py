@@ -5,6 +5,7 @@ curves on a problem. The store keeps the result with the curve (`precision.npz`)
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,14 @@ import numpy as np
 from onsager_cli.config.experiment import Curve
 from onsager_cli.store.curves import Json
 from onsager_cli.store.environment import one_blas_thread
+from onsager_cli.store.notes import identity_hash
 from onsager_cli.theory.resampling import Resampled
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem, Samples
 
 NAME = "precision"
-EDITION = 1  # raise it with every change to what is found
+EDITION = 2  # raise it with every change to what is found
 FRESH_KEY = 9  # beside those of matrix, selection and test set
 DEEPEST = 50  # layers, up to which fresh samples are drawn
 SETS = ("test", "fresh")
@@ -27,37 +29,47 @@ Errors = Callable[["Samples"], tuple[np.ndarray, np.ndarray]]
 """Samples → ‖x̂_t - x‖² of each wanted layer, (layers, L), and ‖x‖², (L,)."""
 
 
-def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> bool:
-    """Make the precise NMSEs of a curve's stored layers, on `fresh` samples beside the test set; whether any were missing.
+def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> int | None:
+    """Judge all stored layers of a curve on `fresh` samples beside the test set, unless that is stored already.
 
-    `problem_of` builds the problem as the network sees it.
-
-    Raises UserError for a stored network that is damaged.
+    `problem_of` builds the problem as the network sees it. Returns the number of fresh samples that were drawn, or None if
+    nothing was to do. Raises UserError for a stored network that is damaged.
     """
-    layers = _layers(curve)
-    drawn = 0 if layers and (layers[-1] or 1) > DEEPEST else fresh
-    meta = {"edition": EDITION, "fresh": drawn, "layers": [layer or 0 for layer in layers]}
-    known = curve.folder.load(NAME)
-    if not layers or (known is not None and {key: known[1].get(key) for key in meta} == meta):
-        return False
+    points = curve.folder.points()
+    layers = [row["layer"] for row in points]
+    meta: Json = {"edition": EDITION, "asked": fresh, "points": identity_hash({"points": points})}
+    known = _stored(curve)
+    if not layers or (known is not None and known[1]["points"] == meta["points"] and known[1]["asked"] >= fresh):
+        return None
     arrays: dict[str, np.ndarray] = {}
     with one_blas_thread():
         problem = problem_of()
         errors_of = _errors(curve, problem, layers)
-        for name, parts in (("test", iter((problem.test,))), ("fresh", _fresh(curve, problem, drawn))):
+        # A test set that has grown is not the problem's.
+        whole = all(row["test_samples"] == problem.test.x.shape[1] for row in points)
+        sets = {"test": iter((problem.test,) if whole else ()), "fresh": _fresh(curve, problem, fresh, layers)}
+        drawn = dict.fromkeys(sets, 0)
+        for name, parts in sets.items():
             sums = Resampled(curve.settings.problem.together)
             for samples in parts:
                 sums.add(*errors_of(samples))
+                drawn[name] += samples.x.shape[1]
             if sums.parts:
                 arrays |= {f"{name}_{key}": value for key, value in sums.statistics().items()}
+    meta |= {"layers": [layer or 0 for layer in layers], "fresh": drawn["fresh"]}
     curve.folder.save(NAME, arrays, meta)
-    return True
+    return drawn["fresh"]
+
+
+def _stored(curve: Curve) -> tuple[dict[str, np.ndarray], Json] | None:
+    """What `precise` has stored, if it is of this edition."""
+    loaded = curve.folder.load(NAME) if NAME in curve.folder.saved() else None
+    return None if loaded is None or loaded[1].get("edition") != EDITION else loaded
 
 
 def found(curve: Curve) -> dict[int | None, Json]:
     """Layer → what `precise` found there: `fresh_samples` and "test_nmse_db_replicates" and the like; {} if nothing."""
-    loaded = curve.folder.load(NAME) if NAME in curve.folder.saved() else None
-    if loaded is None or loaded[1].get("edition") != EDITION:
+    if (loaded := _stored(curve)) is None:
         return {}
     arrays, meta = loaded
     return {
@@ -66,17 +78,16 @@ def found(curve: Curve) -> dict[int | None, Json]:
     }
 
 
-def _layers(curve: Curve) -> list[int | None]:
-    """The stored layers up to the depth asked for; [None] for an estimate without layers."""
-    depth = curve.settings.network.depth
-    return [row["layer"] for row in curve.folder.points() if depth is None or (row["layer"] or 0) <= depth]
+def _fresh(curve: Curve, problem: "Problem", count: int, layers: list[int | None]) -> "Iterator[Samples]":
+    """At least `count` samples, about as many at a time as the test set has; none for a curve of more than DEEPEST layers.
 
-
-def _fresh(curve: Curve, problem: "Problem", count: int) -> "Iterator[Samples]":
-    """`count` samples, about as many at a time as the test set has. Recorded pairs have none."""
-    together, size = curve.settings.problem.together, problem.test.x.shape[1]
-    if not count or problem.training_set(1) is not None:
+    Recorded pairs, and signals from a file, have none that training has not seen.
+    """
+    signal = curve.settings.problem.signal
+    counted = signal is not None and signal.record.counted
+    if not count or counted or problem.training_set(1) is not None or (layers[-1] or 1) > DEEPEST:
         return
+    together, size = curve.settings.problem.together, problem.test.x.shape[1]
     import jax
 
     draw = jax.jit(lambda problem, key, size: problem.sample(key, size), static_argnums=2)
@@ -109,9 +120,10 @@ def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> Error
     positions = [(layer or 1) - 1 for layer in layers]
 
     def of_algorithm(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
-        errors, powers = iterate.run(net, with_test(problem, samples), settings.depth, settings.precision, **how)
-        if len(errors) <= positions[-1]:  # it has settled earlier on these samples
-            errors = np.concatenate([errors, np.repeat(errors[-1:], positions[-1] + 1 - len(errors), axis=0)])
+        errors, powers = iterate.run(net, with_test(problem, samples), positions[-1] + 1, settings.precision, **how)
+        if missing := max(0, positions[-1] + 1 - len(errors)):  # it has settled on these samples, or overflows
+            last = errors[-1:] if len(errors) > iterate.CHUNK else np.full((1, errors.shape[1]), np.nan)
+            errors = np.concatenate([errors, np.repeat(last, missing, axis=0)])
         return errors[positions], powers
 
     return of_algorithm
@@ -144,7 +156,7 @@ def columns(curve: Curve) -> dict[int | None, Json]:
     """Layer → the columns of the table that say what fresh samples gave; {} if there are none."""
     rows = {}
     for layer, item in found(curve).items():
-        if item["fresh_samples"]:
+        if item["fresh_samples"] and np.isfinite(item["fresh_nmse_db"]):
             rows[layer] = {
                 "fresh_nmse_db": float(item["fresh_nmse_db"]), "fresh_nmse_db_se": float(item["fresh_nmse_db_se"]),
                 "fresh_samples": int(item["fresh_samples"]),
@@ -152,14 +164,13 @@ def columns(curve: Curve) -> dict[int | None, Json]:
     return rows
 
 
-def replicates(curve: Curve, metric: str) -> Iterator[Json]:
-    """Rows of the table `replicates`: replicates of the NMSE `metric` minus the NMSE, in thousandths of a dB."""
-    settings = curve.settings
-    for layer, item in found(curve).items():
-        for name in SETS:
-            values = item.get(f"{name}_{metric}_replicates")
-            if values is not None and np.isfinite(values).all():
-                yield {
+def replicates(curve: Curve) -> Iterator[Json]:
+    """Rows of the table `replicates`: replicates of an NMSE minus the NMSE itself, in thousandths of a dB."""
+    settings, depth = curve.settings, curve.settings.network.depth or np.inf
+    for (layer, item), name, metric in product(found(curve).items(), SETS, ("nmse_db", "nmse_mean_ratio_db")):
+        values = item.get(f"{name}_{metric}_replicates")
+        if (layer or 0) <= depth and values is not None and np.isfinite(values).all():
+            yield {
                     "curve": curve.slug, "instance": settings.problem.instance, "seed": settings.seed, "layer": layer,
                     "set": name, "metric": metric, **{f"r{i}": round(1000 * float(v)) for i, v in enumerate(values)},
                 }  # fmt: skip

@@ -37,10 +37,10 @@ def remarks(A: np.ndarray) -> Iterator[str]:
         )
     energy = np.sum(norms**2)
     mean = sum(np.sum(block) for block in _blocks(A)) / A.size
-    if (share := abs(mean) ** 2 * A.size / energy) * min(M, N) > CENTRED:
+    if energy > 0 and (share := abs(mean) ** 2 * A.size / energy) * min(M, N) > CENTRED:
         yield (
             f"has entries with a mean of {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
-            "problem.balance=auto or on whitens it"
+            "networks see rows that are whitened, unless problem.balance=off"
         )
     if M > 1 and (groups := proportional(A, norms)):
         alike = (A[:, groups[0]] == A[:, groups[0][:1]]).all()

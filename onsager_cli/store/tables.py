@@ -65,9 +65,8 @@ OPTIONAL = (
 NMSE = ("nmse_db", "nmse_mean_ratio_db", "nmse_median_db")
 
 FRESH = "fresh_"  # before the NMSE on fresh samples
-REPLICATES = (
-    32  # of the test samples in the table `replicates`: a standard deviation over so many is known to an eighth
-)
+# Of the test samples in the table `replicates`: a standard deviation over so many is known to an eighth.
+REPLICATES = 32
 REPLICATE_KEY = ("curve", "instance", "seed", "layer", "set", "metric")
 
 # What makes two rows the same point.
