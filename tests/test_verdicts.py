@@ -36,6 +36,12 @@ def verdict(folder, criterion, curves, replicates=()):
     return judge(claim, Record(folder))
 
 
+def decisive(found):
+    """The outcome that decides; there is one."""
+    assert found.decisive is not None
+    return found.decisive
+
+
 def one(value, error=0.1, fresh=None):
     return {0: {1: (value, error, fresh)}}
 
@@ -131,25 +137,25 @@ class TestReplicates:
 class TestSeveralMatrices:
     def test_the_mean_decides_what_the_first_leaves_open(self, tmp_path):
         found = verdict(tmp_path, BELOW, {"a": seeds(-10.1, -10.5, -10.6, -10.4)})
-        assert (found.word, found.decisive.matrices) == (HOLDS, 4)
-        assert found.decisive.value.low == pytest.approx(-10.4)
+        assert (found.word, decisive(found).matrices) == (HOLDS, 4)
+        assert decisive(found).value.low == pytest.approx(-10.4)
         # Student's limit for four: 3.18 standard errors of the mean.
-        assert found.decisive.error == pytest.approx(0.2160 / 2 * 3.182 / 2, rel=1e-3)
+        assert decisive(found).error == pytest.approx(0.2160 / 2 * 3.182 / 2, rel=1e-3)
         assert "within its limits on 4 of 4 matrices" in found.note
 
     def test_the_first_decides_alone_where_it_is_sure(self, tmp_path):
         found = verdict(tmp_path, BELOW, {"a": seeds(-11.0, -9.0, -9.0)})
-        assert (found.word, found.decisive.matrices) == (HOLDS, 1)
+        assert (found.word, decisive(found).matrices) == (HOLDS, 1)
         assert "within its limits on 1 of 3 matrices" in found.note
 
     def test_two_are_not_enough(self, tmp_path):
-        assert verdict(tmp_path, BELOW, {"a": seeds(-10.1, -12.0)}).decisive.matrices == 1
+        assert decisive(verdict(tmp_path, BELOW, {"a": seeds(-10.1, -12.0)})).matrices == 1
 
     def test_the_spread_is_of_the_numbers(self, tmp_path):
         """Numbers on both sides of two limits have nearly equal margins."""
         found = verdict(tmp_path, "{value: a, layers: 1, between: [-1, 1]}", {"a": seeds(0.98, -2.0, 2.0, -2.0)})
         assert found.word == UNDECIDED
-        assert found.decisive.error > 1
+        assert decisive(found).error > 1
 
     def test_a_matrix_without_a_finite_number_leaves_it_open(self, tmp_path):
         curve = {s: {1: (-5.0, 0.1, None), 2: (end, 0.1, None)} for s, end in enumerate((-10.05, -9.0, -11.0))}
@@ -161,7 +167,7 @@ class TestSeveralMatrices:
         curve = {s: {1: (-5.0, 0.1, None), 2: (-10.1, 0.1, None)} for s in range(4)}
         del curve[2][2]
         found = verdict(tmp_path, "{value: a, layers: 2, at_most: -10}", {"a": curve})
-        assert (found.word, found.decisive.matrices) == (UNDECIDED, 3)
+        assert (found.word, decisive(found).matrices) == (UNDECIDED, 3)
         assert "within its limits on 3 of 3 matrices" in found.note
 
 

@@ -37,8 +37,9 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         stored = curve.folder.load("network")
         if stored is None:
             continue
-        predicted = predict(curve.settings, stored[0]["problem.A"])
+        predicted, prior = predict(curve.settings, stored[0]["problem.A"]), curve.settings.problem.matched_theta
         assert predicted is not None  # the kind refuses others
+        assert prior is not None
         head = {
             "size": size,
             "method": method,
@@ -50,9 +51,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
             learned = {name: None if theta is None else float(np.ravel(theta)[i]) for i, name in enumerate(PARAMETERS)}
             kept = {name: row[name] for name in ("network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se")}
             gap = row["nmse_db"] - float(predicted[row["layer"] - 1])
-            found.append(
-                {**head, **kept, "gap_db": gap, **learned, "prior_log_odds": curve.settings.problem.matched_theta[1]}
-            )
+            found.append({**head, **kept, "gap_db": gap, **learned, "prior_log_odds": prior[1]})
     if not found:
         raise UserError(f"{experiment.name}: no network of its curves is stored whole: onsager train makes them")
     return {"sizes": found}
