@@ -35,8 +35,8 @@ IDS = [
     "3c-ls", "7c-cnn", "table1", "1a-order", "8-factor10", "9-relative", "10-note12", "14-growth", "13-params",
 ]  # fmt: skip
 
-# What is changed claim by claim is changed for a third of them in the common part.
-MUTATED = slow(*IDS, but=IDS[::3])
+# What is changed claim by claim is changed for some of them in the common part.
+MUTATED = slow(*IDS, but=IDS[4::6])
 
 # Claim, curve, and by how much it has to move (dB) to turn the verdict. Where a criterion counts layers or asks for
 # 10 dB, 1 dB moves the number, which `test_every_curve_matters` sees.
@@ -175,7 +175,7 @@ def test_every_statement_of_the_paper_is_judged():
     assert sorted(name for name, claim in CLAIMS.items() if claim.source != "onsager") == sorted(IDS)
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", slow(*IDS, but=IDS[::2]))
 def test_holds_where_the_paper_is_obeyed(name, record):
     verdict = judge(CLAIMS[name], record)
     assert verdict.word == HOLDS, (verdict.measured, verdict.missing)
@@ -259,7 +259,7 @@ def test_the_claims_that_one_decibel_turns_are_all_that_ask_for_less_than_five()
     assert {name for name, _, _ in ONE_DB} == set(IDS) - counted - of_tables - {"8-factor10"}
 
 
-@pytest.mark.parametrize("name", ["5-tails", "13-params", *slow("1a-amp", "6d-theta", "6d-svd", "table1")])
+@pytest.mark.parametrize("name", ["5-tails", *slow("1a-amp", "6d-theta", "6d-svd", "13-params", "table1")])
 def test_every_cell_matters(name, record):
     claim = CLAIMS[name]
     cells = []
@@ -340,8 +340,8 @@ def test_a_claim_on_further_matrices(tmp_path):
     assert {key: of.word for key, of in verdict.seeds.items()} == {
         ("authors2017", 0): HOLDS, ("seeded", 1): HOLDS, ("seeded", 2): FAILS,
     }  # fmt: skip
-    assert verdict.note == (
-        "within its limits on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB"
+    assert verdict.note.startswith(
+        "within its limits on 2 of 3 matrices: 0.24 dB, 0.29 dB; 0.24 dB, 0.29 dB; 14.39 dB, 14.44 dB; from a random start"
     )
 
 

@@ -61,7 +61,7 @@ def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarra
     arrays = {}
     for name, leaf in params.items():
         if name in net.layered:
-            arrays |= {f"layers.{t}.{name}": row for t, row in enumerate(np.asarray(leaf)[:depth])}
+            arrays |= {f"layers.{t}.{name}": np.asarray(row) for t, row in enumerate(np.asarray(leaf)[:depth])}
         else:
             arrays[name] = np.asarray(leaf)
     return arrays
