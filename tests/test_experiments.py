@@ -79,7 +79,7 @@ def check_table(experiment, rows):
     """Every layer of every curve has its point, better than nothing at all: x̂ = 0 has 0 dB. AMP may diverge."""
     assert {row["curve"] for row in rows} == {curve.slug for curve in experiment.curves}
     for curve in experiment.curves:
-        points = [row for row in rows if row["curve"] == curve.slug]
+        points = [row for row in rows if (row["curve"], row["seed"]) == (curve.slug, curve.settings.seed)]
         depth, training = curve.settings.network.depth, curve.settings.training
         layers = [None] if depth is None else list(range(1, depth + 1))
         if getattr(training, "joint", False):

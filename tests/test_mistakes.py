@@ -82,7 +82,7 @@ MORE = {
     "option of verify": ("verify --csv", ["verify", "--csv"]),
     "output of report": ("report --output", ["report", "--output"]),
     "key without its group": ("train depth=3", ["unknown key 'depth'", "did you mean network.depth?"]),
-    "key that is nothing": ("train network.colour=3", ["network.colour", "network has damping, depth, kind"]),
+    "key that is nothing": ("train network.colour=3", ["network.colour", "network has damping, depth, free, kind"]),
     "key of another schedule": ("train training=fast training.patience=3", ["training.patience"]),
     "added key": ("train +network.dpeth=3", ["network.dpeth", "did you mean depth?"]),
     "added top-level key": ("train +sed=3", ["unknown key 'sed'", "did you mean seed?"]),
@@ -92,7 +92,7 @@ MORE = {
     "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["unknown launcher 'jobslib'", "did you mean joblib?"]),
     "kind of figure": (
         "plot +experiment=quick figure.kind=bars",
-        ["figure.kind", "complexity, costs, curves, detection, params, problems or qq", "'bars'"],
+        ["figure.kind", "complexity, costs, curves, decoupling, detection, params, problems, qq or sizes", "'bars'"],
     ),
     "parameters of LAMP": ("train network=lamp figure.kind=params", ["lamp_tied_pwlin", "figure.kind=params"]),
     "cost of the oracle": ("train network=oracle figure.kind=complexity", ["oracle", "figure.kind=complexity"]),
