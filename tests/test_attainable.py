@@ -3,16 +3,13 @@
 import dataclasses
 import itertools
 import json
-import os
 import threading
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import slow
 
-from onsager_cli import run
 from onsager_cli.config.load import load_experiment
 from onsager_cli.metrics import to_db
 from onsager_cli.problems.frame import column_scales
@@ -20,7 +17,6 @@ from onsager_cli.problems.signals import GaussianMixture
 from onsager_cli.run import attainable as surface
 from onsager_cli.store.environment import one_blas_thread
 from onsager_cli.store.problem_notes import ProblemNote
-from onsager_cli.store.tables import read_table, table_bytes
 from onsager_cli.theory.attainable import Attainable, attainable
 from onsager_cli.theory.matched_vamp import balanced_vamp, damped_vamp
 from onsager_cli.theory.support_search import support_search
@@ -242,85 +238,6 @@ class TestNote:
         note.path.write_text(note.path.read_text().replace("-3.5", "-4.5"))
         assert note.read() is None
         assert note.made(lambda: {"nmse_db": -5.5}) == {"nmse_db": -5.5}
-
-
-def trained(tmp_path, *words):
-    events = []
-    experiment = load_experiment([*TOY, "network=lamp", f"output={tmp_path}", "jobs=1", *words])
-    run.train(experiment, events.append)
-    return experiment, events
-
-
-class TestReport:
-    def test_a_training_ends_with_its_gap(self, tmp_path):
-        experiment, events = trained(tmp_path)
-        (line,) = [event["message"] for event in events if event["event"] == "attainable"]
-        assert line.startswith("ends at -")
-        assert " dB above what is attainable (" in line
-        rows = run.rows_of(experiment)
-        (note,) = (tmp_path / "attainable").glob("*.json")
-        level = json.loads(note.read_text())["nmse_db"]
-        assert {row["attainable_db"] for row in rows} == {level}
-        written = tmp_path / "table.csv"
-        written.write_bytes(table_bytes(rows))
-        assert read_table(written)[0]["attainable_db"] == pytest.approx(level, abs=1e-4)
-        before = os.stat(note).st_mtime_ns
-        trained(tmp_path, "shrinkage=pwlin")
-        assert os.stat(note).st_mtime_ns == before
-
-    def test_a_stored_curve_is_compared_too(self, tmp_path):
-        """One that was stopped before, or trained without."""
-        _, events = trained(tmp_path, "attainable=false")
-        experiment, events = trained(tmp_path)
-        assert [event["event"] for event in events if event["event"] in ("point", "attainable")] == ["attainable"]
-        assert all(row["attainable_db"] for row in run.rows_of(experiment))
-
-    def test_it_can_be_switched_off(self, tmp_path):
-        experiment, events = trained(tmp_path, "attainable=false")
-        assert not any(event["event"] == "attainable" for event in events)
-        assert not (tmp_path / "attainable").exists()
-        rows = run.rows_of(experiment)
-        assert b"attainable" not in table_bytes(rows)
-
-    def test_experiments_are_asked_for_it(self):
-        for words, expected in (([], False), (["attainable=true"], True)):
-            curves = load_experiment(["+experiment=quick", *words]).curves
-            assert {curve.attainable for curve in curves} == {expected}
-        assert load_experiment(TOY).curves[0].attainable
-
-    def test_it_changes_no_identity(self):
-        one, other = (load_experiment([*TOY, f"attainable={word}"]).curves[0] for word in ("true", "false"))
-        assert one.identity == other.identity
-
-
-class TestOtherProblems:
-    """Where samples differ in noise, or nobody knows a prior: the best untrained network, as the program itself runs it."""
-
-    @pytest.mark.parametrize(
-        ("words", "algorithms"),
-        slow(
-            (("problem.snr_db=[5,40]",), ("vamp", "em_vamp")),
-            (("problem.noise=per_sample",), ("vamp", "em_vamp")),
-            (("signal=qpsk", "problem.embedding=real"), ("em_vamp",)),
-            (("problem=random_access", *CELLS), ("em_vamp",)),
-            (("problem=massive_mimo", "problem.antennas=4", "problem.users=8", *CELLS[1:]), ("em_vamp",)),
-            but=((("problem.snr_db=[5,40]",), ("vamp", "em_vamp")),),
-        ),
-    )
-    def test_the_best_untrained_network(self, words, algorithms, tmp_path):
-        toy = TOY if "problem.pilots=12" not in words else TOY[6:]
-        common = [*toy, f"output={tmp_path}", "jobs=1", *words]
-        events = []
-        run.train(load_experiment([*common, "network=lamp"]), events.append)
-        (level,) = [event["attainable_db"] for event in events if event["event"] == "attainable"]
-        ends = []
-        for name in algorithms:
-            common = [word for word in common if not word.startswith(("training.", "network."))]
-            experiment = load_experiment([*common, f"network={name}", "network.depth=30"])
-            run.train(experiment, lambda _: None)
-            ends.append(run.rows_of(experiment)[-1]["nmse_db"])
-        assert level == pytest.approx(min(ends), abs=1e-3)  # dB: the same algorithm, compiled for other shapes
-        assert level < -1
 
 
 def found(**more):

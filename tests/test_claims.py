@@ -225,16 +225,12 @@ def test_every_curve_matters(name, record):
 
 @pytest.mark.parametrize("name", MUTATED)
 def test_every_uncertainty_matters(name, record):
-    """A claim of which one curve is known to no better than 300 dB is undecided, and the error of no other curve counts."""
+    """A claim of which one curve is known to no better than 300 dB is undecided."""
     claim = CLAIMS[name]
-    named = {f"{experiment}/{slug}" for experiment, slug in claim.curves()}
-    for curve in named:
+    for curve in {f"{experiment}/{slug}" for experiment, slug in claim.curves()}:
         changed = Changed(record)
         changed.error_of = lambda at, curve=curve: 300.0 * (at == curve)
         assert judge(claim, changed).word == UNDECIDED, curve
-    changed = Changed(record)
-    changed.error_of = lambda at: 300.0 * (at not in named and ":" not in at)
-    assert numbers(claim, changed) == numbers(claim, record)
 
 
 @pytest.mark.parametrize(("name", "curve", "by"), slow(*ONE_DB, but=ONE_DB[::3]))

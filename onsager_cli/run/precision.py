@@ -18,15 +18,13 @@ from onsager_cli.theory.resampling import Resampled
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem, Samples
+    from onsager_cli.training.growth import Evaluate
 
 NAME = "precision"
 EDITION = 2  # raise it with every change to what is found
 FRESH_KEY = 9  # beside those of matrix, selection and test set
 DEEPEST = 50  # layers, up to which fresh samples are drawn
 SETS = ("test", "fresh")
-
-Errors = Callable[["Samples"], tuple[np.ndarray, np.ndarray]]
-"""Samples → ‖x̂_t - x‖² of each wanted layer, (layers, L), and ‖x‖², (L,)."""
 
 
 def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> int | None:
@@ -97,23 +95,15 @@ def _fresh(curve: Curve, problem: "Problem", count: int, layers: list[int | None
         yield draw(problem, jax.random.fold_in(key, part), size)
 
 
-def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> Errors:
+def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> "Evaluate":
     """The errors of the stored layers of a curve, whatever it is."""
-    from onsager_cli.kinds.registry import implementation
     from onsager_cli.theory import iterate
-    from onsager_cli.training.curve import algorithm_of, how_to_iterate
+    from onsager_cli.training.curve import algorithm_of, errors_of_bound, how_to_iterate
     from onsager_cli.training.growth import with_test
 
     settings = curve.settings
     if settings.network.record.bound:
-        bound = implementation(settings.network.record)
-
-        def of_bound(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
-            x, y = map(np.asarray, samples)
-            errors, powers = (np.asarray(problem.squared_norm(a)) for a in (bound(problem, x, y) - x, x))
-            return errors[None], powers
-
-        return of_bound
+        return errors_of_bound(settings.network.record, problem)
     if settings.training.trains:
         return _of_networks(curve, problem, layers)
     net, how = algorithm_of(settings, curve.folder), how_to_iterate(settings)
@@ -129,7 +119,7 @@ def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> Error
     return of_algorithm
 
 
-def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> Errors:
+def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> "Evaluate":
     """The errors of a trained curve: at each layer those of the network of that depth. One compiled program serves all."""
     from onsager_cli.training.engine import engine_of
     from onsager_cli.training.loop import rounded_up

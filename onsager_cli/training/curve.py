@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from onsager_cli.errors import DivergedError, UserError
+from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import AUTO_DAMPING, Settings
 from onsager_cli.networks import Network
@@ -17,7 +18,7 @@ from onsager_cli.problems import Problem, Samples
 from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.tables import Point, Row, Value
 from onsager_cli.theory import damping, iterate
-from onsager_cli.training.growth import on_enough_samples, with_test
+from onsager_cli.training.growth import Evaluate, on_enough_samples, with_test
 from onsager_cli.training.loop import OVERFLOWS, Report
 from onsager_cli.training.networks_on_disk import NETWORK, flatten, network_of, save_network
 from onsager_cli.training.points import event_of, row_of
@@ -119,15 +120,20 @@ class Bound(Maker):
         started, record = time.monotonic(), self.settings.network.record
         if record.told and problem.training_set(1) is not None and np.all(np.asarray(problem.test.x) != 0):
             raise UserError(f"{self.slug} needs the support of x, but no recorded x is 0: use network=lmmse")
-        bound = implementation(record)
-
-        def evaluate(test: Samples) -> tuple[np.ndarray, np.ndarray]:
-            x, y = map(np.asarray, test)
-            errors, powers = (np.asarray(problem.squared_norm(a)) for a in (bound(problem, x, y) - x, x))
-            return errors[None], powers
-
-        errors, powers = on_enough_samples(self.settings, problem, evaluate)
+        errors, powers = on_enough_samples(self.settings, problem, errors_of_bound(record, problem))
         self.add_point(None, errors[0], powers, steps=0, seconds=time.monotonic() - started, parameters=0)
+
+
+def errors_of_bound(record: NetworkKind, problem: Problem) -> Evaluate:
+    """Samples → ‖x̂ - x‖² of the bound's one estimate, (1, L), and ‖x‖², (L,)."""
+    bound = implementation(record)
+
+    def evaluate(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        x, y = map(np.asarray, samples)
+        errors, powers = (np.asarray(problem.squared_norm(a)) for a in (bound(problem, x, y) - x, x))
+        return errors[None], powers
+
+    return evaluate
 
 
 class Algorithm(Maker):
