@@ -123,6 +123,30 @@ class TestGoingOn:
         assert all(bits(found[name]) == bits(expected[name]) for name in expected)
 
 
+    def test_in_its_second_pass(self, tmp_path, at_every_offer):
+        """A network above the one with a layer less learns once more; stopped there, it ends with the same bits."""
+        lamp = setup_of("network=lamp", "shrinkage=bg")
+        twice = stage(2, rate=1e-2, steps=35, again=0.5, cosine=True)
+
+        def train(folder, watch):
+            progress = Progress()
+            keep = None if folder is None else Checkpoint(folder, 0, progress)
+            key = jax.random.key(0)
+            return fit(lamp.engine, lamp.problem, lamp.params, twice, key, watch, progress, keep, None, -99.0), progress
+
+        (expected, best), progress = train(None, events := Watch())
+        assert progress.steps == 70
+        assert [event["step"] for event in events.of("step")] == [10, 20, 30, 35, 40, 50, 60, 70]
+        folder = CurveFolder(tmp_path / "c", {"a": 1})
+        for step in (20, 50, 60):
+            with pytest.raises(Stopped):
+                train(folder, Watch(lambda event, step=step: event["event"] == "step" and event["step"] == step))
+        (found, found_best), again = train(folder, watch := Watch())
+        assert watch.of("step")[0]["step"] > 50
+        assert (again.steps, found_best) == (70, best)
+        assert all(bits(found[name]) == bits(expected[name]) for name in expected)
+
+
 class TestDamage:
     @pytest.fixture
     def folder(self, tmp_path, at_every_offer):

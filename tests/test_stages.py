@@ -12,7 +12,7 @@ from toy_training import CURVES, KEY, bits, full_size, settings, setup_of, stage
 from onsager_cli.errors import DivergedError
 from onsager_cli.networks.base import RATES
 from onsager_cli.training import loop as train_module
-from onsager_cli.training.loop import Progress, run_plan
+from onsager_cli.training.loop import Progress, fit, run_plan
 from onsager_cli.training.plan import plan
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -128,7 +128,7 @@ class TestStage:
         told, fit = [], train_module.fit
 
         def watched(engine, problem, params, stage, *rest):
-            start_db = rest[-1]
+            *_, start_db, _ = rest
             told.append(start_db)
             if start_db is not None:
                 assert start_db == pytest.approx(
@@ -176,6 +176,50 @@ class TestStage:
         assert [event["step"] for event in events if event["event"] == "eval"] == [10, 20, 30, 40]
         assert best == lamp.db(lamp.params, 2)
         assert all(bits(after[name]) == bits(lamp.params[name]) for name in after)
+
+
+class TestSecondPass:
+    """A network that ends above the one with a layer less learns once more, from its best weights, at lower rates."""
+
+    @pytest.fixture
+    def twice(self):
+        return stage(2, rate=3e-3, steps=20, again=0.25)
+
+    def events(self, lamp, stage, before_db):
+        events = []
+        fitted = fit(
+            lamp.engine, lamp.problem, lamp.params, stage, jax.random.key(KEY), events.append, Progress(),
+            before_db=before_db,
+        )  # fmt: skip
+        return fitted, events
+
+    def test_only_where_it_is_above(self, lamp, twice):
+        """Within ABOVE_DB, without a network before it or without leave there is one pass."""
+        (_, once_db), events = self.events(lamp, twice, None)
+        for before_db, passes in ((once_db, 1), (once_db - 0.01, 1), (once_db - 0.03, 2)):
+            _, events = self.events(lamp, twice, before_db)
+            assert len([event for event in events if event["event"] == "again"]) == passes - 1
+            assert events[-1]["step"] == 20 * passes
+        _, events = self.events(lamp, dataclasses.replace(twice, again=0.0), once_db - 9)
+        assert events[-1]["step"] == 20
+
+    def test_is_the_training_from_the_best_weights_at_lower_rates(self, lamp, twice):
+        """The same as a stage of its own from there, but for the samples, which go on."""
+        (once, once_db), _ = self.events(lamp, twice, None)
+        (_, both_db), _ = self.events(lamp, twice, once_db - 1)
+        lower = dataclasses.replace(twice, rates={name: rate / 4 for name, rate in twice.rates.items()})
+        _, alone_db = dataclasses.replace(lamp, params=once).fit(lower)
+        assert both_db < once_db
+        assert both_db == pytest.approx(alone_db, abs=0.3 * (once_db - alone_db))
+
+    @pytest.mark.parametrize("tied", ["true", "false"])
+    def test_which_stages_may(self, tied):
+        """The last one of each depth but the first, in the default schedule; none of the published one."""
+        training = settings("network.depth=3", f"network.tied={tied}").training
+        stages = plan(training, 3, tied == "true", "θ")
+        assert [bool(stage.again) for stage in stages] == [stage.closes and stage.depth > 1 for stage in stages]
+        published = full_size("training=paper").training
+        assert not any(stage.again for stage in plan(published, 3, tied == "true", "θ"))
 
 
 class TestDivergence:

@@ -36,8 +36,9 @@ class StageState:
     best_db: float
     step: int = 0
     stale: int = 0  # checks in a row without a better NMSE
-    scale: float = 1.0  # of the learning rate, halved by every rescue
+    scale: float = 1.0  # of the learning rate, halved by every rescue, less in a second pass
     rescues: int = 0
+    passes: int = 1  # the present one counted
     finite: bool = True  # every loss since the last look at the selection set
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -67,7 +68,7 @@ class StageState:
         leaves = [jnp.array(arrays[name]) for name in expected]
         pytrees = jax.tree.unflatten(jax.tree.structure(self._pytrees()), leaves)
         pytrees["key"] = jax.random.wrap_key_data(pytrees["key"])
-        return StageState(**pytrees, **{name: numbers[name] for name in self.numbers()})
+        return StageState(**pytrees, **{name: numbers[name] for name in self.numbers() if name in numbers})
 
     def _pytrees(self) -> Json:
         return {name: getattr(self, name) for name in _PYTREES} | {"key": jax.random.key_data(self.key)}

@@ -20,6 +20,7 @@ from onsager_cli.training.together import Meeting
 DIVERGED_DB = 3.0  # above the stage's start
 SIGNIFICANT = 3.0  # standard errors by which the samples of a diverged network are worse than those of the best one
 MAX_RESCUES = 5
+ABOVE_DB = 0.02  # a network that ends further above the one with a layer less has a second pass, where its stage allows it
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
@@ -81,10 +82,12 @@ def fit(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
     start_db: float | None = None,
+    before_db: float | None = None,
 ) -> tuple[Parameters, float]:
     """Run one stage; return the best weights and their NMSE (dB) on the selection set.
 
-    `start_db` is the NMSE of `params` there, if the caller knows it. If the loss or the NMSE is not finite, or the NMSE
+    `start_db` is the NMSE of `params` there, `before_db` that of the network with a layer less, if the caller knows
+    them. If the loss or the NMSE is not finite, or the NMSE
     is DIVERGED_DB above the start and not by a few samples alone, the stage returns to the best weights and halves the
     learning rate. (A gradient that
     is not finite makes the weights and the NMSE not finite.) Raises DivergedError after MAX_RESCUES halvings. A stage
@@ -111,7 +114,8 @@ def fit(
     def steps(count: int) -> bool:
         """Take steps; whether all losses were finite."""
         nonlocal buffers
-        rates = {name: np.float32(s.scale) * a for name, a in stage.rates_at(s.step, engine.chunk).items()}
+        step = s.step - (s.passes - 1) * stage.steps
+        rates = {name: np.float32(s.scale) * a for name, a in stage.rates_at(step, engine.chunk).items()}
         s.params, s.optimizer, buffers, losses = engine.steps(
             problem, s.params, s.optimizer, buffers, masks, stage.depth, first_learned, s.key, s.step, rates,
             stage.emphasis, count,
@@ -124,8 +128,14 @@ def fit(
     report({"event": "started", "stage": stage.name, "step": s.step, "compiling_seconds": compiling})
     if checkpoint is not None:
         checkpoint.start_clock()
-    while s.step < stage.steps and (stage.patience is None or s.stale < stage.patience):
-        end = min((s.step // engine.chunk + 1) * engine.chunk, stage.steps)  # the next check
+    while True:
+        last_step = s.passes * stage.steps
+        if s.step == last_step or (stage.patience is not None and s.stale >= stage.patience):
+            if not _again(s, stage, before_db, report):
+                break
+            s.optimizer, buffers = engine.begin(problem, s.params)
+            continue
+        end = min((s.step // engine.chunk + 1) * engine.chunk, last_step)  # the next check
         count = end - s.step if checkpoint is None else min(end - s.step, checkpoint.piece)
         s.finite = steps(count) and s.finite
         s.step += count
@@ -150,6 +160,16 @@ def fit(
     progress.steps += s.step
     progress.rescues += s.rescues
     return net.fill(whole, s.best_params), s.best_db
+
+
+def _again(s: StageState, stage: Stage, before_db: float | None, report: Report) -> bool:
+    """Begin the second pass of a stage, from its best weights, where its network ends above the one with a layer less."""
+    if not stage.again or s.passes > 1 or before_db is None or not s.best_db > before_db + ABOVE_DB:
+        return False
+    s.passes, s.scale, s.params = s.passes + 1, s.scale * stage.again, copied(s.best_params)
+    message = f"{stage.name}: {s.best_db:.2f} dB, above {before_db:.2f} dB of a layer less: once more at {stage.again:.2g} of the rates"
+    report({"event": "again", "message": message})
+    return True
 
 
 def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
@@ -182,11 +202,13 @@ def run_plan(
     report: Report,
     progress: Progress,
     checkpoint_of: Callable[[int], Checkpoint | None] = lambda _: None,
+    ended: Callable[[int], float | None] = lambda _: None,
 ) -> Iterator[tuple[int, Stage, Parameters, float]]:
     """Run the stages from number `done` on; yield (number, stage, parameters, NMSE on the selection set in dB) after each.
 
     `tied_network(depth)` returns the tied parameters that an untied network may take over (Algorithm 3), or None.
-    `checkpoint_of(number)` returns the place of the state inside a stage, or None.
+    `checkpoint_of(number)` returns the place of the state inside a stage, or None. `ended(depth)` returns the NMSE of
+    the network of another depth on the selection set (dB), or None.
     """
     net, now_db = engine.net, None
     for number in range(done, len(stages)):
@@ -200,7 +222,10 @@ def run_plan(
             "depth": stage.depth, "rate": stage.rates["matrices"], "work": stage.work * engine.batch,
         })  # fmt: skip
         key = jax.random.fold_in(seed_key, TRAINING_KEY + number)
-        params, now_db = fit(engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db)
+        before_db = ended(stage.depth - 1) if stage.again else None
+        params, now_db = fit(
+            engine, problem, params, stage, key, report, progress, checkpoint_of(number), now_db, before_db
+        )
         if stage.bootstrap_after:
             params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)
         if not now_db < np.inf:

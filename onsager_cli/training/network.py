@@ -98,6 +98,7 @@ class NetworkTrainer(Maker):
             self.report,
             progress,
             lambda number: Checkpoint(self.folder, number, progress),
+            self._ended,
         )
         try:
             self._follow(stages, engine, problem, progress)
@@ -177,12 +178,16 @@ class NetworkTrainer(Maker):
 
     def _compare(self, stage: Stage, best_db: float) -> None:
         """Warn where a network ends above the one with a layer less: its schedule is too short, or wrong for it."""
-        found = {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}
-        before_db = found.get(stage.depth - 1)
+        before_db = self._ended(stage.depth - 1)
         if before_db is not None and best_db > before_db + WORSE_DB:
             layers = f"{stage.depth - 1} layer{'s' if stage.depth > 2 else ''}"
             message = f"{stage.name}: worse than {layers} on the selection set ({best_db:.2f} against {before_db:.2f} dB): train longer"
             self.report({"event": "warning", "message": message})
+
+    def _ended(self, depth: int) -> float | None:
+        """NMSE (dB) on the selection set of the stored network of this depth; None without one."""
+        found = {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}
+        return found.get(depth)
 
     def _guards(self, engine: Engine | Meeting, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
         """How often the network of a stage's end met its guards on the test set; warns where that is not rare."""

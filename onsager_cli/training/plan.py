@@ -20,6 +20,7 @@ FAST = TrainingKind("fast", of="fast", settings=FastTraining, by_network=True)
 PAPER = TrainingKind("paper", of="paper", settings=PaperTraining)
 
 Value = TypeVar("Value")
+AGAIN = 1 / 3  # of the rates of a network that ended above the one with a layer less
 PATIENCES = 4  # LAMP-l1 with N = 100 and 3 layers took 3.5 in the mean of its stages
 
 
@@ -34,8 +35,9 @@ class Stage:
         bootstrap  the tied network of the same depth takes over if it is better on the selection set (Algorithm 3)
 
     With `bootstrap_after`, this comparison takes place after the stage. A stage ends after `steps`. With `patience`, it
-    also ends once so many checks in a row (one every `check_every` steps) have found no NMSE that is better by `min_gain`. The stage returns
-    its best weights.
+    also ends once so many checks in a row (one every `check_every` steps) have found no NMSE that is better by `min_gain`.
+    With `again`, a network that ends above the one with a layer less learns for as many steps again, from its best
+    weights. The stage returns its best weights.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Stage:
     patience: int | None = None
     min_gain: float = 0.0  # dB by which a check must be better to count for the patience
     bootstrap_after: bool = False
+    again: float = 0.0  # fraction of the rates in a second pass, for a network that ends above the one with a layer less; 0: none
     closes: bool = False  # the last stage of its depth: its network is the point at this layer
 
     @property
@@ -103,7 +106,7 @@ def fast(training: FastTraining, depth: int, tied: bool, new_leaves: str) -> lis
     if training.joint:
         steps = sum(stage.steps for stage in stages)
         name = f"layers 1-{depth}: all at once"
-        return [replace(stages[0], name=name, depth=depth, begin="keep", steps=steps)]
+        return [replace(stages[0], name=name, depth=depth, begin="keep", steps=steps, again=0.0)]
     return stages
 
 
@@ -167,15 +170,16 @@ def _fast_layer(training: FastTraining, t: int, tied: bool, new_leaves: str) -> 
         cosine=True,
         warmup=training.warmup,
         bootstrap_after=after,
+        again=AGAIN if t > 1 else 0.0,
         closes=True,
     )
     if alone:
         yield replace(
             whole, name=f"layer {t}: {new_leaves}", new_only=True, begin="grow", steps=training.steps_new,
-            bootstrap_after=False, closes=False,
+            bootstrap_after=False, again=0.0, closes=False,
         )  # fmt: skip
     if training.few_first:
         few = {**rates, "matrices": 0.0}
-        yield replace(whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, closes=False)
+        yield replace(whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, again=0.0, closes=False)
         whole = replace(whole, begin="keep")
     yield whole
