@@ -1,7 +1,5 @@
 """What a training is of: problems and networks, by the options and keys of the config."""
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +12,7 @@ from numpy.typing import ArrayLike
 from onsager_cli.api.checks import in_float32, numbers, texts, whole
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
-from onsager_cli.config.overrides import check_options, parse
+from onsager_cli.config.overrides import check_options, override, overrides_of, parse
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import GIVEN, Linear
 from onsager_cli.store import matrix
@@ -177,27 +175,3 @@ def curve_of(overrides: Sequence[str]) -> Curve:
     if len(curves) > 1:
         raise UserError(f"one curve at a time: {slugs[0]} has {len(curves)} seeds, leave seeds out and set seed")
     return curves[0]
-
-
-def overrides_of(group: str, keys: Mapping[str, object]) -> list[str]:
-    found = []
-    for key, value in keys.items():
-        name = f"{group}.{key}"
-        found += overrides_of(name, value) if isinstance(value, Mapping) else [override(name, value)]
-    return found
-
-
-def override(key: str, value: object) -> str:
-    """`key=value` in the grammar of the command line. Raises UserError for a value that has no place there."""
-    return f"{key}={_written(key, value)}"
-
-
-def _written(key: str, value: object) -> str:
-    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-    if isinstance(plain, list | tuple):
-        return f"[{','.join(_written(key, item) for item in plain)}]"
-    if isinstance(plain, str | Path):  # backslashes count before a quote alone
-        return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), str(plain)) + '"'
-    if plain is None or isinstance(plain, bool | int | float):
-        return json.dumps(plain)
-    raise UserError(f"{key} must be a number, a text, true, false, null or a list of these, got {show(plain)}")

@@ -1,24 +1,19 @@
 """Train and load networks."""
 
 from collections.abc import Callable
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from onsager_cli.api.checks import in_float32, measurements, numbers, texts
+from onsager_cli.api.checks import in_float32, texts
 from onsager_cli.api.inputs import NetworkSpec, SparseProblem, curve_of, override
+from onsager_cli.api.trained import Trained
+from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.curves import CurveFolder, MemoryFolder
 from onsager_cli.text import show
 
 if TYPE_CHECKING:
-    from jax import Array
-
     from onsager_cli.problems import Problem
 
 Callback = Callable[[dict[str, object]], None]
@@ -28,59 +23,6 @@ Callback = Callable[[dict[str, object]], None]
 def ignore(event: dict[str, object]) -> None:
     """The callback of those who watch nothing."""
     del event
-
-
-class Trained:
-    """A network with its parameters, as a function of measurements in the user's units; made by `train` and `load`.
-
-    `problem` and `params` are in the coordinates that the network sees (`problems.frame`).
-    """
-
-    def __init__(self, settings: Settings, folder: CurveFolder, problem: "Problem", depth: int | None = None):
-        from onsager_cli.training.networks_on_disk import stored_network
-
-        self.settings, self.problem, self.depth = settings, problem, depth or settings.depth
-        self.net, self.params = stored_network(settings, folder, self.depth)
-        self.table = folder.points()
-
-    @property
-    def nmse_db(self) -> float:
-        """The NMSE on the test set, dB."""
-        rows = {row["layer"]: row for row in self.table}
-        return rows[self.depth if self.settings.network.depth else None]["nmse_db"]
-
-    def __repr__(self) -> str:
-        return f"<Trained {self.settings.network.name}, {self.depth} layers, {self.nmse_db:.2f} dB>"
-
-    @cached_property
-    def _estimate(self) -> "Callable[..., Array]":
-        import jax
-
-        from onsager_cli.networks.layers import estimate_in_users_units
-
-        return jax.jit(partial(estimate_in_users_units, self.net, depth=self.depth, precision=self.settings.precision))
-
-    @in_float32
-    def __call__(self, y: ArrayLike) -> np.ndarray:
-        """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
-
-        In the real embedding, y and x̂ are [Re; Im], or both complex.
-
-        Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
-        """
-        A, stacked = self.problem.A, self.settings.problem.embedding == "real" and np.iscomplexobj(y)
-        if stacked:
-            y = np.concatenate([np.real(y), np.imag(y)])
-        given = measurements(y, A.shape[0], np.iscomplexobj(A))
-        columns = given[:, None] if given.ndim == 1 else given
-        with np.errstate(over="ignore"):
-            columns = numbers(columns.astype(A.dtype), "y in single precision", "(M, L)", (2,)).astype(A.dtype)
-        x_hat = np.asarray(self._estimate(self.problem, self.params, columns))
-        if not np.isfinite(x_hat).all():
-            raise UserError("the estimate overflows float32: y is far larger than the measurements of the training")
-        if stacked:
-            x_hat = x_hat[: len(x_hat) // 2] + 1j * x_hat[len(x_hat) // 2 :]
-        return x_hat[:, 0] if given.ndim == 1 else x_hat
 
 
 @in_float32
@@ -140,14 +82,14 @@ def train(
     report = callback or ignore
     if folder is not None:
         run.train(load_experiment(words), report)
-        return Trained(curve.settings, curve.folder, run.problem_of(curve))
+        return _of_folder(curve, curve.folder, run.problem_of(curve))
     arrays = about.arrays if about.has(curve) else run.in_users_units(curve, about.matrix)
     kept: dict[str, MemoryFolder] = {}
     for one in run.in_order([curve]):
         place = kept[one.key] = MemoryFolder(one.identity)
         maker = run.maker_of(one, report, place=lambda asked: kept[asked.key])
         run.make(one, maker, problem=run.seen_by(one.settings, arrays))
-    return Trained(curve.settings, place, run.seen_by(curve.settings, arrays))
+    return _of_folder(curve, place, run.seen_by(curve.settings, arrays))
 
 
 @in_float32
@@ -176,4 +118,13 @@ def load(*overrides: str) -> Trained:
         raise UserError(
             f"{curve.slug}: no network of {settings.depth} layers is stored in {curve.output}: onsager train makes it"
         )
-    return Trained(settings, curve.folder, problem_of(curve))
+    return _of_folder(curve, curve.folder, problem_of(curve))
+
+
+def _of_folder(curve: Curve, folder: CurveFolder, problem: "Problem") -> Trained:
+    """The network that the folder of a curve has, for the depth of the curve."""
+    from onsager_cli.training.networks_on_disk import stored_network
+
+    settings = curve.settings
+    net, params = stored_network(settings, folder, settings.depth)
+    return Trained(settings, net, params, problem, settings.depth, folder.points(), curve.slug)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from onsager_cli.config.names import safe
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, choice, flag, text
+from onsager_cli.kinds.checks import build, choice, flag, optional, text
 from onsager_cli.kinds.lists import numbers, texts, words
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find, names
@@ -37,6 +37,7 @@ class FigureSpec:
     xlabel: str | None = text(null=True)
     xscale: str = choice("linear", "log")
     metric: str = choice("nmse_db", "nmse_mean_ratio_db")
+    conditions: Mapping[str, str] | None = optional(texts())  # panel: overrides with alternatives (figures.mismatch)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _is_matched(settings: Settings) -> bool:
     problem, shrinkage, network = settings.problem, settings.shrinkage, settings.network
     if network.record.evolution != "vamp" or network.noise_start != "known" or network.init != "svd":
         return False
-    if not problem.known_operator or shrinkage.family != problem.matched_shrinkage or problem.matched_theta is None:
+    if not problem.exact_operator or shrinkage.family != problem.matched_shrinkage or problem.matched_theta is None:
         return False
     if shrinkage.by_group or not shrinkage.rows:
         return False

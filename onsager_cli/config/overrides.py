@@ -3,8 +3,9 @@
 Hydra's own messages span several lines and name its internals; here every mistake is one line.
 """
 
+import json
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,3 +183,28 @@ def is_plain(item: "Override") -> bool:
     """True for `key=value` on a key of ours: no addition, no removal, nothing of Hydra's."""
     special = item.is_add() or item.is_force_add() or item.is_delete()
     return not special and not is_group(item) and item.key_or_group.split(".")[0] != "hydra"
+
+
+def overrides_of(group: str, keys: Mapping[str, object]) -> list[str]:
+    """`group.key=value` for every key, in the grammar of the command line. Raises UserError as `override` does."""
+    found = []
+    for key, value in keys.items():
+        name = f"{group}.{key}"
+        found += overrides_of(name, value) if isinstance(value, Mapping) else [override(name, value)]
+    return found
+
+
+def override(key: str, value: object) -> str:
+    """`key=value` in the grammar of the command line. Raises UserError for a value that has no place there."""
+    return f"{key}={_written(key, value)}"
+
+
+def _written(key: str, value: object) -> str:
+    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    if isinstance(plain, list | tuple):
+        return f"[{','.join(_written(key, item) for item in plain)}]"
+    if isinstance(plain, str | Path):  # backslashes count before a quote alone
+        return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), str(plain)) + '"'
+    if plain is None or isinstance(plain, bool | int | float):
+        return json.dumps(plain)
+    raise UserError(f"{key} must be a number, a text, true, false, null or a list of these, got {show(plain)}")

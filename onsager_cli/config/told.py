@@ -9,6 +9,8 @@ def told(settings: Settings) -> str:
     if record.bound:
         return "A, support, noise" if record.told else "A, power, noise"
     found = ["A" if problem.known_operator else "A estimated"]
+    if problem.perturb_db is not None:
+        found = [f"A with an error of {problem.perturb_db:g} dB"]
     if settings.training.trains:
         found.append("training samples")
     elif record.uses_shrinkage and settings.shrinkage.family == problem.matched_shrinkage:

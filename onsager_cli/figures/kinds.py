@@ -7,7 +7,7 @@
 `rows` are those of curves.csv; `problem_of` builds the problem of a curve. Only `tables` may import JAX.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -19,13 +19,19 @@ from onsager_cli.store.tables import Row
 from onsager_cli.text import cell, markdown_table
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from onsager_cli.problems import Problem
 
 Rows = Sequence[Row]
 Tables = dict[str, list[Row]]
-ProblemOf = Callable[[Curve], "Problem"]
+
+
+class ProblemOf(Protocol):
+    """The problem of a curve as its network sees it, with A (M, N) of the user's units if given."""
+
+    def __call__(self, curve: Curve, A: "np.ndarray | None" = None, /) -> "Problem": ...
 
 
 class Kind(Protocol):

@@ -67,7 +67,7 @@ def textbook(settings: Settings) -> str | None:
     """
     problem, network, shrinkage = settings.problem, settings.network, settings.shrinkage
     name = {"bg": "bg", "soft": "l1"}.get(shrinkage.family)
-    if name is None or problem.matched_shrinkage != "bg" or not problem.known_operator:
+    if name is None or problem.matched_shrinkage != "bg" or not problem.exact_operator:
         return None
     if name == "l1" and (settings.trained or not shrinkage.rows or shrinkage.theta[0] != 1):
         return None

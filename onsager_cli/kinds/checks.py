@@ -223,7 +223,9 @@ def group(cls: type) -> Field:
 
 def optional(field: Field) -> Field:
     """The field of a key that a config may leave out, which means null."""
-    return dataclasses.field(default=None, metadata={**field.metadata, "optional": True})
+    check = field.metadata["check"]
+    own = {"check": lambda value: None if value is None else check(value), "optional": True}
+    return dataclasses.field(default=None, metadata={**field.metadata, **own})
 
 
 def with_keys(raw: object, known: Collection[str], where: str, may_lack: Collection[str] = ()) -> Mapping[str, object]:

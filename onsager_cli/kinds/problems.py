@@ -56,6 +56,7 @@ class ProblemSettings:
     matrix_name = None
     file = None
     known_operator = True
+    perturb_db = None
     embedding = None
     parts = 1  # coordinates of x that one coefficient has
     together = 1  # consecutive samples that depend on each other
@@ -84,6 +85,11 @@ class ProblemSettings:
         """(M, N) of a matrix of the user's own, before any embedding."""
         M, N = self.shape
         return (M or 0) // self.parts, (N or 0) // self.parts
+
+    @property
+    def exact_operator(self) -> bool:
+        """Whether networks are given the A behind the samples."""
+        return self.known_operator and self.perturb_db is None
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -145,6 +151,7 @@ class Linear(Sizes):
     embedding: str | None = optional(choice("complex", "real", null=True))
     noise_variance: float | None = optional(number(low=0, high=1e18, null=True))
     noise: str | None = optional(choice("nominal", "per_sample"))
+    perturb_db: float | None = optional(number(low=-200, high=100, null=True))
     known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
@@ -153,7 +160,7 @@ class Linear(Sizes):
     def unmeant(self) -> tuple[str, ...]:
         """Keys at the values of the time before they existed, and keys that others override."""
         neutral: dict[str, object] = {"ensemble": "gaussian", "noise": "nominal"}
-        keys = ("matrix_name", "ensemble", "columns", "embedding", "noise_variance", "noise")
+        keys = ("matrix_name", "ensemble", "columns", "embedding", "noise_variance", "noise", "perturb_db")
         found = [key for key in keys if getattr(self, key) in (None, neutral.get(key))]
         found += [] if self.ensemble == "correlated" else ["correlation"]
         found += [] if self.balancing else ["balance"]
@@ -206,6 +213,10 @@ class Linear(Sizes):
             raise UserError(
                 "problem.noise=per_sample sets the noise by problem.snr_db: leave problem.noise_variance out"
             )
+        if self.perturb_db is not None and not self.known_operator:
+            raise UserError(
+                f"problem.perturb_db={self.perturb_db:g} and problem.known_operator=false are two errors of A: leave one out"
+            )
         if self.correlation is not None and self.ensemble != "correlated":
             raise UserError(
                 f"problem.correlation={self.correlation:g} is for problem.ensemble=correlated, got {self.ensemble or 'gaussian'}"
@@ -239,10 +250,11 @@ class Linear(Sizes):
             or self.embedding is not None
             or self.noise_variance is not None
             or self.noise == "per_sample"
+            or self.perturb_db is not None
         ):
             raise UserError(
                 "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.matrix, ensemble, "
-                "columns, embedding, noise or noise_variance write problem.instance=seeded"
+                "columns, embedding, noise, noise_variance or perturb_db write problem.instance=seeded"
             )
         for key, allowed in PUBLISHED.items():
             if (value := getattr(self, key)) not in allowed:

@@ -159,6 +159,8 @@ class ShrinkageKind(Kind):
     ordered: the first two parameters are abscissae θ1 <= θ2.
     slopes: indices of all parameters in units of η / r, if the others are in units of r / σ.
     absolute: its parameters are in units of x, not of σ. Only networks that name it take it.
+    posterior: in the file of `of`, a function (r, σ, θ) → Belief of the prior that η belongs to; "": η has no prior.
+        If `of_signal`, it is made from the signal as η is.
     slug, label: its names in curves and in legends.
     """
 
@@ -177,6 +179,7 @@ class ShrinkageKind(Kind):
     ordered: bool = False
     slopes: tuple[int, ...] = ()
     absolute: bool = False
+    posterior: str = ""
     slug: str = ""
     label: str = ""
 
@@ -226,7 +229,7 @@ def without_evolution(settings: Any) -> str | None:
     problem, network = settings.problem, settings.network
     evolution = network.record.evolution
     drawn = problem.matrix is None and (evolution == "vamp" or getattr(problem, "kappa", None) is None)
-    plain = problem.known_operator and getattr(network, "onsager", True) and not isinstance(problem.snr_db, tuple)
+    plain = problem.exact_operator and getattr(network, "onsager", True) and not isinstance(problem.snr_db, tuple)
     if evolution and drawn and plain and settings.shrinkage.family == problem.matched_shrinkage == "bg":
         return None
     return (

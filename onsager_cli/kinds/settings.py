@@ -88,18 +88,20 @@ def make_network(raw: object) -> NetworkSettings:
     return build(_class_of("network", kind), keys, "network")
 
 
-def make_signal(raw: object) -> SignalSettings:
-    """Validate `signal`. Raises UserError."""
+def make_signal(raw: object, stored: bool = False) -> SignalSettings:
+    """Validate `signal`; `stored` as in `make_problem`. Raises UserError."""
     kind, keys = record_of(SignalKind, raw, "signal")
     signal = build(_class_of("signal", kind), keys, "signal")
-    signal.check()
+    if not stored:
+        signal.check()
     return signal
 
 
-def make_problem(raw: object, signal: SignalSettings | None = None) -> ProblemSettings:
+def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool = False) -> ProblemSettings:
     """Validate `problem`, with the signal that the config chooses. Raises UserError.
 
-    The default signal stays out of the settings, so that it is no part of an identity.
+    The default signal stays out of the settings, so that it is no part of an identity. With `stored`, the settings are
+    those of a trained network: files that they name need not be there.
     """
     kind, keys = record_of(ProblemKind, raw, "problem")
     if signal is not None and signal.is_default:
@@ -112,7 +114,8 @@ def make_problem(raw: object, signal: SignalSettings | None = None) -> ProblemSe
     problem = build(_class_of("problem", kind), keys, "problem")
     if signal is not None:
         problem = dataclasses.replace(problem, signal=signal)
-    problem.check()
+    if not stored:
+        problem.check()
     return problem
 
 

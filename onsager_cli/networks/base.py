@@ -88,6 +88,11 @@ class Network(ABC, Generic[State, Context]):
         """The parameters of layer t (0-based), without the axis of layers."""
         return {name: leaf[t] if name in self.layered else leaf for name, leaf in params.items()}
 
+    @property
+    def free_of_prior(self) -> bool:
+        """Whether further numbers of a layer scale what its shrinkage returns, so that θ alone is no prior of x."""
+        return False
+
     @staticmethod
     def depth_of(params: Parameters) -> int:
         """Number of layers that these parameters have room for."""

@@ -27,7 +27,7 @@ from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.problems.base import Problem
 from onsager_cli.problems.operator import at_start
 
-START_KEY = 4  # folded into the seed for a start that is drawn; problems fold in 1 to 3 and 5, the CNN 6
+START_KEY = 4  # folded into the seed for a start that is drawn; problems fold in 1 to 3, 5 and 7, the CNN 6
 SMALLEST = 1e-16  # floor of a variance, whose square float32 can divide by: a sample y = 0 must not give NaN
 
 

@@ -114,6 +114,10 @@ class Lamp(Network[LampState, None]):
     def layered(self) -> frozenset[str]:
         return super().layered | set(self.factors)
 
+    @property
+    def free_of_prior(self) -> bool:
+        return bool(self.free)
+
     def textbook(self, problem: Problem) -> Parameters:
         return {"B": adjoint(problem.A), **dict.fromkeys(self.factors, jnp.zeros((), problem.A.real.dtype))}
 

@@ -124,3 +124,21 @@ def estimate_in_users_units(
     if problem.frame is None:
         return estimate(net, problem, params, y, depth, precision)
     return problem.frame.leave(estimate(net, problem, params, problem.frame.seen(y), depth, precision))
+
+
+def last_layer(
+    net: Network, problem: Problem, params: Parameters, y: Array, depth: Array | int, precision: str = "highest"
+) -> tuple[Array, Array, Array | None]:
+    """x̂ after `depth` layers in the user's units, (N, L), and what the last shrinkage received for its coefficients.
+
+    That is r / c (N, L) and σ / c, in the coordinates of the network, of y (M, L) in the user's units. σ is (1, L), or
+    (N, L) where columns are balanced; None for a network without σ.
+    """
+    frame, c = problem.frame, problem.columns
+    with jax.default_matmul_precision(precision):
+        layers = Layers(net, problem, params, y if frame is None else frame.seen(y))
+        _, (r, sigma) = layers.reach(depth - 1)
+        x_hat = layers.shrink(depth - 1, Inputs(r, sigma)).x_hat
+    if frame is not None:
+        x_hat = frame.leave(x_hat)
+    return (x_hat, r, sigma) if c is None else (x_hat, r / c, None if sigma is None else sigma / c)

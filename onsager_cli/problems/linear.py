@@ -24,7 +24,7 @@ from onsager_cli.problems.ensembles import ensemble
 from onsager_cli.problems.noise import QUIETEST, NoiseLaw
 
 # Folded into the seed; training folds in its stages from 1000 on.
-SELECTION_KEY, TEST_KEY, MATRIX_KEY = 1, 2, 3
+SELECTION_KEY, TEST_KEY, MATRIX_KEY, ERROR_KEY = 1, 2, 3, 7
 CORRELATION = 0.9  # of neighbouring columns, where nobody sets it
 MANY = 10**9  # samples, where they are drawn
 MORE = 8  # times as many selection samples where few coefficients are active, so that few samples carry the error
@@ -121,6 +121,16 @@ def matrix_of(settings: Linear, seed: int, given: np.ndarray | None) -> np.ndarr
     return A.astype(np.complex64) if settings.complex_signals else A
 
 
+def with_error(A: np.ndarray, error_db: float, settings: Linear, seed: int) -> np.ndarray:
+    """A + E (M, N) for Gaussian E with E‖E‖_F² / ‖A‖_F² = `error_db`, in the precision and the embedding of A."""
+    M, N, is_complex = settings.M, settings.N, settings.complex_signals
+    key = jax.random.fold_in(jax.random.key(seed), ERROR_KEY)
+    E = np.asarray(jax.random.normal(key, (M, N), jnp.complex64 if is_complex else jnp.float32))
+    E = embed(E) if settings.embedding == "real" else E
+    scale = np.sqrt(np.mean(np.abs(double(A)) ** 2) * 10 ** (error_db / 10) * (2 if settings.embedding == "real" else 1))
+    return A + (scale * E).astype(A.dtype)
+
+
 def embed(A: np.ndarray) -> np.ndarray:
     """The real embedding [Re A, -Im A; Im A, Re A], (2M, 2N), of A (M, N)."""
     real, imaginary = np.real(A), np.imag(A)
@@ -172,13 +182,19 @@ def _columns(part: Problem) -> int:
 
 
 def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = None) -> Problem:
-    """The problem of settings: with the published instance, the matrix `A` of the user's own, or one that is drawn."""
+    """The problem of settings: with the published instance, the matrix `A` of the user's own, or one that is drawn.
+
+    With `perturb_db`, samples come from A and an error, and networks are given A.
+    """
     test = None
     if settings.instance == "authors2017":
         A, test = authors2017(settings.kappa)
     else:
         A = matrix_of(settings, seed, A)
-    return build(
+    told = A
+    if settings.perturb_db is not None:
+        A = with_error(A, settings.perturb_db, settings, seed)
+    problem = build(
         law,
         A=A,
         noise=noise_of(settings, A, law.power),
@@ -187,3 +203,4 @@ def from_settings(settings: Linear, law: Law, seed: int, A: np.ndarray | None = 
         test_samples=settings.test_samples or 1,
         test=test,
     )
+    return problem if told is A else replace(problem, A=jnp.asarray(told), source=problem.A)

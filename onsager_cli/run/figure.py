@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.told import told
 from onsager_cli.errors import UserError
-from onsager_cli.figures.kinds import Row, Tables, implementation_of, kind_of
+from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
@@ -21,6 +21,8 @@ from onsager_cli.run.problem import problem_of
 from onsager_cli.store.files import keep, remove_leftovers
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onsager_cli.problems import Problem
 
 Report = Callable[[Mapping[str, object]], None]
@@ -66,25 +68,27 @@ def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
         command = shlex.join(["onsager", "train", *experiment.overrides])
         raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
     lacking = missing(experiment.curves, rows) if trains else []
-    return rows, implementation_of(experiment).tables(experiment, rows, _problems()), lacking
+    return rows, implementation_of(experiment).tables(experiment, rows, problems()), lacking
 
 
-def _problems() -> "Callable[[Curve], Problem]":
+def problems() -> ProblemOf:
     """A function that builds the problem of a curve, once for all curves that see the same."""
-    built: dict[object, Problem] = {}
+    built: dict[object, tuple[Problem, np.ndarray | None]] = {}
 
-    def of(curve: Curve) -> "Problem":
+    def of(curve: Curve, A: "np.ndarray | None" = None, /) -> "Problem":
         settings, record = curve.settings, curve.settings.network.record
         sees = (record.bound, record.lasso, record.whitens) if settings.problem.balancing else None
-        key = (settings.problem, settings.seed, sees)
-        return built[key] if key in built else built.setdefault(key, problem_of(curve))
+        key = (settings.problem, settings.seed, sees, id(A))
+        if key not in built:
+            built[key] = problem_of(curve, A), A  # A is kept, so that no other array gets its number
+        return built[key][0]
 
     return of
 
 
 def _judge(experiment: Experiment, fresh: int, report: Report) -> None:
     """Judge every stored curve on fresh samples, with an event for each."""
-    problem_of, curves = _problems(), [curve for curve in experiment.curves if curve.folder.exists]
+    problem_of, curves = problems(), [curve for curve in experiment.curves if curve.folder.exists]
     for index, curve in enumerate(curves, 1):
         started = time.monotonic()
         drawn = precision.precise(curve, fresh, partial(problem_of, curve))

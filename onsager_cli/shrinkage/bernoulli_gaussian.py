@@ -6,7 +6,7 @@ from jax import Array
 
 from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.linalg import power
-from onsager_cli.shrinkage.family import Theta, summed
+from onsager_cli.shrinkage.family import Belief, Theta, summed
 
 BG = ShrinkageKind(
     "bg",
@@ -16,6 +16,7 @@ BG = ShrinkageKind(
     units=(2, 0),
     start=(1.0, 2.1972245773362196),
     begins="prior",
+    posterior="belief",
     label="BG",
 )
 
@@ -40,6 +41,16 @@ def activity(r: Array, variance: Array, theta: Theta) -> Array:
     """
     _, gain, log_odds = _posterior(r, variance, theta)
     return jax.nn.sigmoid(_exponent(r) * (gain * power(r)) - log_odds)
+
+
+def belief(r: Array, sigma: Array, theta: Theta) -> Belief:
+    """What the prior (37) knows of x given r: with m = β r and φ' = β σ², E|x|² = p (|m|² + φ')."""
+    variance = jnp.square(sigma)
+    beta, gain, log_odds_zero = _posterior(r, variance, theta)
+    log_odds = _exponent(r) * (gain * power(r)) - log_odds_zero
+    active = jax.nn.sigmoid(log_odds)
+    spread = active * (beta * variance + (1 - active) * power(beta * r))
+    return Belief(log_odds, active * beta * r, spread, -jnp.asarray(theta[1]))
 
 
 @summed()

@@ -4,13 +4,16 @@ By Tweedie's identity, ∂E[x|r]/∂r = var(x|r) / (noise variance), in Wirtinge
 `noise` multiplies σ: once a network has learned its matrices, σ need not be the standard deviation of r - x.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from onsager_cli.kinds.records import FREE, POSITIVE, ShrinkageKind
 from onsager_cli.linalg import mixed, power
-from onsager_cli.shrinkage.family import Eta, Theta, summed
+from onsager_cli.shrinkage.family import Belief, Eta, Theta, summed
 
 MIXTURE = ShrinkageKind(
     "mixture",
@@ -45,6 +48,7 @@ MATCHED = ShrinkageKind(
     start=(1.0,),
     begins="start",
     of_signal=True,
+    posterior="matched_belief",
     label="matched",
 )
 
@@ -114,3 +118,20 @@ def matched(signal) -> Eta:
         return core(r, _noise(sigma, theta))
 
     return eta
+
+
+def matched_belief(signal) -> Callable[[Array, Array, Theta], Belief]:
+    """What the signal's own law knows of x given r. Of p(r), the part of zeros is (1-γ) times a Gaussian density."""
+
+    def of(r: Array, sigma: Array, theta: Theta) -> Belief:
+        noise = _noise(sigma, theta)
+        exponent = 1.0 if jnp.iscomplexobj(r) else 0.5
+        found, d = signal.posterior(r, noise), signal.block
+        zero = -exponent * (power(r) / noise + jnp.log(jnp.pi * noise / exponent))
+        if d > 1:  # a block is active as one, and `log_density` is the share of a coordinate
+            zero = jnp.repeat(jnp.sum(zero.reshape(-1, d, zero.shape[-1]), axis=1), d, axis=0)
+        share = jnp.minimum(jnp.log1p(-signal.gamma) + zero - d * found.log_density, -1e-7)  # log P(x = 0 | r)
+        prior = jnp.asarray(np.log(signal.gamma) - np.log1p(-signal.gamma)) if signal.gamma < 1 else jnp.inf
+        return Belief(jnp.log(-jnp.expm1(share)) - share, found.mean, found.variance, jnp.asarray(prior))
+
+    return of

@@ -15,6 +15,7 @@ exact average derivative (1, L). Reference: Borgerding, Schniter, Rangan (2017),
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,20 @@ from onsager_cli.linalg import computed_once, magnitude, sum_to, total
 Theta = Sequence[Array] | Array
 Eta = Callable[[Array, Array, Theta], tuple[Array, Array]]  # (r, σ, θ) → (η, ⟨η'⟩)
 Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) → (η, η') or (η, ⟨η'⟩)
+
+
+
+class Belief(NamedTuple):
+    """What a prior knows of x given r: log-odds of x ≠ 0, E[x|r] and var(x|r), (N, L) each.
+
+    `prior` are the log-odds of x ≠ 0 without r, () or (N, 1).
+    """
+
+    log_odds: Array
+    mean: Array
+    variance: Array
+    prior: Array
+
 
 FREE = float("-inf")  # lower bound of a parameter without one
 KNEE_WIDTH = 0.25  # half the width, in σ, of the ramp by which the derivative of ⟨η'⟩ replaces a jump of η'

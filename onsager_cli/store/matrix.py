@@ -38,6 +38,21 @@ def read(path: str, shape: tuple[int, int], name: str | None = None, sizes: Size
     return checked(without_counts(array, shape) if chosen.is_table else array, label, shape, sizes)
 
 
+def read_any(path: str, name: str | None = None) -> np.ndarray:
+    """A (M, N) of any size in float32 or complex64, chosen as `read` does. Raises UserError, which names the file."""
+    try:
+        found = variables(Path(path))
+        chosen = _chosen(found, name, (0, 0))
+        chosen.check()
+        array = chosen.read()
+    except UnreadableError as error:
+        raise UserError(f"{path} {error}") from error
+    label = f"{path}: {chosen.name}" if len(found) > 1 else path
+    if array.ndim != 2 or 0 in array.shape:
+        raise UserError(f"{label} must hold a matrix, got an array of shape {array.shape}")
+    return checked(array, label, array.shape)
+
+
 def checked(A: np.ndarray, name: str, shape: tuple[int, int], sizes: Sizes = SIZES) -> np.ndarray:
     """A (M, N) in float32, or complex64 if an imaginary part is not zero.
 

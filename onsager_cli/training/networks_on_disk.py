@@ -1,6 +1,7 @@
 """The networks of a curve as its folder keeps them: plain arrays with dotted names, a file for each depth."""
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
-from onsager_cli.problems.base import Problem
+from onsager_cli.problems.base import Frame, Problem, Samples
 from onsager_cli.store.curves import CurveFolder
 
 NETWORK = "network"  # the file of the deepest one, with the matrix
@@ -45,15 +46,41 @@ def save_deepest(folder: CurveFolder, problem: Problem, slug: str) -> None:
             return
 
 
-def save_network(
-    folder: CurveFolder, arrays: Mapping[str, np.ndarray], problem: Problem, depth: int, slug: str
-) -> None:
-    """Writes network.npz of a network of `depth` layers, with the problem's A (M, N) and the frame in which it is seen."""
+def problem_arrays(problem: Problem) -> dict[str, np.ndarray]:
+    """A (M, N) and the frame of a problem, by the names that files have for them."""
     about = {"problem.A": np.asarray(problem.A)}
     if (frame := problem.frame) is not None:
         about |= {"problem.rows": np.asarray(frame.rows), "problem.unit": np.asarray(frame.unit)}
         about |= {} if frame.columns is None else {"problem.columns": np.asarray(frame.columns)}
-    folder.save(NETWORK, {**arrays, **about}, {"depth": depth, "curve": slug})
+    return about
+
+
+def save_network(
+    folder: CurveFolder, arrays: Mapping[str, np.ndarray], problem: Problem, depth: int, slug: str
+) -> None:
+    """Writes network.npz of a network of `depth` layers, with the problem's A (M, N) and the frame in which it is seen."""
+    folder.save(NETWORK, {**arrays, **problem_arrays(problem)}, {"depth": depth, "curve": slug})
+
+
+def seen_problem(arrays: Mapping[str, np.ndarray]) -> Problem | None:
+    """The problem as a stored network sees it: A (M, N) and the frame alone, without samples; None if A is not stored."""
+    if "problem.A" not in arrays:
+        return None
+    A = jnp.asarray(arrays["problem.A"])
+    frame = None
+    if "problem.rows" in arrays:
+        columns = arrays.get("problem.columns")
+        frame = Frame(
+            jnp.asarray(arrays["problem.rows"]),
+            None if columns is None else jnp.asarray(columns),
+            jnp.asarray(arrays["problem.unit"]),
+        )
+    none = Samples(jnp.zeros((A.shape[1], 0), A.dtype), jnp.zeros((A.shape[0], 0), A.dtype))
+    return Problem(A, jnp.zeros((), A.real.dtype), none, none, _no_draw, frame=frame)
+
+
+def _no_draw(problem: Problem, key: object, batch: int) -> NoReturn:
+    raise NotImplementedError("what a stored network sees has no law to draw from")
 
 
 def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,113 @@
+"""Find a trained network by one word, or by the overrides that trained it."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onsager_cli.api.checks import in_float32, texts
+from onsager_cli.api.inputs import curve_of
+from onsager_cli.api.trained import Trained
+from onsager_cli.config.catalog import package_conf
+from onsager_cli.config.experiment import Curve
+from onsager_cli.config.stored import settings_of
+from onsager_cli.errors import UserError
+from onsager_cli.store import models
+from onsager_cli.store.models import StoredModel
+from onsager_cli.text import show
+
+if TYPE_CHECKING:
+    from onsager_cli.problems import Problem
+
+OUTPUT = "outputs"
+ROW = "problem.row"  # of a packed network whose A is drawn again: the first row of A
+SAME = 1e-3  # of A's row: other versions of libraries round differently, another draw differs by 1
+
+
+@in_float32
+def model(*words: str, depth: int | None = None, folder: str | Path | None = None) -> Trained:
+    """A trained network, ready for use.
+
+    Args:
+        words: one word, which is the folder of a curve, one of its .npz files, a packed network, or a released name
+            such as "fig10/lamp_tied_bg"; or the overrides that trained it.
+        depth: the network of fewer layers, after its own training, where the store has it.
+        folder: where packed networks lie; else `outputs/weights`, `experiments` and the variable ONSAGER_WEIGHTS.
+
+    Raises UserError for a network that there is not, that is damaged, or of another version.
+
+    Example:
+        >>> from onsager_cli import UserError, model
+        >>> try:
+        ...     model("fig10/lamp", folder="nowhere")
+        ... except UserError as error:
+        ...     print(str(error)[:35])
+        there is no network 'fig10/lamp': i
+    """
+    words = tuple(texts(words, "a word", "'fig10/lamp_tied_bg'"))
+    if not words:
+        raise UserError("no network is named: write its folder, its file, a released name, or the overrides that trained it")
+    if any("=" in word or word.startswith("+") for word in words):
+        return _of_overrides(words, depth)
+    if len(words) > 1:
+        raise UserError(f"one network at a time, got {show(words[0])} and {show(words[1])}")
+    return made_of(models.find(words[0], _places(folder), depth))
+
+
+def made_of(found: StoredModel) -> Trained:
+    """The network of files, with its problem: what they keep of it, else what the config draws again."""
+    from onsager_cli.training.networks_on_disk import network_of, seen_problem, unflatten
+
+    settings = settings_of(found.config, found.source)
+    curve = Curve(found.curve, settings)
+    problem = seen_problem(found.problem) or _drawn(curve, found)
+    net = network_of(settings)
+    _check(found, net.layered, found.depth)
+    params = unflatten(net, found.parameters)
+    return Trained(settings, net, params, problem, found.depth, list(found.points), found.curve, lambda: _problem(curve))
+
+
+def _check(found: StoredModel, layered: frozenset[str], depth: int) -> None:
+    """Raises UserError for a file that lacks a leaf of a layer."""
+    for name in sorted(layered):
+        for t in range(depth):
+            if f"layers.{t}.{name}" not in found.parameters:
+                raise UserError(f"{found.source}: array layers.{t}.{name} is missing")
+
+
+def _of_overrides(words: Sequence[str], depth: int | None) -> Trained:
+    """The stored network of one curve, named by the overrides of its training."""
+    curve = curve_of(words)
+    if not curve.settings.trained:
+        raise UserError(f"{curve.slug} does not learn: `onsager recover` estimates without training")
+    wanted = depth or curve.settings.depth
+    if not curve.folder.exists:
+        raise UserError(f"{curve.slug}: no network is stored in {curve.output}: onsager train makes it")
+    return made_of(dataclasses.replace(models.find(str(curve.folder.path), (), wanted), curve=curve.slug))
+
+
+def _places(folder: str | Path | None) -> list[Path]:
+    """Where released names are looked for."""
+    if folder is not None:
+        return [Path(folder)]
+    recorded = package_conf().parent / "experiments"
+    return [Path(OUTPUT) / models.FOLDER, Path(OUTPUT), Path("experiments"), *([recorded] if recorded.is_dir() else [])]
+
+
+def _problem(curve: Curve) -> "Problem":
+    from onsager_cli.run import problem_of
+
+    return problem_of(curve)
+
+
+def _drawn(curve: Curve, found: StoredModel) -> "Problem":
+    """The problem as the config draws it again. Raises UserError where that is another A than the network's."""
+    problem = _problem(curve)
+    row = found.problem.get(ROW)
+    if row is not None and not np.allclose(np.asarray(problem.A[0]), row, atol=SAME * np.abs(row).max()):
+        raise UserError(
+            f"{found.source}: this version of JAX or NumPy draws another matrix than that of the network: pack it with A"
+        )
+    return problem

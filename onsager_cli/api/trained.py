@@ -1,0 +1,230 @@
+"""A trained network as a function of measurements: estimates, error levels, and who is active."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from onsager_cli.api.checks import in_float32, measurements, numbers
+from onsager_cli.errors import UserError
+from onsager_cli.kinds.registry import implementation
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.store.tables import Row
+from onsager_cli.text import show
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from onsager_cli.networks.base import Network, Parameters
+    from onsager_cli.problems import Problem
+    from onsager_cli.theory.beliefs import FittedPrior
+
+
+class Estimate(NamedTuple):
+    """What a network knows of x from y, in the user's units.
+
+    x_hat is the estimate (N, L); sigma the standard deviation of the last shrinkage input's error (L,); activity
+    P(x_n ≠ 0), of each user where a user has several coordinates, (users, L); mean and variance of the posterior (N, L).
+    """
+
+    x_hat: np.ndarray
+    sigma: np.ndarray
+    activity: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class Trained:
+    """A network with its parameters, as a function of measurements in the user's units.
+
+    `train`, `load` and `model` make it. `problem` and `params` are in the coordinates that the network sees
+    (`problems.frame`); `whole` makes the problem with its selection set, which a fitted prior needs.
+    """
+
+    overflow = "the estimate overflows float32: y is far larger than the measurements of the training"
+
+    def __init__(
+        self, settings: Settings, net: "Network", params: "Parameters", problem: "Problem", depth: int,
+        table: list[Row], name: str = "", whole: "Callable[[], Problem] | None" = None,
+    ):  # fmt: skip
+        self.settings, self.net, self.params, self.problem = settings, net, params, problem
+        self.depth, self.table, self.name = depth, table, name or settings.network.name
+        self._whole = whole or (lambda: problem)
+
+    @property
+    def nmse_db(self) -> float:
+        """The NMSE on the test set of its training, dB. Raises UserError if none is stored."""
+        rows = {row["layer"]: row for row in self.table}
+        layer = self.depth if self.settings.network.depth else None
+        if layer not in rows:
+            raise UserError(f"{self.name}: no NMSE of {self.depth} layers is stored")
+        return rows[layer]["nmse_db"]
+
+    def __repr__(self) -> str:
+        level = f", {self.nmse_db:.2f} dB" if self.table else ""
+        return f"<Trained {self.settings.network.name}, {self.depth} layers{level}>"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, N), as y and x̂ have them."""
+        M, N = self.problem.A.shape
+        return M, N
+
+    @property
+    def complex(self) -> bool:
+        """Whether y and x̂ are complex."""
+        return bool(np.iscomplexobj(self.problem.A))
+
+    @property
+    def stacks(self) -> bool:
+        """Whether complex y may be given for the real embedding."""
+        return self.settings.problem.embedding == "real"
+
+    @property
+    def parts(self) -> int:
+        """Coordinates of one user or complex coefficient."""
+        return self.settings.problem.parts
+
+    @cached_property
+    def _estimate(self) -> "Callable[..., Array]":
+        import jax
+
+        from onsager_cli.networks.layers import estimate_in_users_units
+
+        return jax.jit(partial(estimate_in_users_units, self.net, depth=self.depth, precision=self.settings.precision))
+
+    @cached_property
+    def _reach(self) -> "Callable[..., tuple[Array, Array, Array | None]]":
+        """(problem, params, y) → x̂ (N, L) in the user's units, and r / c (N, L), σ / c of the last layer."""
+        import jax
+
+        from onsager_cli.networks.layers import last_layer
+
+        return jax.jit(partial(last_layer, self.net, depth=self.depth, precision=self.settings.precision))
+
+    @in_float32
+    def __call__(self, y: ArrayLike) -> np.ndarray:
+        """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
+
+        In the real embedding, y and x̂ are [Re; Im], or both complex.
+
+        Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
+        """
+        columns, one, stacked = self._columns(y)
+        x_hat = self._finite(np.asarray(self._estimate(self.problem, self.params, columns)))
+        x_hat = unstacked(x_hat) if stacked else x_hat
+        return x_hat[:, 0] if one else x_hat
+
+    @in_float32
+    def posterior(self, y: ArrayLike) -> Estimate:
+        """x̂ with σ, activity, and mean and variance of the posterior, of measurements (M, L) or (M,).
+
+        A family whose shrinkage belongs to a prior (bg, block, matched) has a posterior with the learned θ. For the
+        others, a Bernoulli-Gaussian prior is fitted to r and σ of the last layer on the selection set. A network
+        without σ (LISTA) has the fitted error for all samples.
+
+        Raises UserError as a call does, and where the network has no shrinkage.
+        """
+        from onsager_cli.theory.beliefs import activity
+
+        columns, one, stacked = self._columns(y)
+        x_hat, r, sigma = self._reach(self.problem, self.params, columns)
+        found, level = self._believed(r, sigma)
+        unit = 1.0 if self.problem.frame is None else np.asarray(self.problem.frame.unit)
+        mean, variance = np.asarray(found.mean) / unit, np.asarray(found.variance) / unit**2
+        x_hat = self._finite(np.asarray(x_hat))
+        if stacked:
+            x_hat, mean = unstacked(x_hat), unstacked(mean)
+            variance = variance[: len(variance) // 2] + variance[len(variance) // 2 :]
+        made = Estimate(x_hat, level / unit, np.asarray(activity(found, self.parts)), mean, variance)
+        return Estimate(made.x_hat[:, 0], made.sigma[0], *(a[:, 0] for a in made[2:])) if one else made
+
+    def strength(self, y: ArrayLike) -> np.ndarray:
+        """|x̂| of each user, (users, L), of measurements (M, L). Raises UserError as a call does."""
+        from onsager_cli.theory.beliefs import strength
+
+        columns, _, _ = self._columns(y)
+        return np.asarray(strength(self._estimate(self.problem, self.params, columns), self.parts))
+
+    def threshold(self, false_alarms: float) -> float:
+        """The strength |x̂| of a user that this share of inactive ones exceeds on the selection set.
+
+        Raises UserError where everybody is active.
+        """
+        from onsager_cli.theory.beliefs import strength, threshold
+
+        if not 0 < false_alarms < 1:
+            raise UserError(f"false_alarms must be between 0 and 1, got {show(false_alarms)}")
+        x, y = self._selection
+        active = np.asarray(strength(x, self.parts)) > 0
+        if active.all():
+            raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
+        x_hat = self._estimate(self.problem, self.params, y)
+        return threshold(np.asarray(strength(x_hat, self.parts)), active, false_alarms)
+
+    @cached_property
+    def _selection(self) -> tuple[np.ndarray, np.ndarray]:
+        """x (N, L) and y (M, L) of the selection set in the user's units."""
+        whole = self._whole()
+        users = whole if whole.original is None else whole.original
+        x, y = (np.asarray(a) for a in users.selection)
+        return x, y
+
+    @cached_property
+    def _prior(self) -> "FittedPrior":
+        """A Bernoulli-Gaussian prior fitted to the last layer's inputs on the selection set."""
+        from onsager_cli.theory.beliefs import fitted
+
+        x, y = self._selection
+        _, r, sigma = self._reach(self.problem, self.params, y)
+        unit = 1.0 if self.problem.frame is None else np.asarray(self.problem.frame.unit)
+        level = np.ones((1, y.shape[1])) if sigma is None else np.asarray(sigma)
+        return fitted(x * unit, np.asarray(r), level, self.settings.problem.groups)
+
+    def _believed(self, r: "Array", sigma: "Array | None"):  # noqa: ANN202 - (Belief, σ (L,)), of JAX
+        """What is known of x given r / c and σ / c, and σ of each sample (L,), in the coordinates of the network."""
+        import jax.numpy as jnp
+
+        kind = self.settings.shrinkage.record
+        record = self.settings.network.record
+        if not (record.uses_shrinkage or record.shrinkages):
+            raise UserError(f"{self.name} has no shrinkage, and so no σ and no posterior: ask for x alone")
+        if kind.posterior and sigma is not None and not self.net.free_of_prior:
+            make = implementation(kind, kind.posterior)
+            if kind.of_signal:
+                from onsager_cli.problems import signals
+
+                make = make(signals.seen(self.settings.problem, self.settings.seed))
+            theta = self.net.spread(self.net.layer(self.params, self.depth - 1)["theta"])
+            found = make(r, sigma, theta)
+        else:
+            sigma_of = jnp.ones((1, r.shape[1]), r.real.dtype) if sigma is None else sigma
+            found = self._prior.belief(r, sigma_of)
+        if sigma is None:
+            level = np.full(r.shape[1], float(np.sqrt(np.mean(self._prior.level**2))), np.float32)
+        else:
+            level = np.sqrt(np.mean(np.asarray(sigma) ** 2, axis=0))
+        return found, level
+
+    def _columns(self, y: ArrayLike) -> tuple[np.ndarray, bool, bool]:
+        """y as columns in single precision, whether it was one sample, and whether complex y were stacked."""
+        A, stacked = self.problem.A, self.stacks and np.iscomplexobj(y)
+        if stacked:
+            y = np.concatenate([np.real(y), np.imag(y)])
+        given = measurements(y, A.shape[0], np.iscomplexobj(A))
+        columns = given[:, None] if given.ndim == 1 else given
+        with np.errstate(over="ignore"):
+            columns = numbers(columns.astype(A.dtype), "y in single precision", "(M, L)", (2,)).astype(A.dtype)
+        return columns, given.ndim == 1, stacked
+
+    def _finite(self, x_hat: np.ndarray) -> np.ndarray:
+        if not np.isfinite(x_hat).all():
+            raise UserError(self.overflow)
+        return x_hat
+
+
+def unstacked(x: np.ndarray) -> np.ndarray:
+    """Complex numbers from [Re; Im]."""
+    return x[: len(x) // 2] + 1j * x[len(x) // 2 :]

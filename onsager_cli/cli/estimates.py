@@ -1,0 +1,66 @@
+"""What `onsager apply` and `onsager recover` share: which arrays are asked for, and how they are written."""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from onsager_cli.cli.ask import replacing
+from onsager_cli.cli.options import Parser
+from onsager_cli.errors import UserError
+from onsager_cli.store.files import exists, expanded
+from onsager_cli.store.measurements import ORIENTATIONS, Column, Measurements, written
+from onsager_cli.text import clock, printable
+
+WHAT = ("x", "sigma", "activity", "posterior")
+REPORTED = 5.0  # seconds between two lines of progress
+Blocks = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""A function of y (M, l): array name → (numbers, l) or (l,)."""
+
+
+def add_output_options(parser: Parser) -> None:
+    """Add the options about what comes back."""
+    parser.add_argument("--output", "-o", metavar="X", help="the file to write; default: Y's name with -x_hat, here")
+    parser.add_argument(
+        "--what", choices=WHAT, default="x",
+        help="x: the estimate; sigma: the error level of a sample; activity: P(x_n ≠ 0), per user; posterior: all of it, "
+        "with mean and variance (.npz or .mat)",
+    )  # fmt: skip
+    parser.add_argument("--name", help="the array of Y's file that is y; default: y, or the only one")
+    parser.add_argument("--samples-in", choices=ORIENTATIONS, help="where Y has its samples; default: columns, y is M x L")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def arrays_of(what: str, N: int, users: int, kind: str) -> list[Column]:
+    """The arrays that `--what` asks for; `kind` is the type of x."""
+    x, sigma, activity = Column("x_hat", N, kind), Column("sigma", 0, "<f4"), Column("activity", users, "<f4")
+    mean, variance = Column("mean", N, kind), Column("variance", N, "<f4")
+    return {"x": [x], "sigma": [sigma], "activity": [activity], "posterior": [x, sigma, activity, mean, variance]}[what]
+
+
+def output_of(options: Namespace, source: str, verb: str) -> Path:
+    """The file to write. Raises UserError for one that is there, unless --force or the user allows it."""
+    given = Path(source)
+    path = Path(f"{given.stem}-x_hat{given.suffix}") if options.output is None else expanded(options.output)
+    if exists(path) and exists(given) and path.resolve() == given.resolve():
+        raise UserError(f"{verb}: -o must not be the file of the measurements, {path}")
+    if exists(path) and not options.force and not replacing(verb, False)(path):
+        raise UserError(f"{verb}: {path} is kept: name another file with -o")
+    return path
+
+
+def write(path: Path, columns: list[Column], y: Measurements, of_block: Blocks, batch: int) -> None:
+    """Write what `of_block` makes of the measurements, a batch at a time, with progress on stderr."""
+    begun = told = time.monotonic()
+    with written(path, columns, y.count, y) as writer:
+        for start in range(0, y.count, batch):
+            stop = min(start + batch, y.count)
+            writer.put(start, of_block(y.block(start, stop)))
+            if (now := time.monotonic()) - told > REPORTED and stop < y.count:
+                left = (now - begun) / stop * (y.count - stop)
+                print(f"{stop:,} of {y.count:,} samples | left: {clock(left)}", file=sys.stderr, flush=True)
+                told = now
+    print(printable(str(path)))

@@ -1,0 +1,55 @@
+"""`onsager recover`: estimates by EM-VAMP from files of A and y, without training."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+
+import numpy as np
+
+from onsager_cli.cli.estimates import add_output_options, arrays_of, output_of, write
+from onsager_cli.cli.options import Parser
+from onsager_cli.errors import UserError
+from onsager_cli.store import matrix, measurements
+from onsager_cli.store.measurements import check_output
+
+BATCH = 1000  # samples at a time
+LEARNED = 4000  # samples from which EM-VAMP learns the prior and the noise
+
+
+def add_options(parser: Parser) -> None:
+    """Add the options of `onsager recover`."""
+    parser.add_argument("A", help="a file with the matrix, M x N")
+    parser.add_argument("Y", help="a file with the measurements, M x samples")
+    add_output_options(parser)
+    parser.add_argument("--iterations", type=int, default=20, metavar="T", help="of EM-VAMP; default: 20")
+    parser.add_argument(
+        "--noise-variance", type=float, metavar="V", help="per entry of w, linear; default: it is learned, too"
+    )
+    parser.add_argument("--matrix-name", metavar="NAME", help="the array of A's file that is A; default: A, or the only one")
+
+
+def main(options: Namespace) -> int:
+    """Write the estimates."""
+    path = output_of(options, options.Y, "recover")
+    check_output(path, 5 if options.what == "posterior" else 1)
+    A = matrix.read_any(options.A, options.matrix_name)
+    M, N = A.shape
+    y = measurements.read(options.Y, (M,), options.name, options.samples_in)
+    if y.complex and not np.iscomplexobj(A):
+        raise UserError(f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or the parts of y")
+    from onsager_cli.api.recovery import recovery
+
+    step = max(1, y.count // LEARNED)
+    some = y.block(0, y.count)[:, ::step] if step == 1 else np.concatenate(
+        [y.block(start, start + 1) for start in range(0, y.count, step)], axis=1
+    )  # fmt: skip
+    found = recovery(some, A, options.iterations, options.noise_variance)
+    columns = arrays_of(options.what, N, N, "<c8" if found.complex else "<f4")
+
+    def of_block(block: np.ndarray) -> Mapping[str, np.ndarray]:
+        if options.what == "x":
+            return {"x_hat": found(block)}
+        estimates = found.posterior(block)._asdict()
+        return {one.name: estimates[one.name] for one in columns}
+
+    write(path, columns, y, of_block, min(BATCH, y.count))
+    return 0
