@@ -122,7 +122,6 @@ class TestGoingOn:
         assert (again.steps, again.rescues, found_best) == (progress.steps, progress.rescues, best)
         assert all(bits(found[name]) == bits(expected[name]) for name in expected)
 
-
     def test_in_its_second_pass(self, tmp_path, at_every_offer):
         """A network above the one with a layer less learns once more; stopped there, it ends with the same bits."""
         lamp = setup_of("network=lamp", "shrinkage=bg")

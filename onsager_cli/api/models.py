@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onsager_cli.api.checks import in_float32, texts
+from onsager_cli.api.checks import in_float32, place, texts
 from onsager_cli.api.inputs import curve_of
 from onsager_cli.api.trained import Trained
-from onsager_cli.config.catalog import package_conf
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.stored import settings_of
 from onsager_cli.errors import UserError
@@ -21,8 +20,6 @@ from onsager_cli.text import show
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
-OUTPUT = "outputs"
-ROW = "problem.row"  # of a packed network whose A is drawn again: the first row of A
 SAME = 1e-3  # of A's row: other versions of libraries round differently, another draw differs by 1
 
 
@@ -48,12 +45,14 @@ def model(*words: str, depth: int | None = None, folder: str | Path | None = Non
     """
     words = tuple(texts(words, "a word", "'fig10/lamp_tied_bg'"))
     if not words:
-        raise UserError("no network is named: write its folder, its file, a released name, or the overrides that trained it")
+        raise UserError(
+            "no network is named: write its folder, its file, a released name, or the overrides that trained it"
+        )
     if any("=" in word or word.startswith("+") for word in words):
         return _of_overrides(words, depth)
     if len(words) > 1:
         raise UserError(f"one network at a time, got {show(words[0])} and {show(words[1])}")
-    return made_of(models.find(words[0], _places(folder), depth))
+    return made_of(models.find(words[0], models.places(None if folder is None else place(folder, "folder")), depth))
 
 
 def made_of(found: StoredModel) -> Trained:
@@ -66,7 +65,9 @@ def made_of(found: StoredModel) -> Trained:
     net = network_of(settings)
     _check(found, net.layered, found.depth)
     params = unflatten(net, found.parameters)
-    return Trained(settings, net, params, problem, found.depth, list(found.points), found.curve, lambda: _problem(curve))
+    return Trained(
+        settings, net, params, problem, found.depth, list(found.points), found.curve, lambda: _problem(curve)
+    )
 
 
 def _check(found: StoredModel, layered: frozenset[str], depth: int) -> None:
@@ -88,14 +89,6 @@ def _of_overrides(words: Sequence[str], depth: int | None) -> Trained:
     return made_of(dataclasses.replace(models.find(str(curve.folder.path), (), wanted), curve=curve.slug))
 
 
-def _places(folder: str | Path | None) -> list[Path]:
-    """Where released names are looked for."""
-    if folder is not None:
-        return [Path(folder)]
-    recorded = package_conf().parent / "experiments"
-    return [Path(OUTPUT) / models.FOLDER, Path(OUTPUT), Path("experiments"), *([recorded] if recorded.is_dir() else [])]
-
-
 def _problem(curve: Curve) -> "Problem":
     from onsager_cli.run import problem_of
 
@@ -105,7 +98,7 @@ def _problem(curve: Curve) -> "Problem":
 def _drawn(curve: Curve, found: StoredModel) -> "Problem":
     """The problem as the config draws it again. Raises UserError where that is another A than the network's."""
     problem = _problem(curve)
-    row = found.problem.get(ROW)
+    row = found.problem.get(models.ROW)
     if row is not None and not np.allclose(np.asarray(problem.A[0]), row, atol=SAME * np.abs(row).max()):
         raise UserError(
             f"{found.source}: this version of JAX or NumPy draws another matrix than that of the network: pack it with A"

@@ -30,7 +30,9 @@ def add_output_options(parser: Parser) -> None:
         "with mean and variance (.npz or .mat)",
     )  # fmt: skip
     parser.add_argument("--name", help="the array of Y's file that is y; default: y, or the only one")
-    parser.add_argument("--samples-in", choices=ORIENTATIONS, help="where Y has its samples; default: columns, y is M x L")
+    parser.add_argument(
+        "--samples-in", choices=ORIENTATIONS, help="where Y has its samples; default: columns, y is M x L"
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 

@@ -22,7 +22,9 @@ def add_options(parser: Parser) -> None:
         help="conditions of the test, such as problem.snr_db=0,10,20; keys of the problem, of the signal, and seed",
     )  # fmt: skip
     parser.add_argument("--depth", type=int, metavar="T", help="the network of T layers, where it is stored")
-    parser.add_argument("--output", "-o", metavar="FOLDER", help=f"where table and figure go; default: outputs/{FOLDER}/…")
+    parser.add_argument(
+        "--output", "-o", metavar="FOLDER", help=f"where table and figure go; default: outputs/{FOLDER}/…"
+    )
     parser.add_argument("--no-references", action="store_true", help="leave out matched VAMP, EM-VAMP and the oracle")
 
 
@@ -46,7 +48,7 @@ def main(options: Namespace) -> int:
         print(f"{event['condition']} ({event['index']}/{event['of']})", file=sys.stderr, flush=True)
 
     rows = evaluated(method, asked, not options.no_references, report)
-    print(printable(table(rows)))
+    print("\n".join(map(printable, table(rows).split("\n"))))
     for path in write(rows, place, name):
         print(printable(str(path)))
     return 0
@@ -76,10 +78,11 @@ def write(rows: Sequence[Row], place: Path, name: str) -> list[Path]:
     from onsager_cli.figures.curves import panels, save
     from onsager_cli.figures.looks import styles
     from onsager_cli.figures.mismatch import draw_panel
-    from onsager_cli.store.tables import write_csv
+    from onsager_cli.store.files import atomic_write
+    from onsager_cli.store.tables import csv_bytes
 
     files = [place / "evaluation.csv"]
-    write_csv(files[0], rows)
+    atomic_write(files[0], csv_bytes(rows))
     if len({(row["condition"], row["value"]) for row in rows}) < 2:
         return files
     looks = styles(rows)
@@ -87,4 +90,4 @@ def write(rows: Sequence[Row], place: Path, name: str) -> list[Path]:
         draw_panel(axes, rows, looks)
         axes.legend(fontsize=6.5)
         axes.set_title(name.replace("_", " "), fontsize=8)
-    return [*files, *save(drawing, place / "evaluation")]
+    return [*files, *save(drawing, place, "evaluation")]

@@ -24,7 +24,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--noise-variance", type=float, metavar="V", help="per entry of w, linear; default: it is learned, too"
     )
-    parser.add_argument("--matrix-name", metavar="NAME", help="the array of A's file that is A; default: A, or the only one")
+    parser.add_argument(
+        "--matrix-name", metavar="NAME", help="the array of A's file that is A; default: A, or the only one"
+    )
 
 
 def main(options: Namespace) -> int:
@@ -35,7 +37,9 @@ def main(options: Namespace) -> int:
     M, N = A.shape
     y = measurements.read(options.Y, (M,), options.name, options.samples_in)
     if y.complex and not np.iscomplexobj(A):
-        raise UserError(f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or the parts of y")
+        raise UserError(
+            f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or the parts of y"
+        )
     from onsager_cli.api.recovery import recovery
 
     step = max(1, y.count // LEARNED)

@@ -9,6 +9,7 @@ from pathlib import Path
 from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
+from onsager_cli.store import models
 from onsager_cli.store.files import Json, checksum
 from onsager_cli.store.pairs import fingerprint
 
@@ -28,7 +29,8 @@ def identity_of(settings: Settings) -> Json:
     """Everything that decides the numbers, the code that computes them included, as plain JSON.
 
     It leaves out the depth, since more layers continue the same training (unless all learn at once), names, and keys
-    that make no difference. A matrix and pairs of the user's own count by their content, not by their path.
+    that make no difference. A matrix and pairs of the user's own, and a network that training begins with, count by
+    their content, not by their path.
     Raises UserError if their file cannot be read.
     """
     record, whole = settings.network.record, dataclasses.asdict(settings)
@@ -37,6 +39,8 @@ def identity_of(settings: Settings) -> Json:
     for key in ("name", "depth", *(() if settings.training.trains else record.untrained_ignores)):
         network.pop(key, None)
     del problem["name"]
+    if settings.network.start is not None:
+        network["start"] = models.digest(settings.network.start)
     if settings.problem.known_operator:
         problem.pop("known_operator", None)
     for key in settings.problem.unmeant:
@@ -98,6 +102,8 @@ def tied_twin(settings: Settings) -> Settings | None:
     """The tied network that an untied one is bootstrapped from (Algorithm 3), if its training asks for one."""
     network, training = settings.network, settings.training
     if network.tied is not False or not network.record.twin or not training.trains or getattr(training, "joint", False):
+        return None
+    if network.start is not None:  # it begins with more than a tied network has
         return None
     if (tied_descent := getattr(training, "tied_descent", None)) is not None:
         training = replace(training, descent=tied_descent, tied_descent=None)  # type: ignore[call-arg]

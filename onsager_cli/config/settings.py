@@ -114,6 +114,8 @@ def make_settings(config: Config, top: Top) -> Settings:
     elif network.record.uses_shrinkage:
         kinds.check_learnable(shrinkage)
     untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
+    if network.start is not None and (untrained or not network.record.trains):
+        raise UserError(f"network.start is for a network that learns: network={network.name} does not, leave it out")
     if untrained and network.damping == LEARNED_DAMPING:
         raise UserError(f"network.damping=learned is for a network that learns: write auto for network={network.name}")
     made = make_training(training, network, shrinkage, problem)

@@ -40,5 +40,3 @@ def settings_of(config: Mapping[str, Any], source: str) -> Settings:
         if item is not None and hasattr(training, name)
     }
     return Settings(problem, network, shrinkage, dataclasses.replace(training, **made), seed, precision)
-
-

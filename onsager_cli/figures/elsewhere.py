@@ -79,7 +79,10 @@ def own_matrix(problem: "Problem") -> np.ndarray:
     A, frame = np.asarray(problem.A), problem.frame
     if frame is None:
         return A
-    rows, wide = np.asarray(frame.rows), A * np.asarray(frame.unit) * (1 if frame.columns is None else np.asarray(frame.columns))
+    rows, wide = (
+        np.asarray(frame.rows),
+        A * np.asarray(frame.unit) * (1 if frame.columns is None else np.asarray(frame.columns)),
+    )
     return (np.linalg.solve(rows, wide) if rows.ndim else wide / rows).astype(A.dtype)
 
 
@@ -109,7 +112,9 @@ def estimated(method: Method, here: "Problem", x: "Array", y: "Array", same_matr
             return np.asarray(bound(here, np.asarray(x), np.asarray(y)))
         return np.asarray(bound(here.original, np.asarray(x), np.asarray(y)))
     problem = method.problem if same_matrix or method.keeps_matrix else here
-    return np.asarray(_program(method.net, method.depth, method.settings.precision)(problem, _parameters(method, problem, here, y), y))
+    return np.asarray(
+        _program(method.net, method.depth, method.settings.precision)(problem, _parameters(method, problem, here, y), y)
+    )
 
 
 def _parameters(method: Method, problem: "Problem", here: "Problem", y: "Array") -> "Parameters":

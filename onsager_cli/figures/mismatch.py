@@ -34,7 +34,9 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     """
     asked = experiment.figure.conditions
     if not asked:
-        raise UserError(f"{experiment.name}: figure.kind=mismatch needs figure.conditions, such as {{SNR: 'problem.snr_db=0,20'}}")
+        raise UserError(
+            f"{experiment.name}: figure.kind=mismatch needs figure.conditions, such as {{SNR: 'problem.snr_db=0,20'}}"
+        )
     last = {slug: points[-1] for slug, points in by_curve(rows).items()}
     stored = [curve for curve in experiment.curves if curve.slug in last]
     if len({(curve.settings.problem, curve.settings.seed) for curve in stored}) > 1:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, text, with_keys
+from onsager_cli.kinds.checks import build, optional, text, with_keys
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, SignalKind, TrainingKind
 from onsager_cli.kinds.registry import every, find
@@ -26,6 +26,7 @@ class NetworkSettings:
 
     kind: str = text()
     name: str = text()
+    start: str | None = optional(text(null=True))  # a trained network whose parameters training begins with
 
     record: ClassVar[NetworkKind]
     depth: ClassVar[int | None] = None

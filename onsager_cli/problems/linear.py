@@ -127,7 +127,9 @@ def with_error(A: np.ndarray, error_db: float, settings: Linear, seed: int) -> n
     key = jax.random.fold_in(jax.random.key(seed), ERROR_KEY)
     E = np.asarray(jax.random.normal(key, (M, N), jnp.complex64 if is_complex else jnp.float32))
     E = embed(E) if settings.embedding == "real" else E
-    scale = np.sqrt(np.mean(np.abs(double(A)) ** 2) * 10 ** (error_db / 10) * (2 if settings.embedding == "real" else 1))
+    scale = np.sqrt(
+        np.mean(np.abs(double(A)) ** 2) * 10 ** (error_db / 10) * (2 if settings.embedding == "real" else 1)
+    )
     return A + (scale * E).astype(A.dtype)
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 ITERATIONS = 20  # of the references
 # Words that make a reference: of signals by the paper's law, of other signals, of other problems.
-VAMP = {"plain": ("network=vamp", "shrinkage=bg", "shrinkage.theta=auto"), "signal": ("network=vamp", "shrinkage=matched")}
+VAMP = {
+    "plain": ("network=vamp", "shrinkage=bg", "shrinkage.theta=auto"),
+    "signal": ("network=vamp", "shrinkage=matched"),
+}
 EM_VAMP, ORACLE = ("network=em_vamp",), ("network=oracle",)
 
 Report = Callable[[Mapping[str, object]], None]

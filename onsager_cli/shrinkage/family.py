@@ -29,7 +29,6 @@ Eta = Callable[[Array, Array, Theta], tuple[Array, Array]]  # (r, σ, θ) → (�
 Core = Callable[..., tuple[Array, Array]]  # (r, *coefficients) → (η, η') or (η, ⟨η'⟩)
 
 
-
 class Belief(NamedTuple):
     """What a prior knows of x given r: log-odds of x ≠ 0, E[x|r] and var(x|r), (N, L) each.
 

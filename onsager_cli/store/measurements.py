@@ -225,7 +225,9 @@ def _matlab(path: Path, temporary: Path, arrays: Mapping[str, np.ndarray]) -> No
 
     for name, array in arrays.items():
         if array.nbytes >= LARGEST_MAT:
-            raise UserError(f"{path}: {name} takes {array.nbytes / 1e9:.1f} GB, a .mat holds 2 GB: write an .npy or .npz")
+            raise UserError(
+                f"{path}: {name} takes {array.nbytes / 1e9:.1f} GB, a .mat holds 2 GB: write an .npy or .npz"
+            )
     with temporary.open("xb") as file:
         scipy.io.savemat(file, {name: np.asarray(array) for name, array in arrays.items()}, oned_as="row")
 

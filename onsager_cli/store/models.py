@@ -10,6 +10,7 @@ A packed network is one sealed .npz (arrays.py) with everything that its use nee
 `weights-NAME.tar` holds the packed networks of an experiment as NAME/CURVE.npz, and SHA256SUMS.
 """
 
+import hashlib
 import io
 import os
 import tarfile
@@ -34,6 +35,7 @@ FOLDER = "weights"  # of packed networks, in an experiment's folder of the recor
 VARIABLE = "ONSAGER_WEIGHTS"  # further folders, separated as in PATH
 LARGEST = 2**31  # bytes of a member of a tar
 PROBLEM = "problem."  # prefix of arrays that are not parameters
+ROW = "problem.row"  # the first row of A
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,36 @@ class StoredModel:
     parameters: Mapping[str, np.ndarray]
     problem: Mapping[str, np.ndarray]
     points: Sequence[Row]
+
+
+def places(folder: Path | None = None) -> list[Path]:
+    """Where released names are looked for: `folder`, else the output folder, and the record."""
+    if folder is not None:
+        return [folder]
+    recorded = Path(__file__).parents[2] / "experiments"  # of a checkout
+    return [Path("outputs") / FOLDER, Path("outputs"), Path("experiments"), *([recorded] if recorded.is_dir() else [])]
+
+
+def digest(word: str) -> str:
+    """A checksum of the parameters of the network that a word names. Raises UserError as `find` does."""
+    found = find(word, places())
+    sums = (
+        f"{name} {array.shape} {hashlib.sha256(np.ascontiguousarray(array)).hexdigest()}"
+        for name, array in sorted(found.parameters.items())
+    )
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is a packed network, or a tar of such, which onsager can write again."""
+    data = files.read_bytes(path)
+    try:
+        if data[257:262] == b"ustar":
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+                return all(name.endswith((".npz", "/SHA256SUMS")) for name in archive.getnames())
+        return unpack(data)[1].get("format") == FORMAT
+    except (DamagedFileError, tarfile.TarError):
+        return False
 
 
 def tar_name(experiment: str) -> str:
@@ -145,7 +177,9 @@ def _of_curve(path: Path, name: str | None) -> StoredModel:
 def _loaded(folder: CurveFolder, name: str) -> tuple[dict[str, np.ndarray], Json]:
     """(arrays, meta) of a file. Raises UserError if it is damaged."""
     if (why := folder.damage(name)) is not None:
-        raise UserError(f"{folder.path / name}.npz is damaged ({why}): onsager clean removes it, and onsager train makes it again")
+        raise UserError(
+            f"{folder.path / name}.npz is damaged ({why}): onsager clean removes it, and onsager train makes it again"
+        )
     loaded = folder.load(name)
     assert loaded is not None
     return loaded

@@ -20,7 +20,9 @@ from onsager_cli.training.together import Meeting
 DIVERGED_DB = 3.0  # above the stage's start
 SIGNIFICANT = 3.0  # standard errors by which the samples of a diverged network are worse than those of the best one
 MAX_RESCUES = 5
-ABOVE_DB = 0.02  # a network that ends further above the one with a layer less has a second pass, where its stage allows it
+ABOVE_DB = (
+    0.02  # a network that ends further above the one with a layer less has a second pass, where its stage allows it
+)
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
@@ -203,17 +205,19 @@ def run_plan(
     progress: Progress,
     checkpoint_of: Callable[[int], Checkpoint | None] = lambda _: None,
     ended: Callable[[int], float | None] = lambda _: None,
+    begun: int = 0,
 ) -> Iterator[tuple[int, Stage, Parameters, float]]:
     """Run the stages from number `done` on; yield (number, stage, parameters, NMSE on the selection set in dB) after each.
 
     `tied_network(depth)` returns the tied parameters that an untied network may take over (Algorithm 3), or None.
     `checkpoint_of(number)` returns the place of the state inside a stage, or None. `ended(depth)` returns the NMSE of
-    the network of another depth on the selection set (dB), or None.
+    the network of another depth on the selection set (dB), or None. The first `begun` layers have a start of their own
+    (`network.start`): they do not grow from the layer before them.
     """
     net, now_db = engine.net, None
     for number in range(done, len(stages)):
         stage = stages[number]
-        if stage.begin in ("grow", "grow or bootstrap"):
+        if stage.begin in ("grow", "grow or bootstrap") and stage.depth > begun:
             params, now_db = net.grow(params, stage.depth - 1, problem), None
         if stage.begin.endswith("bootstrap"):
             params, now_db = _better(engine, problem, params, now_db, tied_network(stage.depth), stage, report)

@@ -15,7 +15,7 @@ from onsager_cli.problems.base import Samples, with_singular_vectors
 from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder, Json
 from onsager_cli.store.tables import OPTIONAL
-from onsager_cli.training import checkpoint
+from onsager_cli.training import checkpoint, networks_on_disk
 from onsager_cli.training.checkpoint import Checkpoint, Progress
 from onsager_cli.training.curve import Maker
 from onsager_cli.training.engine import Engine, engine_of
@@ -84,7 +84,9 @@ class NetworkTrainer(Maker):
         if engine.coordinates != "entries":
             problem = with_singular_vectors(problem)
         layers = self.settings.depth if net.tied else rounded_up(self.settings.depth)
-        params, progress = net.start(problem, layers), Progress()
+        params, progress, begun = net.start(problem, layers), Progress(), 0
+        if self.settings.network.start is not None:
+            params, begun = networks_on_disk.begun(net, params, self.settings.network.start)
         if self.done:
             params, progress = self._restored(engine, problem, params)
         stages = run_plan(
@@ -99,6 +101,7 @@ class NetworkTrainer(Maker):
             progress,
             lambda number: Checkpoint(self.folder, number, progress),
             self._ended,
+            begun,
         )
         try:
             self._follow(stages, engine, problem, progress)

@@ -11,6 +11,8 @@ from onsager_cli.kinds.settings import Settings
 from onsager_cli.networks import build as build_network
 from onsager_cli.networks.base import Network, Parameters
 from onsager_cli.problems.base import Frame, Problem, Samples
+from onsager_cli.store import models
+from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder
 
 NETWORK = "network"  # the file of the deepest one, with the matrix
@@ -35,6 +37,25 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
             "onsager train makes it again"
         )
     return net, unflatten(net, loaded[0])
+
+
+def begun(net: Network, params: Parameters, word: str) -> tuple[Parameters, int]:
+    """`params` with the layers of the network that `network.start` names, and how many it has.
+
+    Raises UserError for a network with other leaves or shapes.
+    """
+    found = models.find(word, models.places())
+    layers = min(found.depth, net.depth_of(params))
+    expected = {name: array.shape for name, array in flatten(net, params, layers).items()}
+    given = {name: array for name, array in found.parameters.items() if name in expected or not _is_later(name, layers)}
+    check_shapes(given, expected, f"network.start={word}")
+    return net.fill(params, unflatten(net, given)), layers
+
+
+def _is_later(name: str, layers: int) -> bool:
+    """Whether a dotted name is of a layer beyond so many."""
+    first, _, rest = name.partition(".")
+    return first == "layers" and int(rest.partition(".")[0]) >= layers
 
 
 def save_deepest(folder: CurveFolder, problem: Problem, slug: str) -> None:

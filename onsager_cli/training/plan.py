@@ -54,7 +54,9 @@ class Stage:
     patience: int | None = None
     min_gain: float = 0.0  # dB by which a check must be better to count for the patience
     bootstrap_after: bool = False
-    again: float = 0.0  # fraction of the rates in a second pass, for a network that ends above the one with a layer less; 0: none
+    again: float = (
+        0.0  # fraction of the rates in a second pass, for a network that ends above the one with a layer less; 0: none
+    )
     closes: bool = False  # the last stage of its depth: its network is the point at this layer
 
     @property
@@ -180,6 +182,8 @@ def _fast_layer(training: FastTraining, t: int, tied: bool, new_leaves: str) -> 
         )  # fmt: skip
     if training.few_first:
         few = {**rates, "matrices": 0.0}
-        yield replace(whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, again=0.0, closes=False)
+        yield replace(
+            whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, again=0.0, closes=False
+        )
         whole = replace(whole, begin="keep")
     yield whole
