@@ -44,7 +44,7 @@ def model(*words: str, depth: int | None = None, folder: str | Path | None = Non
         there is no network 'fig10/lamp': i
     """
     words = tuple(texts(words, "a word", "'fig10/lamp_tied_bg'"))
-    if not words:
+    if not any(words):
         raise UserError(
             "no network is named: write its folder, its file, a released name, or the overrides that trained it"
         )

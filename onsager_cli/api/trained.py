@@ -183,7 +183,7 @@ class Trained:
         level = np.ones((1, y.shape[1])) if sigma is None else np.asarray(sigma)
         return fitted(x * unit, np.asarray(r), level, self.settings.problem.groups)
 
-    def _believed(self, r: "Array", sigma: "Array | None"):  # noqa: ANN202 - (Belief, σ (L,)), of JAX
+    def _believed(self, r: "Array", sigma: "Array | None"):
         """What is known of x given r / c and σ / c, and σ of each sample (L,), in the coordinates of the network."""
         import jax.numpy as jnp
 

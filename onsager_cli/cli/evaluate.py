@@ -62,7 +62,7 @@ def _name(slug: str, words: Sequence[str]) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text: the conditions, then the NMSE of each method (dB) with its standard error."""
-    keys = [name for name in rows[0] if name not in HIDDEN and "." in name or name in ("seed", "signal", "problem")]
+    keys = [name for name in rows[0] if (name not in HIDDEN and "." in name) or name in ("seed", "signal", "problem")]
     methods = list(dict.fromkeys(row["curve"] for row in rows))
     lines = [[*keys, *methods]]
     by_condition: dict[tuple[object, ...], dict[str, str]] = {}

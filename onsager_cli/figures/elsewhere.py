@@ -113,11 +113,11 @@ def estimated(method: Method, here: "Problem", x: "Array", y: "Array", same_matr
         return np.asarray(bound(here.original, np.asarray(x), np.asarray(y)))
     problem = method.problem if same_matrix or method.keeps_matrix else here
     return np.asarray(
-        _program(method.net, method.depth, method.settings.precision)(problem, _parameters(method, problem, here, y), y)
+        _program(method.net, method.depth, method.settings.precision)(problem, _parameters(method, problem, y), y)
     )
 
 
-def _parameters(method: Method, problem: "Problem", here: "Problem", y: "Array") -> "Parameters":
+def _parameters(method: Method, problem: "Problem", y: "Array") -> "Parameters":
     """The parameters of a method on the measurements y in the user's units."""
     assert method.net is not None
     net, record = method.net, method.settings.network.record

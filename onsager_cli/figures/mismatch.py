@@ -14,7 +14,7 @@ from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
-from onsager_cli.figures.elsewhere import Method, judged, method_of, own_matrix
+from onsager_cli.figures.elsewhere import judged, method_of, own_matrix
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of, styles
 from onsager_cli.kinds.records import FigureKind

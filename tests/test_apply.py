@@ -1,0 +1,294 @@
+"""`onsager apply` and `onsager recover`: files of measurements to files of estimates."""
+
+import numpy as np
+import pytest
+import scipy.io
+from conftest import slow, toy_arrays, toy_overrides
+
+from onsager_cli import run
+from onsager_cli.api.models import model
+from onsager_cli.cli import apply
+from onsager_cli.cli.main import main
+from onsager_cli.config.load import load_experiment
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SAMPLES = 9
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Folders of toy networks: LAMP with a prior and without one, LISTA, and a complex LAMP."""
+    output, found = tmp_path_factory.mktemp("store"), {}
+    for name, words in {
+        "bg": ["network=lamp", "shrinkage=bg"],
+        "pwlin": ["network=lamp", "shrinkage=pwlin"],
+        "lista": ["network=lista"],
+        "complex": ["network=lamp", "shrinkage=bg", "problem.embedding=complex"],
+        "real": ["network=lamp", "shrinkage=bg", "problem.embedding=real"],
+    }.items():
+        asked = {word.partition("=")[0]: word for word in [*toy_overrides(), "network.depth=2", *words]}
+        asked["network.depth"] = "network.depth=2"
+        experiment = load_experiment([*asked.values(), f"output={output}"])
+        run.train(experiment, lambda _: None)
+        found[name] = str(experiment.curves[0].folder.path)
+    return found
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def y():
+    return np.random.default_rng(0).normal(size=(20, SAMPLES)).astype(np.float32)
+
+
+def save(path, y):
+    if path.suffix == ".npy":
+        np.save(path, y)
+    elif path.suffix == ".npz":
+        np.savez(path, y=y, other=np.ones(3))
+    elif path.suffix == ".mat":
+        scipy.io.savemat(path, {"y": y, "other": np.ones((3, 3))})
+    else:
+        np.savetxt(path, y, delimiter=",", fmt="%.9g")
+
+
+def read(path):
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix == ".npz":
+        return np.load(path)["x_hat"]
+    return (
+        scipy.io.loadmat(path)["x_hat"] if path.suffix == ".mat" else np.loadtxt(path, delimiter=",", dtype=np.float32)
+    )
+
+
+class TestFormats:
+    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
+    @pytest.mark.parametrize("samples_in", ["columns", "rows"])
+    def test_come_back_as_they_came(self, networks, here, y, suffix, samples_in):
+        path = here / f"y{suffix}"
+        save(path, y.T if samples_in == "rows" else y)
+        more = ["--samples-in", "rows"] if samples_in == "rows" else []
+        assert main(["apply", networks["bg"], path.name, *more]) == 0
+        found = read(here / f"y-x_hat{suffix}")
+        np.testing.assert_array_equal(found.T if samples_in == "rows" else found, model(networks["bg"])(y))
+
+    @pytest.mark.parametrize("suffix", [".npy", ".csv", *slow(".npz", ".mat")])
+    def test_one_sample(self, networks, here, y, suffix):
+        save(here / f"y{suffix}", y[:, 0])
+        assert main(["apply", networks["bg"], f"y{suffix}"]) == 0
+        found = read(here / f"y-x_hat{suffix}")
+        np.testing.assert_allclose(np.ravel(found), model(networks["bg"])(y[:, 0]), rtol=1e-6)
+
+    def test_blocks_have_the_bits_of_the_whole(self, networks, here, y, monkeypatch):
+        monkeypatch.setattr(apply, "BATCH", 4)
+        np.save(here / "y.npy", y)
+        assert main(["apply", networks["pwlin"], "y.npy", "-o", "x.npy"]) == 0
+        np.testing.assert_allclose(np.load(here / "x.npy"), model(networks["pwlin"])(y), rtol=1e-5, atol=1e-6)
+
+    def test_a_set_of_onsager_has_its_samples_in_rows(self, networks, here, y):
+        np.savez(here / "set.npz", y=y.T, x=np.ones((SAMPLES, 40)), meta=np.array("{}"), checksum=np.array("0"))
+        assert main(["apply", networks["bg"], "set.npz", "-o", "x.npz"]) == 0
+        np.testing.assert_array_equal(np.load(here / "x.npz")["x_hat"], model(networks["bg"])(y).T)
+
+    def test_complex_ones(self, networks, here):
+        rng = np.random.default_rng(1)
+        y = (rng.normal(size=(20, 5)) + 1j * rng.normal(size=(20, 5))).astype(np.complex64)
+        np.save(here / "y.npy", y)
+        for name in ("complex", "real"):
+            assert main(["apply", networks[name], "y.npy", "-o", f"{name}.npy"]) == 0
+            found = np.load(here / f"{name}.npy")
+            assert found.dtype == np.complex64
+            np.testing.assert_array_equal(found, model(networks[name])(y).astype(np.complex64))
+        np.savetxt(here / "y.csv", y, delimiter=",")
+        assert main(["apply", networks["complex"], "y.npy", "-o", "x.csv"]) == 0
+        text = np.loadtxt(here / "x.csv", delimiter=",", dtype=str)
+        np.testing.assert_array_equal(np.vectorize(complex)(text).astype(np.complex64), np.load(here / "complex.npy"))
+
+
+class TestWhat:
+    @pytest.mark.parametrize("name", ["bg", "pwlin", *slow("lista", "complex", "real")])
+    def test_posterior(self, networks, here, name):
+        M = 20
+        rng = np.random.default_rng(2)
+        y = rng.normal(size=(M, SAMPLES)) + (1j * rng.normal(size=(M, SAMPLES)) if name in ("complex", "real") else 0)
+        np.save(here / "y.npy", y)
+        assert main(["apply", networks[name], "y.npy", "-o", "p.npz", "--what", "posterior"]) == 0
+        found, expected = np.load(here / "p.npz"), model(networks[name]).posterior(y)
+        for key in ("x_hat", "sigma", "activity", "mean", "variance"):
+            np.testing.assert_allclose(found[key], getattr(expected, key), rtol=1e-5, atol=1e-6)
+        assert found["activity"].shape == (40, SAMPLES)
+        assert ((found["activity"] >= 0) & (found["activity"] <= 1)).all()
+        assert (found["variance"] >= 0).all()
+        assert found["sigma"].shape == (SAMPLES,)
+
+    def test_the_mean_of_a_prior_is_the_estimate(self, networks, y):
+        found = model(networks["bg"]).posterior(y)
+        np.testing.assert_allclose(found.mean, found.x_hat, rtol=1e-4, atol=1e-6)
+
+    def test_sigma_of_lamp(self, networks, y):
+        """‖v‖/√M of the last layer, by a loop in float64."""
+        trained = model(networks["bg"])
+        A, p = (
+            np.asarray(trained.problem.A, np.float64),
+            {k: np.asarray(v, np.float64) for k, v in trained.params.items()},
+        )
+        v, x_hat = y.astype(np.float64), np.zeros((40, SAMPLES))
+        for t in range(2):
+            sigma = np.linalg.norm(v, axis=0) / np.sqrt(20)
+            r, (phi, odds) = x_hat + p["B"] @ v, p["theta"][t]
+            beta = phi / (phi + sigma**2)
+            active = 1 / (1 + np.exp(odds + 0.5 * np.log1p(phi / sigma**2) - 0.5 * beta * r**2 / sigma**2))
+            slope = np.mean(beta * (active + beta * r**2 / sigma**2 * active * (1 - active)), axis=0)
+            x_hat = beta * r * active
+            v = y - A @ x_hat + 2 * slope * v
+        np.testing.assert_allclose(trained.posterior(y).sigma, sigma, rtol=1e-4)
+
+    def test_decisions_have_their_false_alarms(self, networks, here):
+        """On the selection set, by which the threshold is chosen, the rate is met."""
+        trained = model(networks["pwlin"])
+        x, y = trained._selection
+        np.save(here / "y.npy", y)
+        words = ["apply", networks["pwlin"], "y.npy", "-o", "d.npy", "--what", "activity", "--false-alarms", "0.1"]
+        assert main(words) == 0
+        decided = np.load(here / "d.npy")
+        assert decided.dtype == np.uint8
+        assert np.mean(decided[x == 0]) == pytest.approx(0.1, abs=2e-3)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--what", "posterior"], "y-x_hat.npy holds one array, and there are 5"),
+            (["--false-alarms", "0.1"], "--false-alarms needs --what activity"),
+            (["--what", "activity", "--false-alarms", "1.5"], "false_alarms must be between 0 and 1, got 1.5"),
+            (["--what", "everything"], "--what must be x, sigma, activity or posterior"),
+            (["--depth", "0"], "--depth must be at least 1, got 0"),
+            (["--depth", "7"], "has no network of depth 7"),
+            (["-o", "x.txt"], "x.txt must end in .npy, .npz, .mat or .csv"),
+            (["-o", "y.npy"], "-o must not be the file of the measurements"),
+        ],
+    )
+    def test_mistakes(self, networks, here, y, capsys, words, said):
+        np.save(here / "y.npy", y)
+        assert main(["apply", networks["bg"], "y.npy", *words]) == 2
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
+        assert [path.name for path in here.iterdir()] == ["y.npy"]
+
+
+class TestRefused:
+    """Every y that does not fit is one line; nothing is written, and what is there stays."""
+
+    @pytest.mark.parametrize(
+        ("array", "said"),
+        [
+            (np.ones((SAMPLES, 20)), f"y.npy is {SAMPLES} x 20, the transpose of 20 x samples: add --samples-in rows"),
+            (np.ones((21, SAMPLES)), f"y.npy must be 20 x samples, got 21 x {SAMPLES}"),
+            (np.ones((2, 20, 3)), "y.npy must be 20 x samples, got 2 x 20 x 3"),
+            (np.ones(21), "y.npy must be 20 x samples, got 21"),
+            (np.ones((20, 0)), "y.npy must be 20 x samples, got 20 x 0"),
+            (np.full((20, 3), np.nan), "y.npy holds NaN or infinity in sample 1 (counted from 1)"),
+            (np.ones((20, 3)) * 1j, "y.npy is complex, and the network lamp_tied_bg takes real measurements"),
+            (np.array([["a"] * 3] * 20), "y.npy must hold numbers"),
+            (np.ones((20, 3)) * 1e39, "y in single precision must be finite"),
+        ],
+    )
+    def test_arrays(self, networks, here, capsys, array, said):
+        np.save(here / "y.npy", array)
+        np.save(here / "x.npy", np.arange(3))
+        assert main(["apply", networks["bg"], "y.npy", "-o", "x.npy", "--force"]) == 2
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
+        assert sorted(path.name for path in here.iterdir()) == ["x.npy", "y.npy"]
+        np.testing.assert_array_equal(np.load(here / "x.npy"), np.arange(3))
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ([], "apply takes a network and a file of measurements"),
+            (["net"], "apply takes a network and a file of measurements"),
+            (["net", "nothing.npy"], "there is no network 'net'"),
+            (["problem=gaussian"], "apply takes a network"),
+            (["network=lamp", "problem=gaussian"], "apply needs the file of measurements as its last word"),
+        ],
+    )
+    def test_words(self, here, capsys, words, said):
+        assert main(["apply", *words]) == 2
+        assert said in capsys.readouterr().err
+
+    def test_a_file_that_is_there(self, networks, here, y, capsys):
+        np.save(here / "y.npy", y)
+        np.save(here / "x.npy", y)
+        assert main(["apply", networks["bg"], "y.npy", "-o", "x.npy"]) == 2
+        assert "x.npy: move it away, or add --force" in capsys.readouterr().err
+
+    def test_several_arrays_without_a_y(self, networks, here, y, capsys):
+        np.savez(here / "y.npz", a=y, b=y)
+        assert main(["apply", networks["bg"], "y.npz"]) == 2
+        assert "has no array y: it has a (20 x 9), b (20 x 9): add --name NAME" in capsys.readouterr().err
+        assert main(["apply", networks["bg"], "y.npz", "--name", "b"]) == 0
+
+
+class TestRecover:
+    @pytest.fixture
+    def problem(self, here):
+        found = toy_arrays(N=60, M=30, L=40, noise=1e-3)
+        np.save(here / "A.npy", found.A)
+        np.save(here / "y.npy", found.y)
+        return found
+
+    def test_is_the_function(self, problem, here):
+        from onsager_cli import nmse, recover
+
+        assert main(["recover", "A.npy", "y.npy", "-o", "x.npy"]) == 0
+        found = np.load(here / "x.npy")
+        # A file gives A and y in single precision; a sample that has hardly converged moves by a thousandth.
+        assert np.linalg.norm(found - recover(problem.y, problem.A)) < 1e-2 * np.linalg.norm(found)
+        assert nmse(found, problem.x) < -20
+
+    def test_posterior(self, problem, here):
+        assert main(["recover", "A.npy", "y.npy", "-o", "p.npz", "--what", "posterior"]) == 0
+        found = np.load(here / "p.npz")
+        active = problem.x != 0
+        assert np.mean(found["activity"][active]) > 0.8
+        assert np.mean(found["activity"][~active]) < 0.05
+        assert np.mean(found["variance"]) == pytest.approx(np.mean((found["x_hat"] - problem.x) ** 2), rel=1)
+
+    @pytest.mark.slow
+    def test_damps_itself(self, here):
+        """On correlated columns undamped EM-VAMP fails; the damped one does not."""
+        from onsager_cli import nmse, recover
+
+        rng = np.random.default_rng(0)
+        A = rng.normal(size=(60, 120)) @ np.linalg.cholesky(0.95 ** np.abs(np.subtract.outer(range(120), range(120)))).T
+        x = rng.normal(size=(120, 100)) * (rng.uniform(size=(120, 100)) < 0.05)
+        y = A @ x + 1e-3 * rng.normal(size=(60, 100))
+        damped = nmse(recover(y, A, 30), x)
+        assert damped < -10
+        assert damped < nmse(recover(y, A, 30, damping=None), x) + 1
+
+    @pytest.mark.parametrize(
+        ("A", "y", "said"),
+        [
+            (np.ones((3, 4)), np.ones((4, 2)), "y.npy must be 3 x samples, got 4 x 2"),
+            (np.ones((3, 4)), np.ones((2, 3)), "y.npy is 2 x 3, the transpose of 3 x samples"),
+            (np.ones(3), np.ones((3, 2)), "A.npy must hold a matrix, got an array of shape (3,)"),
+            (np.zeros((3, 4)), np.ones((3, 2)), "A.npy has a column of zeros"),
+            (np.ones((3, 4)), np.full((3, 2), np.inf), "y.npy holds NaN or infinity in sample 1"),
+            (np.ones((3, 4)), np.ones((3, 2)) * 1j, "y.npy is complex, and A in A.npy is real"),
+        ],
+    )
+    def test_refused(self, here, capsys, A, y, said):
+        np.save(here / "A.npy", A)
+        np.save(here / "y.npy", y)
+        assert main(["recover", "A.npy", "y.npy"]) == 2
+        assert said in capsys.readouterr().err
+        assert main(["recover", "B.npy", "y.npy"]) == 2
+        assert "B.npy" in capsys.readouterr().err
