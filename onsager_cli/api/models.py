@@ -25,34 +25,25 @@ SAME = 1e-3  # of A's row: other versions of libraries round differently, anothe
 
 @in_float32
 def model(*words: str, depth: int | None = None, folder: str | Path | None = None) -> Trained:
-    """A trained network, ready for use.
+    """The trained network of a command line, ready for use: arguments and errors of `load`.
 
-    Args:
-        words: one word, which is the folder of a curve, one of its .npz files, a packed network, or a released name
-            such as "fig10/lamp_tied_bg"; or the overrides that trained it.
-        depth: the network of fewer layers, after its own training, where the store has it.
-        folder: where packed networks lie; else `outputs/weights`, `experiments` and the variable ONSAGER_WEIGHTS.
-
-    Raises UserError for a network that there is not, that is damaged, or of another version.
-
-    Example:
-        >>> from onsager_cli import UserError, model
-        >>> try:
-        ...     model("fig10/lamp", folder="nowhere")
-        ... except UserError as error:
-        ...     print(str(error)[:35])
-        there is no network 'fig10/lamp': i
+    What the network sees comes with it where that is stored, so that nothing is drawn.
     """
-    words = tuple(texts(words, "a word", "'fig10/lamp_tied_bg'"))
-    if not any(words):
+    asked = texts(words, "a word", "'fig10/lamp_tied_bg'")
+    if not any(asked):
         raise UserError(
             "no network is named: write its folder, its file, a released name, or the overrides that trained it"
         )
-    if any("=" in word or word.startswith("+") for word in words):
-        return _of_overrides(words, depth)
-    if len(words) > 1:
-        raise UserError(f"one network at a time, got {show(words[0])} and {show(words[1])}")
-    return made_of(models.find(words[0], models.places(None if folder is None else place(folder, "folder")), depth))
+    if is_overrides(asked):
+        return _of_overrides(asked, depth)
+    if len(asked) > 1:
+        raise UserError(f"one network at a time, got {show(asked[0])} and {show(asked[1])}")
+    return made_of(models.find(asked[0], models.places(None if folder is None else place(folder, "folder")), depth))
+
+
+def is_overrides(words: Sequence[str]) -> bool:
+    """Whether words are overrides, not the one word that names a network."""
+    return any("=" in word or word.startswith("+") for word in words)
 
 
 def made_of(found: StoredModel) -> Trained:

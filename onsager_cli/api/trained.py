@@ -153,12 +153,14 @@ class Trained:
 
         Raises UserError where everybody is active.
         """
+        import jax.numpy as jnp
+
         from onsager_cli.theory.beliefs import strength, threshold
 
         if not 0 < false_alarms < 1:
             raise UserError(f"false_alarms must be between 0 and 1, got {show(false_alarms)}")
         x, y = self._selection
-        active = np.asarray(strength(x, self.parts)) > 0
+        active = np.asarray(strength(jnp.asarray(x), self.parts)) > 0
         if active.all():
             raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
         x_hat = self._estimate(self.problem, self.params, y)

@@ -93,11 +93,17 @@ def train(
 
 
 @in_float32
-def load(*overrides: str) -> Trained:
-    """The trained network of one curve, found by the overrides of the command that trained it.
+def load(*words: str, depth: int | None = None, folder: str | Path | None = None) -> Trained:
+    """A trained network: by the overrides of the command that trained it, or by one word.
 
-    `network.depth=T` takes the network of T layers. Raises UserError for a mistake in the overrides, where they name
-    more than one curve, and for a network that is not stored.
+    Args:
+        words: overrides, of which `network.depth=T` takes the network of T layers; or the folder of a curve, one of
+            its .npz files, a packed network, or a released name such as "fig10/lamp_tied_bg".
+        depth: the network of so many layers, where the store has it.
+        folder: where packed networks lie; else `outputs/weights`, `outputs`, `experiments` and ONSAGER_WEIGHTS.
+
+    Raises UserError for a mistake in the overrides, where they name more than one curve, and for a network that is not
+    stored, damaged, or of another version.
 
     Example:
         >>> from onsager_cli import UserError, load
@@ -107,10 +113,14 @@ def load(*overrides: str) -> Trained:
         ...     print(error)
         lamp_tied_bg: no network of 15 layers is stored in nowhere: onsager train makes it
     """
+    from onsager_cli.api.models import is_overrides, model
     from onsager_cli.run import problem_of
     from onsager_cli.training.networks_on_disk import depth_name
 
-    curve = curve_of(overrides)
+    if not is_overrides(texts(words, "a word", "'fig10/lamp_tied_bg'")):
+        return model(*words, depth=depth, folder=folder)
+    curve = curve_of(words)
+    curve = curve if depth is None else curve.to_depth(depth)
     settings = curve.settings
     if not settings.training.trains:
         raise UserError(f"{curve.slug} is not trained: there is no network to load")

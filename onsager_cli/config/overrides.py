@@ -200,7 +200,8 @@ def override(key: str, value: object) -> str:
 
 
 def _written(key: str, value: object) -> str:
-    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    tolist = getattr(value, "tolist", None)  # of NumPy, which need not be imported
+    plain = tolist() if callable(tolist) else value
     if isinstance(plain, list | tuple):
         return f"[{','.join(_written(key, item) for item in plain)}]"
     if isinstance(plain, str | Path):  # backslashes count before a quote alone

@@ -15,6 +15,8 @@ from onsager_cli.run.figure import problems
 from onsager_cli.store.tables import Row
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onsager_cli.figures.kinds import ProblemOf
 
 ITERATIONS = 20  # of the references
@@ -59,7 +61,9 @@ def _check_shape(method: Method, condition: Condition) -> None:
         )
 
 
-def _references(condition: Condition, method: Method, problem_of: "ProblemOf", A: object) -> Iterator[Method]:
+def _references(
+    condition: Condition, method: Method, problem_of: "ProblemOf", A: "np.ndarray | None"
+) -> Iterator[Method]:
     """The untrained methods that apply under a condition, each told the truth there."""
     from onsager_cli.theory.damping import settled
     from onsager_cli.training.curve import how_to_iterate

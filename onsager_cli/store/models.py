@@ -63,7 +63,7 @@ def digest(word: str) -> str:
     """A checksum of the parameters of the network that a word names. Raises UserError as `find` does."""
     found = find(word, places())
     sums = (
-        f"{name} {array.shape} {hashlib.sha256(np.ascontiguousarray(array)).hexdigest()}"
+        f"{name} {array.shape} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
         for name, array in sorted(found.parameters.items())
     )
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()

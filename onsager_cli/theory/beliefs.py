@@ -40,7 +40,7 @@ class FittedPrior:
     def belief(self, r: Array, sigma: Array) -> Belief:
         """What is known of x given r (N, L) and σ (1, L)."""
         theta = (jnp.asarray(self.phi), jnp.asarray(np.log1p(-self.gamma) - np.log(self.gamma)))
-        return belief(r / self.gain, self.level * sigma / self.gain, theta)
+        return belief(r / self.gain, jnp.asarray(self.level) * sigma / self.gain, theta)
 
 
 def fitted(x: np.ndarray, r: np.ndarray, sigma: np.ndarray, groups: Sequence[int] = ()) -> FittedPrior:
