@@ -4,7 +4,7 @@
 anew. `elsewhere` says what each method is given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -51,7 +51,17 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
                     continue  # its matrices are of another A
                 about = {name: last[method.name].get(name) for name in ABOUT}
                 found.append({**about, **place_of(panel, condition), **judged(method, condition, problem_of, A)})
-    return {"mismatch": found}
+    return {"mismatch": [*_compared(found, {one.name for one in methods if one.net is None})]}
+
+
+def _compared(rows: Rows, bounds: set[str]) -> Iterator[Row]:
+    """The rows with their distances (dB) to the best method and to the lowest bound under the same condition."""
+    for own in grouped(((row["panel"], row["condition"], row["value"]), row) for row in rows).values():
+        best = min(row["nmse_db"] for row in own if row["curve"] not in bounds)
+        bound = min((row["nmse_db"] for row in own if row["curve"] in bounds), default=None)
+        for row in own:
+            above = None if bound is None else row["nmse_db"] - bound
+            yield {**row, "above_best_db": row["nmse_db"] - best, "above_bound_db": above}
 
 
 def place_of(panel: str, condition: Condition) -> Row:
