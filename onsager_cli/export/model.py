@@ -1,0 +1,65 @@
+"""What an export asks of a trained network, and what it compares its own result with."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from onsager_cli.kinds.settings import Settings
+from onsager_cli.metrics import nmse
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from onsager_cli.networks import Network, Parameters
+    from onsager_cli.problems import Problem
+
+
+class Model(Protocol):
+    """A trained network of `depth` layers; `problem` and `params` are in the coordinates that it sees.
+
+    Called, it gives x̂ (N, L) of y (M, L), both in the user's units. `nmse_db` is that of the test set, dB.
+    """
+
+    settings: Settings
+    net: "Network"
+    params: "Parameters"
+    problem: "Problem"
+    depth: int
+
+    @property
+    def nmse_db(self) -> float: ...
+
+    def __call__(self, y: np.ndarray) -> np.ndarray: ...
+
+
+def function(model: Model) -> "Callable[[Array], Array]":
+    """y (M, L) → x̂ (N, L) in the user's units, as a function that JAX traces; the parameters are constants of it."""
+    from onsager_cli.networks.layers import estimate_in_users_units
+
+    params = model.net.head(model.params, model.depth)
+    return partial(estimate_in_users_units, model.net, model.problem, params, depth=model.depth)
+
+
+def test_set(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """The test samples in the user's units, x (N, L) and y (M, L)."""
+    problem = model.problem.original or model.problem
+    return np.asarray(problem.test.x), np.asarray(problem.test.y)
+
+
+def is_complex(model: Model) -> bool:
+    """Whether measurements and estimates are complex."""
+    return np.iscomplexobj(model.problem.A)
+
+
+def nmse_db(model: Model, x_hat: np.ndarray, x: np.ndarray) -> float:
+    """The NMSE of estimates x̂ (N, L) of x (N, L), dB, over the coordinates that the problem reports."""
+    problem = model.problem.original or model.problem
+    return nmse(np.asarray(problem.squared_norm(x_hat - x)), np.asarray(problem.squared_norm(x)))["nmse_db"]
+
+
+def difference(x_hat: np.ndarray, reference: np.ndarray) -> float:
+    """The largest error of a sample of x̂ (N, L), relative to the root mean square of the norms of the reference."""
+    scale = np.sqrt(np.mean(np.sum(np.abs(reference) ** 2, axis=0)))
+    return float(np.max(np.linalg.norm(x_hat - reference, axis=0)) / max(scale, np.finfo(np.float32).tiny))
