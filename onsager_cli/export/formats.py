@@ -14,7 +14,7 @@ Files = dict[str, bytes]
 
 
 class AbsentError(Exception):
-    """The runtime of a format is not installed; the message is its name."""
+    """The runtime of a format is not installed."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class Format:
     """One format.
 
     Attributes:
+        runtime: what runs the files.
         write: (model, about) → its files.
         run: (folder of the files, name, y (M, L)) → x̂ (N, L). Raises AbsentError without its runtime.
         usage: (model, name) → lines of Markdown that say how to call it.
     """
 
+    runtime: str
     write: Callable[[Model, About], Files]
     run: Callable[[Path, str, np.ndarray], np.ndarray]
     usage: Callable[[Model, str], str]

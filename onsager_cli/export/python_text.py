@@ -58,7 +58,7 @@ def _run_torch(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
     try:
         import torch
     except ImportError:
-        raise AbsentError("torch") from None
+        raise AbsentError from None
     network = getattr(loaded(folder / f"{name}_torch.py"), class_name(name))()
     with torch.no_grad():
         return network(torch.from_numpy(np.array(y))).numpy()
@@ -75,5 +75,5 @@ def _use_torch(model: Model, name: str) -> str:
     return "\n".join(["```python", *lines, "```", "", "The learned arrays are parameters: the module can train further."])
 
 
-NUMPY = Format(_write_numpy, _run_numpy, _use_numpy)
-TORCH = Format(_write_torch, _run_torch, _use_torch)
+NUMPY = Format("NumPy", _write_numpy, _run_numpy, _use_numpy)
+TORCH = Format("torch", _write_torch, _run_torch, _use_torch)
