@@ -13,14 +13,13 @@ from onsager_cli import __version__
 from onsager_cli.config.names import slug_of
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.export import formats
-from onsager_cli.export.model import Model, difference, is_complex, nmse_db, test_set
+from onsager_cli.export.model import COMPARED, Model, difference, is_complex, nmse_db, test_set
 from onsager_cli.export.texts import page
 from onsager_cli.store.files import atomic_write, check_ours, is_file, keep, read_bytes, remove_leftovers
 from onsager_cli.text import did_you_mean, one_of, show
 
 __all__ = ["COMPARED", "TOLERANCE", "Exported", "export", "name_of"]
 
-COMPARED = 100  # samples of the test set
 TOLERANCE = 1e-4  # relative: JAX computes in float32, and layers amplify its rounding
 CHUNK = 500  # samples at a time for the NMSE
 PAGE, MARK = "README.md", "Written by `onsager export`"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from onsager_cli.problems import Problem
 
 
+COMPARED = 100  # samples of the test set
+
+
 class Model(Protocol):
     """A trained network of `depth` layers; `problem` and `params` are in the coordinates that it sees.
 
@@ -34,12 +37,28 @@ class Model(Protocol):
     def __call__(self, y: np.ndarray) -> np.ndarray: ...
 
 
-def function(model: Model) -> "Callable[[Array], Array]":
-    """y (M, L) → x̂ (N, L) in the user's units, as a function that JAX traces; the parameters are constants of it."""
-    from onsager_cli.networks.layers import estimate_in_users_units
+def function(model: Model, unrolled: bool = False) -> "Callable[[Array], Array]":
+    """y (M, L) → x̂ (N, L) in the user's units, as a function that JAX traces; the parameters are constants of it.
 
-    params = model.net.head(model.params, model.depth)
-    return partial(estimate_in_users_units, model.net, model.problem, params, depth=model.depth)
+    `unrolled`: layer after layer, for runtimes that have no loops.
+    """
+    import jax
+
+    from onsager_cli.networks.layers import estimate_in_users_units, trace
+
+    net, problem, depth = model.net, model.problem, model.depth
+    params, precision = net.head(model.params, depth), model.settings.precision
+    if not unrolled:
+        return partial(estimate_in_users_units, net, problem, params, depth=depth, precision=precision)
+
+    def estimate(y: "Array") -> "Array":
+        seen = y if problem.frame is None else problem.frame.seen(y)
+        _, inputs = trace(net, problem, params, seen, depth, precision)[-1]
+        with jax.default_matmul_precision(precision):
+            x_hat = net.shrink(net.layer(params, depth - 1), inputs, problem.columns).x_hat
+        return x_hat if problem.frame is None else problem.frame.leave(x_hat)
+
+    return estimate
 
 
 def test_set(model: Model) -> tuple[np.ndarray, np.ndarray]:
