@@ -13,7 +13,7 @@ from onsager_cli import __version__
 from onsager_cli.config.names import slug_of
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.export import formats
-from onsager_cli.export.model import COMPARED, Model, difference, is_complex, nmse_db, test_set
+from onsager_cli.export.model import COMPARED, Model, difference, is_complex, nmse_db, from_test_set
 from onsager_cli.export.texts import page
 from onsager_cli.store.files import atomic_write, check_ours, is_file, keep, read_bytes, remove_leftovers
 from onsager_cli.text import did_you_mean, one_of, show
@@ -63,7 +63,7 @@ def export(
     if to not in formats.NAMES:
         raise UserError(f"--to must be {one_of(formats.NAMES)}, got {show(to)}{did_you_mean(to, formats.NAMES)}")
     form, name = formats.of(to), name_of(model)
-    x, y = test_set(model)
+    x, y = from_test_set(model)
     files = form.write(model, _about(model, name))
     _check(folder, files, replace)
     with tempfile.TemporaryDirectory() as place:

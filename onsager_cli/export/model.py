@@ -61,7 +61,7 @@ def function(model: Model, unrolled: bool = False) -> "Callable[[Array], Array]"
     return estimate
 
 
-def test_set(model: Model) -> tuple[np.ndarray, np.ndarray]:
+def from_test_set(model: Model) -> tuple[np.ndarray, np.ndarray]:
     """The test samples in the user's units, x (N, L) and y (M, L)."""
     problem = model.problem.original or model.problem
     return np.asarray(problem.test.x), np.asarray(problem.test.y)

@@ -22,7 +22,8 @@ INSTALL = "pip install 'onsager[export]'"
 def _write(model: Model, about: About) -> Files:
     """Raises UserError without jax2onnx, and for a network with an operation that ONNX does not have."""
     try:
-        from jax2onnx import to_onnx
+        with _silent():
+            from jax2onnx import to_onnx
     except ImportError:
         raise UserError(f"--to onnx needs jax2onnx, which is not installed: {INSTALL}") from None
     import jax
@@ -63,7 +64,8 @@ def _silent() -> Iterator[None]:
 
 def _run(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
     try:
-        import onnxruntime
+        with _silent():
+            import onnxruntime
     except ImportError:
         raise AbsentError from None
     session = onnxruntime.InferenceSession((folder / f"{name}.onnx").read_bytes(), providers=["CPUExecutionProvider"])

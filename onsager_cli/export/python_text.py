@@ -14,13 +14,13 @@ from onsager_cli.export.texts import program
 
 
 def _write_numpy(model: Model, about: About) -> Files:
-    made = program(model, "python", "file.py.j2", xp="np", **_values(about))
+    made = program(model, "numpy", "python", "file.py.j2", xp="np", **_values(about))
     return {f"{about.name}.py": made.text.encode(), f"{about.name}.npz": npz(made.arrays)}
 
 
 def _write_torch(model: Model, about: About) -> Files:
     more = {"class_name": class_name(about.name), "learned": sorted(model.params)}
-    made = program(model, "python", "file.py.j2", xp="torch", **_values(about), **more)
+    made = program(model, "torch", "python", "file.py.j2", xp="torch", **_values(about), **more)
     return {f"{about.name}_torch.py": made.text.encode(), f"{about.name}.npz": npz(made.arrays)}
 
 
@@ -72,7 +72,7 @@ def _use_numpy(model: Model, name: str) -> str:
 def _use_torch(model: Model, name: str) -> str:
     del model
     lines = (f"from {name}_torch import {class_name(name)}", "", f"network = {class_name(name)}()", "x_hat = network(y)")
-    return "\n".join(["```python", *lines, "```", "", "The learned arrays are parameters: the module can train further."])
+    return "\n".join(["```python", *lines, "```", "", "The learned arrays are the parameters of the module."])
 
 
 NUMPY = Format("NumPy", _write_numpy, _run_numpy, _use_numpy)

@@ -14,10 +14,10 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,11 +40,12 @@ class Program:
     arrays: Mapping[str, np.ndarray]
 
 
-def program(model: Model, language: str, file: str, **values: object) -> Program:
+def program(model: Model, to: str, language: str, file: str, **values: object) -> Program:
     """The network as a program.
 
     Args:
         model: the network with its parameters and its problem.
+        to: the format, for messages.
         language: the folder of the templates of kinds.
         file: the template of the whole file.
         values: what that template needs beside what is known of the model.
@@ -52,18 +53,22 @@ def program(model: Model, language: str, file: str, **values: object) -> Program
     Raises UserError for a kind that has no template of this language.
     """
     record, family = model.settings.network.record, model.settings.shrinkage.record
-    environment = _environment((_folder(record.module), _folder(family.module)))
-    known = {**_known(model), **values, "extras": ()}
+    shrinks = bool(record.uses_shrinkage or record.shrinkages)
+    law = _law(model) if shrinks and family.of_signal else {}
+    brought = (record.module, family.module, type(law.get("signal")).__module__)
+    environment = _environment(tuple(map(_folder, brought)))
+    find = partial(_template, environment, to, language)
+    known = {**_known(model), **law, **values, "extras": ()}
     shrinkage, constants = None, {}
-    if record.uses_shrinkage or record.shrinkages:
-        if family.of_signal:
-            known |= _law(model, environment, language)
-        shrinkage = _template(environment, language, "shrinkages", [family.name]).make_module(known)
+    if law:
+        known["law"] = find("signals", law["names_of_law"])
+    if shrinks:
+        shrinkage = find("shrinkages", [family.name]).make_module(known)
         constants = dict(getattr(shrinkage, "constants", {}))
     known["extras"] = tuple(constants)
-    layers = vars(_template(environment, language, "networks", [record.name]).make_module(known))
+    layers = vars(find("networks", [record.name]).make_module(known))
     functions = vars(shrinkage)["functions"](layers["slope"]) if shrinkage is not None else ""
-    arrays = {**_arrays(model, layers["arrays"]), **constants}
+    arrays = {**_arrays(model, layers["arrays"]), **{name: _single(model, one) for name, one in constants.items()}}
     known |= {
         "network": layers, "functions": functions, "names": list(arrays),
         "macros": environment.get_template(f"{language}/macros.j2").make_module(known),
@@ -106,8 +111,14 @@ def _arrays(model: Model, names: Iterable[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _law(model: Model, environment: "Environment", language: str) -> dict[str, object]:
-    """The signal as the network sees it, its scale if it has one, and the template of its law."""
+def _single(model: Model, array: np.ndarray) -> np.ndarray:
+    """An array in the precision of the network."""
+    dtype = np.asarray(model.problem.A).dtype
+    return array.astype(np.result_type(dtype, np.complex64) if np.iscomplexobj(array) else np.zeros(0, dtype).real.dtype)
+
+
+def _law(model: Model) -> dict[str, Any]:
+    """The signal as the network sees it, its scale if it has one, and the names that the template of its law may have."""
     from onsager_cli.problems import signals
     from onsager_cli.problems.signals.base import Scaled
 
@@ -115,18 +126,17 @@ def _law(model: Model, environment: "Environment", language: str) -> dict[str, o
     while isinstance(signal, Scaled):
         signal, scale = signal.base, float(signal.c) * (scale or 1)
     names = [re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower() for cls in type(signal).__mro__]
-    law = _template(environment, language, "signals", names)
-    return {"signal": signal, "scale": scale, "law": law}
+    return {"signal": signal, "scale": scale, "names_of_law": names}
 
 
-def _template(environment: "Environment", language: str, group: str, names: Iterable[str]) -> "Template":
+def _template(environment: "Environment", to: str, language: str, group: str, names: list[str]) -> "Template":
     """The template of the first of these names that has one. Raises UserError if none has."""
-    folder, names = f"{language}/{group}/", list(names)
+    folder = f"{language}/{group}/"
     known = [path[len(folder) : -3] for path in environment.list_templates() if path.startswith(folder)]
     for name in names:
         if name in known:
             return environment.get_template(f"{folder}{name}.j2")
-    raise UserError(f"{KEYS[group]}={names[0]} cannot be exported to {language}, which takes {', '.join(known)}")
+    raise UserError(f"{KEYS[group]}={names[0]} cannot be exported to {to}, which takes {', '.join(known)}")
 
 
 def _folder(module: str) -> Path | None:
