@@ -25,7 +25,8 @@ FLOORS = (
     ("figures", "claims", "export"),
     ("record",),
     ("run",),
-    ("cli", "api"),
+    ("api",),
+    ("cli",),
     ("__init__", "__main__"),
 )
 FLOOR_OF = {wing: number for number, floor in enumerate(FLOORS) for wing in floor}

@@ -8,20 +8,24 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from conftest import toy_arrays
 from shrinkage_cases import TYPICAL
-from toy_networks import no_draw
 
 from onsager_cli.config.load import load_experiment
 from onsager_cli.export import formats
-from onsager_cli.export.model import Model, difference, function, from_test_set
+from onsager_cli.export.model import Model, difference, from_test_set, function
 from onsager_cli.kinds.settings import Settings
-from onsager_cli.problems import Problem, Samples
+from onsager_cli.problems import Problem
 from onsager_cli.run.problem import problem_of
 from onsager_cli.training.networks_on_disk import network_of
 
 DEPTH = 3
-SIZE = ("problem.instance=seeded", "problem.N=40", "problem.M=20", "problem.selection_samples=60", "problem.test_samples=30")
+SIZE = (
+    "problem.instance=seeded",
+    "problem.N=40",
+    "problem.M=20",
+    "problem.selection_samples=60",
+    "problem.test_samples=30",
+)
 COMPLEX = "problem.embedding=complex"
 THETAS = {
     **TYPICAL,
@@ -77,7 +81,11 @@ def in_this_precision(problem: Problem) -> Problem:
 
     def wide(leaf: Any) -> Any:
         leaf = jnp.asarray(leaf)
-        return leaf.astype(jnp.result_type(leaf.dtype, jnp.zeros(0).dtype)) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+        return (
+            leaf.astype(jnp.result_type(leaf.dtype, jnp.zeros(0).dtype))
+            if jnp.issubdtype(leaf.dtype, jnp.inexact)
+            else leaf
+        )
 
     return jax.tree.map(wide, problem)
 

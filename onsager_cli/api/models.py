@@ -10,4 +10,6 @@ def model(words: Sequence[str], depth: int | None = None) -> Trained:
 
     Raises UserError as `load` does.
     """
-    return load(*words, *([] if depth is None else [f"network.depth={depth}"]))
+    if depth is None:
+        return load(*words)
+    return load(*(word for word in words if not word.startswith("network.depth=")), f"network.depth={depth}")

@@ -15,7 +15,9 @@ OUTPUT = "outputs"  # of a command without output=FOLDER
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager export`."""
-    parser.add_argument("words", nargs="*", metavar="MODEL", help="the overrides that trained it, or its folder or file")
+    parser.add_argument(
+        "words", nargs="*", metavar="MODEL", help="the overrides that trained it, or its folder or file"
+    )
     parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
     parser.add_argument("-o", "--output", metavar="FOLDER", help="default: outputs/exports/NAME-FORMAT")
     parser.add_argument("--depth", metavar="T", help="the network of T layers instead of the deepest one")

@@ -13,7 +13,7 @@ from onsager_cli import __version__
 from onsager_cli.config.names import slug_of
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.export import formats
-from onsager_cli.export.model import COMPARED, Model, difference, is_complex, nmse_db, from_test_set
+from onsager_cli.export.model import COMPARED, Model, difference, from_test_set, is_complex, nmse_db
 from onsager_cli.export.texts import page
 from onsager_cli.store.files import atomic_write, check_ours, is_file, keep, read_bytes, remove_leftovers
 from onsager_cli.text import did_you_mean, one_of, show
@@ -44,9 +44,7 @@ class Exported:
     nmse_db: float | None = None
 
 
-def export(
-    model: Model, to: str, folder: Path, command: str = "", replace: Callable[[Path], bool] = keep
-) -> Exported:
+def export(model: Model, to: str, folder: Path, command: str = "", replace: Callable[[Path], bool] = keep) -> Exported:
     """Write a trained network in another format into `folder`, run what was written, and compare it with JAX.
 
     Args:
@@ -108,9 +106,7 @@ def _about(model: Model, name: str) -> formats.About:
     return formats.About(name, title, f"NMSE on the test set: {model.nmse_db:.2f} dB.", units)
 
 
-def _page(
-    model: Model, name: str, form: formats.Format, files: formats.Files, made: Exported, command: str
-) -> str:
+def _page(model: Model, name: str, form: formats.Format, files: formats.Files, made: Exported, command: str) -> str:
     """The README.md of the folder."""
     return page(
         "README.md.j2", about=_about(model, name), files=sorted(files), made=made, usage=form.usage(model, name),

@@ -71,7 +71,7 @@ def _split(constant: Array) -> Value:
     if not np.iscomplexobj(constant):
         return constant
     array = np.asarray(constant)
-    return Pair(jnp.asarray(array.real), jnp.asarray(array.imag))
+    return Pair(jnp.asarray(np.real(array)), jnp.asarray(np.imag(array)))
 
 
 def _apply(equation: core.JaxprEqn, values: Sequence[Value]) -> list[Value]:
@@ -165,6 +165,23 @@ def _chosen(bind: Callable[..., Array], values: Sequence[Value]) -> Value:
     return Pair(bind(condition, *(pair.re for pair in pairs)), bind(condition, *(pair.im for pair in pairs)))
 
 
+def _real(_: Callable[..., Array], values: Sequence[Value]) -> Value:
+    return _pair(values[0]).re
+
+
+def _imaginary(_: Callable[..., Array], values: Sequence[Value]) -> Value:
+    return _pair(values[0]).im
+
+
+def _conjugate(_: Callable[..., Array], values: Sequence[Value]) -> Value:
+    pair = _pair(values[0])
+    return Pair(pair.re, -pair.im)
+
+
+def _square(_: Callable[..., Array], values: Sequence[Value]) -> Value:
+    return _product(jnp.multiply, (values[0], values[0]))
+
+
 REWRITTEN: dict[str, Callable[[Sequence[Value], dict], Value]] = {"pad": _padded}
 RULES: dict[str, Callable[[Callable[..., Array], Sequence[Value]], Value]] = {
     **dict.fromkeys(LINEAR, _linear),
@@ -172,9 +189,9 @@ RULES: dict[str, Callable[[Callable[..., Array], Sequence[Value]], Value]] = {
     "dot_general": _product,
     "div": _quotient,
     "select_n": _chosen,
-    "real": lambda bind, values: _pair(values[0]).re,
-    "imag": lambda bind, values: _pair(values[0]).im,
-    "conj": lambda bind, values: Pair(_pair(values[0]).re, -_pair(values[0]).im),
+    "real": _real,
+    "imag": _imaginary,
+    "conj": _conjugate,
     "convert_element_type": _linear,
-    "square": lambda bind, values: _product(jnp.multiply, (values[0], values[0])),
+    "square": _square,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from onsager_cli.export.formats import AbsentError, About, Files, Format
+from onsager_cli.export.formats import About, AbsentError, Files, Format
 from onsager_cli.export.model import Model
 from onsager_cli.export.texts import program
 

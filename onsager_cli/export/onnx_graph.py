@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from onsager_cli.errors import UserError
-from onsager_cli.export.formats import AbsentError, About, Files, Format
+from onsager_cli.export.formats import About, AbsentError, Files, Format
 from onsager_cli.export.model import Model, function, is_complex
 
 INSTALL = "pip install 'onsager[export]'"
@@ -70,8 +70,9 @@ def _run(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
         raise AbsentError from None
     session = onnxruntime.InferenceSession((folder / f"{name}.onnx").read_bytes(), providers=["CPUExecutionProvider"])
     if not np.iscomplexobj(y):
-        return session.run(None, {"y": y.astype(np.float32)})[0]
-    real, imaginary = session.run(None, {"y": np.stack([y.real, y.imag]).astype(np.float32)})[0]
+        return np.asarray(session.run(None, {"y": y.astype(np.float32)})[0])
+    channels = np.stack([np.real(y), np.imag(y)]).astype(np.float32)
+    real, imaginary = np.asarray(session.run(None, {"y": channels})[0])
     return real + 1j * imaginary
 
 

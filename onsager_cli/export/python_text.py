@@ -2,13 +2,14 @@
 
 import importlib.util
 import io
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from onsager_cli.export.formats import AbsentError, About, Files, Format
+from onsager_cli.export.formats import About, AbsentError, Files, Format
 from onsager_cli.export.model import Model
 from onsager_cli.export.texts import program
 
@@ -56,7 +57,7 @@ def _run_numpy(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
 
 def _run_torch(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
     try:
-        import torch
+        torch: Any = import_module("torch")
     except ImportError:
         raise AbsentError from None
     network = getattr(loaded(folder / f"{name}_torch.py"), class_name(name))()
@@ -71,7 +72,12 @@ def _use_numpy(model: Model, name: str) -> str:
 
 def _use_torch(model: Model, name: str) -> str:
     del model
-    lines = (f"from {name}_torch import {class_name(name)}", "", f"network = {class_name(name)}()", "x_hat = network(y)")
+    lines = (
+        f"from {name}_torch import {class_name(name)}",
+        "",
+        f"network = {class_name(name)}()",
+        "x_hat = network(y)",
+    )
     return "\n".join(["```python", *lines, "```", "", "The learned arrays are the parameters of the module."])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from onsager_cli.export.formats import About, Files, Format
-from onsager_cli.export.model import COMPARED, Model, function, is_complex
+from onsager_cli.export.model import Model, function, is_complex
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

@@ -113,8 +113,8 @@ def _arrays(model: Model, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _single(model: Model, array: np.ndarray) -> np.ndarray:
     """An array in the precision of the network."""
-    dtype = np.asarray(model.problem.A).dtype
-    return array.astype(np.result_type(dtype, np.complex64) if np.iscomplexobj(array) else np.zeros(0, dtype).real.dtype)
+    complex_type = np.result_type(np.asarray(model.problem.A).dtype, np.complex64)
+    return array.astype(complex_type if np.iscomplexobj(array) else np.real(np.zeros(0, complex_type)).dtype)
 
 
 def _law(model: Model) -> dict[str, Any]:
