@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -152,20 +153,7 @@ def test_the_file_refuses_what_it_cannot_mean(tmp_path):
     np.testing.assert_array_equal(estimate(y.tolist()).shape, estimate(y).shape)
 
 
-PLUGIN = """{% set slope = false %}
-{% set arrays = ["A", "W", "theta"] %}
-{% from "python/macros.j2" import at, shrunk with context %}
-{% macro symbols() %}
-W | learned matrix, (N, M) | Chen et al.
-{% endmacro %}
-{% macro functions() %}{% endmacro %}
-{% macro body() %}
-x_hat = {{ xp }}.zeros((A.shape[1], y.shape[1]), dtype=y.dtype)
-for t in range({{ depth }}):
-    r = x_hat + {{ at("W") }} @ (y - A @ x_hat)
-    {{ shrunk(slope) | indent }}
-{% endmacro %}
-"""
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
@@ -191,11 +179,13 @@ def plugin(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.skipif(not CONTRIBUTING.exists(), reason="not a checkout")
 def test_a_package_brings_the_text_of_its_network(plugin, tmp_path):
     made = model("network=coupled")
     with pytest.raises(UserError, match=r"^network\.kind=coupled cannot be exported to numpy, which takes cnn, lamp"):
         formats.of("numpy").write(made, ABOUT)
     plugin.parent.mkdir(parents=True)
-    plugin.write_text(PLUGIN)
+    (text,) = re.findall(r"```jinja\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    plugin.write_text(text)
     texts._environment.cache_clear()
     assert distance(made, "numpy", tmp_path) < 1e-5  # float32

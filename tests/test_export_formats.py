@@ -1,5 +1,6 @@
 """The other formats, each run where its runtime is installed; what cannot go to one; and the verb `onsager export`."""
 
+import doctest
 import importlib.util
 import sys
 import warnings
@@ -14,6 +15,7 @@ from conftest import slow
 from toy_export import ABOUT, COMPLEX, Untrained, distance, model, written
 
 from onsager_cli import export as exports
+from onsager_cli.api.training import Trained
 from onsager_cli.cli import export as verb
 from onsager_cli.cli.main import main
 from onsager_cli.errors import Notice, UserError
@@ -267,6 +269,14 @@ def test_names_are_names_of_functions():
     made = model(*CASES["lamp"])
     settings = replace(made.settings, network=replace(made.settings.network, name="3-lamp"))
     assert exports.name_of(replace(made, settings=settings)) == "network_3_lamp_tied_bg"
+
+
+@pytest.mark.slow
+def test_a_trained_network_exports_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(Trained.export, "export", globs={})
+    assert doctest.DocTestRunner().run(example).failed == 0
+    assert (tmp_path / "exported" / "lamp_tied_bg.py").is_file()
 
 
 def test_nothing_of_a_failed_run_is_kept(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onsager_cli.api.checks import in_float32, measurements, numbers, texts
+from onsager_cli.api.checks import in_float32, measurements, numbers, place, texts
 from onsager_cli.api.inputs import NetworkSpec, SparseProblem, curve_of, override
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
@@ -19,6 +19,7 @@ from onsager_cli.text import show
 if TYPE_CHECKING:
     from jax import Array
 
+    from onsager_cli.export import Exported
     from onsager_cli.problems import Problem
 
 Callback = Callable[[dict[str, object]], None]
@@ -81,6 +82,29 @@ class Trained:
         if stacked:
             x_hat = x_hat[: len(x_hat) // 2] + 1j * x_hat[len(x_hat) // 2 :]
         return x_hat[:, 0] if given.ndim == 1 else x_hat
+
+    @in_float32
+    def export(self, to: str, folder: str | Path) -> "Exported":
+        """Write the network in another format into `folder`, run what was written, and compare it with JAX.
+
+        Args:
+            to: numpy, onnx, torch, matlab or stablehlo.
+            folder: created if missing.
+
+        The files take y (M, L) and give x̂ (N, L), both in the user's units, linear. Raises UserError for an unknown
+        format, a network that the format does not take, and files in the folder that onsager did not write.
+
+        Example:
+            >>> from onsager_cli import UserError, network, problem, train
+            >>> small = problem("gaussian", N=40, M=20, selection_samples=100, test_samples=50)
+            >>> lamp = train(network("lamp", "bg", depth=1), small, "fast", "training.lamp.steps=[20]")
+            >>> made = lamp.export("numpy", "exported")
+            >>> [path.name for path in made.files], made.difference < 1e-4
+            (['README.md', 'lamp_tied_bg.py', 'lamp_tied_bg.npz'], True)
+        """
+        from onsager_cli.export import export
+
+        return export(self, to, place(folder, "folder"))
 
 
 @in_float32

@@ -19,7 +19,7 @@ def add_options(parser: Parser) -> None:
         "words", nargs="*", metavar="MODEL", help="the overrides that trained it, or its folder or file"
     )
     parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="default: outputs/exports/NAME-FORMAT")
+    parser.add_argument("--output", "-o", metavar="FOLDER", help="default: outputs/exports/NAME-FORMAT")
     parser.add_argument("--depth", metavar="T", help="the network of T layers instead of the deepest one")
     parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")
 

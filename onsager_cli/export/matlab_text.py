@@ -41,7 +41,8 @@ def _run(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
         raise AbsentError
     with tempfile.TemporaryDirectory() as place:
         savemat(Path(place, "y.mat"), {"y": y.astype(np.result_type(y.dtype, np.float64))})
-        script = f"addpath('{folder}'); load('y.mat'); x_hat = {name}(y); save('-v7', 'x.mat', 'x_hat');"
+        quoted = str(folder).replace("'", "''")
+        script = f"addpath('{quoted}'); load('y.mat'); x_hat = {name}(y); save('-v7', 'x.mat', 'x_hat');"
         words = [command, "--quiet", "--no-init-file", "--no-window-system", "--eval", script]
         done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
         if done.returncode:
