@@ -20,7 +20,9 @@ def _write_numpy(model: Model, about: About) -> Files:
 
 
 def _write_torch(model: Model, about: About) -> Files:
-    more = {"class_name": class_name(about.name), "learned": sorted(model.params)}
+    masks = model.net.learnable(model.params, 0, model.depth - 1, True)
+    learned = sorted(name for name, mask in masks.items() if np.any(mask))
+    more = {"class_name": class_name(about.name), "learned": learned}
     made = program(model, "torch", "python", "file.py.j2", xp="torch", **_values(about), **more)
     return {f"{about.name}_torch.py": made.text.encode(), f"{about.name}.npz": npz(made.arrays)}
 
@@ -78,7 +80,9 @@ def _use_torch(model: Model, name: str) -> str:
         f"network = {class_name(name)}()",
         "x_hat = network(y)",
     )
-    return "\n".join(["```python", *lines, "```", "", "The learned arrays are the parameters of the module."])
+    return "\n".join(
+        ["```python", *lines, "```", "", "What has learned are the parameters of the module, the rest its buffers."]
+    )
 
 
 NUMPY = Format("NumPy", _write_numpy, _run_numpy, _use_numpy)
