@@ -22,10 +22,11 @@ FLOORS = (
     ("theory",),
     ("training",),
     ("config",),
-    ("figures", "claims"),
+    ("figures", "claims", "export"),
     ("record",),
     ("run",),
-    ("cli", "api"),
+    ("api",),
+    ("cli",),
     ("__init__", "__main__"),
 )
 FLOOR_OF = {wing: number for number, floor in enumerate(FLOORS) for wing in floor}
@@ -85,7 +86,7 @@ def test_these_wings_never_import_jax(wing):
 
 def test_sizes():
     inside = [p for p in PACKAGE.iterdir() if p.suffix == ".py" or (p.is_dir() and list(p.glob("*.py")))]
-    assert len(inside) <= 20
+    assert len(inside) <= 21
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         assert text.count("\n") <= 350, path

@@ -87,6 +87,11 @@ def test_the_wheel_carries_the_config_tree(wheel):
     texts = ("figures/paper.mplstyle", "record/report.css", "claims/vocabulary.md")
     templates = ("record", "gallery", "claims", "params")
     texts += ("record/templates/report.html.j2", *(f"record/templates/{name}.md.j2" for name in templates))
+    texts += (
+        "export/templates/file.py.j2",
+        "export/templates/python/networks/lamp.j2",
+        "export/templates/README.md.j2",
+    )
     assert {f"onsager_cli/{path}" for path in texts} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs", "experiments"))]
 

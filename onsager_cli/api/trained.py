@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onsager_cli.api.checks import in_float32, measurements, numbers
+from onsager_cli.api.checks import in_float32, measurements, numbers, place
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import Settings
@@ -17,6 +18,7 @@ from onsager_cli.text import show
 if TYPE_CHECKING:
     from jax import Array
 
+    from onsager_cli.export import Exported
     from onsager_cli.networks.base import Network, Parameters
     from onsager_cli.problems import Problem
     from onsager_cli.theory.beliefs import FittedPrior
@@ -166,12 +168,39 @@ class Trained:
         x_hat = self._estimate(self.problem, self.params, y)
         return threshold(np.asarray(strength(x_hat, self.parts)), active, false_alarms)
 
+    @in_float32
+    def export(self, to: str, folder: str | Path) -> "Exported":
+        """Write the network in another format into `folder`, run what was written, and compare it with JAX.
+
+        Args:
+            to: numpy, onnx, torch, matlab or stablehlo.
+            folder: created if missing.
+
+        The files take y (M, L) and give x̂ (N, L), both in the user's units, linear. Raises UserError for an unknown
+        format, a network that the format does not take, and files in the folder that onsager did not write.
+
+        Example:
+            >>> from onsager_cli import UserError, network, problem, train
+            >>> small = problem("gaussian", N=40, M=20, selection_samples=100, test_samples=50)
+            >>> lamp = train(network("lamp", "bg", depth=1), small, "fast", "training.lamp.steps=[20]")
+            >>> made = lamp.export("numpy", "exported")
+            >>> [path.name for path in made.files], made.difference < 1e-4
+            (['README.md', 'lamp_tied_bg.py', 'lamp_tied_bg.npz'], True)
+        """
+        from onsager_cli.export import export
+
+        return export(self, to, place(folder, "folder"))
+
+    @cached_property
+    def users(self) -> "Problem":
+        """The problem of its training in the user's units, with selection and test set."""
+        whole = self._whole()
+        return whole if whole.original is None else whole.original
+
     @cached_property
     def _selection(self) -> tuple[np.ndarray, np.ndarray]:
         """x (N, L) and y (M, L) of the selection set in the user's units."""
-        whole = self._whole()
-        users = whole if whole.original is None else whole.original
-        x, y = (np.asarray(a) for a in users.selection)
+        x, y = (np.asarray(a) for a in self.users.selection)
         return x, y
 
     @cached_property

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.export import is_symbolic_dim
 
 from onsager_cli.kinds.checks import integer
 from onsager_cli.kinds.lists import by_depth
@@ -105,8 +106,13 @@ class Cnn(Network[CnnState, None]):
             proxy = jnp.concatenate([proxy.real, proxy.imag])
         ends = p["kernel_0"].shape[1]
         samples = jnp.moveaxis(proxy.reshape(ends, -1, proxy.shape[1]), (0, 1, 2), (2, 1, 0))
-        # Few samples at a time: the hidden layers are many times as large as their input.
-        out = jax.lax.map(lambda sample: self._convolutions(p, sample), samples, batch_size=AT_ONCE)
+
+        def one(sample: Array) -> Array:
+            return self._convolutions(p, sample)
+
+        # Few at a time, since the hidden layers are many times as large as their input; all in a program for any number.
+        at_once = None if is_symbolic_dim(y.shape[1]) else AT_ONCE
+        out = jax.vmap(one)(samples) if at_once is None else jax.lax.map(one, samples, batch_size=at_once)
         x_hat = jnp.moveaxis(out, (2, 1, 0), (0, 1, 2)).reshape(-1, y.shape[1])
         if jnp.iscomplexobj(y):
             x_hat = jax.lax.complex(*jnp.split(x_hat, 2))

@@ -86,7 +86,7 @@ class GaussianMixture(Signal):
 
     def posterior(self, r: Values, variance: Values) -> Posterior:
         xp, r, v = prepared(r, variance)
-        weights, means, variances = self._with_zero()
+        weights, means, variances = self.with_zero()
         exponent = 1.0 if xp.iscomplexobj(r) else 0.5
         if xp is jnp:
             return self._one_by_one(r, v, exponent)
@@ -101,7 +101,7 @@ class GaussianMixture(Signal):
     def _one_by_one(self, r: Values, v: Values, exponent: float) -> Posterior:
         """The posterior without an axis of components, so that XLA fuses all of it."""
         logs, means, variances = [], [], []
-        for weight, m, s in zip(*self._with_zero(), strict=True):
+        for weight, m, s in zip(*self.with_zero(), strict=True):
             total = np.asarray(s, v.dtype) + v
             distance = r - jnp.asarray(m, r.dtype)
             constant = np.log(weight) - exponent * (LOG_2PI - np.log(2) * (exponent == 1))
@@ -124,7 +124,7 @@ class GaussianMixture(Signal):
             return super().components(most)
         return np.asarray(self.weights), np.real(self.means), np.asarray(self.variances)
 
-    def _with_zero(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def with_zero(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights, means and variances of all components, that of zero included."""
         weights, means, variances = map(np.asarray, (self.weights, self.means, self.variances))
         weights = self.gamma * weights / np.sum(weights)
