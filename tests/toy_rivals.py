@@ -10,6 +10,8 @@ import numpy as np
 from onsager_cli import shrinkage
 from onsager_cli.networks.aglista import Aglista
 from onsager_cli.networks.alista import Alista
+from onsager_cli.networks.hyperlista import Hyperlista
+from onsager_cli.networks.na_alista import NaAlista
 from onsager_cli.networks.oamp_net import OampNet
 from onsager_cli.networks.tista import Tista
 
@@ -35,6 +37,8 @@ RIVALS = {
     "tista": Tista(shrinkage.build("bg"), BG),
     "oamp_net": OampNet(shrinkage.build("bg"), BG),
     "oamp_net2": OampNet(shrinkage.build("bg"), BG, learn=("gamma", "trust", "phi", "xi", "theta")),
+    "hyperlista": Hyperlista(),
+    "na_alista": NaAlista(hidden=6, selection="logs", activity=0.1, seed=3),
 }  # fmt: skip
 Leaf = Callable[[str, int], np.ndarray]
 
@@ -129,6 +133,46 @@ def numpy_oamp(net, leaf: Leaf, A, y, depth, noise) -> list[np.ndarray]:
     return found
 
 
+def numpy_hyperlista(leaf: Leaf, A, y, depth) -> list[np.ndarray]:
+    """With A⁺ itself, and p_t of each sample by itself."""
+    N, inverse = A.shape[1], np.linalg.pinv(A)
+    x = before = np.zeros((N, y.shape[1]), y.dtype)
+    first, found = np.sum(np.abs(inverse @ y), axis=0), []
+    for _ in range(depth):
+        e = np.sum(np.abs(inverse @ (y - A @ x)), axis=0)
+        p = np.clip(N * leaf("support", 0) * np.log(first / e), 0, N)
+        beta = leaf("momentum", 0) * np.count_nonzero(x, axis=0) / N
+        r = x + leaf("B", 0) @ (y - A @ x) + beta * (x - before)
+        before, theta = x, leaf("threshold", 0) * e / N
+        columns = [selected(r[:, [k]], theta[k], int(p[k])) for k in range(y.shape[1])]
+        x = np.concatenate(columns, axis=1)
+        found.append(x)
+    return found
+
+
+def numpy_na_alista(leaf: Leaf, A, y, depth) -> list[np.ndarray]:
+    """The LSTM sample by sample; gates in the order i, f, g, o."""
+    found, (mean, spread) = [], leaf("normaliser", 0)[..., 0]
+    x = np.zeros((A.shape[1], y.shape[1]), y.dtype)
+    states = [(leaf("hidden_0", 0)[:, 0], leaf("cell_0", 0)[:, 0])] * y.shape[1]
+    for t in range(depth):
+        new = []
+        for k in range(y.shape[1]):
+            v = y[:, k] - A @ x[:, k]
+            c, (h, s) = leaf("B", t) @ v, states[k]
+            u = (np.array([np.sum(np.abs(v)), np.sum(np.abs(c))]) - mean) / spread
+            z = leaf("W_u", 0) @ u + leaf("b_u", 0)[:, 0] + leaf("W_h", 0) @ h + leaf("b_h", 0)[:, 0]
+            i, f, g, o = np.split(z, 4)
+            s = s / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            states[k] = np.tanh(s) / (1 + np.exp(-o)), s
+            head = leaf("W_2", 0) @ np.maximum(leaf("W_1", 0) @ s + leaf("b_1", 0)[:, 0], 0) + leaf("b_2", 0)[:, 0]
+            gamma, theta = np.log1p(np.exp(head))
+            new.append(selected((x[:, k] + gamma * c)[:, None], theta, int(leaf("selected", t))))
+        x = np.concatenate(new, axis=1)
+        found.append(x)
+    return found
+
+
 def numpy_version(net, params, A, y, depth, noise) -> list[np.ndarray]:
     """Estimates after 1, 2, … layers."""
     leaf = leaf_of(net, params)
@@ -136,4 +180,8 @@ def numpy_version(net, params, A, y, depth, noise) -> list[np.ndarray]:
         return numpy_tista(net, leaf, A, y, depth, noise)
     if isinstance(net, OampNet):
         return numpy_oamp(net, leaf, A, y, depth, noise)
+    if isinstance(net, Hyperlista):
+        return numpy_hyperlista(leaf, A, y, depth)
+    if isinstance(net, NaAlista):
+        return numpy_na_alista(leaf, A, y, depth)
     return numpy_alista(net, leaf, A, y, depth)

@@ -10,7 +10,8 @@
     r = x̂ + γ B (y - A (κ ⊙ x̂)),    x̂⁺ = o x̃ + (1 - o) x̂
 
 The gates of Wu, Guo, Li and Zhang, "Sparse coding with gated learned ISTA" (2020), as Behrens, Sauder and Jung (2021)
-put them into ALISTA; Wu's own gates are other functions. B follows from A and does not learn. The gain of the first layer
+put them into ALISTA; Wu's own gates are other functions. The gates learn at the rate "noise" of a schedule, which is
+lower than that of θ: a large overshoot is good for the last layer and bad for the layers that follow. B follows from A and does not learn. The gain of the first layer
 acts on x̂ = 0 and has no effect, so that its ν and μ stay at their start; published counts of 5 K + 1 numbers have these
 two, and a factor of that gain. In units in which active coefficients have power 1.
 """
@@ -57,6 +58,7 @@ KIND = NetworkKind(
     fixed_entries=lambda settings, M, N: 2 * N * M,
     formula=lambda settings, k, T, M, N: (2 * T * N * M, 5 * T),
     layered=True,
+    knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
 GATES = {"nu": 0.05, "mu": 1.0, "overshoot": 0.01}  # their starts
 EPSILON = 0.01
@@ -66,7 +68,7 @@ EPSILON = 0.01
 class Aglista(Alista):
     """ALISTA with gates; `learn` may also name nu, mu and overshoot."""
 
-    rate_names: ClassVar = {**Alista.rate_names, **dict.fromkeys(GATES, "theta")}
+    rate_names: ClassVar = {**Alista.rate_names, **dict.fromkeys(GATES, "noise")}
     symbols: ClassVar = {**SYMBOLS, "nu": "ν", "mu": "μ", "overshoot": "a"}
 
     @property
@@ -76,6 +78,11 @@ class Aglista(Alista):
     def textbook(self, problem: Problem) -> Parameters:
         real = problem.A.real.dtype
         return {**super().textbook(problem), **{name: jnp.asarray(value, real) for name, value in GATES.items()}}
+
+    def grow(self, params: Parameters, t: int, problem: Problem | None = None) -> Parameters:
+        """As in ALISTA; the gates of a new layer begin at their start, for those before it have learned to end well."""
+        grown = super().grow(params, t, problem)
+        return grown | {name: params[name].at[t].set(value) for name, value in GATES.items()} if t else grown
 
     def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[FilterState, Inputs]:
         product = self.matrix(p) @ y

@@ -89,6 +89,7 @@ CPSS = NetworkKind(
     fixed_entries=lambda settings, M, N: N * M * (1 if "B" in settings.learn else 2),
     formula=lambda settings, k, T, M, N: (2 * T * N * M, (1 if settings.tied else T) * M * N),
     layered=True,
+    knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
 TI = NetworkKind(
     "tilista",
@@ -115,6 +116,7 @@ TI = NetworkKind(
     fixed_entries=lambda settings, M, N: N * M * (1 if "B" in settings.learn else 2),
     formula=lambda settings, k, T, M, N: (2 * T * N * M, M * N),
     layered=True,
+    knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
 ALISTA = NetworkKind(
     "alista",
@@ -142,6 +144,7 @@ ALISTA = NetworkKind(
     fixed_entries=lambda settings, M, N: 2 * N * M,
     formula=lambda settings, k, T, M, N: (2 * T * N * M, 2 * T),
     layered=True,
+    knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
 AT = NetworkKind(
     "alista_at",
@@ -170,6 +173,7 @@ AT = NetworkKind(
     fixed_entries=lambda settings, M, N: 2 * N * M,
     formula=lambda settings, k, T, M, N: (2 * T * N * M, 2 * T),
     layered=True,
+    knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
 SELECTED = "selected"  # the leaf of p, which no stage learns
 

@@ -47,6 +47,7 @@ NET = NetworkKind(
     matrices=False,
     whitens=False,
     diverges=True,
+    knows=lambda settings: "noise variance",
     advice="OAMP assumes the prior of its shrinkage and the noise variance of the problem",
     looks={
         "oamp_net": {"": Look(VERMILLION, "<", size=4.0, label="OAMP-Net")},
@@ -67,6 +68,7 @@ NET2 = NetworkKind(
     matrices=False,
     whitens=False,
     diverges=True,
+    knows=lambda settings: "noise variance",
     advice="OAMP assumes the prior of its shrinkage and the noise variance of the problem",
     looks={
         "oamp_net2": {"": Look(VERMILLION, ">", size=4.0, label="OAMP-Net2")},

@@ -41,6 +41,7 @@ KIND = NetworkKind(
     matrices=False,
     whitens=False,
     diverges=True,
+    knows=lambda settings: "noise variance",
     advice="TISTA assumes the prior of its shrinkage and the noise variance of the problem",
     looks={
         "tista": {"": Look(YELLOW, "p", size=3.8, label="TISTA")},
