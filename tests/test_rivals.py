@@ -16,8 +16,8 @@ from onsager_cli import shrinkage
 from onsager_cli.errors import UserError
 from onsager_cli.networks import selection, weights
 from onsager_cli.networks.gradient import scratch
-from onsager_cli.networks.layers import Layers, squared_errors
 from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.layers import Layers, squared_errors
 from onsager_cli.problems import Problem, Samples
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -38,7 +38,9 @@ def complex_data(M=20, N=40, L=6, seed=0):
 
 def problem_around(A, x, y) -> Problem:
     samples = Samples(jnp.asarray(x), jnp.asarray(y))
-    return Problem(jnp.asarray(A), jnp.asarray(NOISE), samples, samples, lambda *_: samples, mean_power=jnp.asarray(0.1))
+    return Problem(
+        jnp.asarray(A), jnp.asarray(NOISE), samples, samples, lambda *_: samples, mean_power=jnp.asarray(0.1)
+    )
 
 
 def off_the_start(net, problem, depth, seed=0):
@@ -252,7 +254,10 @@ class TestSelection:
         np.testing.assert_array_equal(selected(np.asarray(r), 1.0, 3)[:, 0], [3, -2, 0, 0])
 
     def test_rules(self):
-        assert selection.counts("cpss", 16, 500, 50, 0.012, 0.13).tolist() == [6, 12, 18, 24, 30, 36, 42, 48, 54, 60] + [65] * 6
+        assert (
+            selection.counts("cpss", 16, 500, 50, 0.012, 0.13).tolist()
+            == [6, 12, 18, 24, 30, 36, 42, 48, 54, 60] + [65] * 6
+        )
         logs = np.floor(selection.counts("logs", 16, 500, 50, 0.012, 0.13)).astype(int)
         assert logs.tolist() == [int(p) for p in np.linspace((1.2 * 50) // 16, 1.2 * 50, 16)]
         assert (logs[0], logs[-1]) == (3, 60)

@@ -182,10 +182,15 @@ class _Loader:
             own = [item for item in own if grammar.is_group(item) or not _is_training(item)]
         overrides = _merge(own, [item for item in self.given if not _is_training(item)])
         kind = self.compose.training(overrides)
-        searches = kind in names(TrainingKind) and find(TrainingKind, kind).searches
         untrained = kind == "none"
-        if untrained or searches:  # nobody trains AMP or the oracle, whatever schedule the command asks for
+        if untrained:  # nobody trains AMP or the oracle, whatever schedule the command asks for
             self.unused -= {item.key_or_group for item in of_training}
+        elif (
+            kind in names(TrainingKind) and find(TrainingKind, kind).searches
+        ):  # keys of a search, but no other training
+            chosen = [item for item in of_training if grammar.is_group(item)]
+            self.unused -= {item.key_or_group for item in chosen}
+            overrides = _merge(own, [item for item in self.given if item not in chosen])
         else:
             overrides = _merge(own, self.given)
         config, keys, used = self._apply(overrides)

@@ -185,7 +185,11 @@ def _check_search(settings: Settings) -> None:
     searches = find(TrainingKind, training.kind).searches
     if searches and not network.record.searched:
         few = one_of(sorted(kind.name for kind in every(NetworkKind) if kind.searched))
-        raise UserError(f"training={training.kind} is for networks of a few shared numbers ({few}), not network={network.name}")
+        raise UserError(
+            f"training={training.kind} is for networks of a few shared numbers ({few}), not network={network.name}"
+        )
     if training.trains and network.record.searched and not searches:
         trainings = one_of(sorted(kind.name for kind in every(TrainingKind) if kind.searches))
-        raise UserError(f"network={network.name} has {len(network.record.searched)} numbers that a search finds: write training={trainings}")
+        raise UserError(
+            f"network={network.name} has {len(network.record.searched)} numbers that a search finds: write training={trainings}"
+        )

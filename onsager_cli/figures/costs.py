@@ -58,7 +58,11 @@ def told_to(settings: Settings) -> str:
     """
     network, problem, shrinkage = settings.network, settings.problem, settings.shrinkage
     found, record = [network.record.knows(network)], network.record
-    if record.uses_shrinkage and shrinkage.family == problem.matched_shrinkage and shrinkage.theta == problem.matched_theta:
+    if (
+        record.uses_shrinkage
+        and shrinkage.family == problem.matched_shrinkage
+        and shrinkage.theta == problem.matched_theta
+    ):
         learns = settings.trained and (network.learn is None or "theta" in network.learn)
         found.insert(0, "prior, as a start" if learns else "prior")
     return ", ".join(filter(None, found)) or "nothing"

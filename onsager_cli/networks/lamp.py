@@ -43,10 +43,7 @@ KIND = NetworkKind(
     learnable=("B", "theta"),
     untrained="amp",
     untrained_ignores=("learn",),
-    marks={
-        "onsager": {False: "no_onsager"},
-        "weight": {"analytic": "analytic", "pinv": "pinv", "lmmse": "lmmse"},
-    },
+    marks={"onsager": {False: "no_onsager"}, "weight": {"analytic": "analytic", "pinv": "pinv", "lmmse": "lmmse"}},
     looks={
         "lamp": {
             "soft": Look(ORANGE, "v", size=3.3, label="LAMP-$\\ell_1$"),

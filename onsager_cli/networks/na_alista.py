@@ -102,7 +102,22 @@ class NaAlista(Alista):
     seed: int = field(default=0, compare=False)
 
     rate_names: ClassVar = dict.fromkeys(
-        ("theta", SELECTED, NORMALISER, "B", "W_u", "b_u", "W_h", "b_h", "W_1", "b_1", "W_2", "b_2", "hidden_0", "cell_0"),
+        (
+            "theta",
+            SELECTED,
+            NORMALISER,
+            "B",
+            "W_u",
+            "b_u",
+            "W_h",
+            "b_h",
+            "W_1",
+            "b_1",
+            "W_2",
+            "b_2",
+            "hidden_0",
+            "cell_0",
+        ),
         "theta",
     )
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import integer
+from onsager_cli.kinds.checks import choice, integer
 from onsager_cli.kinds.lists import words
 from onsager_cli.kinds.records import GREY, VERMILLION, Look, NetworkKind
 from onsager_cli.linalg import adjoint, power, total
@@ -39,7 +39,7 @@ from onsager_cli.problems.base import Problem
 NET = NetworkKind(
     "oamp_net",
     of="OampNet",
-    keys={"depth": integer(1, 10_000), "learn": words()},
+    keys={"depth": integer(1, 10_000), "theta_per": choice("group", "coordinate", "all"), "learn": words()},
     learnable=("gamma", "trust", "theta"),
     shrinkage_in_name=False,
     untrained="oamp_plain",
@@ -60,7 +60,7 @@ NET = NetworkKind(
 NET2 = NetworkKind(
     "oamp_net2",
     of="OampNet",
-    keys={"depth": integer(1, 10_000), "learn": words()},
+    keys={"depth": integer(1, 10_000), "theta_per": choice("group", "coordinate", "all"), "learn": words()},
     learnable=("gamma", "trust", "phi", "xi", "theta"),
     shrinkage_in_name=False,
     untrained="oamp_plain2",

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.kinds.checks import integer
+from onsager_cli.kinds.checks import choice, integer
 from onsager_cli.kinds.lists import words
 from onsager_cli.kinds.records import GREY, YELLOW, Look, NetworkKind
 from onsager_cli.linalg import double, power, total
@@ -33,7 +33,7 @@ from onsager_cli.problems.base import Problem
 KIND = NetworkKind(
     "tista",
     of="Tista",
-    keys={"depth": integer(1, 10_000), "learn": words()},
+    keys={"depth": integer(1, 10_000), "theta_per": choice("group", "coordinate", "all"), "learn": words()},
     learnable=("gamma", "theta"),
     shrinkage_in_name=False,
     untrained="oamp_pinv",

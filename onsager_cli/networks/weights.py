@@ -41,11 +41,10 @@ def weight(problem: Problem, name: str | None, ridge: float = 0.0) -> Array:
     A = double(problem.A)
     if name == "analytic":
         return single(jnp.asarray(analytic(A, ridge)), problem)
-    rho = 0.0
-    if name == "lmmse":
-        power = float(np.mean(np.asarray(problem.known_power, np.float64)))
-        rho = float(problem.noise_variance) / power
-    return single(jnp.asarray(filtered(A, rho)), problem)
+    if name == "pinv":
+        return single(jnp.asarray(filtered(A, 0.0)), problem)
+    power = float(np.mean(np.asarray(problem.known_power, np.float64)))
+    return single(jnp.asarray(filtered(A, float(problem.noise_variance) / power)), problem)
 
 
 def analytic(A: np.ndarray, ridge: float = 0.0) -> np.ndarray:

@@ -54,7 +54,9 @@ class Searcher(NetworkTrainer):
             params = self._found(engine, problem, params, stage, progress)
             now_db = selection_db(engine, problem, params, stage.depth)
             if not now_db < np.inf:
-                raise DivergedError(f"{stage.name}: {OVERFLOWS} (NMSE {now_db} dB on the selection set)", params, stage.depth)
+                raise DivergedError(
+                    f"{stage.name}: {OVERFLOWS} (NMSE {now_db} dB on the selection set)", params, stage.depth
+                )
             yield number, stage, params, now_db
 
     def _found(
@@ -77,7 +79,9 @@ class Searcher(NetworkTrainer):
             nonlocal best, count
             here = with_numbers(logs)
             errors, powers = engine.errors(problem, here, x, y, stage.depth)
-            ratio = float(np.sum(np.asarray(errors, np.float64)[stage.depth - 1]) / np.sum(np.asarray(powers, np.float64)))
+            ratio = float(
+                np.sum(np.asarray(errors, np.float64)[stage.depth - 1]) / np.sum(np.asarray(powers, np.float64))
+            )
             found = 10 * np.log10(ratio) if np.isfinite(ratio) and ratio > 0 else 1e3
             if found < best[0]:
                 best = found, here
