@@ -175,6 +175,7 @@ AT = NetworkKind(
     layered=True,
     knows=lambda settings: "activity" if settings.selection == "logs" else "",
 )
+LEAST = 1e-5  # of θ, so that a logarithm can leave 0
 SELECTED = "selected"  # the leaf of p, which no stage learns
 
 
@@ -226,6 +227,10 @@ class Alista(Stepped):
         made = rules.counts(self.selection, layers, N, active, self.selection_rate, self.selection_most)
         return jnp.asarray(made, dtype)
 
+    def scales(self, params: Parameters) -> Parameters:
+        """θ by its logarithm, too: from layer to layer it falls by orders of magnitude."""
+        return super().scales(params) | {"theta": jnp.maximum(params["theta"], LEAST)}
+
     def beside(self, problem: Problem, p: Parameters, state: FilterState, y: Array) -> Array | None:
         """1 / (1 + |x̂| / ε) of ALISTA-AT, (N, L)."""
         if self.softness is None:
@@ -245,7 +250,7 @@ class Alista(Stepped):
             theta = theta[..., None, None] * factors
         x_hat, slope = self.family.eta(r, None, theta)  # type: ignore[arg-type]
         if self.selection is not None:
-            x_hat = jnp.where(rules.passed(r, theta[0], p[SELECTED]), r, x_hat)
+            x_hat = rules.selected(r, x_hat, theta[0], p[SELECTED])
         return Shrunk(x_hat if columns is None else columns * x_hat, slope, inputs)
 
     def kept(self, state: FilterState) -> FilterState:

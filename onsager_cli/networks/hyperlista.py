@@ -27,7 +27,7 @@ from onsager_cli.kinds.checks import integer
 from onsager_cli.kinds.records import BLACK, GREY, Look, NetworkKind
 from onsager_cli.linalg import double, magnitude, total
 from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk, Theta, single
-from onsager_cli.networks.selection import passed
+from onsager_cli.networks.selection import selected
 from onsager_cli.networks.weights import weight
 from onsager_cli.problems.base import Problem
 from onsager_cli.shrinkage.family import Family
@@ -125,7 +125,7 @@ class Hyperlista(Network[HyperState, None]):
         r = r if columns is None else r / columns
         given: Any = None  # σ, which this threshold does not use
         x_hat, slope = threshold(r, given, (theta,))
-        x_hat = jnp.where(passed(r, theta, may_pass), r, x_hat)
+        x_hat = selected(r, x_hat, theta, may_pass)
         return Shrunk(x_hat if columns is None else columns * x_hat, slope, inputs)
 
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: HyperState, y: Array) -> HyperState:

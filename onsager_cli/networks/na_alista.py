@@ -163,6 +163,9 @@ class NaAlista(Alista):
         statistics = np.stack([np.mean(norms, axis=1), np.where(spread > 0, spread, 1)])
         return {**leaves, "B": B, NORMALISER: single(statistics[..., None], problem)}
 
+    def scales(self, params: Parameters) -> Parameters:
+        return {}
+
     def first(self, problem: Problem, p: Parameters, y: Array, context: None) -> tuple[Any, Inputs]:
         product = self.matrix(p) @ y
         shape = self.hidden, y.shape[1]
@@ -194,7 +197,7 @@ class NaAlista(Alista):
         given: Any = None  # σ, which this threshold does not use
         x_hat, slope = threshold(r, given, (predicted.theta,))
         if self.selection is not None:
-            x_hat = jnp.where(rules.passed(r, predicted.theta, p[SELECTED]), r, x_hat)
+            x_hat = rules.selected(r, x_hat, predicted.theta, p[SELECTED])
         return Shrunk(x_hat if columns is None else columns * x_hat, slope, inputs)
 
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: Any, y: Array) -> Any:

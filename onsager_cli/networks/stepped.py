@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from onsager_cli.linalg import scaled
-from onsager_cli.networks.base import Inputs, Parameters, Shrunk
+from onsager_cli.networks.base import Inputs, Network, Parameters, Shrunk
 from onsager_cli.networks.filtered import Filtered, FilterState
 from onsager_cli.networks.weights import weight
 from onsager_cli.problems.base import Problem
 
+LEAST = 1e-3  # of γ, so that a logarithm can leave 0
 SYMBOLS = {"B": "B", "gamma": "γ", "theta": "θ"}
 
 
@@ -80,3 +81,30 @@ class Stepped(Filtered):
 
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: FilterState, y: Array) -> FilterState:
         return FilterState(shrunk.x_hat, y - problem.A @ shrunk.x_hat)
+
+    # -- the coordinates of the optimizer: positive numbers by their logarithms
+
+    def scales(self, params: Parameters) -> Parameters:
+        """Leaf → the derivative of its entries by the coordinate that learns: themselves, for logarithms."""
+        return {"gamma": jnp.maximum(params["gamma"], LEAST)}
+
+    def to_coordinates(
+        self, problem: Problem, params: Parameters, gradient: Parameters, masks: Parameters
+    ) -> Parameters:
+        """As those of `Filtered` where B learns; γ moves by its logarithm."""
+        if "B" in self.learned:
+            found = super().to_coordinates(problem, params, gradient, masks)
+        else:
+            found = Network.to_coordinates(self, problem, params, gradient, masks)
+            found["theta"] = self.family.units(params["theta"]) * found["theta"]
+        return found | {name: scale * found[name] for name, scale in self.scales(params).items()}
+
+    def from_coordinates(
+        self, problem: Problem, params: Parameters, steps: Parameters, masks: Parameters
+    ) -> Parameters:
+        if "B" in self.learned:
+            found = super().from_coordinates(problem, params, steps, masks)
+        else:
+            found = dict(Network.from_coordinates(self, problem, params, steps, masks))
+            found["theta"] = self.family.units(params["theta"]) * found["theta"]
+        return found | {name: scale * found[name] for name, scale in self.scales(params).items()}
