@@ -32,7 +32,7 @@ from onsager_cli.shrinkage.piecewise import above
 
 RULES = ("cpss", "logs")
 EXCESS = 1.2  # the largest p over s
-RAMP = 0.2  # half the width, in θ, of the ramp whose derivative stands for that of the jump at θ
+RAMP = 0.1  # half the width, in θ, of the ramp whose derivative stands for that of the jump at θ
 
 
 def counts(rule: str, layers: int, N: int, active: float, rate: float, most: float) -> np.ndarray:
