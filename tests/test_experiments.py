@@ -3,10 +3,11 @@
 from itertools import product
 
 import pytest
+import yaml
 from conftest import slow, toy_overrides
 
 from onsager_cli import run
-from onsager_cli.config.catalog import config_files
+from onsager_cli.config.catalog import config_files, package_conf
 from onsager_cli.config.load import load_experiment
 from onsager_cli.figures import qq
 from onsager_cli.figures.kinds import kind_of
@@ -37,6 +38,13 @@ def is_meant(word, effective):
     return key.count(".") < 2 or key in effective
 
 
+def own_schedules(effective):
+    """Few steps for networks whose schedule is in their own file, which `toy_overrides` does not know."""
+    shared = yaml.safe_load((package_conf() / "training" / "fast.yaml").read_text())
+    kinds = {key.split(".")[1] for key in effective if key.count(".") == 2} - set(shared)
+    return [f"training.{kind}.{key}" for kind in sorted(kinds) for key in ("steps=[20]", "batch=16")]
+
+
 EXPERIMENTS = list(config_files("experiment"))
 
 
@@ -56,6 +64,7 @@ def test_runs_and_draws(name, output, monkeypatch):
     asked = load_experiment(words)
     problem = asked.parts[0].curves[0].settings.problem.kind
     toys = [word for word in toy_overrides(problem=problem) if not SHORT.get(name) or is_meant(word, asked.effective)]
+    toys += own_schedules(asked.effective)
     overrides = [*words, f"output={output}", "plot.formats=[svg]", *toys]
     for experiment in load_experiment(overrides).parts:
         kind, events = kind_of(experiment), []

@@ -203,6 +203,10 @@ MORE = {
     ),
     "parameters as text": ("train shrinkage=bg shrinkage.theta=[a,b]", ["shrinkage.theta", "2 numbers"]),
     "lista with another shrinkage": ("train network=lista shrinkage=bg", ["network=lista", "threshold", "bg"]),
+    "search by gradients": ("train network=lamp training=search", ["training=search", "hyperlista", "network=lamp"]),
+    "gradients of a search": ("train network=hyperlista training=fast", ["hyperlista", "write training=search"]),
+    "weight": ("train network.weight=inverse", ["network.weight", "analytic", "'inverse'"]),
+    "matrix of alista": ("train network=alista network.learn=[B]", ["network.learn", "gamma or theta", "'B'"]),
     "rate": ("train training=paper training.rate_new=0", ["training.rate_new", "greater than 0", "got 0"]),
     "seed": ("train seed=-1", ["seed", "got -1"]),
     "what a curve is": (

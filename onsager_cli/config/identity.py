@@ -22,6 +22,7 @@ OLDER_MEANING = {
     "canonical": True,
     "min_gain": 0.0,
     "free": (),
+    "weight": "transpose",
 }
 
 

@@ -21,7 +21,7 @@ from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
-from onsager_cli.kinds.records import ProblemKind
+from onsager_cli.kinds.records import ProblemKind, TrainingKind
 from onsager_cli.kinds.registry import find, names
 from onsager_cli.text import cell, did_you_mean, one_of, show
 
@@ -181,9 +181,16 @@ class _Loader:
         if any(map(grammar.is_group, of_training)):  # another schedule than the one whose keys the curve sets
             own = [item for item in own if grammar.is_group(item) or not _is_training(item)]
         overrides = _merge(own, [item for item in self.given if not _is_training(item)])
-        untrained = self.compose.training(overrides) == "none"
+        kind = self.compose.training(overrides)
+        untrained = kind == "none"
         if untrained:  # nobody trains AMP or the oracle, whatever schedule the command asks for
             self.unused -= {item.key_or_group for item in of_training}
+        elif (
+            kind in names(TrainingKind) and find(TrainingKind, kind).searches
+        ):  # keys of a search, but no other training
+            chosen = [item for item in of_training if grammar.is_group(item)]
+            self.unused -= {item.key_or_group for item in chosen}
+            overrides = _merge(own, [item for item in self.given if item not in chosen])
         else:
             overrides = _merge(own, self.given)
         config, keys, used = self._apply(overrides)

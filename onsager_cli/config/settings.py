@@ -10,6 +10,8 @@ from onsager_cli.kinds import settings as kinds
 from onsager_cli.kinds.checks import auto_or_flag, auto_or_integer, build, choice, integer, path
 from onsager_cli.kinds.lists import seed_list, words
 from onsager_cli.kinds.problems import ProblemSettings
+from onsager_cli.kinds.records import NetworkKind, TrainingKind
+from onsager_cli.kinds.registry import every, find
 from onsager_cli.kinds.settings import LEARNED_DAMPING, NetworkSettings, Settings
 from onsager_cli.kinds.shrinkages import ShrinkageSettings
 from onsager_cli.kinds.trainings import Schedule, TrainingSettings
@@ -123,6 +125,7 @@ def make_settings(config: Config, top: Top) -> Settings:
     _check_theta(settings)
     _check_switches(settings.network)
     _check_optimizer(settings)
+    _check_search(settings)
     return settings
 
 
@@ -176,3 +179,19 @@ def _check_optimizer(settings: Settings) -> None:
     if not turns and any(schedule and "muon" in schedule.optimizers for schedule in schedules):
         where = " where problem.embedding=complex" if native else ""
         raise UserError(f"training.{settings.network.kind}.optimizer must be adam{where}, got 'muon'")
+
+
+def _check_search(settings: Settings) -> None:
+    """Raises UserError for a search of a network that learns by gradients, and for the other way round."""
+    network, training = settings.network, settings.training
+    searches = find(TrainingKind, training.kind).searches
+    if searches and not network.record.searched:
+        few = one_of(sorted(kind.name for kind in every(NetworkKind) if kind.searched))
+        raise UserError(
+            f"training={training.kind} is for networks of a few shared numbers ({few}), not network={network.name}"
+        )
+    if training.trains and network.record.searched and not searches:
+        trainings = one_of(sorted(kind.name for kind in every(TrainingKind) if kind.searches))
+        raise UserError(
+            f"network={network.name} has {len(network.record.searched)} numbers that a search finds: write training={trainings}"
+        )

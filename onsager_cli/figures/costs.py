@@ -16,6 +16,7 @@ from onsager_cli.figures.curves import build, within_a_decade
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
+from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
@@ -44,9 +45,27 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         first, second = (multiply_adds(net, problem, params, t) for t in (1, 2))
         for point in points[curve.slug]:
             products = first + ((point["layer"] or 1) - 1) * (second - first)
-            kept = ("curve", "embedding", "layer", "nmse_db", "parameters")
-            found.append({**{name: point[name] for name in kept}, "multiply_adds": products})
+            kept = ("curve", "embedding", "layer", "nmse_db", "parameters", "seconds")
+            told = {"multiply_adds": products, "told": told_to(curve.settings)}
+            found.append({**{name: point[name] for name in kept}, **told})
     return {"costs": found}
+
+
+def told_to(settings: Settings) -> str:
+    """What a network is told beside A: of the prior, and what its record says it knows.
+
+    The prior of the signal is told if it is the θ of the shrinkage; a θ that learns only starts from it.
+    """
+    network, problem, shrinkage = settings.network, settings.problem, settings.shrinkage
+    found, record = [network.record.knows(network)], network.record
+    if (
+        record.uses_shrinkage
+        and shrinkage.family == problem.matched_shrinkage
+        and shrinkage.theta == problem.matched_theta
+    ):
+        learns = settings.trained and (network.learn is None or "theta" in network.learn)
+        found.insert(0, "prior, as a start" if learns else "prior")
+    return ", ".join(filter(None, found)) or "nothing"
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
@@ -63,7 +82,8 @@ def _draw_costs(costs: Mapping[str, Rows], axes: Axes, looks: Mapping[str, Look]
 
 
 def page(tables: Tables) -> str:
-    """The last point of each curve, with what it costs."""
+    """The last point of each curve, with what it costs, what it is told and how long its training took."""
     last = [points[-1] for points in by_curve(tables["costs"]).values()]
     rows = [row | {name: f"{row[name]:,}" for name in ("parameters", "multiply_adds")} for row in last]
-    return render("costs.md.j2", table=as_markdown, rows=rows)
+    more = {"told": "told", "seconds": "training (s)"} if rows and "told" in rows[0] else {}  # older tables lack both
+    return render("costs.md.j2", table=as_markdown, rows=rows, more=more)

@@ -61,6 +61,7 @@ class NetworkKind(Kind):
         uses_shrinkage: whether the family that a config names makes a difference.
         learnable: what `network.learn` may name.
         trains: whether there is anything to learn.
+        searched: names of the few shared numbers that a search finds, without gradients; it takes no other training.
         matrices: whether what it learns are matrices, which Muon can turn.
         twin: whether an untied network is bootstrapped from a tied one (Algorithm 3).
         bound: one estimate, without layers; `of` maps (problem, x, y) to x̂. `told`: it is told the support of x.
@@ -71,6 +72,7 @@ class NetworkKind(Kind):
         diverges: single realizations may diverge; tables count them.
         advice: what it assumes without training and what to try instead, for a curve that ends worse than x̂ = 0.
         untrained_ignores: keys that make no difference without training.
+        knows: (settings of a network) → what it is told beside A and what its shrinkage is told; "" for nothing.
         evolution: the recursion of state evolution that describes it: "amp", "vamp" or none.
 
     Cost, where M and N are the size of A:
@@ -92,6 +94,7 @@ class NetworkKind(Kind):
     learnable: tuple[str, ...] = ()
     fixed: Mapping[str, object] = field(default_factory=dict, hash=False, compare=False)
     trains: bool = True
+    searched: tuple[str, ...] = ()
     matrices: bool = True
     twin: bool = True
     bound: bool = False
@@ -103,6 +106,7 @@ class NetworkKind(Kind):
     diverges: bool = False
     advice: str = ""
     untrained_ignores: tuple[str, ...] = ()
+    knows: Callable[[Any], str] = field(default=lambda settings: "", compare=False)
     evolution: str = ""
     numerics: int = NUMERICS
     entries: Count = field(default=lambda settings, M, N: N * N + N * M, compare=False)
@@ -189,10 +193,14 @@ class TrainingKind(Kind):
     """A kind of training; `of` is a function (training, depth, tied, new leaves) that returns its stages.
 
     settings: the class of its settings. by_network: its config has a group of keys for each kind of network.
+    maker: what trains a network in its folder, where that is not stages of gradient descent. searches: it finds the few
+        numbers of networks that say so, without gradients, and takes no other networks.
     """
 
     settings: type
     by_network: bool = False
+    maker: str = ""
+    searches: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

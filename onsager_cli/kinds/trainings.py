@@ -114,3 +114,16 @@ class PaperTraining(TrainingSettings):
     @property
     def batch_size(self) -> int:
         return self.batch
+
+
+@dataclass(frozen=True)
+class SearchTraining(TrainingSettings):
+    """`training=search`: few numbers without gradients, by so many looks at samples of the selection set per depth."""
+
+    samples: int = integer(10, 1_000_000)
+    evaluations: tuple[int, ...] = by_depth(low=5, high=1_000_000, whole=True)
+    step: float = number(above=0, high=3)
+
+    @property
+    def batch_size(self) -> int:
+        return self.samples

@@ -41,6 +41,7 @@ def build(
         theta, groups = _rows(network, shrinkage, problem)
     values = {**{key: getattr(network, key) for key in record.keys}, **record.fixed, "seed": seed}
     values["parts"] = 1 if problem is None else problem.parts
+    values["activity"] = None if problem is None else getattr(problem, "gamma", None)
     values["noise_of_each"] = problem is not None and problem.noise_varies
     if uses_shrinkage:
         of_signal = (signal,) if shrinkage.record.of_signal else ()

@@ -32,7 +32,10 @@ RATES = ("matrices", "theta", "spectrum", "noise", "rows")  # names of the learn
 
 
 class Inputs(NamedTuple):
-    """What the shrinkage of a layer receives: r (N, L), and σ (1, L) or None where η does not use σ."""
+    """What the shrinkage of a layer receives: r (N, L), and σ (1, L) or None where η does not use σ.
+
+    A network whose shrinkage needs something else has that in the place of σ (`Network.level`).
+    """
 
     r: Array
     sigma: Any
@@ -228,6 +231,10 @@ class Network(ABC, Generic[State, Context]):
         sigma = cast(Array, sigma if sigma is None else sigma / columns)  # families in units of x take no σ
         x_hat, slope = self.family.eta(r / columns, sigma, theta)
         return Shrunk(columns * x_hat, slope, inputs)
+
+    def level(self, inputs: Inputs) -> Array | None:
+        """σ of a layer, (1, L); None where the inputs hold something else beside r."""
+        return inputs.sigma
 
     @abstractmethod
     def correct(self, problem: Problem, p: Parameters, shrunk: Shrunk, state: State, y: Array) -> State:

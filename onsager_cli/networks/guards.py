@@ -42,7 +42,7 @@ def guard_counts(
             linear = nothing
             if isinstance(net, Decoupled):
                 linear = clipped(net.divergence(layers.layer_params(t), state))
-            floor = nothing if inputs.sigma is None else jnp.sum(inputs.sigma <= 1.01 * SIGMA_FLOOR)
+            floor = nothing if (sigma := net.level(inputs)) is None else jnp.sum(sigma <= 1.01 * SIGMA_FLOOR)
             return jnp.stack([linear, nothing, floor])
 
         def visit(t: Array | int, state: PseudoPrior, inputs: Inputs, counts: Array) -> Array:

@@ -71,6 +71,7 @@ KIND = NetworkKind(
     },
     diverges=True,
     advice="VAMP assumes the singular vectors of a large random A and the prior of its shrinkage: try network=em_vamp",
+    knows=lambda settings: "noise variance" if settings.noise_start == "known" else "",
     evolution="vamp",
     numerics=7,
     entries=lambda settings, M, N: min(N, M) * (N + M),

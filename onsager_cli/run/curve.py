@@ -11,6 +11,8 @@ import numpy as np
 import yaml
 
 from onsager_cli.config.experiment import Curve
+from onsager_cli.kinds.records import TrainingKind
+from onsager_cli.kinds.registry import find, implementation
 from onsager_cli.run import attainable
 from onsager_cli.run.problem import balanced, problem_of
 from onsager_cli.store.curves import CurveFolder
@@ -49,7 +51,9 @@ def maker_of(curve: Curve, report: "Report", place: Callable[[Curve], CurveFolde
         return Bound(*of_curve)
     if not settings.training.trains:
         return Algorithm(*of_curve)
-    return NetworkTrainer(*of_curve, lambda: curve.twin and (curve.twin.settings, place(curve.twin)))
+    record = find(TrainingKind, settings.training.kind)
+    trainer = implementation(record, record.maker) if record.maker else NetworkTrainer
+    return trainer(*of_curve, lambda: curve.twin and (curve.twin.settings, place(curve.twin)))
 
 
 def train_one(curve: Curve, index: int, of: int, report: "Report") -> str | None:

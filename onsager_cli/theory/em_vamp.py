@@ -52,6 +52,7 @@ KIND = NetworkKind(
     whitens=False,
     trains=False,
     layered=True,
+    knows=lambda settings: "noise variance, power" if settings.noise_start == "known" else "",
     fit="learn",
     advice="EM-VAMP assumes Bernoulli-Gaussian signals and learns the noise: try network.noise_start=known",
     numerics=7,

@@ -206,4 +206,5 @@ def how_to_iterate(settings: Settings) -> iterate.How:
     """What `theory.iterate` has to know of an algorithm: the λ of its LASSO, whether layers differ, what fits them."""
     record = settings.network.record
     learn = implementation(record, record.fit) if record.fit else None
-    return {"weight": settings.network.weight, "layered": record.layered, "learn": learn}
+    weight = settings.network.weight if record.lasso else None
+    return {"weight": weight, "layered": record.layered, "learn": learn}

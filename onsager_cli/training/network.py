@@ -89,7 +89,23 @@ class NetworkTrainer(Maker):
             params, begun = networks_on_disk.begun(net, params, self.settings.network.start)
         if self.done:
             params, progress = self._restored(engine, problem, params)
-        stages = run_plan(
+        try:
+            self._follow(self._run(engine, problem, params, progress), engine, problem, progress)
+            if NETWORK not in self.folder.saved():
+                save_deepest(self.folder, problem, self.slug)
+        except DivergedError as error:
+            if error.best is None:  # the test set alone: the network is stored
+                raise
+            path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
+            raise DivergedError(
+                f"{self.slug}: {error}; the best weights are in {path}", error.best, error.depth
+            ) from error
+
+    def _run(
+        self, engine: Engine | Meeting, problem: Problem, params: Parameters, progress: Progress
+    ) -> Iterator[tuple[int, Stage, Parameters, float]]:
+        """What each stage that is left ends with: number, stage, parameters, NMSE on the selection set (dB)."""
+        return run_plan(
             engine,
             problem,
             params,
@@ -103,17 +119,6 @@ class NetworkTrainer(Maker):
             self._ended,
             begun,
         )
-        try:
-            self._follow(stages, engine, problem, progress)
-            if NETWORK not in self.folder.saved():
-                save_deepest(self.folder, problem, self.slug)
-        except DivergedError as error:
-            if error.best is None:  # the test set alone: the network is stored
-                raise
-            path = self.folder.save(DIVERGED, flatten(net, error.best, error.depth), {"depth": error.depth})
-            raise DivergedError(
-                f"{self.slug}: {error}; the best weights are in {path}", error.best, error.depth
-            ) from error
 
     def _restored(self, engine: Engine | Meeting, problem: Problem, params: Parameters) -> tuple[Parameters, Progress]:
         """The parameters and the progress after the finished stages; adds the point that the last one may lack."""

@@ -1,0 +1,366 @@
+"""Networks after LAMP: forward pass and start against float64 NumPy, gradient against autodiff, support selection."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from conftest import slow, toy_arrays
+from test_networks import by_layers, some_weights
+from toy_networks import ROOM, distances, problem_of
+from toy_rivals import RIVALS, alista, numpy_version, posterior_mean, selected
+
+from onsager_cli import shrinkage
+from onsager_cli.errors import UserError
+from onsager_cli.networks import selection, weights
+from onsager_cli.networks.gradient import scratch
+from onsager_cli.networks.lamp import Lamp
+from onsager_cli.networks.layers import Layers, squared_errors
+from onsager_cli.problems import Problem, Samples
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+EVERY = sorted(RIVALS)
+NOISE = 1.6e-5  # σ_w² of `problem_of`
+
+
+def complex_data(M=20, N=40, L=6, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
+
+    A = normal(M, N) / np.sqrt(M)
+    x = normal(N, L) * (rng.uniform(size=(N, L)) < 0.1)
+    return A, x, A @ x + np.sqrt(NOISE) * normal(M, L)
+
+
+def problem_around(A, x, y) -> Problem:
+    samples = Samples(jnp.asarray(x), jnp.asarray(y))
+    return Problem(
+        jnp.asarray(A), jnp.asarray(NOISE), samples, samples, lambda *_: samples, mean_power=jnp.asarray(0.1)
+    )
+
+
+def off_the_start(net, problem, depth, seed=0):
+    """Parameters near the start, different in every layer; what no stage learns stays."""
+    rng = np.random.default_rng(seed)
+    masks = net.learnable(net.start(problem, depth), 0, depth - 1, shared=True)
+    return {
+        name: jnp.asarray(np.asarray(leaf) * (1 + 0.2 * masks[name] * rng.uniform(-1, 1, leaf.shape))
+                          + 0.02 * masks[name] * rng.uniform(0, 1, leaf.shape), leaf.dtype)
+        for name, leaf in net.start(problem, depth).items()
+    }  # fmt: skip
+
+
+def unrolled(net, problem, y, depth, params):
+    """Estimates of all layers by a Python loop over the maps of the network."""
+    layers, found = Layers(net, problem, params, y), []
+    state, inputs = layers.first()
+    for t in range(depth):
+        x_hat = layers.shrink(t, inputs).x_hat
+        found.append(x_hat)
+        if t + 1 < depth:
+            state, inputs = layers.advance(t, state, inputs)
+    return found
+
+
+class TestForward:
+    """To 1e-9: rounding of float64 over five layers, with the 1/τ² of posteriors."""
+
+    @pytest.mark.parametrize("name", EVERY)
+    def test_every_layer(self, x64, toy, name):
+        net, problem = RIVALS[name], problem_of(toy)
+        params = off_the_start(net, problem, 5)
+        expected = numpy_version(net, params, toy.A, toy.y, 5, NOISE)
+        assert max(distances(net, problem, params, toy.y, expected)) < 1e-9
+
+    @pytest.mark.parametrize("name", EVERY)
+    def test_complex(self, x64, name):
+        A, x, y = complex_data()
+        net, problem = RIVALS[name], problem_around(A, x, y)
+        params = off_the_start(net, problem, 4)
+        found = unrolled(net, problem, problem.test.y, 4, params)
+        for one, expected in zip(found, numpy_version(net, params, A, y, 4, NOISE), strict=True):
+            np.testing.assert_allclose(one, expected, atol=1e-9)
+
+    @pytest.mark.parametrize("name", EVERY)
+    def test_a_rotation_of_complex_measurements_rotates_the_estimate(self, x64, name):
+        A, x, y = complex_data()
+        net, problem = RIVALS[name], problem_around(A, x, y)
+        params, turn = net.start(problem, 3), np.exp(1j * np.linspace(0, 5, y.shape[1]))
+        plain, turned = (
+            squared_errors(net, problem, params, jnp.asarray(x * f), jnp.asarray(y * f), 3) for f in (1, turn)
+        )
+        np.testing.assert_allclose(turned, plain, rtol=1e-8)
+
+
+class TestStart:
+    """Untrained, a network is the algorithm that it unfolds."""
+
+    def test_lista_cp_is_ista(self, x64, toy):
+        net, problem = RIVALS["lista_cp_tied"], problem_of(toy)
+        beta = 1 / (1.01 * np.linalg.norm(toy.A, 2) ** 2)
+        expected = reference.ista(toy.A, toy.y, net.theta[0] / beta, 6)
+        assert max(distances(net, problem, net.start(problem, 6), toy.y, expected)) < 1e-10
+
+    def test_lista_cp_with_the_transpose_alone_is_lamp_without_onsager(self, x64, toy):
+        """With the same B and threshold, a network that was there before computes the same."""
+        problem = problem_of(toy)
+        lamp = Lamp(shrinkage.build("threshold"), (0.1,), onsager=False)
+        net = RIVALS["lista_cp_tied"]
+        params = net.start(problem, 4)
+        expected = unrolled(lamp, problem, problem.test.y, 4, {name: params[name] for name in ("B", "theta")})
+        np.testing.assert_allclose(distances(net, problem, params, toy.y, expected), 0, atol=1e-12)
+
+    def test_alista_is_ista_with_w(self, x64, toy):
+        net, problem, x = alista(selection=None), problem_of(toy), np.zeros_like(toy.x)
+        gram = np.linalg.inv(toy.A @ toy.A.T) @ toy.A
+        W, expected = gram / np.sum(gram * toy.A, axis=0), []
+        for _ in range(4):
+            r = x + W.T @ (toy.y - toy.A @ x)
+            x = np.sign(r) * np.maximum(np.abs(r) - 0.1, 0)
+            expected.append(x)
+        assert max(distances(net, problem, net.start(problem, 4), toy.y, expected)) < 1e-10
+
+    def test_tista_is_oamp_with_the_pseudo_inverse(self, x64, toy):
+        """τ² by the formula of the paper, γ = N/M in units of A⁺."""
+        net, problem, x, expected = RIVALS["tista"], problem_of(toy), np.zeros_like(toy.x), []
+        inverse, gamma, (M, N) = np.linalg.pinv(toy.A), toy.N / toy.M, toy.A.shape
+        for _ in range(4):
+            v = toy.y - toy.A @ x
+            v2 = np.maximum((np.sum(v**2, axis=0) - M * NOISE) / np.trace(toy.A.T @ toy.A), 1e-9)
+            tau2 = v2 / N * (N + (gamma**2 - 2 * gamma) * M) + gamma**2 * NOISE * np.sum(inverse**2) / N
+            x = posterior_mean(x + gamma * inverse @ v, tau2, net.theta)
+            expected.append(x)
+        assert max(distances(net, problem, net.start(problem, 4), toy.y, expected)) < 1e-9
+
+    def test_oamp_nets_differ_only_in_what_learns(self, x64, toy):
+        problem = problem_of(toy)
+        one, two = RIVALS["oamp_net"], RIVALS["oamp_net2"]
+        expected = unrolled(one, problem, problem.test.y, 3, one.start(problem, 3))
+        np.testing.assert_allclose(distances(two, problem, two.start(problem, 3), toy.y, expected), 0, atol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("lista_cp_tied", lambda M, N, T: M * N + T),
+            ("lista_cp_untied", lambda M, N, T: T * (M * N + 1)),
+            ("tilista", lambda M, N, T: M * N + 2 * T),
+            ("alista", lambda M, N, T: 2 * T),
+            ("alista_at", lambda M, N, T: 2 * T),
+            ("aglista", lambda M, N, T: 5 * T),
+            ("tista", lambda M, N, T: T),
+            ("oamp_net", lambda M, N, T: 2 * T),
+            ("oamp_net2", lambda M, N, T: 6 * T),  # with the two numbers of its prior
+            ("hyperlista", lambda M, N, T: 3),
+            ("na_alista", lambda M, N, T: 6 * (5 * 6 + 21) + 2),  # 84,610 for H = 128
+        ],
+    )
+    def test_count(self, toy, name, expected):
+        net = RIVALS[name]
+        params = net.start(problem_of(toy), ROOM)
+        assert [net.count(params, depth) for depth in (1, 3)] == [expected(toy.M, toy.N, depth) for depth in (1, 3)]
+
+
+def plain_loss(net, problem, params, x, y, weights, depth):
+    return jnp.sum(weights * jnp.sum(jnp.abs(unrolled(net, problem, y, depth, params)[-1] - x) ** 2, axis=0))
+
+
+FEW = ("alista_at", "oamp_net2", "hyperlista")
+
+
+class TestGradient:
+    # Of these leaves no layer learns, or one layer has no use for them.
+    UNUSED = (
+        "B", "selected", "nu", "mu", "U", "s", "V", "phi", "xi", "energy", "noise_gain", "momentum", "support", "d",
+        "normaliser", "theta",
+    )  # fmt: skip
+
+    @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
+    def test_is_that_of_autodiff(self, x64, toy, name):
+        net, problem = RIVALS[name], problem_of(toy)
+        params = off_the_start(net, problem, ROOM)
+        buffers, weight = scratch(net, problem, params, toy.L), some_weights(toy.L)
+        for depth in (1, 2, 4):
+            loss, gradient, buffers = by_layers(net, problem, params, *problem.test, weight, depth, 0, buffers)
+            plain = jax.jit(jax.value_and_grad(plain_loss, argnums=2), static_argnums=(0, 6))
+            expected_loss, expected = plain(net, problem, params, *problem.test, weight, depth)
+            assert float(loss) == pytest.approx(float(expected_loss), rel=1e-12)
+            masks = net.learnable(params, 0, depth - 1, shared=True)
+            for leaf, value in expected.items():
+                scale = float(jnp.abs(value).max(initial=0))
+                assert scale > 0 or leaf in self.UNUSED, leaf
+                found = masks[leaf] * gradient[leaf]
+                np.testing.assert_allclose(found, masks[leaf] * value, rtol=1e-8, atol=1e-10 * scale, err_msg=leaf)
+
+    @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
+    def test_what_learns_has_a_gradient(self, x64, toy, name):
+        """In four layers, every leaf that learns has one in at least two of them."""
+        net, problem = RIVALS[name], problem_of(toy)
+        params = off_the_start(net, problem, 4)
+        buffers = scratch(net, problem, params, toy.L)
+        _, gradient, _ = by_layers(net, problem, params, *problem.test, some_weights(toy.L), 4, 0, buffers)
+        masks = net.learnable(params, 0, 3, shared=True)
+        for leaf in (leaf for leaf in params if np.any(masks[leaf]) and params[leaf].size and leaf != "support"):
+            if leaf not in net.layered:
+                assert np.any(np.asarray(gradient[leaf]) != 0), leaf
+                continue
+            rows = np.any(np.asarray(gradient[leaf]).reshape(len(gradient[leaf]), -1) != 0, axis=1)
+            assert np.sum(rows) >= 2, leaf
+
+    @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
+    def test_finite_without_a_signal(self, toy, name):
+        net, problem = RIVALS[name], problem_of(toy)
+        params = net.start(problem, ROOM)
+        x, y = (a.at[:, ::2].set(0) for a in problem.test)
+        buffers = scratch(net, problem, params, toy.L)
+        loss, gradient, _ = by_layers(net, problem, params, x, y, some_weights(toy.L), 3, 0, buffers)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient)))
+
+    @pytest.mark.parametrize("name", ["alista_at", *slow(*(name for name in EVERY if name != "alista_at"))])
+    def test_complex_gradient_is_that_of_autodiff(self, x64, name):
+        A, x, y = complex_data()
+        net, problem = RIVALS[name], problem_around(A, x, y)
+        params = off_the_start(net, problem, 3)
+        buffers, ones = scratch(net, problem, params, y.shape[1]), jnp.ones(y.shape[1])
+        _, gradient, _ = by_layers(net, problem, params, *problem.test, ones, 3, 0, buffers)
+        expected = jax.grad(partial(plain_loss, net, problem))(params, *problem.test, ones, 3)
+        masks = net.learnable(params, 0, 2, shared=True)
+        for leaf, value in expected.items():
+            np.testing.assert_allclose(masks[leaf] * gradient[leaf], masks[leaf] * value, rtol=1e-7, atol=1e-9)
+
+
+class TestSelection:
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("p", [0, 1, 3, 7, 39, 40, 60])
+    def test_is_that_of_a_sort(self, x64, dtype, p):
+        r = np.random.default_rng(p).normal(size=(40, 50)).astype(dtype)
+        r[:, 0], r[:, 1], r[5:9, 2] = 0, 1, 2.5  # nothing, all alike, several largest
+        for theta in (0.0, 0.3, 5.0):
+            mask = selection.among_largest(
+                jnp.abs(jnp.asarray(r)), jnp.asarray(theta, dtype), jnp.asarray(p + 0.9, dtype)
+            )
+            limit = np.sort(np.abs(r), axis=0)[-min(p, 40)] if p else np.inf
+            np.testing.assert_array_equal(mask, (np.abs(r) >= limit) & (np.abs(r) > np.asarray(theta, dtype)))
+
+    def test_p_and_threshold_of_each_sample(self, x64):
+        rng = np.random.default_rng(0)
+        r, p = rng.normal(size=(40, 20)) + 1j * rng.normal(size=(40, 20)), np.arange(20)[None].astype(float)
+        theta = rng.uniform(0, 1, (40, 20))
+        mask = np.asarray(selection.among_largest(jnp.abs(jnp.asarray(r)), jnp.asarray(theta), jnp.asarray(p)))
+        size = np.where(np.abs(r) > theta, np.abs(r), 0)
+        for k in range(20):
+            limit = np.sort(size[:, k])[-k] if k else np.inf
+            np.testing.assert_array_equal(mask[:, k], (size[:, k] >= limit) & (size[:, k] > 0))
+
+    def test_all_that_is_above_the_threshold_passes_where_it_is_less_than_p(self):
+        r = jnp.asarray([[3.0], [-2.0], [0.5], [0.1]])
+        mask = selection.among_largest(jnp.abs(r), jnp.float32(1), jnp.float32(3))
+        assert mask[:, 0].tolist() == [True, True, False, False]
+        np.testing.assert_array_equal(selected(np.asarray(r), 1.0, 3)[:, 0], [3, -2, 0, 0])
+
+    @pytest.mark.parametrize("theta", [0.5, 0.7, 1.0])
+    def test_the_derivative_by_the_threshold_is_that_of_the_mean_loss(self, x64, theta):
+        """All that exceeds θ passes: the loss of a sample jumps, its mean does not, and autodiff of a jump would say 0.
+
+        Against the difference quotient of the mean of 400,000 coordinates, of which 1,000 and more are inside the ramp: to
+        a tenth of the largest derivative there is, 0.15. The density of |r| changes within the ramp, which tilts it.
+        """
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(400, 1000)) * (rng.uniform(size=(400, 1000)) < 0.1)
+        r, everybody = jnp.asarray(x + 0.3 * rng.normal(size=x.shape)), jnp.asarray(400.0)
+
+        def loss(theta):
+            soft, _ = shrinkage.build("threshold").eta(r, None, (theta,))
+            return jnp.mean((selection.selected(r, soft, theta, everybody) - x) ** 2)
+
+        step = 0.1 * theta
+        expected = float(loss(jnp.asarray(theta + step)) - loss(jnp.asarray(theta - step))) / (2 * step)
+        found = float(jax.grad(loss)(jnp.asarray(theta)))
+        assert found == pytest.approx(expected, abs=0.015)
+        assert found * expected > 0
+
+    def test_rules(self):
+        assert (
+            selection.counts("cpss", 16, 500, 50, 0.012, 0.13).tolist()
+            == [6, 12, 18, 24, 30, 36, 42, 48, 54, 60] + [65] * 6
+        )
+        logs = np.floor(selection.counts("logs", 16, 500, 50, 0.012, 0.13)).astype(int)
+        assert logs.tolist() == [int(p) for p in np.linspace((1.2 * 50) // 16, 1.2 * 50, 16)]
+        assert (logs[0], logs[-1]) == (3, 60)
+
+    @pytest.mark.parametrize("name", ["alista", "tilista"])
+    def test_by_logs_all_layers_change_with_their_number(self, toy, name):
+        net, problem = RIVALS[name], problem_of(toy)
+        params = net.start(problem, 6)
+        for depth in range(1, 7):
+            params = net.grow(params, depth - 1, problem)
+            expected = selection.counts("logs", depth, toy.N, 0.1 * toy.N, 0.012, 0.13)
+            np.testing.assert_allclose(params["selected"][:depth], expected, rtol=1e-6)
+            again = net.grow(net.head(params, depth), depth - 1, problem)  # as after a stop
+            np.testing.assert_allclose(again["selected"], expected, rtol=1e-6)
+
+    def test_activity_is_counted_where_nobody_knows_it(self, toy):
+        net, problem = alista(activity=None), problem_of(toy)
+        share = np.mean(toy.x != 0)
+        assert float(net.start(problem, 3)["selected"][-1]) == pytest.approx(1.2 * share * toy.N, rel=1e-6)
+
+
+class TestWeights:
+    @pytest.mark.parametrize(("M", "N", "energy"), [(250, 500, 502.0), *slow((250, 1000, 3006.0))])
+    def test_analytic(self, M, N, energy):
+        """Unit diagonal, and the least off-diagonal energy of all W with one: about N (N/M - 1)."""
+        A = toy_arrays(N, M, 1).A
+        A /= np.linalg.norm(A, axis=0)
+        B = weights.analytic(A)
+        product = B @ A
+        np.testing.assert_allclose(np.diag(product), 1, atol=1e-12)
+        off = np.sum(product**2) - N
+        assert off == pytest.approx(energy, rel=0.01)
+        rng = np.random.default_rng(1)
+        for _ in range(3):  # a step within the unit diagonals only adds to it
+            step = rng.normal(size=B.shape)
+            step -= np.sum(step * A.T, axis=1, keepdims=True) * A.T
+            assert np.sum(((B + 1e-3 * step) @ A) ** 2) - N > off
+
+    def test_ridge_is_lmmse_up_to_the_scale_of_rows(self):
+        A = toy_arrays(30, 20, 1).A
+        one, other = weights.analytic(A, 0.3), weights.filtered(A, 0.3)
+        ratio = one / other
+        np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1], ratio.shape), rtol=1e-9)
+        np.testing.assert_allclose(np.diag(one @ A), 1, atol=1e-12)
+        assert np.trace(other @ A) == pytest.approx(30)
+
+    def test_the_ridge_amplifies_less_noise(self):
+        """κ = 100: the gain of white noise is ‖B‖_F² / N, and without a ridge it has 1/s² of the smallest s."""
+        U, s, Vt = np.linalg.svd(toy_arrays(60, 30, 1).A, full_matrices=False)
+        A = (U * np.geomspace(1, 0.01, len(s))) @ Vt
+        without, some, more = (np.sum(weights.analytic(A, ridge) ** 2) for ridge in (0.0, 1e-3, 1e-1))
+        assert more < some < without / 3
+
+    def test_complex_and_rank_deficient(self):
+        A, _, _ = complex_data()
+        np.testing.assert_allclose(np.diag(weights.analytic(A) @ A), 1, atol=1e-12)
+        low = A[:, :10] @ np.random.default_rng(0).normal(size=(10, 30))
+        np.testing.assert_allclose(np.diag(weights.analytic(low) @ low), 1, atol=1e-9)
+        np.testing.assert_allclose(weights.filtered(low, 0.0) * 10 / 30, np.linalg.pinv(low), atol=1e-9)
+
+    def test_a_column_of_zeros_is_refused(self):
+        A = toy_arrays(30, 20, 1).A
+        A[:, 4] = 0
+        with pytest.raises(UserError, match="needs columns of A that are not zero, and column 4 is zero"):
+            weights.analytic(A)
+
+    @pytest.mark.parametrize("name", ["transpose", "analytic", "pinv", "lmmse"])
+    def test_start_of_lamp(self, x64, toy, name):
+        problem = problem_around(toy.A, toy.x, toy.y)
+        B = np.asarray(Lamp(shrinkage.build("bg"), (1.0, 2.2), weight=name).start(problem, 2)["B"])
+        inverse = np.linalg.inv(toy.A @ toy.A.T + (NOISE / 0.1 if name == "lmmse" else 0) * np.eye(toy.M))
+        expected = toy.A.T if name == "transpose" else toy.A.T @ inverse
+        if name == "analytic":
+            expected = expected / np.diag(expected @ toy.A)[:, None]
+        elif name != "transpose":
+            expected = expected * toy.N / np.trace(expected @ toy.A)
+        np.testing.assert_allclose(B, expected, rtol=1e-8, atol=1e-10)
