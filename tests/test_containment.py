@@ -60,7 +60,9 @@ def above(path: Path) -> dict[tuple[str, str, str], list[str]]:
             for one, other, name, t in pairs:
                 rise = one["nmse_db"] - other["nmse_db"]
                 if rise > error_of(one, other):
-                    found.setdefault((path.parent.name, slug, name), []).append(f"seed {seed}, layer {t}: {rise:.2f} dB")
+                    found.setdefault((path.parent.name, slug, name), []).append(
+                        f"seed {seed}, layer {t}: {rise:.2f} dB"
+                    )
     return found
 
 

@@ -49,11 +49,10 @@ def recover(
         >>> bool(nmse(recover(y, A), x) < -25)
         True
     """
-    given = np.asarray(y)
-    found = recovery(given, A, iterations, noise_variance, damping)
-    if not given.any():
-        return np.zeros((found.shape[1], *given.shape[1:]), np.complex64 if found.complex else np.float32)
-    return found(given)
+    found = recovery(y, A, iterations, noise_variance, damping)
+    if not np.any(y):
+        return np.zeros((found.shape[1], *np.shape(y)[1:]), np.complex64 if found.complex else np.float32)
+    return found(y)
 
 
 @in_float32
@@ -100,8 +99,12 @@ def recovery(
     none = Samples(jnp.zeros((N, columns.shape[1]), dtype), columns)
     problem = Problem(matrix, jnp.asarray(variance), none, none, _no_draw, mean_power=power, frame=frame)
     net = dataclasses.replace(network_of(settings), theta=(1.0, 2.0))
-    net = settled(net, _rehearsal(problem), iterations, learn=em_vamp.learn)
-    params = em_vamp.learn(net, problem, columns, iterations)
+    if columns.any():  # zeros show no SNR
+        net = settled(net, _rehearsal(problem), iterations, learn=em_vamp.learn)
+        params = em_vamp.learn(net, problem, columns, iterations)
+    else:
+        net = dataclasses.replace(net, damping=None)
+        params = net.start(problem, iterations)
     found = Trained(settings, net, params, problem, iterations, [], "EM-VAMP")
     found.overflow = "EM-VAMP diverged on this A and y: fewer iterations, or the noise_variance, may help"
     return found

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from onsager_cli.api.checks import in_float32, measurements, numbers, place
+from onsager_cli.api.posterior import Estimate, posterior
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.registry import implementation
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.tables import Row
 from onsager_cli.text import show
@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from onsager_cli.export import Exported
     from onsager_cli.networks.base import Network, Parameters
     from onsager_cli.problems import Problem
-    from onsager_cli.theory.beliefs import FittedPrior
-
-
-class Estimate(NamedTuple):
-    """What a network knows of x from y, in the user's units.
-
-    x_hat is the estimate (N, L); sigma the standard deviation of the last shrinkage input's error (L,); activity
-    P(x_n ≠ 0), of each user where a user has several coordinates, (users, L); mean and variance of the posterior (N, L).
-    """
-
-    x_hat: np.ndarray
-    sigma: np.ndarray
-    activity: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
 
 
 class Trained:
@@ -98,7 +83,7 @@ class Trained:
         return jax.jit(partial(estimate_in_users_units, self.net, depth=self.depth, precision=self.settings.precision))
 
     @cached_property
-    def _reach(self) -> "Callable[..., tuple[Array, Array, Array | None]]":
+    def reach(self) -> "Callable[..., tuple[Array, Array, Array | None]]":
         """(problem, params, y) → x̂ (N, L) in the user's units, and r / c (N, L), σ / c of the last layer."""
         import jax
 
@@ -115,7 +100,7 @@ class Trained:
         Raises UserError for another shape, and for numbers that are not finite or complex where A is real.
         """
         columns, one, stacked = self._columns(y)
-        x_hat = self._finite(np.asarray(self._estimate(self.problem, self.params, columns)))
+        x_hat = self.finite(np.asarray(self._estimate(self.problem, self.params, columns)))
         x_hat = unstacked(x_hat) if stacked else x_hat
         return x_hat[:, 0] if one else x_hat
 
@@ -129,18 +114,11 @@ class Trained:
 
         Raises UserError as a call does, and where the network has no shrinkage.
         """
-        from onsager_cli.theory.beliefs import activity
-
         columns, one, stacked = self._columns(y)
-        x_hat, r, sigma = self._reach(self.problem, self.params, columns)
-        found, level = self._believed(r, sigma)
-        unit = 1.0 if self.problem.frame is None else np.asarray(self.problem.frame.unit)
-        mean, variance = np.asarray(found.mean) / unit, np.asarray(found.variance) / unit**2
-        x_hat = self._finite(np.asarray(x_hat))
+        made = posterior(self, columns)
         if stacked:
-            x_hat, mean = unstacked(x_hat), unstacked(mean)
-            variance = variance[: len(variance) // 2] + variance[len(variance) // 2 :]
-        made = Estimate(x_hat, level / unit, np.asarray(activity(found, self.parts)), mean, variance)
+            variance = made.variance[: len(made.variance) // 2] + made.variance[len(made.variance) // 2 :]
+            made = made._replace(x_hat=unstacked(made.x_hat), mean=unstacked(made.mean), variance=variance)
         return Estimate(made.x_hat[:, 0], made.sigma[0], *(a[:, 0] for a in made[2:])) if one else made
 
     def strength(self, y: ArrayLike) -> np.ndarray:
@@ -161,7 +139,7 @@ class Trained:
 
         if not 0 < false_alarms < 1:
             raise UserError(f"false_alarms must be between 0 and 1, got {show(false_alarms)}")
-        x, y = self._selection
+        x, y = self.selection
         active = np.asarray(strength(jnp.asarray(x), self.parts)) > 0
         if active.all():
             raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
@@ -198,46 +176,10 @@ class Trained:
         return whole if whole.original is None else whole.original
 
     @cached_property
-    def _selection(self) -> tuple[np.ndarray, np.ndarray]:
+    def selection(self) -> tuple[np.ndarray, np.ndarray]:
         """x (N, L) and y (M, L) of the selection set in the user's units."""
         x, y = (np.asarray(a) for a in self.users.selection)
         return x, y
-
-    @cached_property
-    def _prior(self) -> "FittedPrior":
-        """A Bernoulli-Gaussian prior fitted to the last layer's inputs on the selection set."""
-        from onsager_cli.theory.beliefs import fitted
-
-        x, y = self._selection
-        _, r, sigma = self._reach(self.problem, self.params, y)
-        unit = 1.0 if self.problem.frame is None else np.asarray(self.problem.frame.unit)
-        level = np.ones((1, y.shape[1])) if sigma is None else np.asarray(sigma)
-        return fitted(x * unit, np.asarray(r), level, self.settings.problem.groups)
-
-    def _believed(self, r: "Array", sigma: "Array | None"):
-        """What is known of x given r / c and σ / c, and σ of each sample (L,), in the coordinates of the network."""
-        import jax.numpy as jnp
-
-        kind = self.settings.shrinkage.record
-        record = self.settings.network.record
-        if not (record.uses_shrinkage or record.shrinkages):
-            raise UserError(f"{self.name} has no shrinkage, and so no σ and no posterior: ask for x alone")
-        if kind.posterior and sigma is not None and not self.net.free_of_prior:
-            make = implementation(kind, kind.posterior)
-            if kind.of_signal:
-                from onsager_cli.problems import signals
-
-                make = make(signals.seen(self.settings.problem, self.settings.seed))
-            theta = self.net.spread(self.net.layer(self.params, self.depth - 1)["theta"])
-            found = make(r, sigma, theta)
-        else:
-            sigma_of = jnp.ones((1, r.shape[1]), r.real.dtype) if sigma is None else sigma
-            found = self._prior.belief(r, sigma_of)
-        if sigma is None:
-            level = np.full(r.shape[1], float(np.sqrt(np.mean(self._prior.level**2))), np.float32)
-        else:
-            level = np.sqrt(np.mean(np.asarray(sigma) ** 2, axis=0))
-        return found, level
 
     def _columns(self, y: ArrayLike) -> tuple[np.ndarray, bool, bool]:
         """y as columns in single precision, whether it was one sample, and whether complex y were stacked."""
@@ -250,7 +192,8 @@ class Trained:
             columns = numbers(columns.astype(A.dtype), "y in single precision", "(M, L)", (2,)).astype(A.dtype)
         return columns, given.ndim == 1, stacked
 
-    def _finite(self, x_hat: np.ndarray) -> np.ndarray:
+    def finite(self, x_hat: np.ndarray) -> np.ndarray:
+        """The same estimates. Raises UserError for one that is not finite."""
         if not np.isfinite(x_hat).all():
             raise UserError(self.overflow)
         return x_hat

@@ -117,7 +117,7 @@ def load(*words: str, depth: int | None = None, folder: str | Path | None = None
     from onsager_cli.run import problem_of
     from onsager_cli.training.networks_on_disk import depth_name
 
-    if not is_overrides(texts(words, "a word", "'fig10/lamp_tied_bg'")):
+    if not is_overrides(texts(words)):
         return model(*words, depth=depth, folder=folder)
     curve = curve_of(words)
     curve = curve if depth is None else curve.to_depth(depth)

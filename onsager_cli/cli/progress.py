@@ -182,15 +182,14 @@ class Progress:
             name = f"{self._of(event).name}: {event['stage']}"
             self._print(f"{name}: replaced by the tied network, {levels}", log_only=True)
 
-    def _on_again(self, event: Event) -> None:
-        self._print(f"{self._of(event).name}: {event['message']}")
-
     def _on_warning(self, event: Event) -> None:
         slug = event.get("curve")
         self._print(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
 
     def _on_attainable(self, event: Event) -> None:
         self._print(f"{self._of(event).name}: {event['message']}")
+
+    _on_again = _on_attainable
 
     def _of(self, event: Event) -> Running:
         """The running curve of an event, even if no "curve" event has announced it."""

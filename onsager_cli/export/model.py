@@ -1,7 +1,7 @@
 """What an export asks of a trained network, and what it compares its own result with."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ class Model(Protocol):
     @property
     def nmse_db(self) -> float: ...
 
-    @property
+    @cached_property
     def users(self) -> "Problem": ...
 
     def __call__(self, y: np.ndarray) -> np.ndarray: ...

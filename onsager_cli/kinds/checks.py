@@ -211,6 +211,15 @@ def check_file(key: str, given: str, suffixes: tuple[str, ...], folder: str = ""
         raise UserError(f"{key}: there is no file {show(given)}")
 
 
+def check_matrix_file(matrix: str | None, name: str | None) -> None:
+    """Raises UserError for a matrix file of no known format or that is not there, and for a name without a file."""
+    if matrix is None:
+        if name is not None:
+            raise UserError(f"problem.matrix_name={name} needs a file: add problem.matrix=…")
+        return
+    check_file("problem.matrix", matrix, FILE_SUFFIXES)
+
+
 def known_keys(cls: type) -> list[str]:
     """Names of the checked fields of a dataclass: the keys its config may have."""
     return [item.name for item in dataclasses.fields(cls) if item.metadata]

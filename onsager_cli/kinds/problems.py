@@ -8,18 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import (
-    FILE_SUFFIXES,
-    activity,
-    check_file,
-    choice,
-    flag,
-    integer,
-    number,
-    optional,
-    path,
-    text,
-)
+from onsager_cli.kinds.checks import activity, check_matrix_file, choice, flag, integer, number, optional, path, text
 from onsager_cli.kinds.lists import number_or_range
 from onsager_cli.text import one_of, show
 
@@ -262,15 +251,6 @@ class Linear(Sizes):
                     f"problem.{key} must be {one_of(map(show, allowed))} for problem.instance=authors2017, "
                     f"got {show(value)}: write problem.instance=seeded"
                 )
-
-
-def check_matrix_file(matrix: str | None, name: str | None) -> None:
-    """Raises UserError for a matrix file of no known format or that is not there, and for a name without a file."""
-    if matrix is None:
-        if name is not None:
-            raise UserError(f"problem.matrix_name={name} needs a file: add problem.matrix=…")
-        return
-    check_file("problem.matrix", matrix, FILE_SUFFIXES)
 
 
 FEW = 16  # active coefficients of a sample on average, below which few samples carry the error

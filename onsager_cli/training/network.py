@@ -90,7 +90,7 @@ class NetworkTrainer(Maker):
         if self.done:
             params, progress = self._restored(engine, problem, params)
         try:
-            self._follow(self._run(engine, problem, params, progress), engine, problem, progress)
+            self._follow(self._run(engine, problem, params, progress, begun), engine, problem, progress)
             if NETWORK not in self.folder.saved():
                 save_deepest(self.folder, problem, self.slug)
         except DivergedError as error:
@@ -102,9 +102,12 @@ class NetworkTrainer(Maker):
             ) from error
 
     def _run(
-        self, engine: Engine | Meeting, problem: Problem, params: Parameters, progress: Progress
+        self, engine: Engine | Meeting, problem: Problem, params: Parameters, progress: Progress, begun: int
     ) -> Iterator[tuple[int, Stage, Parameters, float]]:
-        """What each stage that is left ends with: number, stage, parameters, NMSE on the selection set (dB)."""
+        """What each stage that is left ends with: number, stage, parameters, NMSE on the selection set (dB).
+
+        The first `begun` layers have a start of their own.
+        """
         return run_plan(
             engine,
             problem,
@@ -154,7 +157,7 @@ class NetworkTrainer(Maker):
                 if found := overfitting(stage, training_db, best_db):
                     self.report({"event": "warning", "message": found})
             errors, powers = errors_on_test_set(self.settings, engine, problem, params, stage.depth)
-            state["guards"] = self._guards(engine, problem, params, stage)
+            state["guards"] = met_guards(engine, problem, params, stage, self.report)
             state["inner_nmse_db"] = [float(to_db(e.sum() / np.sum(powers))) for e in errors]
             self.folder.save(depth_name(stage.depth), arrays, state)
             self._close(engine.net, problem, params, stage, state, errors[-1], powers)
@@ -196,15 +199,6 @@ class NetworkTrainer(Maker):
         """NMSE (dB) on the selection set of the stored network of this depth; None without one."""
         found = {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}
         return found.get(depth)
-
-    def _guards(self, engine: Engine | Meeting, problem: Problem, params: Parameters, stage: Stage) -> dict[str, int]:
-        """How often the network of a stage's end met its guards on the test set; warns where that is not rare."""
-        y = problem.test[1]
-        counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
-        if found := frequent(counts, stage.depth, y.shape[1]):
-            self.report({"event": "warning", "message": f"{stage.name}: {'; '.join(found)}"})
-        bounded = engine.net.family.at_bound(np.asarray(params["theta"])[: stage.depth])
-        return {**dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True)), "θ at its bound": bounded}
 
     # -- what is stored
 
@@ -251,6 +245,18 @@ class NetworkTrainer(Maker):
             return lambda _: None
         settings, folder = twin
         return lambda depth: stored_network(settings, folder, depth)[1]
+
+
+def met_guards(
+    engine: Engine | Meeting, problem: Problem, params: Parameters, stage: Stage, report: Report
+) -> dict[str, int]:
+    """How often the network of a stage's end met its guards on the test set; warns where that is not rare."""
+    y = problem.test[1]
+    counts = np.asarray(guard_counts(engine.net, problem, params, y, stage.depth, engine.precision))
+    if found := frequent(counts, stage.depth, y.shape[1]):
+        report({"event": "warning", "message": f"{stage.name}: {'; '.join(found)}"})
+    bounded = engine.net.family.at_bound(np.asarray(params["theta"])[: stage.depth])
+    return {**dict(zip(GUARDS, counts.sum(axis=0).tolist(), strict=True)), "θ at its bound": bounded}
 
 
 def nmse_on_training_pairs(engine: Engine | Meeting, problem: Problem, params: Parameters, depth: int) -> float | None:
