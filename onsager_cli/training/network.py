@@ -109,19 +109,9 @@ class NetworkTrainer(Maker):
         The first `begun` layers have a start of their own.
         """
         return run_plan(
-            engine,
-            problem,
-            params,
-            self.stages,
-            self.done,
-            jax.random.key(self.settings.seed),
-            self._tied_parameters(),
-            self.report,
-            progress,
-            lambda number: Checkpoint(self.folder, number, progress),
-            self._ended,
-            begun,
-        )
+            engine, problem, params, self.stages, self.done, jax.random.key(self.settings.seed), self._tied_parameters(),
+            self.report, progress, lambda number: Checkpoint(self.folder, number, progress), self._ended, begun,
+        )  # fmt: skip
 
     def _restored(self, engine: Engine | Meeting, problem: Problem, params: Parameters) -> tuple[Parameters, Progress]:
         """The parameters and the progress after the finished stages; adds the point that the last one may lack."""
@@ -197,8 +187,7 @@ class NetworkTrainer(Maker):
 
     def _ended(self, depth: int) -> float | None:
         """NMSE (dB) on the selection set of the stored network of this depth; None without one."""
-        found = {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}
-        return found.get(depth)
+        return {row["layer"]: row.get("selection_nmse_db") for row in self.folder.points()}.get(depth)
 
     # -- what is stored
 
