@@ -5,6 +5,7 @@ A folder of experiments (`experiments/`, or `outputs/figures/`) holds NAME/curve
 config of the experiment has is a mistake, and raises UserError.
 """
 
+import math
 import random
 import statistics
 from collections.abc import Collection, Iterable, Mapping
@@ -210,7 +211,8 @@ def _drawn(error: float, *places: str) -> tuple[float, ...]:
     """
     sources = [random.Random(place) for place in places]
     normal = [sum(source.gauss(0, 1) for source in sources) for _ in range(REPLICATES)]
-    mean, spread = statistics.fmean(normal), statistics.pstdev(normal)
+    mean = statistics.fmean(normal)
+    spread = math.sqrt(statistics.fmean((z - mean) ** 2 for z in normal))  # pstdev is exact, and ten times as slow
     return tuple(error * (z - mean) / spread for z in normal)
 
 
