@@ -222,19 +222,31 @@ def atomic_write(path: Path, data: bytes) -> None:
     Creates missing parent folders. Raises UserError that names the file and the reason (disk full, read-only, no
     permission …), and for what is no regular file. Only a process that is killed leaves a temporary file.
     """
+    with replaced(path) as temporary, writing(path):
+        with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+            _write_all(descriptor, data)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`. The file that the block writes there is at `path` when the block ends.
+
+    If the block raises, the temporary file is removed, and `path` is what it was. Creates missing parent folders.
+    Raises UserError as `atomic_write` does; the block turns its own OSErrors into UserErrors (`writing`).
+    """
     check_replaceable(path)
     make_folder(path.parent)
     temporary = temporary_name(path)
-    with writing(path):
-        try:
-            with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-                _write_all(descriptor, data)
+    try:
+        yield temporary
+        with writing(path):
+            with opened(temporary, os.O_RDWR) as descriptor:
                 os.fsync(descriptor)
             os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
     # Syncing the folder lets the rename survive a power loss. Some systems cannot do it; the file is whole anyway.
     with contextlib.suppress(OSError), opened(path.parent, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)

@@ -22,6 +22,7 @@ import numpy as np
 
 REFUSED = 3
 MANY = 10_000  # things in an HDF5 file
+LONGEST_TEXT = 10**6  # characters
 NUMBERS = "numbers"
 CLASSES = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 """MATLAB's classes of numbers."""
@@ -152,12 +153,12 @@ def of_dataset(dataset: Any, kind: str, by_columns: bool) -> Array:
         return shape, NUMBERS, lambda: np.zeros(shape), {"is_complex": False}
     numeric = dataset.dtype.kind in "biufc" or set(dataset.dtype.names or ()) == {"real", "imag"}
     if dataset.shape is None or not numeric or kind not in ("", *CLASSES):
-        return (), kind or str(dataset.dtype), refuse, {}
+        return (), kind or str(dataset.dtype), lambda: of_text(dataset, kind), {}
 
     def load() -> np.ndarray:
         check_filters(dataset)
         array = dataset[()]
-        array = array["real"] + 1j * array["imag"] if array.dtype.names else array
+        array = joined(array) if array.dtype.names else array
         return array.T if by_columns else array
 
     stored: Stored = {"is_complex": dataset.dtype.kind == "c" or bool(dataset.dtype.names)}
@@ -165,6 +166,26 @@ def of_dataset(dataset: Any, kind: str, by_columns: bool) -> Array:
     if offset is not None and not dataset.file.userblock_size and not dataset.dtype.names:
         stored |= {"dtype": dataset.dtype.str, "offset": offset, "by_columns": by_columns}
     return dataset.shape[::-1] if by_columns else dataset.shape, NUMBERS, load, stored
+
+
+def joined(pairs: np.ndarray) -> np.ndarray:
+    """The complex numbers of pairs of real and imaginary parts, bit by bit."""
+    found = np.empty(pairs.shape, np.result_type(pairs["real"], np.complex64))
+    found.real, found.imag = pairs["real"], pairs["imag"]
+    return found
+
+
+def of_text(dataset: Any, kind: str) -> np.ndarray:
+    """The text in a dataset: MATLAB's characters, or one string of h5py. Ends with a reason for anything else."""
+    if dataset.shape is None or dataset.size > LONGEST_TEXT or dataset.dtype.itemsize > LONGEST_TEXT:
+        refuse("holds no text")
+    check_filters(dataset)
+    if kind == "char" and dataset.dtype == np.uint16:
+        return np.array(dataset[()].T.tobytes(order="F").decode("utf-16-le"))
+    if kind or dataset.shape or dataset.dtype.kind not in "SO":
+        refuse("holds no text")
+    value = dataset[()]
+    return np.array(value.decode() if isinstance(value, bytes) else str(value))
 
 
 def of_sparse(group: Any, names: Sequence[str], rows: int) -> Array:

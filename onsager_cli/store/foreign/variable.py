@@ -50,6 +50,17 @@ class Variable:
                 raise ValueError("its header says another shape")
         return array
 
+    def text(self) -> str | None:
+        """The text that it holds; None if it holds something else."""
+        if self.kind == NUMBERS:
+            return None
+        try:
+            with no_other_error():
+                array = self.load()
+        except UnreadableError:
+            return None
+        return str(array[()]) if array.dtype.kind == "U" and array.shape == () else None
+
     def mapped(self) -> np.ndarray:
         """The array, in the file if it can be mapped, of any size; else as `read` returns it. Not to be written to."""
         if self.map is None:
