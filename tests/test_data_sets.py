@@ -1,61 +1,29 @@
 """`onsager data`: the same samples every time, in every format, streamed, and what --info says of a file."""
 
-import io
 import json
-import os
-import signal
-import threading
-import tracemalloc
 import zipfile
-from types import SimpleNamespace
+from itertools import product
+from typing import Any
 
 import h5py
 import jax
 import numpy as np
 import pytest
 from conftest import slow
+from data_sets import COMPLEX, FORMATS, TOY, failure, plain, written
 from pairs import drawn, problem, saved
 from scipy.io import savemat
 
 from onsager_cli.cli import data as verb
 from onsager_cli.cli.main import main
-from onsager_cli.errors import UserError
 from onsager_cli.run import data
-from onsager_cli.store import datasets
 from onsager_cli.store.dataset_info import info
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-TOY = ("problem.N=12", "problem.M=8", "problem.gamma=0.3", "problem.selection_samples=20", "problem.test_samples=30")
-FORMATS = ("npz", "mat", "h5")
-COMPLEX = ("signal=qpsk",)
-
-
-def written(path, *words, samples=50):
-    """The path, once `onsager data` has written it."""
-    count = () if samples is None else (f"samples={samples}",)
-    assert main(["data", *TOY, *count, *words, "-o", str(path)]) == 0
-    return path
-
-
-def plain(path):
-    """The arrays of a file, by NumPy or h5py alone, as rows of samples."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    with h5py.File(path) as file:
-        arrays = {name: file[name][()] for name in file}
-    if path.suffix == ".mat":
-        arrays["A"] = arrays["A"].T
-        arrays = {name: a["real"] + 1j * a["imag"] if a.dtype.names else a for name, a in arrays.items()}
-    return arrays
-
-
-def failure(capsys, *words):
-    """The one line by which a command fails."""
-    assert main(["data", *words]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
+ARRAYS = ("A", "x", "y", "noise_variance")
+CHANGED = (("npz", "x"), ("npz", "A"), ("mat", "y"), ("h5", "noise_variance"))
+READ = (("npz", ()), ("mat", COMPLEX), ("h5", ()))
 
 
 class TestSamples:
@@ -76,8 +44,7 @@ class TestSamples:
         assert np.mean(found["x"] != 0) == pytest.approx(0.3, abs=0.01)
         assert len(np.unique(found["x"], axis=0)) > 3900
 
-    @pytest.mark.parametrize("of", [(), COMPLEX])
-    @pytest.mark.parametrize("form", FORMATS)
+    @pytest.mark.parametrize(("form", "of"), slow(*product(FORMATS, ((), COMPLEX)), but=READ))
     def test_recorded_pairs_read_a_set_back(self, tmp_path, form, of):
         path = written(tmp_path / f"set.{form}", *of, samples=100)
         made, own = problem(path), plain(path)
@@ -135,82 +102,9 @@ class TestSamples:
         assert plain(written(tmp_path / "set.npz", "problem.noise_variance=0"))["noise_variance"] == 0
 
     def test_an_experiment_of_one_problem(self, tmp_path):
-        written(tmp_path / "set.npz", "+experiment=quick", "--set", "test", samples=10)
-        assert plain(tmp_path / "set.npz")["x"].shape == (10, 12)
-
-
-class TestStreaming:
-    @pytest.mark.parametrize("form", FORMATS)
-    def test_memory_is_that_of_a_few_blocks(self, tmp_path, form):
-        """40 MB of samples in blocks of 0.2 MB."""
-        rng, size, count = np.random.default_rng(0), 500, 100_000
-
-        def blocks():
-            for _ in range(count // size):
-                yield rng.normal(size=(size, 60)).astype(np.float32), rng.normal(size=(size, 40)).astype(np.float32)
-
-        tracemalloc.start()
-        try:
-            datasets.write(tmp_path / f"set.{form}", {}, {"A": np.ones((40, 60), np.float32)}, blocks(), count)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert (tmp_path / f"set.{form}").stat().st_size > 40e6
-        assert peak < 10e6  # a few blocks, and the buffer through which y of an .npz is copied
-
-    def test_blocks_are_never_larger_than_asked(self, monkeypatch):
-        monkeypatch.setattr(data, "LARGEST_BLOCK", 16)
-        curve = verb._curve(list(TOY))
-        sizes = [len(x) for x, _ in data.fresh(curve.settings, data.in_users_units(curve), 40)]
-        assert sizes == [16, 16, 8]
-        assert data.block_size(10**6, 10**6) == 2
-        assert data.block_size(10**7, 10**7) == 1
-        assert data.block_size(8, 12, together=5) == 15
-
-    @pytest.mark.parametrize("form", FORMATS)
-    def test_a_stop_leaves_nothing(self, tmp_path, monkeypatch, form, capsys):
-        """Ctrl-C between two blocks; the file of an earlier run stays."""
-        path = written(tmp_path / f"set.{form}")
-        before = path.read_bytes()
-        monkeypatch.setattr(data, "LARGEST_BLOCK", 16)
-        capsys.readouterr()
-
-        def stop(self, done, of):
-            if done >= 32:
-                os.kill(os.getpid(), signal.SIGINT)
-                threading.Event().wait(5)
-
-        monkeypatch.setattr(verb.Counter, "__call__", stop)
-        assert main(["data", *TOY, "samples=70", "seed=4", "-o", str(path)]) == 130
-        assert [one.name for one in tmp_path.iterdir()] == [path.name]
-        assert path.read_bytes() == before
-
-    @pytest.mark.parametrize("form", FORMATS)
-    def test_a_disk_without_room(self, tmp_path, form, capsys, monkeypatch):
-        """Before a single sample is written."""
-        monkeypatch.setattr(datasets.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-        line = failure(capsys, *TOY, "samples=50000", "-o", str(tmp_path / "new" / f"set.{form}"))
-        assert f"would take {6.7 if form == 'npz' else 5.1} MB, and the disk has 1.0 MB left" in line
-        assert not list((tmp_path / "new").iterdir())
-
-    def test_progress(self):
-        """Nothing for short work; lines in a log; one line on a terminal that is wiped in the end."""
-        now = [0.0]
-        log, screen = io.StringIO(), io.StringIO()
-        screen.isatty = lambda: True
-        for stream in (log, screen):
-            now[0] = 0.0
-            with verb.Counter(stream, lambda: now[0]) as counter:
-                for done in range(1, 31):
-                    counter(done * 1000, 30_000)
-                    now[0] += 1.0
-        assert log.getvalue().splitlines() == [
-            "3,000 of 30,000 samples, 27 s left",
-            "13,000 of 30,000 samples, 17 s left",
-            "23,000 of 30,000 samples, 7 s left",
-        ]
-        assert "\n" not in screen.getvalue()
-        assert screen.getvalue().endswith(" \r")
+        path = tmp_path / "set.npz"
+        assert main(["data", "+experiment=quick", "--set", "test", "samples=10", "-o", str(path)]) == 0
+        assert plain(path)["x"].shape == (10, 500)
 
 
 class TestInfo:
@@ -235,8 +129,7 @@ class TestInfo:
         assert len(sums) == 1
         assert info(tmp_path / "set.mat").unchanged
 
-    @pytest.mark.parametrize("form", FORMATS)
-    @pytest.mark.parametrize("name", ["A", "x", "y", "noise_variance"])
+    @pytest.mark.parametrize(("form", "name"), slow(*product(FORMATS, ARRAYS), but=CHANGED))
     def test_a_changed_array(self, tmp_path, form, name, capsys):
         path = written(tmp_path / f"set.{form}", samples=20)
         assert info(path).unchanged
@@ -246,6 +139,7 @@ class TestInfo:
             arrays[name].flat[0] += 1
             np.savez(path, **arrays)
         else:
+            file: Any
             with h5py.File(path, "r+") as file:
                 array = np.array(file[name][()])
                 array.flat[0] += 1
@@ -287,74 +181,6 @@ class TestInfo:
         first, *others = map(json.loads, read)
         assert all(other == first for other in others)
         assert (first["seed"], first["samples"], first["samples_in"], first["set"]) == (0, 50, "rows", "fresh")
-
-
-class TestMistakes:
-    @pytest.mark.parametrize(
-        ("words", "line"),
-        [
-            (["samples=0", "-o", "s.npz"], "samples must be a whole number from 1 to 1000000000, got '0'"),
-            (["samples=1e5", "-o", "s.npz"], "samples must be a whole number"),
-            (["samples=5", "samples=6", "-o", "s.npz"], "samples is set twice"),
-            (["-o", "s.npz"], "data needs the number of samples: add samples=100000, or --set test"),
-            (["samples=5"], "data needs the file to write: add -o set.npz"),
-            (["samples=5", "-o", "s.csv"], "must end in .npz, .mat, .h5 or .hdf5, got 's.csv'"),
-            (["samples=5", "-o", "-"], "-o must name a file"),
-            (["samples=5", "network=lamp", "-o", "s.npz"], "'network=lamp' does not change the samples"),
-            (["samples=5", "training.lamp.steps=[1]", "-o", "s.npz"], "does not change the samples"),
-            (["samples=5", "output=s.npz"], "data needs the file to write"),
-            (["samples=5", "problem.gama=0.2", "-o", "s.npz"], "did you mean problem.gamma?"),
-            (["samples=5", "problem.gamma=nan", "-o", "s.npz"], "problem.gamma"),
-            (["--set", "train", "-o", "s.npz"], "--set must be fresh, test or selection, got 'train'"),
-            (["--set", "test", "samples=31", "-o", "s.npz"], "samples=31, and the test set has 30"),
-            (["samples=5", "--info", "s.npz"], "--info FILE stands alone"),
-            (["+experiment=finite_size", "--set", "test", "-o", "s.npz"], "choose by only=[…] one of n250-lamp"),
-        ],
-    )  # fmt: skip
-    def test_words(self, tmp_path, monkeypatch, capsys, words, line):
-        monkeypatch.chdir(tmp_path)
-        toy = [] if any("experiment" in word for word in words) or "--info" in words else TOY
-        assert line in failure(capsys, *toy, *words)
-        assert not list(tmp_path.iterdir())
-
-    def test_recorded_pairs_have_no_fresh_ones(self, tmp_path, capsys):
-        path = written(tmp_path / "set.npz", samples=100)
-        words = ("problem=data", f"problem.file={path}", "-o", str(tmp_path / "new.npz"))
-        capsys.readouterr()
-        assert "has recorded pairs, and no fresh ones" in failure(capsys, *words, "samples=5")
-        assert main(["data", *words, "--set", "test"]) == 0
-        x = plain(tmp_path / "new.npz")["x"]
-        assert len(x) == 10
-        assert {tuple(row) for row in x.tolist()} <= {tuple(row) for row in plain(path)["x"].tolist()}
-
-    @pytest.mark.parametrize("form", FORMATS)
-    def test_a_file_that_onsager_did_not_write(self, tmp_path, form, capsys):
-        path = tmp_path / f"set.{form}"
-        np.savez(tmp_path / "set", x=np.ones(3)) if form == "npz" else path.write_bytes(b"mine")
-        before = path.read_bytes()
-        words = (*TOY, "samples=5", "-o", str(path))
-        assert "move it away, or add --force" in failure(capsys, *words)
-        assert path.read_bytes() == before
-        assert main(["data", *words, "--force"]) == 0
-        assert main(["data", *words, "seed=2"]) == 0  # onsager's own file needs no word
-
-    def test_a_folder_and_a_read_only_place(self, tmp_path, capsys):
-        (tmp_path / "set.npz").mkdir()
-        assert "it is a folder" in failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "set.npz"))
-        (tmp_path / "file").write_text("")
-        assert "is no folder" in failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "file" / "set.npz"))
-
-    def test_without_h5py(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-        line = failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "set.mat"))
-        assert "needs h5py: pip install 'onsager[hdf5]'" in line
-        assert main(["data", *TOY, "samples=5", "-o", str(tmp_path / "set.npz")]) == 0
-
-    def test_numbers_that_are_not_finite(self, tmp_path):
-        block = (np.full((2, 3), np.inf, np.float32), np.ones((2, 2), np.float32))
-        of = data.DataSet({"problem": {}}, {}, 2, [block])
-        with pytest.raises(UserError, match="x is not finite in samples 1 to 2"):
-            list(data._reported(of, lambda *_: None))
 
 
 @pytest.mark.parametrize("name", slow([("random_access",), ("massive_mimo",)], but=[]))

@@ -60,7 +60,7 @@ def problem_curve(experiment: Experiment) -> Curve:
     return next(iter(found.values()))
 
 
-def write(path: Path, curve: Curve, part: str, samples: int | None, report: Report = lambda done, of: None) -> None:
+def write(path: Path, curve: Curve, part: str, samples: int | None, report: Report = lambda *_: None) -> None:
     """Write a data set of the problem of a curve.
 
     Args:
@@ -82,7 +82,9 @@ def _check(settings: Settings, part: str, samples: int | None) -> None:
     if part != FRESH:
         return
     if settings.problem.file is not None:
-        raise UserError(f"problem={settings.problem.name} has recorded pairs, and no fresh ones: add --set test or selection")
+        raise UserError(
+            f"problem={settings.problem.name} has recorded pairs, and no fresh ones: add --set test or selection"
+        )
     if samples is None:
         raise UserError("data needs the number of samples: add samples=100000, or --set test for the test set")
 
@@ -150,7 +152,9 @@ def _reported(of: DataSet, report: Report) -> Iterator[Block]:
     for x, y in of.blocks:
         for name, array in (("x", x), ("y", y)):
             if not np.isfinite(array).all():
-                raise UserError(f"{name} is not finite in samples {done + 1} to {done + len(x)}: {show(of.meta['problem'])}")
+                raise UserError(
+                    f"{name} is not finite in samples {done + 1} to {done + len(x)}: {show(of.meta['problem'])}"
+                )
         yield x, y
         done += len(x)
         report(done, of.count)

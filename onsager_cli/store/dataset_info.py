@@ -63,7 +63,7 @@ class _Sums:
             self.noise += float(np.sum(np.abs(y - clean) ** 2))
 
 
-def info(path: Path, report: Callable[[int, int], None] = lambda done, of: None) -> Info:
+def info(path: Path, report: Callable[[int, int], None] = lambda *_: None) -> Info:
     """What a file of samples is, after a look at every number. `report` is told how many samples of how many are seen.
 
     Raises UserError for a file without x and y, or whose numbers cannot be used.

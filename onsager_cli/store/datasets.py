@@ -275,7 +275,7 @@ class _Hdf5:
         if not (self.matlab and array.dtype == np.complex64):
             return array
         found = np.empty(array.shape, [("real", "<f4"), ("imag", "<f4")])
-        found["real"], found["imag"] = array.real, array.imag
+        found["real"], found["imag"] = np.real(array), np.imag(array)
         return found
 
     @contextlib.contextmanager

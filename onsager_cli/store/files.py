@@ -222,9 +222,9 @@ def atomic_write(path: Path, data: bytes) -> None:
     Creates missing parent folders. Raises UserError that names the file and the reason (disk full, read-only, no
     permission …), and for what is no regular file. Only a process that is killed leaves a temporary file.
     """
-    with replaced(path) as temporary, writing(path):
-        with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            _write_all(descriptor, data)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with replaced(path) as temporary, writing(path), opened(temporary, flags) as descriptor:
+        _write_all(descriptor, data)
 
 
 @contextlib.contextmanager

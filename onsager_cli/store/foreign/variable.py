@@ -33,6 +33,7 @@ class Variable:
     is_table: bool = False  # whether the numbers stood in a text, without anything that says where they begin
     is_complex: bool | None = None
     map: Callable[[], np.ndarray] | None = None
+    words: str | None = None  # the text that a list of the file gives
 
     def check(self, largest: float = LARGEST) -> None:
         """Raises UnreadableError for what is no array of numbers, or too large a one. Nothing is read."""
@@ -52,8 +53,8 @@ class Variable:
 
     def text(self) -> str | None:
         """The text that it holds; None if it holds something else."""
-        if self.kind == NUMBERS:
-            return None
+        if self.kind == NUMBERS or self.words is not None:
+            return self.words
         try:
             with no_other_error():
                 array = self.load()
