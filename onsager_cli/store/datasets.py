@@ -143,7 +143,7 @@ def _h5py(path: Path) -> ModuleType:
     try:
         import h5py
     except ImportError:
-        raise UserError(f"{path} needs h5py: pip install 'onsager[hdf5]', or write an .npz") from None
+        raise UserError(f"{path} needs h5py: pip install h5py, or write an .npz") from None
     return h5py
 
 
