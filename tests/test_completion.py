@@ -86,6 +86,13 @@ def test_what_an_experiment_refuses_is_not_offered():
     assert "network.depth=" in offered
 
 
+def test_data_is_offered_what_decides_samples():
+    offered = words("onsager data ")
+    assert {"samples=", "problem=", "problem.gamma=", "seed="} <= set(offered)
+    assert not {"network=", "network.depth=", "training=", "jobs="} & set(offered)
+    assert words("onsager data --set ") == ["fresh", "test", "selection"]
+
+
 def test_curves_of_an_experiment():
     assert words("onsager plot +experiment=fig8 only=lista") == ["only=lista_tied", "only=lista_untied"]
     assert words("onsager plot +experiment=fig8 only=[lista_tied,lista") == ["only=[lista_tied,lista_untied]"]

@@ -217,7 +217,7 @@ class TestList:
         assert out[0] == "nothing is stored in outputs"
         assert out[2].startswith("whole-")
         assert main(["list", "runs", "whole"]) == 2
-        assert capsys.readouterr().err == "onsager: list runs takes output=FOLDER, got 'whole'\n"
+        assert capsys.readouterr().err == "onsager: list runs takes output=FOLDER and KEY=VALUE, got 'whole'\n"
 
 
 class TestClean:

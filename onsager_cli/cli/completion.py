@@ -66,6 +66,13 @@ def _next(given: list[str], current: str) -> Iterable[str]:
         return parser.option_words()
     if words and (values := parser.choices_of(words[-1])):
         return values
+    if verb == "data":
+        from onsager_cli.cli.data import OURS, SAMPLES
+
+        return [
+            f"{SAMPLES}=",
+            *(word for word in _overrides(words, current) if re.split(r"[=.]", word)[0].lstrip("+") in OURS),
+        ]
     if VERBS[verb].overrides:
         return [*_overrides(words, current), *(_of_launcher(words, current) if verb == "sweep" else ())]
     if verb == "list":

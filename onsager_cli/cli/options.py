@@ -70,6 +70,8 @@ class Parser(argparse.ArgumentParser):
     def _check_habit(self, word: str) -> None:
         """Raises UserError for an option that other programs have, with what to write instead."""
         option, _, value = word.partition("=")
+        if option in self._option_string_actions:
+            return
         if instead := next((text for words, text in HABITS.items() if option in words), None):
             self.error(f"unknown option {show(word)}: {instead.replace('NAME', value or 'NAME')}")
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +28,11 @@ from onsager_cli.store.files import (
     writing,
 )
 from onsager_cli.store.locks import holder, locked
-from onsager_cli.store.notes import flat, identity_hash, parse_note, plain, read_json
-from onsager_cli.store.tables import grouped
+from onsager_cli.store.notes import identity_hash, parse_note, read_json
 from onsager_cli.store.yaml_files import read_yaml
-from onsager_cli.text import cell, columns, printable, show, size_decimal
+from onsager_cli.text import show, size_decimal
 
-HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
-LONGEST_DIFFERENCE = 60  # characters
+DAMAGED_IDENTITY = "identity.json is damaged"
 _FOLDER = re.compile(r".+-[0-9a-f]{12}(-\d+)?")  # the name that the store gives the folder of a curve
 
 
@@ -49,38 +46,10 @@ def output_folder(words: Sequence[str], verb: str) -> Path:
         if given is not None:
             raise UserError(f"{verb} takes one output=FOLDER, got {show(word)}, too")
         given = expanded(value)
-    output = given or Path(_group(package_conf() / "config.yaml")["output"])
+    output = given or Path(group_of(package_conf() / "config.yaml")["output"])
     if exists(output) and not is_folder(output):
         raise UserError(f"{verb}: output={output} is no folder")
     return output
-
-
-def listing(words: Sequence[str]) -> str:
-    """The text of `onsager list runs [output=FOLDER]`: one line per stored curve.
-
-    Where curves have one name, a column says in which settings they differ.
-    """
-    output = output_folder(words, "list runs")
-    folders = curve_folders(output)
-    if not folders:
-        return printable(f"nothing is stored in {output}")
-    rows, differing = [HEADER, *map(_row, folders)], ["differs in", *map(_differing(folders).get, folders)]
-    if any(differing[1:]):
-        rows = [(*row[:-1], words or "", row[-1]) for row, words in zip(rows, differing, strict=True)]
-    return columns(rows, right=range(1, 5))
-
-
-def _differing(folders: Iterable[Path]) -> dict[Path, str]:
-    """The settings of each curve, `snr_db=20`, in which curves of its name differ; none for a name that is alone."""
-    found = {}
-    for alike in grouped((path.name.rpartition("-")[0], path) for path in folders).values():
-        settings = {path: flat(plain(_identity(path) or {})) for path in alike}
-        everything = dict.fromkeys(key for own in settings.values() for key in own if key not in ("numerics", "seed"))
-        keys = [key for key in everything if len({str(own.get(key)) for own in settings.values()}) > 1]
-        for path, own in settings.items():
-            words = (f"{key.rpartition('.')[2]}={show(own.get(key), 20)}" for key in keys)
-            found[path] = ", ".join(words).replace("'", "")[:LONGEST_DIFFERENCE]
-    return found
 
 
 def curve_folders(output: Path) -> list[Path]:
@@ -93,7 +62,7 @@ def is_curve_folder(path: Path) -> bool:
     return _FOLDER.fullmatch(path.name) is not None
 
 
-def _identity(path: Path) -> Json | None:
+def identity_at(path: Path) -> Json | None:
     """The identity of a stored curve; None if its file is missing or damaged."""
     file = path / "identity.json"
     identity = read_json(file) if is_file(file) else None
@@ -103,36 +72,7 @@ def _identity(path: Path) -> Json | None:
     return None
 
 
-def _row(path: Path) -> tuple[str, ...]:
-    """One stored curve, as the columns of HEADER."""
-    identity = _identity(path) or {}
-    files = _stats(entries(path))
-    changed = max((file.st_mtime for file in files), default=0.0)
-    points, wanted, damage = [], None, None
-    try:
-        wanted = _wanted_depth(path)
-    except UserError:
-        damage = "config.yaml is damaged"
-    try:
-        points = CurveFolder(path, identity).points()
-    except UserError:
-        damage = "points.csv is damaged"
-    last = points[-1] if points else {}
-    depth, level = last.get("layer"), last.get("nmse_db")
-    short = depth is not None and wanted is not None and depth < wanted
-    ended = bool(points) and (depth is None or (wanted is not None and not short))
-    return (
-        path.name,
-        f"{depth} of {wanted}" if short else cell(depth),
-        "" if level is None else f"{level:.2f}",
-        str(identity.get("seed", "")),
-        size_decimal(sum(file.st_size for file in files)),
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
-        reason_to_remove(path) or _state(path, ended, damage),
-    )
-
-
-def _stats(paths: Iterable[Path]) -> list[os.stat_result]:
+def file_stats(paths: Iterable[Path]) -> list[os.stat_result]:
     """What the system says of the regular files; one that another process has removed is left out."""
     found = []
     for path in paths:
@@ -141,15 +81,21 @@ def _stats(paths: Iterable[Path]) -> list[os.stat_result]:
     return [file for file in found if stat.S_ISREG(file.st_mode)]
 
 
-def _state(path: Path, ended: bool, damage: str | None) -> str:
-    """How far the training of a curve is, or what is damaged; `ended`: whether the points say that it is complete."""
+def state_of(path: Path, ended: bool, damage: str | None) -> tuple[str, str]:
+    """How far the training of a curve is: complete, stopped or damaged, and the same in more words.
+
+    `ended` is whether the points say that it is complete, `damage` what is known to be damaged.
+    """
+    done = ended or is_file(path / "iterations.json")
     if process := holder(path):
-        return f"in training ({process})"
+        return "stopped", f"in training ({process})"
     if damage := damage or _damaged(path):
-        return damage
-    if ended or is_file(path / "iterations.json"):
-        return "complete"
-    return "gave up: the training diverged" if is_file(path / "diverged.npz") else "stopped"
+        return "damaged", damage
+    if exists(path / "identity.json") and reason_to_remove(path) == DAMAGED_IDENTITY:
+        return "damaged", DAMAGED_IDENTITY
+    if done:
+        return "complete", "complete"
+    return "stopped", "gave up: the training diverged" if is_file(path / "diverged.npz") else "stopped"
 
 
 def _damaged(path: Path) -> str | None:
@@ -165,17 +111,17 @@ def _damaged(path: Path) -> str | None:
     return None
 
 
-def _wanted_depth(path: Path) -> int | None:
+def wanted_depth(path: Path) -> int | None:
     """The depth that the last command asked for, from config.yaml; None if there is none. Raises UserError if damaged."""
     file = path / "config.yaml"
-    network = _group(file).get("network") if exists(file) else {}
+    network = group_of(file).get("network") if exists(file) else {}
     depth = network.get("depth") if isinstance(network, Mapping) else True
     if isinstance(depth, bool) or not isinstance(depth, int | None):
         raise UserError(f"{file}: network.depth is no whole number")
     return depth
 
 
-def _group(path: Path) -> Mapping[str, Any]:
+def group_of(path: Path) -> Mapping[str, Any]:
     """The group of keys in a YAML file. Raises UserError for anything else."""
     config = read_yaml(path)
     if not isinstance(config, Mapping):
@@ -190,11 +136,11 @@ def reason_to_remove(path: Path) -> str | None:
     """
     if not exists(path / "identity.json"):
         return "never started"
-    identity, digest, now = _identity(path) or {}, None, None
+    identity, digest, now = identity_at(path) or {}, None, None
     with contextlib.suppress(AttributeError, TypeError, ValueError):  # of what is no identity
         digest, now = identity_hash(identity), numerics(identity)
     if digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
-        return "identity.json is damaged"
+        return DAMAGED_IDENTITY
     if identity.get("numerics") != now:
         return f"made by version {show(identity.get('numerics'))} of the numerics, now {now}"
     return None
@@ -224,12 +170,12 @@ def leftovers(output: Path) -> Iterator[Leftover]:
 
 def _size(paths: Iterable[Path]) -> int:
     """The bytes of the regular files."""
-    return sum(file.st_size for file in _stats(paths))
+    return sum(file.st_size for file in file_stats(paths))
 
 
 def _damage(path: Path) -> str | None:
     """What is wrong with a file of arrays; None if nothing is."""
-    return CurveFolder(path.parent, _identity(path.parent) or {}).damage(path.stem)
+    return CurveFolder(path.parent, identity_at(path.parent) or {}).damage(path.stem)
 
 
 def remove(path: Path) -> bool:

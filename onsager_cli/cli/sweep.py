@@ -21,6 +21,7 @@ from onsager_cli.config.names import suffix
 from onsager_cli.config.sweeping import jobs_of, launcher_of
 from onsager_cli.errors import UserError
 from onsager_cli.store.environment import share_cores
+from onsager_cli.text import one_line, printable
 
 
 def add_options(parser: Parser) -> None:
@@ -69,7 +70,25 @@ def main(options: Namespace) -> int:
         for number, (texts, one, before) in enumerate(zip(overrides, named, experiments, strict=True), 1)
     ]
     with _safe_path():
-        return tell(jobs, launch(jobs, launcher))
+        failures = launch(jobs, launcher)
+    mistake = _conclude(jobs)
+    return tell(jobs, failures) or 2 * mistake
+
+
+def _conclude(jobs: Sequence[Job]) -> bool:
+    """Write one table and one drawing of all jobs, and show the table; whether that failed, which is told."""
+    from onsager_cli.record import sweeps
+
+    try:
+        text, files = sweeps.conclude(sweeps.Sweep([sweeps.Job(job.experiment, job.overrides) for job in jobs]))
+    except UserError as error:
+        print(f"onsager: {one_line(str(error))}", file=sys.stderr, flush=True)
+        return True
+    if text:
+        print(text, file=sys.stderr, flush=True)
+    for path in files:
+        print(printable(str(path)), flush=True)
+    return False
 
 
 def launch(jobs: Sequence[Job], launcher: Launcher | None) -> dict[int, Failure]:

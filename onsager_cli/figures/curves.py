@@ -38,7 +38,7 @@ Beside = Callable[[Axes, Mapping[str, Look]], None]
 """Draws a second panel, given slug → look."""
 
 
-def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Figure:
+def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_line: int = 2) -> Figure:
     """Draw NMSE in dB over layers.
 
     The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
@@ -50,6 +50,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
         rows: of a table (tables.COLUMNS), in the order the legend shall have. A row without layer is a level,
             drawn as a horizontal line. Curves that are missing or incomplete are drawn as far as they go.
         beside: draws a panel at the right, of the same curves.
+        per_line: how many curves a line of the legend below a panel names.
 
     Raises UserError if there is nothing to draw.
     """
@@ -60,7 +61,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
     looks = styles(shown, figure.labels)
     averages = any("matrices" in row for row in shown)
     across = 1 if beside is None else 2
-    height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (2 * across))
+    height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (per_line * across))
     with matplotlib.style.context(PAPER):
         drawing = Figure(figsize=(3.5 * across, height))
         axes = drawing.add_subplot(1, across, 1)
@@ -75,7 +76,9 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None) -> Fi
         if beside is not None:
             beside(drawing.add_subplot(1, across, 2), looks)
         # Handles of the main axes only: an inset shows the same curves again.
-        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), 2 * across))
+        drawing.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), per_line * across)
+        )
     return drawing
 
 

@@ -40,6 +40,7 @@ COMPLEX_LINE, COMPLEX_DOTS = (0, (1, 1)), "-."
 _SPARE = tuple(
     Look(color, marker) for color, marker in zip((SKY, YELLOW, GREEN, PURPLE, ORANGE, GREY), "dP*H8p", strict=True)
 )
+TWIN_LINES = ("-.", "-", "--", ":")  # of twins, each for as many as there are spare colours
 
 
 @cache
@@ -98,14 +99,15 @@ def styles(rows: Iterable[Row], labels: Mapping[str, str] | None = None) -> dict
     looks = {slug: style_of(points[0]) for slug, points in by_curve(rows).items()}
     colors = {style.color for style in looks.values() if style.label}
     # Colours that nobody has come first.
-    spare = itertools.cycle(sorted(_SPARE, key=lambda style: style.color in colors))
+    spare = enumerate(itertools.cycle(sorted(_SPARE, key=lambda style: style.color in colors)))
     chosen: dict[str, Look] = {}
     taken: set[str] = set()
     for slug, style in looks.items():
         if not style.label or style.label in taken:
-            look, name = next(spare), slug.replace("_", " ")
+            (number, look), name = next(spare), slug.replace("_", " ")
             # The line lets one below show: twins are often alike.
-            style = replace(style, color=look.color, marker=look.marker, line="-.", label=name)
+            line = TWIN_LINES[number // len(_SPARE) % len(TWIN_LINES)]
+            style = replace(style, color=look.color, marker=look.marker, line=line, label=name)
         taken.add(style.label)
         chosen[slug] = replace(style, label=(labels or {}).get(slug, style.label))
     return chosen

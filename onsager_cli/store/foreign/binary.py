@@ -34,11 +34,11 @@ def reader_of(form: str) -> Callable[[Path], list[Variable]]:
 
 def _stored(
     path: Path, shape: tuple[int, ...], is_complex: bool | None = None, dtype: str = "", offset: int = 0,
-    by_columns: bool = False,
+    by_columns: bool = False, text: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the listing says of how an array is stored, as fields of its Variable; without `dtype` it cannot be mapped."""
     if not dtype:
-        return {"is_complex": is_complex}
+        return {"is_complex": is_complex, "words": text}
     order: Literal["F", "C"] = "F" if by_columns else "C"
     return {"is_complex": is_complex, "map": partial(np.memmap, path, np.dtype(dtype), "r", offset, shape, order)}
 

@@ -22,13 +22,14 @@ import numpy as np
 
 REFUSED = 3
 MANY = 10_000  # things in an HDF5 file
+LONGEST_TEXT = 10**5  # characters that the listing has
 NUMBERS = "numbers"
 CLASSES = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 """MATLAB's classes of numbers."""
 COMPRESSED, COMPLEX = 15, 0x0800  # the type of a variable, and the flag of one, in a .mat of version 5
 
 Stored = dict[str, Any]
-"""How an array is stored, as far as that is known: is_complex; dtype, offset and by_columns of one that can be mapped."""
+"""How an array is stored, as far as that is known: is_complex; dtype, offset and by_columns of one that can be mapped; text."""
 Array = tuple[tuple[int, ...], str, Callable[[], np.ndarray], Stored]
 Item = tuple[str, tuple[int, ...], str, Callable[[], np.ndarray], Stored]
 """Name, shape, kind, what reads the array, and how it is stored."""
@@ -152,12 +153,12 @@ def of_dataset(dataset: Any, kind: str, by_columns: bool) -> Array:
         return shape, NUMBERS, lambda: np.zeros(shape), {"is_complex": False}
     numeric = dataset.dtype.kind in "biufc" or set(dataset.dtype.names or ()) == {"real", "imag"}
     if dataset.shape is None or not numeric or kind not in ("", *CLASSES):
-        return (), kind or str(dataset.dtype), refuse, {}
+        return (), kind or str(dataset.dtype), refuse, text_of(dataset, kind)
 
     def load() -> np.ndarray:
         check_filters(dataset)
         array = dataset[()]
-        array = array["real"] + 1j * array["imag"] if array.dtype.names else array
+        array = joined(array) if array.dtype.names else array
         return array.T if by_columns else array
 
     stored: Stored = {"is_complex": dataset.dtype.kind == "c" or bool(dataset.dtype.names)}
@@ -165,6 +166,27 @@ def of_dataset(dataset: Any, kind: str, by_columns: bool) -> Array:
     if offset is not None and not dataset.file.userblock_size and not dataset.dtype.names:
         stored |= {"dtype": dataset.dtype.str, "offset": offset, "by_columns": by_columns}
     return dataset.shape[::-1] if by_columns else dataset.shape, NUMBERS, load, stored
+
+
+def joined(pairs: np.ndarray) -> np.ndarray:
+    """The complex numbers of pairs of real and imaginary parts, bit by bit."""
+    found = np.empty(pairs.shape, np.result_type(pairs["real"], np.complex64))
+    found.real, found.imag = pairs["real"], pairs["imag"]
+    return found
+
+
+def text_of(dataset: Any, kind: str) -> Stored:
+    """The text in a dataset, as a part of the listing: MATLAB's characters, or one string of h5py; {} for anything else."""
+    if dataset.shape is None or max(dataset.size, dataset.dtype.itemsize) > LONGEST_TEXT:
+        return {}
+    try:
+        if kind == "char" and dataset.dtype == np.uint16:
+            return {"text": dataset[()].T.tobytes(order="F").decode("utf-16-le")}
+        if not kind and not dataset.shape and dataset.dtype.kind == "S":
+            return {"text": dataset[()].decode()}
+    except Exception:  # a damaged one is no reason to refuse the others
+        return {}
+    return {}
 
 
 def of_sparse(group: Any, names: Sequence[str], rows: int) -> Array:

@@ -33,6 +33,7 @@ class Variable:
     is_table: bool = False  # whether the numbers stood in a text, without anything that says where they begin
     is_complex: bool | None = None
     map: Callable[[], np.ndarray] | None = None
+    words: str | None = None  # the text that a list of the file gives
 
     def check(self, largest: float = LARGEST) -> None:
         """Raises UnreadableError for what is no array of numbers, or too large a one. Nothing is read."""
@@ -49,6 +50,17 @@ class Variable:
             if array.shape != self.shape:
                 raise ValueError("its header says another shape")
         return array
+
+    def text(self) -> str | None:
+        """The text that it holds; None if it holds something else."""
+        if self.kind == NUMBERS or self.words is not None:
+            return self.words
+        try:
+            with no_other_error():
+                array = self.load()
+        except UnreadableError:
+            return None
+        return str(array[()]) if array.dtype.kind == "U" and array.shape == () else None
 
     def mapped(self) -> np.ndarray:
         """The array, in the file if it can be mapped, of any size; else as `read` returns it. Not to be written to."""
