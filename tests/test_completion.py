@@ -102,7 +102,7 @@ def test_curves_of_an_experiment():
 @pytest.mark.parametrize("verb", VERBS)
 def test_options_are_those_of_the_help(verb, capsys):
     main([verb, "--help"])
-    shown = re.findall(r"^  (?:-h, )?(--[a-z]+)", capsys.readouterr().out, re.MULTILINE)
+    shown = re.findall(r"^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
     assert words(f"onsager {verb} --") == shown
     assert shown[0] == "--help"
 
@@ -122,7 +122,7 @@ def test_the_other_verbs():
 def test_own_conf():
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_text("curves: {}\n")
-    assert words("onsager train +experiment=m") == ["+experiment=mine"]
+    assert words("onsager train +experiment=min") == ["+experiment=mine"]
 
 
 @pytest.mark.parametrize(
