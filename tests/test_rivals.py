@@ -1,4 +1,4 @@
-"""Networks after LAMP: forward pass and start against float64 NumPy, gradient against autodiff, support selection."""
+"""Networks after LAMP: forward pass and start against float64 NumPy, gradient against autodiff."""
 
 from functools import partial
 
@@ -7,40 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from conftest import slow, toy_arrays
+from conftest import slow
 from test_networks import by_layers, some_weights
 from toy_networks import ROOM, distances, problem_of
-from toy_rivals import RIVALS, alista, numpy_version, posterior_mean, selected
+from toy_rivals import NOISE, RIVALS, alista, complex_data, numpy_version, posterior_mean, problem_around
 
 from onsager_cli import shrinkage
-from onsager_cli.errors import UserError
-from onsager_cli.networks import selection, weights
 from onsager_cli.networks.gradient import scratch
 from onsager_cli.networks.lamp import Lamp
 from onsager_cli.networks.layers import Layers, squared_errors
-from onsager_cli.problems import Problem, Samples
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 EVERY = sorted(RIVALS)
-NOISE = 1.6e-5  # σ_w² of `problem_of`
-
-
-def complex_data(M=20, N=40, L=6, seed=0):
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape):
-        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
-
-    A = normal(M, N) / np.sqrt(M)
-    x = normal(N, L) * (rng.uniform(size=(N, L)) < 0.1)
-    return A, x, A @ x + np.sqrt(NOISE) * normal(M, L)
-
-
-def problem_around(A, x, y) -> Problem:
-    samples = Samples(jnp.asarray(x), jnp.asarray(y))
-    return Problem(
-        jnp.asarray(A), jnp.asarray(NOISE), samples, samples, lambda *_: samples, mean_power=jnp.asarray(0.1)
-    )
 
 
 def off_the_start(net, problem, depth, seed=0):
@@ -230,137 +208,3 @@ class TestGradient:
         masks = net.learnable(params, 0, 2, shared=True)
         for leaf, value in expected.items():
             np.testing.assert_allclose(masks[leaf] * gradient[leaf], masks[leaf] * value, rtol=1e-7, atol=1e-9)
-
-
-class TestSelection:
-    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    @pytest.mark.parametrize("p", [0, 1, 3, 7, 39, 40, 60])
-    def test_is_that_of_a_sort(self, x64, dtype, p):
-        r = np.random.default_rng(p).normal(size=(40, 50)).astype(dtype)
-        r[:, 0], r[:, 1], r[5:9, 2] = 0, 1, 2.5  # nothing, all alike, several largest
-        for theta in (0.0, 0.3, 5.0):
-            mask = selection.among_largest(
-                jnp.abs(jnp.asarray(r)), jnp.asarray(theta, dtype), jnp.asarray(p + 0.9, dtype)
-            )
-            limit = np.sort(np.abs(r), axis=0)[-min(p, 40)] if p else np.inf
-            np.testing.assert_array_equal(mask, (np.abs(r) >= limit) & (np.abs(r) > np.asarray(theta, dtype)))
-
-    def test_p_and_threshold_of_each_sample(self, x64):
-        rng = np.random.default_rng(0)
-        r, p = rng.normal(size=(40, 20)) + 1j * rng.normal(size=(40, 20)), np.arange(20)[None].astype(float)
-        theta = rng.uniform(0, 1, (40, 20))
-        mask = np.asarray(selection.among_largest(jnp.abs(jnp.asarray(r)), jnp.asarray(theta), jnp.asarray(p)))
-        size = np.where(np.abs(r) > theta, np.abs(r), 0)
-        for k in range(20):
-            limit = np.sort(size[:, k])[-k] if k else np.inf
-            np.testing.assert_array_equal(mask[:, k], (size[:, k] >= limit) & (size[:, k] > 0))
-
-    def test_all_that_is_above_the_threshold_passes_where_it_is_less_than_p(self):
-        r = jnp.asarray([[3.0], [-2.0], [0.5], [0.1]])
-        mask = selection.among_largest(jnp.abs(r), jnp.float32(1), jnp.float32(3))
-        assert mask[:, 0].tolist() == [True, True, False, False]
-        np.testing.assert_array_equal(selected(np.asarray(r), 1.0, 3)[:, 0], [3, -2, 0, 0])
-
-    @pytest.mark.parametrize("theta", [0.5, 0.7, 1.0])
-    def test_the_derivative_by_the_threshold_is_that_of_the_mean_loss(self, x64, theta):
-        """All that exceeds θ passes: the loss of a sample jumps, its mean does not, and autodiff of a jump would say 0.
-
-        Against the difference quotient of the mean of 400,000 coordinates, of which 1,000 and more are inside the ramp: to
-        a tenth of the largest derivative there is, 0.15. The density of |r| changes within the ramp, which tilts it.
-        """
-        rng = np.random.default_rng(0)
-        x = rng.normal(size=(400, 1000)) * (rng.uniform(size=(400, 1000)) < 0.1)
-        r, everybody = jnp.asarray(x + 0.3 * rng.normal(size=x.shape)), jnp.asarray(400.0)
-
-        def loss(theta):
-            soft, _ = shrinkage.build("threshold").eta(r, None, (theta,))
-            return jnp.mean((selection.selected(r, soft, theta, everybody) - x) ** 2)
-
-        step = 0.1 * theta
-        expected = float(loss(jnp.asarray(theta + step)) - loss(jnp.asarray(theta - step))) / (2 * step)
-        found = float(jax.grad(loss)(jnp.asarray(theta)))
-        assert found == pytest.approx(expected, abs=0.015)
-        assert found * expected > 0
-
-    def test_rules(self):
-        assert (
-            selection.counts("cpss", 16, 500, 50, 0.012, 0.13).tolist()
-            == [6, 12, 18, 24, 30, 36, 42, 48, 54, 60] + [65] * 6
-        )
-        logs = np.floor(selection.counts("logs", 16, 500, 50, 0.012, 0.13)).astype(int)
-        assert logs.tolist() == [int(p) for p in np.linspace((1.2 * 50) // 16, 1.2 * 50, 16)]
-        assert (logs[0], logs[-1]) == (3, 60)
-
-    @pytest.mark.parametrize("name", ["alista", "tilista"])
-    def test_by_logs_all_layers_change_with_their_number(self, toy, name):
-        net, problem = RIVALS[name], problem_of(toy)
-        params = net.start(problem, 6)
-        for depth in range(1, 7):
-            params = net.grow(params, depth - 1, problem)
-            expected = selection.counts("logs", depth, toy.N, 0.1 * toy.N, 0.012, 0.13)
-            np.testing.assert_allclose(params["selected"][:depth], expected, rtol=1e-6)
-            again = net.grow(net.head(params, depth), depth - 1, problem)  # as after a stop
-            np.testing.assert_allclose(again["selected"], expected, rtol=1e-6)
-
-    def test_activity_is_counted_where_nobody_knows_it(self, toy):
-        net, problem = alista(activity=None), problem_of(toy)
-        share = np.mean(toy.x != 0)
-        assert float(net.start(problem, 3)["selected"][-1]) == pytest.approx(1.2 * share * toy.N, rel=1e-6)
-
-
-class TestWeights:
-    @pytest.mark.parametrize(("M", "N", "energy"), [(250, 500, 502.0), *slow((250, 1000, 3006.0))])
-    def test_analytic(self, M, N, energy):
-        """Unit diagonal, and the least off-diagonal energy of all W with one: about N (N/M - 1)."""
-        A = toy_arrays(N, M, 1).A
-        A /= np.linalg.norm(A, axis=0)
-        B = weights.analytic(A)
-        product = B @ A
-        np.testing.assert_allclose(np.diag(product), 1, atol=1e-12)
-        off = np.sum(product**2) - N
-        assert off == pytest.approx(energy, rel=0.01)
-        rng = np.random.default_rng(1)
-        for _ in range(3):  # a step within the unit diagonals only adds to it
-            step = rng.normal(size=B.shape)
-            step -= np.sum(step * A.T, axis=1, keepdims=True) * A.T
-            assert np.sum(((B + 1e-3 * step) @ A) ** 2) - N > off
-
-    def test_ridge_is_lmmse_up_to_the_scale_of_rows(self):
-        A = toy_arrays(30, 20, 1).A
-        one, other = weights.analytic(A, 0.3), weights.filtered(A, 0.3)
-        ratio = one / other
-        np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1], ratio.shape), rtol=1e-9)
-        np.testing.assert_allclose(np.diag(one @ A), 1, atol=1e-12)
-        assert np.trace(other @ A) == pytest.approx(30)
-
-    def test_the_ridge_amplifies_less_noise(self):
-        """κ = 100: the gain of white noise is ‖B‖_F² / N, and without a ridge it has 1/s² of the smallest s."""
-        U, s, Vt = np.linalg.svd(toy_arrays(60, 30, 1).A, full_matrices=False)
-        A = (U * np.geomspace(1, 0.01, len(s))) @ Vt
-        without, some, more = (np.sum(weights.analytic(A, ridge) ** 2) for ridge in (0.0, 1e-3, 1e-1))
-        assert more < some < without / 3
-
-    def test_complex_and_rank_deficient(self):
-        A, _, _ = complex_data()
-        np.testing.assert_allclose(np.diag(weights.analytic(A) @ A), 1, atol=1e-12)
-        low = A[:, :10] @ np.random.default_rng(0).normal(size=(10, 30))
-        np.testing.assert_allclose(np.diag(weights.analytic(low) @ low), 1, atol=1e-9)
-        np.testing.assert_allclose(weights.filtered(low, 0.0) * 10 / 30, np.linalg.pinv(low), atol=1e-9)
-
-    def test_a_column_of_zeros_is_refused(self):
-        A = toy_arrays(30, 20, 1).A
-        A[:, 4] = 0
-        with pytest.raises(UserError, match="needs columns of A that are not zero, and column 4 is zero"):
-            weights.analytic(A)
-
-    @pytest.mark.parametrize("name", ["transpose", "analytic", "pinv", "lmmse"])
-    def test_start_of_lamp(self, x64, toy, name):
-        problem = problem_around(toy.A, toy.x, toy.y)
-        B = np.asarray(Lamp(shrinkage.build("bg"), (1.0, 2.2), weight=name).start(problem, 2)["B"])
-        inverse = np.linalg.inv(toy.A @ toy.A.T + (NOISE / 0.1 if name == "lmmse" else 0) * np.eye(toy.M))
-        expected = toy.A.T if name == "transpose" else toy.A.T @ inverse
-        if name == "analytic":
-            expected = expected / np.diag(expected @ toy.A)[:, None]
-        elif name != "transpose":
-            expected = expected * toy.N / np.trace(expected @ toy.A)
-        np.testing.assert_allclose(B, expected, rtol=1e-8, atol=1e-10)

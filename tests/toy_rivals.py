@@ -5,6 +5,7 @@ NumPy versions: samples are columns, a plain loop over layers, selection by a fu
 
 from collections.abc import Callable, Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from onsager_cli import shrinkage
@@ -14,6 +15,7 @@ from onsager_cli.networks.hyperlista import Hyperlista
 from onsager_cli.networks.na_alista import NaAlista
 from onsager_cli.networks.oamp_net import OampNet
 from onsager_cli.networks.tista import Tista
+from onsager_cli.problems import Problem, Samples
 
 THRESHOLD, BG = (0.1,), (1.0, float(np.log(9)))
 LEARNED = ("B", "gamma", "theta")
@@ -40,7 +42,27 @@ RIVALS = {
     "hyperlista": Hyperlista(),
     "na_alista": NaAlista(hidden=6, selection="logs", activity=0.1, seed=3),
 }  # fmt: skip
+NOISE = 1.6e-5  # σ_w² of `toy_networks.problem_of`
 Leaf = Callable[[str, int], np.ndarray]
+
+
+def complex_data(M=20, N=40, L=6, seed=0):
+    """A, x and y of a complex problem in double precision."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
+
+    A = normal(M, N) / np.sqrt(M)
+    x = normal(N, L) * (rng.uniform(size=(N, L)) < 0.1)
+    return A, x, A @ x + np.sqrt(NOISE) * normal(M, L)
+
+
+def problem_around(A, x, y) -> Problem:
+    samples = Samples(jnp.asarray(x), jnp.asarray(y))
+    return Problem(
+        jnp.asarray(A), jnp.asarray(NOISE), samples, samples, lambda *_: samples, mean_power=jnp.asarray(0.1)
+    )
 
 
 def leaf_of(net, params: Mapping[str, object]) -> Leaf:

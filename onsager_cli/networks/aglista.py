@@ -10,10 +10,10 @@
     r = x̂ + γ B (y - A (κ ⊙ x̂)),    x̂⁺ = o x̃ + (1 - o) x̂
 
 The gates of Wu, Guo, Li and Zhang, "Sparse coding with gated learned ISTA" (2020), as Behrens, Sauder and Jung (2021)
-put them into ALISTA; Wu's own gates are other functions. The gates learn at the rate "noise" of a schedule, which is
-lower than that of θ: a large overshoot is good for the last layer and bad for the layers that follow. B follows from A and does not learn. The gain of the first layer
-acts on x̂ = 0 and has no effect, so that its ν and μ stay at their start; published counts of 5 K + 1 numbers have these
-two, and a factor of that gain. In units in which active coefficients have power 1.
+put them into ALISTA; Wu's own gates are other functions. B follows from A and does not learn. The gates learn at the rate
+"noise" of a schedule, below that of θ: a large overshoot is good for the last layer and bad for those that follow. In the
+first layer, the gain acts on x̂ = 0 and has no effect; published counts of 5 K + 1 numbers have a further factor of it.
+|x̂| is in units in which active coefficients have power 1.
 """
 
 from dataclasses import dataclass
