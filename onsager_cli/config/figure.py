@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from onsager_cli.config.names import safe
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.checks import build, choice, flag, optional, text
+from onsager_cli.kinds.checks import build, choice, flag, integer, number, optional, text
 from onsager_cli.kinds.lists import numbers, texts, words
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find, names
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import did_you_mean, show
 
-FORMATS = ("pdf", "svg", "png")
+FORMATS = ("pdf", "svg", "png", "eps", "pgf")
 LARGEST_LIMIT = 1e6  # layers or dB
 LONGEST_LABEL = 200  # characters
 
@@ -37,6 +37,15 @@ class FigureSpec:
     xlabel: str | None = text(null=True)
     xscale: str = choice("linear", "log")
     metric: str = choice("nmse_db", "nmse_mean_ratio_db")
+    width: float | None = optional(number(low=1, high=40))  # inches
+    height: float | None = optional(number(low=1, high=40))
+    font_size: float | None = optional(number(low=3, high=40))  # points
+    style: str | None = optional(text(null=True))
+    legend: str | None = optional(choice("below", "above", "right", "inside", "none"))
+    legend_columns: int | None = optional(integer(1, 20))
+    mark_every: int | None = optional(integer(1, 1000))
+    heading: bool | None = optional(flag())
+    letters: bool | None = optional(flag())
     conditions: Mapping[str, str] | None = optional(texts())  # panel: overrides with alternatives (figures.mismatch)
 
 

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -21,14 +20,16 @@ from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 from onsager_cli.config.figure import FORMATS, FigureSpec
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, columns
+from onsager_cli.figures.layout import paper
 from onsager_cli.figures.looks import GREY, Look, Style, line_of, marker_of, styles
 from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
 from onsager_cli.store.tables import Row, by_curve
 
-PAPER = ["default", "onsager_cli.figures.paper"]
 # Nothing that varies from run to run may enter the files.
-_METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+_METADATA = {
+    "pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}, "eps": {}, "pgf": {},
+}  # fmt: skip
 # Above this a curve has diverged (0 dB is the estimate x = 0): it is cut off there, with an arrow.
 _CEILING_DB = 5.0
 # Height of the axes with their labels, and of one line of the legend below them, in inches.
@@ -62,7 +63,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_l
     averages = any("matrices" in row for row in shown)
     across = 1 if beside is None else 2
     height = _AXES_HEIGHT + _LEGEND_LINE * math.ceil(len(looks) / (per_line * across))
-    with matplotlib.style.context(PAPER):
+    with paper():
         drawing = Figure(figsize=(3.5 * across, height))
         axes = drawing.add_subplot(1, across, 1)
         _set_axes(axes, figure, shown)
@@ -92,7 +93,7 @@ def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORM
         if kind not in FORMATS:
             raise UserError(f"plot.formats must be of {', '.join(FORMATS)}, got {kind}")
     drawn: dict[Path, bytes] = {}
-    with matplotlib.style.context(PAPER), drawing_errors(name):
+    with paper(), drawing_errors(name):
         for kind in formats:
             buffer = io.BytesIO()
             drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
@@ -233,6 +234,6 @@ def within_a_decade(axis: Axis, low: float, high: float) -> bool:
 @contextlib.contextmanager
 def panels(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
     """Within the block, the paper's style: a figure of so many inches with so many axes, and the axes row by row."""
-    with matplotlib.style.context(PAPER):
+    with paper():
         drawing = Figure(figsize=(width, height))
         yield drawing, list(drawing.subplots(rows, columns, squeeze=False).flat)

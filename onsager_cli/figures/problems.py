@@ -3,15 +3,14 @@
 A curve is named PROBLEM-METHOD. The drawing has a row for each problem and a marker for each method.
 """
 
-import matplotlib.style
 from matplotlib.figure import Figure
 
 from onsager_cli.config.experiment import Experiment
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.config.names import MATCHED
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import PAPER
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
+from onsager_cli.figures.layout import paper
 from onsager_cli.figures.looks import marker_of, style_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.store.tables import by_curve
@@ -53,7 +52,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     problems = list(dict.fromkeys(row["problem"] for row in shown))
     place = {name: number for number, name in enumerate(problems)}
     levels = {row["problem"]: row["attainable_db"] for row in shown if row["attainable_db"] is not None}
-    with matplotlib.style.context(PAPER):
+    with paper():
         drawing = Figure(figsize=(WIDTH, 1 + ROW_INCHES * len(problems)))
         axes = drawing.add_subplot()
         axes.plot(

@@ -6,15 +6,15 @@ A row belongs to a line of the drawing, `curve`, and has the columns of curves.c
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import PAPER, build, within_a_decade, y_limits
+from onsager_cli.figures.curves import build, within_a_decade, y_limits
 from onsager_cli.figures.kinds import Rows
+from onsager_cli.figures.layout import paper
 from onsager_cli.figures.looks import Style, line_of, marker_of, style_of, styles
 from onsager_cli.store.tables import Row, by_curve, grouped
 
@@ -34,7 +34,7 @@ def draw(figure: FigureSpec, rows: Rows, axis: str | None) -> Figure:
         raise UserError(f"{figure.name}: nothing to draw, none of its runs has an NMSE yet")
     looks = styles(shown, figure.labels)
     across = min(_per_line(look.label for look in looks.values()), len(looks))
-    with matplotlib.style.context(PAPER):
+    with paper():
         drawing = Figure(figsize=(WIDTH, HEIGHT + LINE * math.ceil(len(looks) / across)))
         axes = drawing.add_subplot()
         for name, points in by_curve(shown).items():

@@ -121,11 +121,13 @@ def draw(experiment: Experiment, rows: Rows, tables: Tables, folder: Path, forma
     if not kind_of(experiment).draws:
         return []
     from onsager_cli.figures.curves import drawing_errors, save  # Matplotlib is slow to import
+    from onsager_cli.figures.layout import laid_out, styled
 
     figure = experiment.figure
-    with drawing_errors(figure.name):
-        drawing = implementation_of(experiment).draw(figure, rows, tables)
-    return save(drawing, folder, figure.name, formats)
+    with styled(figure), drawing_errors(figure.name):
+        drawing = laid_out(implementation_of(experiment).draw(figure, rows, tables), figure)
+    with styled(figure):
+        return save(drawing, folder, figure.name, formats)
 
 
 def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: Tables | None = None) -> str:

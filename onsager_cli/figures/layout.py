@@ -1,0 +1,109 @@
+"""What `figure.*` asks of any drawing, whatever its kind: size, type, legend, markers, heading, letters of panels."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import matplotlib.style
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from onsager_cli.config.figure import FigureSpec
+from onsager_cli.errors import UserError
+from onsager_cli.text import show
+
+PAPER = ("default", "onsager_cli.figures.paper")
+FONT_SIZE = 8.0  # points, of the paper's style
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+_own: ContextVar[tuple[str, ...]] = ContextVar("_own", default=())
+
+
+@contextlib.contextmanager
+def paper() -> Iterator[None]:
+    """Within the block, Matplotlib has the paper's style, and on top of it the style sheet of the figure."""
+    with matplotlib.style.context([*PAPER, *_own.get()]):
+        yield
+
+
+@contextlib.contextmanager
+def styled(figure: FigureSpec) -> Iterator[None]:
+    """Within the block, `paper` has `figure.style` on top. Raises UserError for a style sheet that there is not."""
+    sheets = () if figure.style is None else (figure.style,)
+    try:
+        with matplotlib.style.context([*PAPER, *sheets]):
+            pass
+    except OSError:
+        known = ", ".join(name for name in matplotlib.style.available if not name.startswith("_"))
+        raise UserError(
+            f"figure.style must be a file of Matplotlib's style keys, or one of {known}; got {show(figure.style)}"
+        ) from None
+    token = _own.set(sheets)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def laid_out(drawing: Figure, figure: FigureSpec) -> Figure:
+    """The drawing as the keys of the figure ask for it."""
+    if figure.font_size is not None:
+        _scale_text(drawing, figure.font_size / FONT_SIZE)
+    if figure.mark_every is not None:
+        for line in _all(drawing, Line2D):
+            if line.get_marker() not in (None, "None", "", " ") and len(line.get_xdata()) > 1:  # type: ignore[arg-type]
+                line.set_markevery(figure.mark_every)
+    if figure.legend is not None or figure.legend_columns is not None:
+        _place_legend(drawing, figure.legend or "below", figure.legend_columns)
+    panels = [axes for axes in drawing.axes if axes.axison and not getattr(axes, "_colorbar", None)]
+    if figure.letters and len(panels) > 1:
+        for letter, axes in zip(LETTERS, panels, strict=False):
+            axes.annotate(
+                f"({letter})", (0, 1), xytext=(2, -2), xycoords="axes fraction", textcoords="offset points", va="top",
+                fontweight="bold",
+            )  # fmt: skip
+    if figure.heading:
+        drawing.suptitle(figure.title, fontsize=(figure.font_size or FONT_SIZE) * 1.1)
+    width, height = drawing.get_size_inches()
+    drawing.set_size_inches(figure.width or width, figure.height or height)
+    return drawing
+
+
+def _all(drawing: Figure, kind: type[Artist]) -> list:
+    """Every artist of a kind in a drawing."""
+    return drawing.findobj(kind)
+
+
+def _scale_text(drawing: Figure, factor: float) -> None:
+    """Scale all type, and the legend's handles with it."""
+    for text in _all(drawing, Text):
+        text.set_fontsize(text.get_fontsize() * factor)
+    for axes in drawing.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            size = axis.get_major_ticks()[0].label1.get_fontsize() if axis.get_major_ticks() else FONT_SIZE
+            axis.set_tick_params(labelsize=size)
+
+
+def _place_legend(drawing: Figure, place: str, columns: int | None) -> None:
+    """Put the legend of the drawing, or of its axes, somewhere else."""
+    handles, labels, size, count = [], [], None, 1
+    for legend in [*drawing.legends, *(one for axes in drawing.axes if (one := axes.get_legend()) is not None)]:
+        texts = [text.get_text() for text in legend.get_texts()]
+        new = [number for number, text in enumerate(texts) if text not in labels]
+        handles += [legend.legend_handles[number] for number in new]
+        labels += [texts[number] for number in new]
+        size, count = legend.get_texts()[0].get_fontsize() if texts else size, getattr(legend, "_ncols", 1)
+        legend.remove()
+    drawing.legends.clear()
+    if place == "none" or not labels:
+        return
+    if place == "inside":
+        axes = drawing.axes[0]
+        axes.legend(handles, labels, loc="best", ncols=columns or 1, fontsize=size)
+        return
+    where = {"below": "outside lower center", "right": "outside right center", "above": "outside upper center"}[place]
+    usual = 1 if place == "right" else max(count, math.ceil(len(labels) / 6))
+    drawing.legend(handles, labels, loc=where, ncols=columns or usual, fontsize=size)
