@@ -5,6 +5,7 @@
 
 import contextlib
 import io
+import logging
 import math
 import re
 import warnings
@@ -95,12 +96,35 @@ def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORM
     drawn: dict[Path, bytes] = {}
     with paper(), drawing_errors(name):
         for kind in formats:
-            buffer = io.BytesIO()
-            drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
-            drawn[folder / f"{name}.{kind}"] = buffer.getvalue()
+            drawn[folder / f"{name}.{kind}"] = _bytes(drawing, kind, name)
     for path, data in drawn.items():
         atomic_write(path, data)
     return list(drawn)
+
+
+def _bytes(drawing: Figure, kind: str, name: str) -> bytes:
+    """The drawing in a format. Raises UserError for pgf without LaTeX, which measures its text."""
+    buffer = io.BytesIO()
+    logger = logging.getLogger("matplotlib.backends.backend_ps")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # that bands are opaque in eps is known
+    try:
+        drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+    except RuntimeError as error:
+        if kind != "pgf":
+            raise
+        raise UserError(
+            f"{name}.pgf needs LaTeX on this machine, which measures its text: {first_sentence(error)}"
+        ) from error
+    finally:
+        logger.setLevel(before)
+    data = buffer.getvalue()
+    return re.sub(rb"(?m)^%%(CreationDate|Creator):.*\n", b"", data) if kind == "eps" else data
+
+
+def first_sentence(error: Exception) -> str:
+    """The first line of an error."""
+    return str(error).partition("\n")[0].partition(";")[0]
 
 
 @contextlib.contextmanager

@@ -50,6 +50,12 @@ def styled(figure: FigureSpec) -> Iterator[None]:
 
 def laid_out(drawing: Figure, figure: FigureSpec) -> Figure:
     """The drawing as the keys of the figure ask for it."""
+    with paper():
+        _lay_out(drawing, figure)
+    return drawing
+
+
+def _lay_out(drawing: Figure, figure: FigureSpec) -> None:
     if figure.font_size is not None:
         _scale_text(drawing, figure.font_size / FONT_SIZE)
     if figure.mark_every is not None:
@@ -58,7 +64,7 @@ def laid_out(drawing: Figure, figure: FigureSpec) -> Figure:
                 line.set_markevery(figure.mark_every)
     if figure.legend is not None or figure.legend_columns is not None:
         _place_legend(drawing, figure.legend or "below", figure.legend_columns)
-    panels = [axes for axes in drawing.axes if axes.axison and not getattr(axes, "_colorbar", None)]
+    panels = [axes for axes in drawing.axes if axes.axison]
     if figure.letters and len(panels) > 1:
         for letter, axes in zip(LETTERS, panels, strict=False):
             axes.annotate(
@@ -69,7 +75,6 @@ def laid_out(drawing: Figure, figure: FigureSpec) -> Figure:
         drawing.suptitle(figure.title, fontsize=(figure.font_size or FONT_SIZE) * 1.1)
     width, height = drawing.get_size_inches()
     drawing.set_size_inches(figure.width or width, figure.height or height)
-    return drawing
 
 
 def _all(drawing: Figure, kind: type[Artist]) -> list:
