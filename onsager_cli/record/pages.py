@@ -149,7 +149,7 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
             "errors": [error for error in errors if error is not None],
             "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden)),
             "levels": _levels(rows, figure.metric), "remarks": _remarks(rows),
-            "compared": [(found, _compared(found)) for found in comparisons(rows)],
+            "compared": [(found, _compared(found)) for found in comparisons(rows, figure.name)],
             "settings": provenance.settings(experiment, made), "descents": descents, "rivals": rivals,
             "costs": _costs(rows),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Other people's numbers on the 2017 instances, each with its source, and our results beside them.
+"""Other people's numbers, each with its source, and our results beside them: on the 2017 instances, and of experiments.
 
 Every other number of this program is computed. These are typed in, here and nowhere else.
 """
@@ -13,7 +13,9 @@ from onsager_cli.store.tables import Row, by_curve
 class Reference:
     """Somebody else's NMSE in dB of one curve; `first` is the layer of the first value, None for a level.
 
-    The numbers belong to the curve of the name `curve` with the stated network; None: whatever the column holds.
+    The numbers belong to the curve of the name `curve` with the stated network; None: whatever the column holds. `layers`
+    are those of the values where they do not follow each other. `experiment` names the one whose conditions are those
+    of the numbers; "": the published instance, in any experiment.
     """
 
     problem: str
@@ -24,9 +26,13 @@ class Reference:
     first: int | None
     values: tuple[float, ...]
     source: str
+    layers: tuple[int, ...] = ()
+    experiment: str = ""
 
     def by_layer(self) -> dict[int | None, float]:
         """Layer (None for a level) → NMSE in dB."""
+        if self.layers:
+            return dict(zip(self.layers, self.values, strict=True))
         return {None: self.values[0]} if self.first is None else dict(enumerate(self.values, self.first))
 
     def describes(self, row: Row) -> bool:
@@ -42,6 +48,14 @@ class Reference:
 _THIRD_PARTY = "third-party run of the authors' code, same instance"
 _PLOT_SCRIPT = "authors' plot script, other samples"
 _FLOAT64 = "independent float64 NumPy implementation, same instance"
+_LOGS = "training log of the NA-ALISTA authors' code: best epoch by its test set, one seed, other samples"
+_LAYERS = (1, 2, 4, 6, 8, 10, 12, 14, 16)
+
+
+def _of_logs(curve: str, *values: float) -> Reference:
+    """The log of a network in the setting of the experiment `rivals`; ±1.5 dB from run to run."""
+    return Reference("gaussian", curve, curve, None, None, 1, values, _LOGS, _LAYERS, "rivals")
+
 
 # fmt: off
 LISTA = Reference(
@@ -65,6 +79,10 @@ REFERENCES = (
     Reference("gaussian", "oracle", "oracle", None, None, None, (-45.97,), _PLOT_SCRIPT),
     Reference("gaussian", "oracle", "oracle", None, None, None, (-46.03,), _FLOAT64),
     Reference("kappa15", "oracle", "oracle", None, None, None, (-44.7,), _PLOT_SCRIPT),
+    _of_logs("alista", -4.269, -8.314, -17.477, -26.532, -32.424, -35.900, -37.766, -38.336, -39.073),
+    _of_logs("aglista", -5.664, -8.808, -18.648, -27.131, -33.001, -36.625, -39.233, -40.339, -41.345),
+    _of_logs("alista_at", -4.269, -8.307, -17.315, -25.541, -32.889, -37.094, -39.764, -41.197, -41.966),
+    _of_logs("na_alista", -4.277, -8.195, -17.695, -27.616, -34.236, -38.597, -40.769, -41.666, -42.189),
 )
 # fmt: on
 
@@ -90,17 +108,26 @@ class Comparison:
         return max(zip(self.differences, self.layers, strict=True), key=lambda item: abs(item[0]))
 
 
-def comparisons(rows: Sequence[Row]) -> list[Comparison]:
-    """Compare every curve of a table with every reference that describes it, in the order of the table."""
+def comparisons(rows: Sequence[Row], experiment: str = "") -> list[Comparison]:
+    """Compare every curve of a table with every reference that describes it, in the order of the table.
+
+    `experiment` is the one whose table it is.
+    """
     found = []
-    # On other matrices the numbers differ by more than what a comparison could show.
-    comparable = (row for row in rows if row["instance"] == "authors2017" and row["nmse_db"] is not None)
-    for slug, points in by_curve(comparable).items():
-        here = {row["layer"]: row["nmse_db"] for row in points}
+    for slug, points in by_curve(row for row in rows if row["nmse_db"] is not None).items():
+        published = [row for row in points if row["instance"] == "authors2017"]
         for reference in REFERENCES:
+            # On other matrices than the published one, numbers differ by more than what a comparison could show.
+            points_there = (
+                published if not reference.experiment else points if reference.experiment == experiment else []
+            )
+            if not points_there:
+                continue
+            first = points_there[0]["seed"]
+            here = {row["layer"]: row["nmse_db"] for row in points_there if row["seed"] == first}
             there = reference.by_layer()
             common = tuple(layer for layer in there if layer in here)
-            if common and reference.describes(points[0]):
+            if common and reference.describes(points_there[0]):
                 ours, theirs = (tuple(of[layer] for layer in common) for of in (here, there))
                 found.append(Comparison(slug, reference.source, common, ours, theirs))
     return found
