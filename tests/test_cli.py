@@ -217,7 +217,7 @@ class TestSweep:
         assert "job 4/4: problem=kappa15 network=lamp shrinkage=pwlin" in capsys.readouterr().err
 
     def test_no_job_writes_over_the_figure_of_another(self, engine):
-        assert main("sweep problem.snr_db=20,40 problem.gamma=0.05 plot.formats=[svg],[png]".split()) == 0
+        assert main(["sweep", "problem.snr_db=20,40", "problem.gamma=0.05", "plot.formats=[svg],[png]"]) == 0
         assert [experiment.name for experiment in engine.asked[::2]] == [
             f"lamp_tied_pwlin-gaussian-snr_db={level}" for level in (20, 40)
         ]
