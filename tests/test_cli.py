@@ -217,15 +217,14 @@ class TestSweep:
         assert "job 4/4: problem=kappa15 network=lamp shrinkage=pwlin" in capsys.readouterr().err
 
     def test_no_job_writes_over_the_figure_of_another(self, engine):
-        command = "sweep problem.snr_db=20,40 problem.gamma=0.05 plot.formats=[svg],[png]"
-        assert main(command.split()) == 0
+        assert main(["sweep", "problem.snr_db=20,40", "problem.gamma=0.05", "plot.formats=[svg],[png]"]) == 0
         assert [experiment.name for experiment in engine.asked[::2]] == [
             f"lamp_tied_pwlin-gaussian-snr_db={level}" for level in (20, 40)
         ]
         assert [experiment.figure.name for experiment in engine.asked] == [e.name for e in engine.asked]
 
     def test_nor_where_values_are_alike_as_names_of_files(self):
-        jobs = [["problem.matrix=a/1.npy"], ["problem.matrix=a_1.npy"], ["problem.matrix=b.npy"]]
+        jobs = [[f"problem.matrix={name}.npy"] for name in ("a/1", "a_1", "b")]
         assert figure_suffixes(jobs, [(Path("figures"), "mine")] * 3) == ["-matrix=a_1.npy", "-2", "-matrix=b.npy"]
 
     @pytest.mark.slow
@@ -321,7 +320,8 @@ class TestProcessPool:
     def test_runs_the_product(self):
         result = self.onsager("sweep", *self.SIZE, "problem=gaussian,kappa15", "shrinkage=bg,soft")
         assert result.returncode == 0, result.stderr
-        drawn = {path.name for path in Path("outputs/figures").glob("*/*.png")}
+        drawn = {path.name for path in Path("outputs/figures").glob("[!s]*/*.png")}
+        assert Path(result.stdout.splitlines()[-1]).match("figures/sweep-problem+shrinkage-*/*.png")
         assert drawn == {f"amp_{label}-{name}.png" for label in ("bg", "l1") for name in ("gaussian", "kappa15")}
 
     def test_jobs_that_want_the_same_curve_train_it_once_and_as_one_process_does(self):

@@ -247,7 +247,9 @@ def test_processes_of_this_machine_train_fail_and_are_told():
     out, err, lines = result.stdout, result.stderr, result.stderr.splitlines()
     assert lines[0].startswith("3 jobs started 2 at a time; logs: outputs/sweeps/")
     assert "job 1/3 (problem.test_samples=50): starts as process 1 on" in err
-    assert lines[-3] == "2 of 3 jobs are done, " + lines[-3].partition("done, ")[2]
+    assert lines[-7].startswith("2 of 3 jobs are done, ")
+    assert [line.split()[0] for line in lines[-6:-2]] == ["test_samples", "50", "60", "70"]
+    assert lines[-4].split()[1] == "2"  # layers of the job that was trained, and could not be drawn
     reason, _, log = lines[-2].partition(" (process 2, log ")
     assert reason.startswith("onsager: job 2/3 (problem.test_samples=60): cannot")
     assert reason.endswith("outputs/figures/amp_l1-gaussian-test_samples=60 is no folder")
@@ -255,6 +257,6 @@ def test_processes_of_this_machine_train_fail_and_are_told():
     assert lines[-1] == "onsager: 1 of 3 jobs failed"
     drawn = [Path(line) for line in out.splitlines()]
     assert [path.name for path in drawn if path.suffix == ".png"] == [
-        "amp_l1-gaussian-test_samples=50.png", "amp_l1-gaussian-test_samples=70.png",
+        "amp_l1-gaussian-test_samples=50.png", "amp_l1-gaussian-test_samples=70.png", f"{drawn[-1].parent.name}.png",
     ]  # fmt: skip
     assert all(path.exists() for path in drawn)

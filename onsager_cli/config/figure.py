@@ -10,7 +10,7 @@ from onsager_cli.kinds.lists import numbers, texts, words
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import find, names
 from onsager_cli.kinds.settings import Settings
-from onsager_cli.text import did_you_mean, show
+from onsager_cli.text import cell, did_you_mean, show
 
 FORMATS = ("pdf", "svg", "png", "eps", "pgf")
 LARGEST_LIMIT = 1e6  # layers or dB
@@ -21,7 +21,8 @@ LONGEST_LABEL = 200  # characters
 class FigureSpec:
     """How an experiment's figure looks (`figure.*`); limits in layers and in dB, None for automatic.
 
-    `kind` is what it shows (figures/); the keys below the caption are for curves over layers.
+    `kind` is what it shows (figures/); the keys below the caption are for curves over layers. `false_alarms` is the rate
+    at which kind=detection decides who is active.
     `hidden` curves are trained and recorded, not drawn; `labels` say what the legend calls others than it would by itself.
     """
 
@@ -47,6 +48,7 @@ class FigureSpec:
     heading: bool | None = optional(flag())
     letters: bool | None = optional(flag())
     conditions: Mapping[str, str] | None = optional(texts())  # panel: overrides with alternatives (figures.mismatch)
+    false_alarms: float = number(above=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,14 @@ class PlotSpec:
 
 
 def make_figure(raw: object, name: str, slugs: Iterable[str]) -> FigureSpec:
-    """Validates `figure`; a figure without a name, a title or a caption is called `name`."""
+    """Validates `figure`; a figure without a name, a title or a caption is called `name`.
+
+    In a caption, {false_alarms} stands for the value of that key.
+    """
     figure = build(FigureSpec, raw, "figure")
     title = figure.title or figure.name or name
-    figure = replace(figure, name=figure.name or name, title=title, caption=figure.caption or title)
+    caption = (figure.caption or title).replace("{false_alarms}", cell(figure.false_alarms))
+    figure = replace(figure, name=figure.name or name, title=title, caption=caption)
     safe(figure.name, "figure.name")
     known = list(map(str, slugs))
     for key, named in (("hidden", figure.hidden), ("labels", figure.labels)):

@@ -2,14 +2,17 @@
 
 User n is said to be active where |x̂_n| exceeds a threshold (in the real embedding, of its two coordinates together):
 
-    roc        miss rate over false-alarm rate on the test set, thresholds running over all levels
+    roc        miss rate over false-alarm rate on the test set, with the threshold of each point
     detection  area under the curve of detections over false alarms, and an operating point: the threshold that
-               gives a false-alarm rate of FALSE_ALARM on the selection set, judged on the test set
+               gives a false-alarm rate of `figure.false_alarms` on the selection set, judged on the test set
+
+Thresholds are in the units of |x̂|; that of -inf calls everybody active.
 
 The support error is the number of wrong decisions over that of active users; the exact support, the share of samples
 without a wrong decision.
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,14 +24,14 @@ from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.figure import FigureSpec
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.store.tables import by_curve
-from onsager_cli.text import render
+from onsager_cli.text import cell, render
 
 if TYPE_CHECKING:
     from onsager_cli.problems import Problem
@@ -41,7 +44,8 @@ KIND = FigureKind(
     ),
 )
 
-FALSE_ALARM = 1e-3
+ASKED = "asked_false_alarm"  # column of `detection`: figure.false_alarms
+OLDER = 1e-3  # the rate of tables that do not say
 RATES = np.logspace(-5, 0, 101)  # false-alarm rates at which the curve is kept
 
 
@@ -54,6 +58,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     Raises UserError for a problem in which everybody is active.
     """
     found: Tables = {"detection": [], "roc": []}
+    rate = experiment.figure.false_alarms
     points = by_curve(rows)
     for curve in experiment.curves:
         settings, record = curve.settings, curve.settings.network.record
@@ -67,10 +72,12 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         active, active_test = (of_users(x, parts) > 0 for x, _ in (problem.selection, problem.test))
         if active.all() and active_test.all():
             raise UserError(f"{experiment.name}: everybody is active, there is nothing to detect")
-        threshold = float(np.quantile(selection[~active], 1 - FALSE_ALARM))
+        if not found["detection"]:
+            warn_of_few(int(np.sum(~active)), rate)
+        threshold = threshold_of(selection[~active], rate)
         about = {name: last[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "embedding")}
-        found["detection"].append({**about, **operating_point(test, active_test, threshold)})
-        found["roc"] += [{"curve": curve.slug, **point} for point in roc(test, active_test)]
+        found["detection"].append({**about, ASKED: rate, **operating_point(test, active_test, threshold)})
+        found["roc"] += [{"curve": curve.slug, **point} for point in roc(test, active_test, rate)]
     return found
 
 
@@ -103,6 +110,18 @@ def estimates(curve: Curve, problem: "Problem") -> list[np.ndarray]:
     return [np.asarray(run(problem, params, y)) for _, y in sets]
 
 
+def threshold_of(scores: np.ndarray, rate: float) -> float:
+    """The threshold that so large a share of the scores of inactive users exceeds."""
+    return float(np.quantile(scores, 1 - rate))
+
+
+def warn_of_few(count: int, rate: float) -> None:
+    """A Notice if so few inactive users cannot tell a threshold of this false-alarm rate."""
+    if rate * count < 1:
+        text = f"figure.false_alarms={rate:g}: the selection set has {count:,} inactive users, too few for this rate"
+        warnings.warn(f"{text}: set problem.selection_samples higher", Notice, stacklevel=3)
+
+
 def operating_point(scores: np.ndarray, active: np.ndarray, threshold: float) -> dict[str, float]:
     """The area under the curve, and what one threshold does; arrays (users, L)."""
     wrong = (scores > threshold) != active
@@ -123,15 +142,19 @@ def auc(scores: np.ndarray, active: np.ndarray) -> float:
     return float(np.mean(below) / (2 * len(inactive)))
 
 
-def roc(scores: np.ndarray, active: np.ndarray) -> list[dict[str, float]]:
-    """Miss over false-alarm rate at the thresholds that come nearest to RATES from below, each once."""
+def roc(scores: np.ndarray, active: np.ndarray, rate: float = OLDER) -> list[dict[str, float]]:
+    """Thresholds with their false-alarm and miss rates: those that come nearest to RATES and `rate` from below, each once."""
     inactive, of_active = np.sort(scores[~active]), np.sort(scores[active])
-    thresholds = np.quantile(inactive, 1 - RATES, method="higher")
+    thresholds = np.quantile(inactive, 1 - np.union1d(RATES, rate), method="higher")
     thresholds[-1] = -np.inf  # everybody
     thresholds = np.unique(thresholds)[::-1]
     alarms = 1 - np.searchsorted(inactive, thresholds, "right") / len(inactive)
     misses = np.searchsorted(of_active, thresholds, "right") / len(of_active)
-    return [{"false_alarm": float(a), "miss": float(m)} for a, m in zip(alarms, misses, strict=True) if a > 0]
+    return [
+        {"false_alarm": float(a), "miss": float(m), "threshold": float(t)}
+        for a, m, t in zip(alarms, misses, thresholds, strict=True)
+        if a > 0
+    ]
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
@@ -146,10 +169,14 @@ def _draw_roc(roc: Mapping[str, Rows], chosen: Mapping[str, Rows], axes: Axes, l
             axes.plot(*columns(roc[slug], "false_alarm", "miss"), **line_of(style))
             dot: Style = {**marker_of(style), "marker": style.marker or "o"}
             axes.plot(*columns(chosen[slug], "false_alarm", "miss"), color=style.color, linestyle="none", **dot)
-    axes.set(xscale="log", yscale="log", xlim=(RATES[0], 1), xlabel="false-alarm rate", ylabel="miss rate")
+    asked = [row[ASKED] for rows in chosen.values() for row in rows if row.get(ASKED)]
+    low = min([RATES[0], *(0.5 * rate for rate in asked if rate <= RATES[0])])
+    axes.set(xscale="log", yscale="log", xlim=(low, 1), xlabel="false-alarm rate", ylabel="miss rate")
     axes.set_ylim(top=1)
 
 
 def page(tables: Tables) -> str:
     """The operating points as a table."""
-    return render("detection.md.j2", table=as_markdown, rows=tables["detection"], false_alarm=FALSE_ALARM)
+    rows = tables["detection"]
+    rate = next((row[ASKED] for row in rows if row.get(ASKED)), OLDER)
+    return render("detection.md.j2", table=as_markdown, rows=rows, false_alarm=cell(rate))
