@@ -61,7 +61,7 @@ class Figure:
             ...     figure.judge(lambda y, A, noise_variance: A.T @ y, "oracle")
             ... except UserError as error:
             ...     print(str(error).partition(":")[0])
-            --name must be no curve of quick, got 'oracle'
+            the name of a solver (--name) must be no curve of quick, got 'oracle'
         """
         from onsager_cli.run.foreign import solver_of
         from onsager_cli.run.judging import judge

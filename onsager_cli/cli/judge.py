@@ -5,25 +5,30 @@ from collections.abc import Sequence
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import draw, experiment_of
+from onsager_cli.errors import UserError
 from onsager_cli.store.tables import Row
-from onsager_cli.text import printable
+from onsager_cli.text import printable, show
+
+FORM = "FILE.py:FUNCTION or PACKAGE:FUNCTION"
 
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager judge`."""
-    parser.add_argument("function", metavar="FUNCTION", help="PACKAGE:FUNCTION or FILE.py:FUNCTION")
+    parser.add_argument("function", metavar="FILE.py:FUNCTION", help="or PACKAGE:FUNCTION")
     parser.add_argument("--name", metavar="NAME", help="what the curve is called; default: the name of the function")
 
 
 def main(options: Namespace) -> int:
     """Judge, print the NMSE, and draw. Raises UserError for every mistake, also those of the function."""
+    home, colon, path = options.function.rpartition(":")
+    if not colon or "=" in home:
+        near = f": write {path}:FUNCTION" if path.endswith(".py") else ""
+        raise UserError(f"judge takes {FORM}, then overrides, got {show(options.function)}{near}")
+    experiment = experiment_of(options.overrides)
+    from onsager_cli import run
     from onsager_cli.run.foreign import load
 
-    experiment = experiment_of(options.overrides)
-    solver = load(options.function)
-    from onsager_cli import run
-
-    for rows in run.judge(experiment, solver, options.name):
+    for rows in run.judge(experiment, load(home, path), options.name):
         print(printable(line(rows)), flush=True)
     draw(experiment)
     return 0

@@ -31,7 +31,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.files import exists, expanded, is_file, read_bytes
 from onsager_cli.text import did_you_mean, one_line, one_of, show
 
-FORM = "PACKAGE:FUNCTION or FILE.py:FUNCTION"
+FORM = "FILE.py:FUNCTION or PACKAGE:FUNCTION"
 LARGEST_FILE = 2**24  # bytes of a Python file
 
 
@@ -84,21 +84,16 @@ def solver_of(function: object) -> Solver:
     )
 
 
-def load(word: str) -> Solver:
-    """The function that FILE.py:FUNCTION or PACKAGE:FUNCTION names.
+def load(home: str, path: str) -> Solver:
+    """The function `path` of the file or package `home`: solvers.py and solve, or package.module and Class.method.
 
-    A relative FILE.py is one of the working directory. Raises UserError, with what to write, for another form, for a file,
-    package or function that is not there, and for a file that cannot be loaded.
+    A relative file is one of the working directory. Raises UserError, with what to write, for names that Python does not
+    have, for a file, package or function that is not there, and for a file that cannot be loaded.
     """
-    home, colon, path = word.rpartition(":")
-    if "=" in home or not colon:
-        near = f": write {word}:FUNCTION" if word.endswith(".py") else ""
-        raise UserError(f"judge takes {FORM} first, then overrides, got {show(word)}{near}")
-    if not home or not all(name.isidentifier() for name in path.split(".")):
-        raise UserError(f"judge takes {FORM}, got {show(word)}")
-    if home.endswith(".py") or "/" in home or os.sep in home:
-        return _of_file(home, path)
-    return _of_package(home, path)
+    is_path = home.endswith(".py") or "/" in home or os.sep in home
+    if not all(name.isidentifier() for name in [*([] if is_path else home.split(".")), *path.split(".")]):
+        raise UserError(f"judge takes {FORM}, got {show(f'{home}:{path}')}")
+    return _of_file(home, path) if is_path else _of_package(home, path)
 
 
 def _of_file(home: str, path: str) -> Solver:
@@ -126,8 +121,6 @@ def _of_file(home: str, path: str) -> Solver:
 
 
 def _of_package(home: str, path: str) -> Solver:
-    if not all(name.isidentifier() for name in home.split(".")):
-        raise UserError(f"judge takes {FORM}, got {show(f'{home}:{path}')}")
     try:
         # Packages of the working directory come last.
         with _importable(str(Path.cwd()), first=False), _told(f"{home} cannot be loaded:", ""):
@@ -154,7 +147,11 @@ def _attribute(module: object, path: str, home: str) -> Callable[..., object]:
     found = module
     for name in path.split("."):
         if not hasattr(found, name):
-            known = [one for one, value in vars(module).items() if inspect.isroutine(value) and not one.startswith("_")]
+            public = [(one, value) for one, value in vars(module).items() if inspect.isroutine(value) and one[0] != "_"]
+            own = [
+                one for one, value in public if getattr(value, "__module__", None) == getattr(module, "__name__", None)
+            ]
+            known = own or [one for one, _ in public]
             there = f": it has {one_of(known[:20])}" if known else ""
             raise UserError(f"judge: {home} has no {path}{did_you_mean(path, known) or there}")
         found = getattr(found, name)

@@ -21,6 +21,7 @@ from onsager_cli.text import one_of, show
 if TYPE_CHECKING:
     from onsager_cli.problems import Samples
 
+NAME = "the name of a solver (--name)"
 NOT_OF_THE_TEST = ("balance", "selection_samples")  # keys of a problem that leave its test set as it is
 
 
@@ -35,7 +36,7 @@ def judge(experiment: Experiment, solver: Solver, name: str | None = None) -> li
     Returns the rows of each test set (`store.judged`). Nothing is stored if anything fails. Raises UserError for a name
     that a curve has, curves on several problems, a figure without layers, and a function that fails.
     """
-    slug = safe(solver.name if name is None else name, "--name")
+    slug = safe(solver.name if name is None else name, NAME)
     asked = [(part, _test_curves(part, slug)) for part in experiment.parts]
     found: dict[str, list[Row]] = {}
     for curve in (curve for _, curves in asked for curve in curves):
@@ -76,7 +77,7 @@ def _test_curves(part: Experiment, slug: str) -> list[Curve]:
             f"judge adds to curves over layers: figure.kind={kind.name} of {part.name} shows something else"
         )
     if slug in slugs:
-        raise UserError(f"--name must be no curve of {part.name}, got {show(slug)}: its curves are {one_of(slugs)}")
+        raise UserError(f"{NAME} must be no curve of {part.name}, got {show(slug)}: its curves are {one_of(slugs)}")
     sets: dict[str, dict[str, Curve]] = {name: {} for name in slugs}
     for curve in part.curves:
         sets[curve.slug][test_set(curve)] = curve
@@ -99,7 +100,7 @@ def _rows(slug: str, solver: Solver, curve: Curve) -> list[Row]:
     from onsager_cli.training.points import row_of
 
     settings, seconds, layered = curve.settings, 0.0, set[bool]()
-    wide = bool(jax.config.jax_enable_x64)  # as the solver's own file may have set it
+    wide = jax.numpy.result_type(float) == np.float64  # as the solver's own file may have set it
 
     def evaluate(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
         nonlocal seconds
