@@ -1,5 +1,6 @@
 """Figures and claims."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from onsager_cli.api.checks import in_float32, place, texts
@@ -41,8 +42,34 @@ class Figure:
 
         return [path for part in self.experiment.parts for path in run.plot(part)[0]]
 
+    def judge(self, function: Callable[..., object], name: str | None = None) -> list[Row]:
+        """Judge a solver of your own on the frozen test set. `table` and `plot` show it from then on.
+
+        Args:
+            function: (y, A, noise_variance) → x_hat. y is (M, L), a sample to a column, A (M, N), both float64 or
+                complex128, and noise_variance σ_w² per entry of w, linear. x_hat is (N, L), or (T, N, L) for T iterations.
+            name: of the curve; None: that of the function.
+
+        Returns the rows (columns as in judged.csv): NMSEs in dB in both meanings with standard errors, seconds per sample.
+        A second solver of that name replaces the first one. Raises UserError for an exception of the function, for an
+        answer of another shape or with NaN, and for a name that a curve has.
+
+        Example:
+            >>> from onsager_cli import UserError, experiment
+            >>> figure = experiment("+experiment=quick")
+            >>> try:
+            ...     figure.judge(lambda y, A, noise_variance: A.T @ y, "oracle")
+            ... except UserError as error:
+            ...     print(str(error).partition(":")[0])
+            the name of a solver (--name) must be no curve of quick, got 'oracle'
+        """
+        from onsager_cli.run.foreign import solver_of
+        from onsager_cli.run.judging import judge
+
+        return [row for rows in judge(self.experiment, solver_of(function), name) for row in rows]
+
     def table(self) -> list[Row]:
-        """The stored points, a dictionary each (columns as in curves.csv)."""
+        """The stored points, a dictionary each (columns as in curves.csv), with those of judged solvers."""
         from onsager_cli import run
 
         return [row for part in self.experiment.parts for row in run.rows_of(part)]

@@ -30,6 +30,7 @@ PHRASES = {
     r"^argument (\S+?)(/-\w)?: ignored explicit argument (.*)$": r"\1 takes no value, got \3",
     r"^argument (\S+?)(/-\w)?: not allowed with argument (\S+?)(/-\w)?$": r"\3 and \1 exclude each other",
     r"^argument (\S+?)(/-\w)?: ": r"\1 ",
+    r"^the following arguments are required: (\S+?)(, OVERRIDE)?$": r"needs \1",
 }
 
 

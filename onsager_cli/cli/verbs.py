@@ -72,11 +72,11 @@ def fill(empty: Parser, name: str) -> Parser:
     verb = VERBS[name]
     module = import_module(f"onsager_cli.cli.{verb.module}")
     empty.description = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{wrapped(verb.description)}"
-    if verb.overrides:
-        empty.epilog = wrapped(TEXTS["overrides"])
-        empty.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as problem=kappa15")
     if hasattr(module, "add_options"):
         module.add_options(empty)
+    if verb.overrides:  # behind the words that a verb takes beside
+        empty.epilog = wrapped(TEXTS["overrides"])
+        empty.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as problem=kappa15")
     empty.set_defaults(main=module.main)
     return empty
 

@@ -151,6 +151,7 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
             "levels": _levels(rows, figure.metric), "remarks": _remarks(rows),
             "compared": [(found, _compared(found)) for found in comparisons(rows, figure.name)],
             "settings": provenance.settings(experiment, made), "descents": descents, "rivals": rivals,
+            "foreign": by_curve((tables or {}).get("judged", [])),
             "costs": _costs(rows),
         }  # fmt: skip
     return render("record.md.j2", **values) + "\n"

@@ -15,9 +15,10 @@ from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of,
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.pages import draw, missing, write_tables
-from onsager_cli.run import precision
+from onsager_cli.run import judging, precision
 from onsager_cli.run.attainable import attainable_db
 from onsager_cli.run.problem import problem_of
+from onsager_cli.store import judged
 from onsager_cli.store.files import keep, remove_leftovers
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ Report = Callable[[Mapping[str, object]], None]
 
 
 def rows_of(experiment: Experiment) -> list[Row]:
-    """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names."""
+    """The stored points of the experiment's curves, up to the depth asked for, under the experiment's names.
+
+    Those of foreign solvers that were judged on the same test set follow (`run.judging`).
+    """
     rows = []
     for curve in experiment.curves:
         level = attainable_db(curve)
@@ -44,7 +48,7 @@ def rows_of(experiment: Experiment) -> list[Row]:
             for row in curve.folder.points()
             if (row["layer"] or 0) <= depth
         ]
-    return rows
+    return rows + [judged.of_curves(row) for row in judging.rows_of(experiment)]
 
 
 def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
@@ -60,11 +64,14 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
 
 
-def _seen(experiment: Experiment) -> tuple[list[Row], Tables, list[str]]:
-    """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there."""
-    trains = kind_of(experiment).trains
+def _seen(experiment: Experiment, foreign: bool = True) -> tuple[list[Row], Tables, list[str]]:
+    """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there.
+
+    Points of a foreign solver alone are something if `foreign`.
+    """
+    trains, slugs = kind_of(experiment).trains, {curve.slug for curve in experiment.curves}
     rows = rows_of(experiment) if trains else []
-    if trains and not rows:
+    if trains and not any(foreign or row["curve"] in slugs for row in rows):
         command = shlex.join(["onsager", "train", *experiment.overrides])
         raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
     lacking = missing(experiment.curves, rows) if trains else []
@@ -111,9 +118,9 @@ def record(
     check_index(folder.parent, replace)
     if experiment.fresh:
         _judge(experiment, experiment.fresh, report)
-    rows, tables, lacking = _seen(experiment)
+    rows, tables, lacking = _seen(experiment, foreign=False)
     resampled = [row for curve in experiment.curves for row in precision.replicates(curve)]
-    tables = {**tables, "replicates": resampled}
+    tables = {**tables, "replicates": resampled, "judged": judging.rows_of(experiment)}
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
     made = {key: note for key, note in notes.items() if note is not None}
     for place in (folder.parent, folder):

@@ -41,7 +41,7 @@ _DECIBELS = (
     "fresh_nmse_db",
 )
 _ERRORS = ("nmse_db_se", "nmse_mean_ratio_db_se", "fresh_nmse_db_se")
-_NUMBERS = (*_DECIBELS, *_ERRORS, "seconds")
+_NUMBERS = (*_DECIBELS, *_ERRORS, "seconds", "seconds_per_sample")
 
 REQUIRED = (
     "curve", "network", "shrinkage", "tied", "layer", "nmse_db", "nmse_db_se", "nmse_mean_ratio_db",
@@ -70,7 +70,7 @@ REPLICATES = 32
 REPLICATE_KEY = ("curve", "instance", "seed", "layer", "set", "metric")
 
 # What makes two rows the same point.
-_KEY = ("curve", "problem", "instance", "seed", "layer")
+KEY = ("curve", "problem", "instance", "seed", "layer")
 
 # Column → how its text is read and what it must be; other columns hold text.
 _PARSERS: dict[str, tuple[Callable[[str], object], str]] = {
@@ -81,7 +81,7 @@ _PARSERS: dict[str, tuple[Callable[[str], object], str]] = {
 # Column → the least and the largest number. A curve that has diverged has NaN and ∞, too, but not in its seconds.
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_INTEGERS, (0, 1e15)), **dict.fromkeys(_DECIBELS, (-1e5, 1e5)), **dict.fromkeys(_ERRORS, (0, 1e5)),
-    "layer": (1, 1e15), "seconds": (0, 1e12),
+    "layer": (1, 1e15), "seconds": (0, 1e12), "seconds_per_sample": (0, 1e12),
 }  # fmt: skip
 
 
@@ -147,8 +147,8 @@ def read_csv(path: Path, data: bytes | None = None) -> tuple[list[str], list[tup
     return header, rows
 
 
-def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
-    """A table of curves as UTF-8 CSV. A missing column or None is an empty field.
+def table_bytes(rows: Iterable[Mapping[str, object]], further: Sequence[str] = ()) -> bytes:
+    """A table of curves as UTF-8 CSV, with `further` columns at the end. A missing column or None is an empty field.
 
     dB values have 4 decimals, other numbers 6 significant digits. Raises ValueError for an unknown column and
     TypeError for a value of the wrong type.
@@ -157,7 +157,7 @@ def table_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     more = [column for column in OPTIONAL if any(row.get(column) is not None for row in rows)]
     absent = set(OPTIONAL) - set(more)
     kept = [{column: value for column, value in row.items() if column not in absent} for row in rows]
-    return csv_bytes(kept, (*COLUMNS, *more), _format)
+    return csv_bytes(kept, (*COLUMNS, *more, *further), _format)
 
 
 def is_table(head: bytes) -> bool:
@@ -179,10 +179,10 @@ def read_points(path: Path, data: bytes) -> list[Row]:
     return rows
 
 
-def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
+def read_table(path: Path | str, data: bytes | None = None, key: Sequence[str] = KEY) -> list[Row]:
     """The rows of a table of curves, with typed values. Empty fields are None; `tied` is True, False or None.
 
-    `data` is the content of the file, if it is known.
+    `data` is the content of the file, if it is known. Rows that are equal in the columns of `key` are one point.
 
     Columns that this version does not know stay text. Raises UserError, with the file and, where there is one, the
     line and the column: for a missing or doubled column, a value that does not parse, a row that is longer or shorter
@@ -194,7 +194,7 @@ def read_table(path: Path | str, data: bytes | None = None) -> list[Row]:
     rows = [_parse(f"{path}, line {line}", header, fields) for line, fields in lines]
     seen: dict[tuple[object, ...], int] = {}
     for (line, _), row in zip(lines, rows, strict=True):
-        first = seen.setdefault(tuple(row[column] for column in _KEY), line)
+        first = seen.setdefault(tuple(row.get(column) for column in key), line)
         if first != line:
             point = f"curve {row['curve']}, layer {row['layer']}"
             raise UserError(f"{path}, line {line}: the same point as line {first} ({point})")
