@@ -333,7 +333,7 @@ def test_a_plugin_brings_its_own_keys(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "entry_points", entry_points)
     write("conf/network/gated.yaml", "kind: gated\nname: gated\ndepth: 4\ngates: 3\n")
     curve = only_curve("network=gated", "training=paper")
-    assert vars(curve.settings.network) == {"kind": "gated", "name": "gated", "depth": 4, "gates": 3}
+    assert vars(curve.settings.network) == {"kind": "gated", "name": "gated", "start": None, "depth": 4, "gates": 3}
     assert curve.identity["network"] == {"kind": "gated", "gates": 3}
     assert only_curve("network=gated", "network.gates=4").identity["network"]["gates"] == 4
     with pytest.raises(UserError, match=r"^network\.gates must be at most 9, got 10$"):
