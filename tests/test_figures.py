@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import FORMATS, build, save, y_limits
+from onsager_cli.figures.curves import FORMATS, USUAL_FORMATS, build, save, y_limits
 from onsager_cli.figures.looks import style_of, styles
 from onsager_cli.kinds.records import NetworkKind
 from onsager_cli.kinds.registry import find
@@ -61,7 +61,7 @@ def spec(name="fig", **options):
     return FigureSpec(**{"kind": "curves", "name": name, "hidden": (), "metric": "nmse_db", **options})
 
 
-def draw(figure, rows, folder, formats=FORMATS):
+def draw(figure, rows, folder, formats=USUAL_FORMATS):
     return save(build(figure, rows), folder, figure.name, formats)
 
 

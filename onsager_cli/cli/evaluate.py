@@ -49,7 +49,7 @@ def main(options: Namespace) -> int:
 
     rows = evaluated(method, asked, not options.no_references, report)
     print("\n".join(map(printable, table(rows).split("\n"))))
-    for path in write(rows, place, name):
+    for path in write(rows, place):
         print(printable(str(path)))
     return 0
 
@@ -73,7 +73,7 @@ def table(rows: Sequence[Row]) -> str:
     return columns(lines, range(len(keys), len(keys) + len(methods))) + "\nNMSE on the test samples (dB)"
 
 
-def write(rows: Sequence[Row], place: Path, name: str) -> list[Path]:
+def write(rows: Sequence[Row], place: Path) -> list[Path]:
     """Write the table, and the figure where something varies; the files."""
     from onsager_cli.figures.curves import panels, save
     from onsager_cli.figures.looks import styles
@@ -86,8 +86,7 @@ def write(rows: Sequence[Row], place: Path, name: str) -> list[Path]:
     if len({(row["condition"], row["value"]) for row in rows}) < 2:
         return files
     looks = styles(rows)
-    with panels(1, 1, 4.2, 3.0) as (drawing, (axes,)):
+    with panels(1, 1, 3.5, 3.0) as (drawing, (axes,)):
         draw_panel(axes, rows, looks)
-        axes.legend(fontsize=6.5)
-        axes.set_title(name.replace("_", " "), fontsize=8)
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return [*files, *save(drawing, place, "evaluation")]

@@ -12,7 +12,8 @@ from onsager_cli.kinds.registry import find, names
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.text import cell, did_you_mean, show
 
-FORMATS = ("pdf", "svg", "png", "eps", "pgf")
+USUAL_FORMATS = ("pdf", "svg", "png")
+FORMATS = (*USUAL_FORMATS, "eps", "pgf")
 LARGEST_LIMIT = 1e6  # layers or dB
 LONGEST_LABEL = 200  # characters
 

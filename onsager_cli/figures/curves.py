@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from onsager_cli.config.figure import FORMATS, FigureSpec
+from onsager_cli.config.figure import FORMATS, USUAL_FORMATS, FigureSpec
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, columns
 from onsager_cli.figures.layout import paper
@@ -84,7 +84,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_l
     return drawing
 
 
-def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+def save(drawing: Figure, folder: Path, name: str, formats: Sequence[str] = USUAL_FORMATS) -> list[Path]:
     """Write FOLDER/NAME.FORMAT in each format, bytes free of dates and versions; the paths, in the order of `formats`.
 
     Raises UserError for an unknown format, for what Matplotlib cannot draw, such as wrong mathematics between $ signs,

@@ -24,6 +24,7 @@ from onsager_cli.text import render
 KIND = FigureKind("mismatch")
 
 ABOUT = ("curve", "network", "shrinkage", "tied", "layer", "embedding")
+NEAR_ZERO_DB = -10.0  # from which on the drawing marks 0 dB
 CEILING_DB = 5.0  # of the drawing: above, an estimate is worse than none
 
 
@@ -103,15 +104,19 @@ def draw_panel(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> None:
     known = [number for number in numbers if number is not None]
     numeric = len(known) == len(values)
     place = dict(zip(values, known if numeric else range(len(values)), strict=True))
-    for (slug, _), own in grouped(((row["curve"], row["condition"]), row) for row in rows).items():
+    conditions = list(dict.fromkeys(row["condition"] for row in rows))
+    for (slug, condition), own in grouped(((row["curve"], row["condition"]), row) for row in rows).items():
         look = looks[slug]
         line: Style = line_of(look) if numeric else {**line_of(look), "linewidth": 0.5}
-        axes.plot(
-            [place[row["value"]] for row in own], [min(row["nmse_db"], CEILING_DB) for row in own], label=look.label,
-            **line, **marker_of(look),
-        )  # fmt: skip
+        label = look.label if condition == conditions[0] else None
+        x, y = [place[row["value"]] for row in own], [min(row["nmse_db"], CEILING_DB) for row in own]
+        axes.plot(x, y, label=label, **line, **marker_of(look))
+        if len(conditions) > 1 and slug == rows[0]["curve"]:
+            offset: Style = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "fontsize": 6}
+            axes.annotate(condition, (x[-1], y[-1]), **offset)
     axes.set(xlabel=rows[0]["key"], ylabel="NMSE (dB)")
-    axes.axhline(0, color="black", linewidth=0.5)
+    if max(row["nmse_db"] for row in rows) > NEAR_ZERO_DB:
+        axes.axhline(0, color="black", linewidth=0.5)
     if not numeric:
         axes.set_xticks(list(place.values()), [value.replace("_", " ") for value in values])
         axes.set_xlim(-0.4, len(values) - 0.6)
