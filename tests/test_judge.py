@@ -10,6 +10,7 @@ from test_mistakes import said
 
 from onsager_cli import run
 from onsager_cli.api.figures import experiment as figure_of
+from onsager_cli.cli.completion import candidates
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
 from onsager_cli.errors import UserError
@@ -23,6 +24,11 @@ from onsager_cli.training import growth
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     toy_judge.prepare(monkeypatch, tmp_path)
+
+
+def test_completion_goes_on_behind_the_function():
+    assert candidates("onsager judge solvers.py:linear +experiment=min") == ["+experiment=mine"]
+    assert candidates("onsager judge --") == ["--help", "--name"]
 
 
 def outcome(words: str, capsys) -> str:
