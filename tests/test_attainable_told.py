@@ -132,6 +132,7 @@ class TestOtherProblems:
             but=((("problem.snr_db=[5,40]",), ("vamp", "em_vamp")),),
         ),
     )
+    @pytest.mark.slow
     def test_the_best_untrained_network(self, words, algorithms, tmp_path):
         toy = TOY if "problem.pilots=12" not in words else TOY[6:]
         common = [*toy, f"output={tmp_path}", "jobs=1", *words]

@@ -46,6 +46,7 @@ class TestCanonical:
         assert np.sum(x * inputs(found)[0]) == pytest.approx(np.sum(x**2))
 
     @pytest.mark.parametrize("tied", [True, *slow(False)])
+    @pytest.mark.slow
     def test_the_shrinkage_makes_up_for_the_scale(self, tied):
         """Samples of one norm have one σ̃², that of the map: then the first layer's estimate does not change."""
         problem = toy()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 
 from onsager_cli import run, shrinkage
 from onsager_cli.config.load import load_experiment
@@ -97,7 +98,7 @@ class TestWeight:
         """Descent on the loss `sign` d: p rises where that lowers the loss, unless it has left the range already."""
         assert float(jax.grad(lambda p: sign * damp.weight(p))(jnp.float32(p))) == expected
 
-    @pytest.mark.parametrize("net", [vamp(damp.LEARNED), vamp(0.6), Lamp(BG, THETA, damping=0.6)])
+    @pytest.mark.parametrize("net", [Lamp(BG, THETA, damping=0.6), *slow(vamp(damp.LEARNED), vamp(0.6))])
     def test_the_gradient_of_the_network(self, net):
         """`kept` of LAMP has no x_hat: the derivative needs none."""
         problem = problem_of(N=20, M=12, L=6)

@@ -124,12 +124,14 @@ class TestInfo:
         assert "gamma=0.3" in text
         assert "sha256" in text
 
+    @pytest.mark.slow
     def test_the_checksum_is_that_of_the_arrays_in_any_format(self, tmp_path):
         sums = {info(written(tmp_path / f"set.{form}", *COMPLEX)).found for form in FORMATS}
         assert len(sums) == 1
         assert info(tmp_path / "set.mat").unchanged
 
     @pytest.mark.parametrize(("form", "name"), slow(*product(FORMATS, ARRAYS), but=CHANGED))
+    @pytest.mark.slow
     def test_a_changed_array(self, tmp_path, form, name, capsys):
         path = written(tmp_path / f"set.{form}", samples=20)
         assert info(path).unchanged

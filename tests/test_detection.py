@@ -142,6 +142,7 @@ def test_a_user_has_two_coordinates_in_the_real_embedding():
 
 
 @pytest.mark.parametrize("embedding", ["real", *slow("complex")])
+@pytest.mark.slow
 def test_estimate_is_what_the_evaluation_measures(embedding):
     (curve,) = load_experiment([
         "problem=random_access", "network=lamp", "shrinkage=bg", f"problem.embedding={embedding}", "problem.users=20",

@@ -86,6 +86,7 @@ class TestNoise:
 
 
 class TestComplex:
+    @pytest.mark.slow
     def test_the_real_embedding_is_the_same_problem(self):
         rng = np.random.default_rng(0)
         A = (rng.normal(size=(20, 40)) + 1j * rng.normal(size=(20, 40))).astype(np.complex64)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow
 from synthetic_problems import made
 
 from onsager_cli import nmse, problem, train
@@ -110,7 +111,7 @@ def test_unit_of_signals_without_zeros():
 
 
 class TestScale:
-    @pytest.mark.parametrize("factor", [10.0, 0.1])
+    @pytest.mark.parametrize("factor", [0.1, *slow(10.0)])
     def test_estimates_do_not_depend_on_the_scale_of_the_matrix(self, factor):
         A = matrix(mean=0.5)
         plain, scaled = (problem("gaussian", A=a, selection_samples=200, test_samples=100) for a in (A, factor * A))

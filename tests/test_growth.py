@@ -37,6 +37,7 @@ class TestGrowth:
 
     FEW = ("problem.N=60", "problem.M=30", "problem.gamma=0.05", "problem.selection_samples=50")
 
+    @pytest.mark.slow
     def test_until_the_standard_error_is_small(self):
         errors, powers, calls = self.grown(settings_of(*self.FEW), 0.01)
         assert len(powers) == 1000 * len(calls) == errors.shape[1] > 1000

@@ -84,6 +84,7 @@ class TestTraining:
             assert [stage.begin for stage in stages] == (["grow", "keep"] * 2 if few else ["grow"] * 2)
             assert curve.identity["training"].get("few_first", False) == few
 
+    @pytest.mark.slow
     def test_seeds_are_splits(self, tmp_path):
         _, x, y = drawn(600)
         rows = self.trained(tmp_path, saved(tmp_path / "set.npz", x=x, y=y), "seeds=[0,1]")

@@ -49,6 +49,7 @@ def figure(tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.slow
 def test_the_bits_are_those_of_one_by_one(figure, tmp_path):
     watch = Watch()
     assert run.train(figure("output=two", "jobs=2"), watch) == []

@@ -38,6 +38,7 @@ def of_seeds(output, *overrides: str):
     return load_experiment(list({text.partition("=")[0]: text for text in words}.values()))
 
 
+@pytest.mark.slow
 def test_seeds_are_one_program_and_what_they_are_alone(tmp_path, sizes, monkeypatch):
     asked = of_seeds(tmp_path / "together")
     assert run.train(asked, watch := Watch()) == []

@@ -43,8 +43,9 @@ class Searcher(NetworkTrainer):
     """Finds the numbers that the record of the network names (`searched`)."""
 
     def _run(
-        self, engine: Engine | Meeting, problem: Problem, params: Parameters, progress: Progress
+        self, engine: Engine | Meeting, problem: Problem, params: Parameters, progress: Progress, begun: int
     ) -> Iterator[tuple[int, Stage, Parameters, float]]:
+        del begun  # a search begins with the numbers that there are
         for number in range(self.done, len(self.stages)):
             stage = self.stages[number]
             self.report({
