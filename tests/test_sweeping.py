@@ -195,7 +195,9 @@ def test_no_text_offers_another_project():
     folders = [package, catalog.package_conf(), *(root / name for name in ("docs", "tests", ".ci"))]
     kinds = {".py", ".toml", ".yaml", ".md", ".j2", ".bash", ".zsh", ".fish", ""}
     texts = [path for folder in folders for path in folder.rglob("*") if path.suffix in kinds and path.is_file()]
-    texts += [path for path in root.glob("*") if path.suffix in {".md", ".toml", ".cff"} and path.name != "CHANGELOG.md"]
+    texts += [
+        path for path in root.glob("*") if path.suffix in {".md", ".toml", ".cff"} and path.name != "CHANGELOG.md"
+    ]
     wrong = re.compile(r"pip install[^`\n&]*\bonsager\b|\b(?:import|from) onsager(?![\w-])")
     for path in texts:
         if path != Path(__file__) and not {"__pycache__", "_build"} & set(path.parts):

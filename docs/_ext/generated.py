@@ -167,7 +167,7 @@ def _of_file(file: Path, prefix: str) -> Iterator[Key]:
     whole = "@package _global_" in file.read_text(encoding="utf-8") or not prefix
     for key in keys(file, "" if whole else prefix):
         outside = whole and prefix and not key.name.startswith(prefix)
-        if key.name.startswith(("defaults", "hydra.")) and not prefix.startswith("hydra") or outside:
+        if (key.name.startswith(("defaults", "hydra.")) and not prefix.startswith("hydra")) or outside:
             continue
         if key.name.endswith((".kind", ".name", ".family")) and not key.comment:
             continue
@@ -233,19 +233,27 @@ def gallery() -> str:
     """experiments/README.md, with the paths of drawings and tables seen from docs/."""
     text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"^# .*\n", "", text, count=1)
-    text = re.sub(r"^## \[(.+?)\]\((\S+?)\)$", r"## \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^## \[(.+?)\]\((\w+)/\S+?\)$", r"(record-\2)=\n## \1", text, flags=re.MULTILINE)
     text = re.sub(r"^\[(!\[.*?\])\((\S+?)\)\]\((\S+?)\)$", r"\1(../experiments/\2)", text, flags=re.MULTILINE)
     return re.sub(r"(?<!!)\]\((?!http|\.\.|#)(\S+?)\)", r"](../experiments/\1)", text)
 
 
+def claims() -> str:
+    """experiments/CLAIMS.md without its title."""
+    return re.sub(r"^# .*\n", "", (ROOT / "experiments" / "CLAIMS.md").read_text(encoding="utf-8"), count=1)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands, "options": options, "keys": config_keys, "columns": columns, "gallery": gallery,
+    "claims": claims,
 }  # fmt: skip
 
 
 def filled(text: str) -> str:
-    """A page with its generated parts."""
-    return MARK.sub(lambda match: PARTS[match[1]](), text)
+    """A page with its generated parts. Links to the record lead to the gallery, which has every page of it."""
+    text = MARK.sub(lambda match: PARTS[match[1]](), text)
+    text = text.replace("](../experiments/CLAIMS.md)", "](#record-claims)")
+    return re.sub(r"\]\(\.\./experiments/(\w+)/README\.md\)", r"](#record-\1)", text)
 
 
 def setup(app: object) -> dict[str, bool]:
@@ -254,5 +262,10 @@ def setup(app: object) -> dict[str, bool]:
     def fill_page(app: object, name: str, source: list[str]) -> None:
         source[0] = filled(source[0])
 
+    def escape(app: object, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+        """|x| is a magnitude, not a substitution of reStructuredText."""
+        lines[:] = [one if one.lstrip().startswith((">>>", "...")) else one.replace("|", r"\|") for one in lines]
+
     app.connect("source-read", fill_page)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", escape, priority=400)  # type: ignore[attr-defined]  # before napoleon
     return {"parallel_read_safe": True}
