@@ -1,4 +1,4 @@
-"""Kinds of one's own, as CONTRIBUTING.md shows them: one Python file and one YAML file each.
+"""Kinds of one's own, as docs/own.md shows them: one Python file and one YAML file each.
 
 `test_plugins` installs them as a package's, and puts them into a copy of this one.
 """

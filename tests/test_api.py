@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,14 +236,6 @@ def test_mistakes_are_one_line(call, says):
     with pytest.raises(UserError, match=says) as caught:
         call()
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_the_page_about_python_runs():
-    page = Path(onsager_cli.__file__).parents[1] / "docs" / "python.md"
-    found = doctest.testfile(str(page), module_relative=False)
-    assert found.attempted > 5
-    assert found.failed == 0
 
 
 def test_a_problem_with_another_signal():

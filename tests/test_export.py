@@ -167,7 +167,7 @@ def test_the_file_refuses_what_it_cannot_mean(tmp_path):
     np.testing.assert_array_equal(estimate(y.tolist()).shape, estimate(y).shape)
 
 
-CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
+PAGE = Path(__file__).parents[1] / "docs" / "own.md"
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def plugin(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.skipif(not CONTRIBUTING.exists(), reason="not a checkout")
+@pytest.mark.skipif(not PAGE.exists(), reason="not a checkout")
 def test_a_package_brings_the_text_of_its_network(plugin, tmp_path):
     made = model("network=coupled")
     with pytest.raises(
@@ -201,7 +201,7 @@ def test_a_package_brings_the_text_of_its_network(plugin, tmp_path):
     ):
         formats.of("numpy").write(made, ABOUT)
     plugin.parent.mkdir(parents=True)
-    (text,) = re.findall(r"```jinja\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    (text,) = re.findall(r"```jinja\n(.*?)```", PAGE.read_text(), re.DOTALL)
     plugin.write_text(text)
     texts._environment.cache_clear()
     assert distance(made, "numpy", tmp_path) < 1e-5  # float32

@@ -122,9 +122,7 @@ def test_matlab_refuses_by_name(tmp_path, case, message):
 
 def test_onnx_without_jax2onnx_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(
-        UserError, match=r"^--to onnx needs jax2onnx, which is not installed: pip install 'onsager\[export\]'$"
-    ):
+    with pytest.raises(UserError, match=r"^--to onnx needs jax2onnx, which is not installed: pip install jax2onnx "):
         exports.export(model(*CASES["lamp"]), "onnx", tmp_path)
 
 

@@ -30,9 +30,15 @@ def test_the_command_exists(project):
     assert callable(getattr(import_module(module), name))
 
 
-def test_the_extra_and_the_group_of_the_tests_are_the_same(project):
-    groups = project["dependency-groups"]
-    assert project["project"]["optional-dependencies"]["test"] == groups["test"]
+def test_the_distribution_has_a_name_of_its_own(project):
+    """On the package index, `onsager` is somebody else's."""
+    assert project["project"]["name"] == "onsager-cli"
+
+
+def test_the_extras_and_the_groups_are_the_same(project):
+    groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
+    assert extras["test"] == groups["test"]
+    assert extras["docs"] == groups["docs"]
     assert {"include-group": "test"} in groups["dev"]
 
 

@@ -313,8 +313,8 @@ def test_a_file_s_own_names_come_before_the_vocabulary(tmp_path, monkeypatch):
         field.metadata["check"](6)
 
 
-def test_contributing_shows_these_files():
-    page = Path(onsager_cli.__file__).parents[1] / "CONTRIBUTING.md"
+def test_the_documentation_shows_these_files():
+    page = Path(onsager_cli.__file__).parents[1] / "docs" / "own.md"
     if not page.is_file():
         pytest.skip("not a checkout")
     text = page.read_text()

@@ -189,10 +189,16 @@ def test_cfg_job_of_a_sweep(capsys):
     assert "--resolve needs --cfg" in capsys.readouterr().err
 
 
-def test_no_text_tells_people_to_install_another_project():
-    """The name of this project on the package index belongs to somebody else."""
-    package = Path(onsager_cli.__file__).parent
-    root = catalog.package_conf().parent
-    pages = [path for path in (root / "README.md", root / "CONTRIBUTING.md") if path.exists()]
-    for path in [*package.rglob("*.py"), *package.rglob("*.toml"), *catalog.package_conf().rglob("*.yaml"), *pages]:
-        assert not re.search(r"pip install[^`\n&]*\bonsager\b", path.read_text(encoding="utf-8")), path
+def test_no_text_offers_another_project():
+    """On the package index, `onsager` is another project: nothing says to install it, or to import it."""
+    package, root = Path(onsager_cli.__file__).parent, catalog.package_conf().parent
+    folders = [package, catalog.package_conf(), *(root / name for name in ("docs", "tests", ".ci"))]
+    kinds = {".py", ".toml", ".yaml", ".md", ".j2", ".bash", ".zsh", ".fish", ""}
+    texts = [path for folder in folders for path in folder.rglob("*") if path.suffix in kinds and path.is_file()]
+    texts += [
+        path for path in root.glob("*") if path.suffix in {".md", ".toml", ".cff"} and path.name != "CHANGELOG.md"
+    ]
+    wrong = re.compile(r"pip install[^`\n&]*\bonsager\b|\b(?:import|from) onsager(?![\w-])")
+    for path in texts:
+        if path != Path(__file__) and not {"__pycache__", "_build"} & set(path.parts):
+            assert not wrong.search(path.read_text(encoding="utf-8", errors="ignore")), path

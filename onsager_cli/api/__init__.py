@@ -3,7 +3,7 @@
 Names are the options of the command line (`onsager list`), and keyword arguments are keys of the config, so
 `problem("kappa15", snr_db=30)` is `problem=kappa15 problem.snr_db=30`. Samples are columns: x (N, L), y (M, L).
 A mistake raises `UserError`, whose message is one line. Arrays are in the user's units, whatever coordinates networks
-see (`problems.frame`). Plugins add kinds by entry points, a law of the signals by `onsager.signals` (CONTRIBUTING.md).
+see (`problems.frame`). Plugins add kinds by entry points, a law of the signals by `onsager.signals` (docs/own.md).
 
 `callback` receives the events of a training, one dictionary each. `event` names it, and every event of one curve has
 its name in `curve`. Losses are NMSEs in dB; more keys may follow.

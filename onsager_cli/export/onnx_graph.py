@@ -16,7 +16,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.export.formats import About, AbsentError, Files, Format
 from onsager_cli.export.model import Model, function, is_complex
 
-INSTALL = "pip install 'onsager[export]'"
+INSTALL = "pip install jax2onnx onnxruntime (in a checkout also pip install -e '.[export]')"
 
 
 def _write(model: Model, about: About) -> Files:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from onsager_cli import __version__
 from onsager_cli.store.files import Json
 
-_PACKAGES = ("onsager", "jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
+_PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "hydra-core")
 _THREADS = "NPROC"  # environment variable: XLA starts this many threads
 _SHARE = "ONSAGER_CORES"  # environment variable: the cores of this process, one of several
 _shared: list[int] = []  # this process has its share
@@ -23,7 +24,7 @@ def environment() -> Json:
 
     "threads" is how many cores this process uses, where those are not all (see `share_cores`). Memory is in GiB.
     """
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "onsager": __version__}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
