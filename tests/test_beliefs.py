@@ -1,6 +1,7 @@
 """What shrinkages know of x given r, against numerical integration in float64, and against samples."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from onsager_cli.shrinkage import bernoulli_gaussian, block, components
 from onsager_cli.theory import beliefs
 
 GAMMA, PHI, SIGMA = 0.2, 1.7, 0.4
-THETA = (PHI, float(np.log((1 - GAMMA) / GAMMA)))
+THETA: Any = (PHI, float(np.log((1 - GAMMA) / GAMMA)))
 R = np.array([-2.5, -0.7, -0.1, 0.0, 0.3, 1.1, 4.0])
 
 
@@ -25,7 +26,7 @@ def integrated(density, r: float, sigma: float) -> tuple[float, float, float]:
 
     total = moment(0) + (1 - GAMMA) * norm.pdf(r, 0, sigma)
     mean = moment(1) / total
-    return moment(0) / total, mean, moment(2) / total - mean**2
+    return float(moment(0) / total), float(mean), float(moment(2) / total - mean**2)
 
 
 def test_of_bernoulli_gaussian(x64):
@@ -112,8 +113,10 @@ class TestFitted:
 
     def test_is_calibrated(self, samples):
         """Of the coordinates with P(x ≠ 0) near p, the share p is active; the variance is the mean square error."""
+        import jax.numpy as jnp
+
         x, r, sigma, groups = samples
-        found = beliefs.fitted(x, r, sigma, groups).belief(np.asarray(r, np.float32), np.asarray(sigma, np.float32))
+        found = beliefs.fitted(x, r, sigma, groups).belief(*(jnp.asarray(a, jnp.float32) for a in (r, sigma)))
         p = np.asarray(beliefs.activity(found))
         for low in (0.05, 0.3, 0.6, 0.9):
             near = (p >= low) & (p < low + 0.1)
@@ -122,10 +125,10 @@ class TestFitted:
         assert float(np.mean(found.variance)) == pytest.approx(float(np.mean((found.mean - x) ** 2)), rel=0.03)
 
     def test_of_nothing_but_zeros(self):
+        import jax.numpy as jnp
+
         found = beliefs.fitted(np.zeros((3, 4)), np.ones((3, 4)), np.ones((1, 4)))
-        assert np.isfinite(
-            np.asarray(found.belief(np.ones((3, 4), np.float32), np.ones((1, 4), np.float32)).mean)
-        ).all()
+        assert np.isfinite(np.asarray(found.belief(jnp.ones((3, 4)), jnp.ones((1, 4))).mean)).all()
 
 
 def test_users_of_several_coordinates(x64):

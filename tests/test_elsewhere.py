@@ -90,7 +90,9 @@ class TestConditions:
         found = elsewhere(settings("signal=qpsk", "problem.N=40", "problem.M=20"), ["problem.snr_db=20"])
         assert found.settings.problem.signal == settings("signal=qpsk").problem.signal
         other = elsewhere(settings("signal=qpsk"), ["signal=laplace"])
-        assert other.settings.problem.signal.kind == "laplace"
+        signal = other.settings.problem.signal
+        assert signal is not None
+        assert signal.kind == "laplace"
 
     @pytest.mark.parametrize(
         ("word", "said"),

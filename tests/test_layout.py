@@ -1,6 +1,7 @@
 """What `figure.*` asks of any drawing: size, type, style sheet, legend, markers, heading, letters, formats."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_size(tmp_path):
 
 def test_font_size():
     before, after = (
-        sorted(text.get_fontsize() for text in drawn(*words).findobj(Text) if text.get_text())
+        sorted(float(text.get_fontsize()) for text in drawn(*words).findobj(Text) if text.get_text())
         for words in ((), ("figure.font_size=16",))
     )
     np.testing.assert_allclose(after, 2 * np.array(before))
@@ -79,11 +80,13 @@ def test_legend(place, count):
 def test_legend_inside_and_its_columns():
     drawing = drawn("figure.legend=inside", "figure.legend_columns=3")
     assert not drawing.legends
-    assert drawing.axes[0].get_legend()._ncols == 3
+    legend: Any = drawing.axes[0].get_legend()
+    assert legend._ncols == 3
 
 
 def test_markers():
-    lines = [line for line in drawn("figure.mark_every=3").axes[0].findobj(Line2D) if len(line.get_xdata()) == 6]
+    found: list[Any] = drawn("figure.mark_every=3").axes[0].findobj(Line2D)
+    lines = [line for line in found if len(line.get_xdata()) == 6]
     assert {line.get_markevery() for line in lines} == {3}
     assert len(lines) == 3
 

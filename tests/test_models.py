@@ -241,7 +241,8 @@ class TestStart:
     @pytest.mark.parametrize(
         ("overrides", "said"),
         [
-            (["shrinkage=pwlin"], r"network\.start=.*: layers\.0\.theta must have shape \(5,\), got \(2,\)"),
+            (["shrinkage=pwlin"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=pwlin"),
+            (["shrinkage=soft"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=soft"),
             (["problem.N=50"], r"network\.start=.*: B must have shape \(50, 20\), got \(40, 20\)"),
         ],
     )

@@ -52,7 +52,7 @@ class Untrained:
         """x̂ of the test set by JAX, operation by operation, in the precision of the problem."""
         return np.asarray(function(self, unrolled=True)(jnp.asarray(from_test_set(self)[1])))
 
-    @property
+    @cached_property
     def users(self) -> Problem:
         """The problem in the user's units."""
         return self.problem.original or self.problem

@@ -1,5 +1,6 @@
 """What a trained network knows of x beside its estimate: error levels, activity, mean and variance of a posterior."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -47,10 +48,10 @@ class Function(Protocol):
     @property
     def parts(self) -> int: ...
 
-    @property
+    @cached_property
     def reach(self) -> "Callable[..., tuple[Array, Array, Array | None]]": ...
 
-    @property
+    @cached_property
     def selection(self) -> tuple[np.ndarray, np.ndarray]: ...
 
     def finite(self, x_hat: np.ndarray, /) -> np.ndarray: ...

@@ -26,7 +26,7 @@ def add_output_options(parser: Parser) -> None:
     parser.add_argument("--output", "-o", metavar="X", help="the file to write; default: Y's name with -x_hat, here")
     parser.add_argument(
         "--what", choices=WHAT, default="x",
-        help="x: the estimate; sigma: the error level of a sample; activity: P(x_n ≠ 0), per user; posterior: all of it, "
+        help="x: the estimate; sigma: the error level of a sample before the last shrinkage; activity: P(x_n ≠ 0), per user; posterior: all of it, "
         "with mean and variance (.npz or .mat)",
     )  # fmt: skip
     parser.add_argument("--name", help="the array of Y's file that is y; default: y, or the only one")

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Literal
 
 import matplotlib.style
 from matplotlib.artist import Artist
@@ -17,6 +18,10 @@ from onsager_cli.text import show
 
 PAPER = ("default", "onsager_cli.figures.paper")
 FONT_SIZE = 8.0  # points, of the paper's style
+Place = Literal["outside lower center", "outside right center", "outside upper center"]
+PLACES: dict[str, Place] = {
+    "below": "outside lower center", "right": "outside right center", "above": "outside upper center",
+}  # fmt: skip
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 _own: ContextVar[tuple[str, ...]] = ContextVar("_own", default=())
@@ -109,6 +114,6 @@ def _place_legend(drawing: Figure, place: str, columns: int | None) -> None:
         axes = drawing.axes[0]
         axes.legend(handles, labels, loc="best", ncols=columns or 1, fontsize=size)
         return
-    where = {"below": "outside lower center", "right": "outside right center", "above": "outside upper center"}[place]
+    where = PLACES[place]
     usual = 1 if place == "right" else max(count, math.ceil(len(labels) / 6))
     drawing.legend(handles, labels, loc=where, ncols=columns or usual, fontsize=size)

@@ -42,9 +42,12 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
 def begun(net: Network, params: Parameters, word: str) -> tuple[Parameters, int]:
     """`params` with the layers of the network that `network.start` names, and how many it has.
 
-    Raises UserError for a network with other leaves or shapes.
+    Raises UserError for a network of another shrinkage, and one with other leaves or shapes.
     """
     found = models.find(word, models.places())
+    family = (found.config.get("shrinkage") or {}).get("family")
+    if family != net.family.name:
+        raise UserError(f"network.start={word} has shrinkage={family}, this network has shrinkage={net.family.name}")
     layers = min(found.depth, net.depth_of(params))
     expected = {name: array.shape for name, array in flatten(net, params, layers).items()}
     given = {name: array for name, array in found.parameters.items() if name in expected or not _is_later(name, layers)}

@@ -15,7 +15,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from onsager_cli.cli.runs import listing
+from onsager_cli.cli import listing
 from onsager_cli.errors import UserError
 from onsager_cli.store.locks import holder
 
@@ -98,7 +98,7 @@ def wrong(stage: Stage, act: str, ended: Ended, late: float) -> str | None:
 def state_of(output: Path) -> str | None:
     """What is wrong with a store in the middle of things: the listing says damage, or a dead process holds a lock."""
     try:
-        text = listing([f"output={output}"])
+        text = listing.as_text(*listing.chosen([f"output={output}"]))
     except UserError as error:
         return f"list runs: {error}"
     if "damaged" in text:
