@@ -24,6 +24,7 @@ def networks(tmp_path_factory):
         "bg": ["network=lamp", "shrinkage=bg"],
         "pwlin": ["network=lamp", "shrinkage=pwlin"],
         "lista": ["network=lista"],
+        "aglista": ["network=aglista"],
         "complex": ["network=lamp", "shrinkage=bg", "problem.embedding=complex"],
         "real": ["network=lamp", "shrinkage=bg", "problem.embedding=real"],
     }.items():
@@ -149,6 +150,17 @@ class TestWhat:
             v = y - A @ x_hat + 2 * slope * v
         np.testing.assert_allclose(trained.posterior(y).sigma, sigma, rtol=1e-4)
 
+    def test_sigma_of_a_network_without_one(self, networks, y):
+        """AGLISTA hands its last estimate to the shrinkage beside r, which is no error level: that is fitted."""
+        trained = model(networks["aglista"])
+        x, of = trained.selection
+        found = trained.posterior(of)
+        _, r, _ = trained.reach(trained.problem, trained.params, of)
+        gain = np.sum(x * r) / np.sum(x**2)
+        level = np.sqrt(np.mean((np.asarray(r) - gain * x) ** 2))
+        np.testing.assert_allclose(found.sigma, level, rtol=1e-4)
+        assert np.mean(found.activity[x != 0]) > np.mean(found.activity[x == 0])
+
     def test_decisions_have_their_false_alarms(self, networks, here):
         """On the selection set, by which the threshold is chosen, the rate is met."""
         trained = model(networks["pwlin"])
@@ -222,6 +234,15 @@ class TestRefused:
     def test_words(self, here, capsys, words, said):
         assert main(["apply", *words]) == 2
         assert said in capsys.readouterr().err
+
+    def test_a_disk_without_room(self, networks, here, y, capsys, monkeypatch):
+        """All arrays count together, and an .npz is made of parts that lie beside it."""
+        np.save(here / "y.npy", y)
+        size = SAMPLES * 4 * (40 + 1 + 40 + 40 + 40)
+        for free, code in ((2 * size - 1, 2), (2 * size, 0)):
+            monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
+            assert main(["apply", networks["bg"], "y.npy", "--what", "posterior", "-o", "p.npz"]) == code
+        assert "p.npz would take 12 kB, and the disk has 12 kB left" in capsys.readouterr().err
 
     def test_a_file_that_is_there(self, networks, here, y, capsys):
         np.save(here / "y.npy", y)

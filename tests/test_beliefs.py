@@ -140,11 +140,3 @@ def test_users_of_several_coordinates(x64):
     on = GAMMA * np.prod(norm.pdf(r.reshape(2, 3, 4), 0, np.sqrt(PHI + SIGMA**2)), axis=0)
     off = (1 - GAMMA) * np.prod(norm.pdf(r.reshape(2, 3, 4), 0, SIGMA), axis=0)
     np.testing.assert_allclose(beliefs.activity(found, 2), on / (on + off), rtol=1e-9)
-    np.testing.assert_allclose(beliefs.strength(jnp.asarray(r), 2), np.hypot(r[:3], r[3:]), rtol=1e-12)
-
-
-def test_threshold_has_its_false_alarms():
-    rng = np.random.default_rng(0)
-    strengths, active = rng.uniform(size=(50, 400)), rng.uniform(size=(50, 400)) < 0.2
-    limit = beliefs.threshold(strengths, active, 0.05)
-    assert np.mean(strengths[~active] > limit) == pytest.approx(0.05, abs=1e-3)

@@ -154,3 +154,22 @@ def test_a_page_draws_by_them(tmp_path):
     experiment = load_experiment(["network=lamp", "shrinkage=bg", "figure.width=5"])
     (path,) = pages.draw(experiment, rows(), {}, tmp_path, ("png",))
     assert struct.unpack(">I", path.read_bytes()[16:20]) == (1500,)
+
+
+def test_what_is_no_style_sheet_is_refused_and_the_figure_stays(tmp_path, capfd):
+    (tmp_path / "bad.csv").write_text("1,2\n3\n")
+    experiment = load_experiment(["network=lamp", "shrinkage=bg"])
+    (path,) = pages.draw(experiment, rows(), {}, tmp_path, ("png",))
+    before = path.read_bytes()
+    other = load_experiment(["network=lamp", "shrinkage=bg", f"figure.style={tmp_path / 'bad.csv'}"])
+    with pytest.raises(UserError, match=r"figure\.style=.*bad\.csv is no style sheet of Matplotlib: Missing colon"):
+        pages.draw(other, rows(), {}, tmp_path, ("png",))
+    assert path.read_bytes() == before
+    assert capfd.readouterr().err == ""
+
+
+def test_no_room_for_the_axes(tmp_path):
+    experiment = load_experiment(["network=lamp", "shrinkage=bg", "figure.width=1", "figure.legend=right"])
+    with pytest.raises(UserError, match=r"figure\.width=1 and figure\.height=2\.\d+ leave no room for the axes"):
+        pages.draw(experiment, rows(), {}, tmp_path, ("png",))
+    assert not list(tmp_path.iterdir())

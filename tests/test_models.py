@@ -250,6 +250,10 @@ class TestStart:
         with pytest.raises(UserError, match=said):
             self.train(tmp_path, f"network.start={folder}", *overrides)
 
+    def test_of_nothing_names_the_key(self):
+        with pytest.raises(UserError, match=r"^network\.start: there is no network 'nothing'"):
+            load_experiment([*WORDS, "network.start=nothing"]).curves[0].identity  # noqa: B018 - looked up there
+
     def test_of_what_does_not_learn(self, folder):
         with pytest.raises(UserError, match=r"network\.start is for a network that learns"):
             load_experiment(["network=vamp", f"network.start={folder}"])

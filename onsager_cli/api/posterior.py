@@ -61,13 +61,22 @@ def posterior(trained: Function, y: np.ndarray) -> Estimate:
     """What the network knows of x from y (M, L). Raises UserError where it has no shrinkage."""
     from onsager_cli.theory.beliefs import activity
 
-    x_hat, r, sigma = trained.reach(trained.problem, trained.params, y)
+    x_hat, r, sigma = _reached(trained, y)
     found, level = _believed(trained, r, sigma)
     unit = _unit(trained)
     return Estimate(
         trained.finite(np.asarray(x_hat)), level / unit, np.asarray(activity(found, trained.parts)),
         np.asarray(found.mean) / unit, np.asarray(found.variance) / unit**2,
     )  # fmt: skip
+
+
+def _reached(trained: Function, y: np.ndarray) -> "tuple[Array, Array, Array | None]":
+    """x̂, r / c and σ / c of the last layer, of y (M, L); no σ where the family has parameters in units of x.
+
+    What such a network hands to its shrinkage beside r is something else, such as the last estimate.
+    """
+    x_hat, r, sigma = trained.reach(trained.problem, trained.params, y)
+    return x_hat, r, None if trained.settings.shrinkage.record.absolute else sigma
 
 
 def _believed(trained: Function, r: "Array", sigma: "Array | None") -> "tuple[Belief, np.ndarray]":
@@ -103,7 +112,7 @@ def _fitted(trained: Function) -> "FittedPrior":
 
     if trained not in _known:
         x, y = trained.selection
-        _, r, sigma = trained.reach(trained.problem, trained.params, y)
+        _, r, sigma = _reached(trained, y)
         level = np.ones((1, y.shape[1])) if sigma is None else np.asarray(sigma)
         _known[trained] = fitted(x * _unit(trained), np.asarray(r), level, trained.settings.problem.groups)
     return _known[trained]

@@ -123,28 +123,26 @@ class Trained:
 
     def strength(self, y: ArrayLike) -> np.ndarray:
         """|x̂| of each user, (users, L), of measurements (M, L). Raises UserError as a call does."""
-        from onsager_cli.theory.beliefs import strength
+        from onsager_cli.figures.detection import of_users
 
         columns, _, _ = self._columns(y)
-        return np.asarray(strength(self._estimate(self.problem, self.params, columns), self.parts))
+        return of_users(np.asarray(self._estimate(self.problem, self.params, columns)), self.parts)
 
     def threshold(self, false_alarms: float) -> float:
         """The strength |x̂| of a user that this share of inactive ones exceeds on the selection set.
 
         Raises UserError where everybody is active.
         """
-        import jax.numpy as jnp
-
-        from onsager_cli.theory.beliefs import strength, threshold
+        from onsager_cli.figures.detection import of_users, threshold_of, warn_of_few
 
         if not 0 < false_alarms < 1:
             raise UserError(f"false_alarms must be between 0 and 1, got {show(false_alarms)}")
         x, y = self.selection
-        active = np.asarray(strength(jnp.asarray(x), self.parts)) > 0
-        if active.all():
+        inactive = of_users(x, self.parts) == 0
+        if not inactive.any():
             raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
-        x_hat = self._estimate(self.problem, self.params, y)
-        return threshold(np.asarray(strength(x_hat, self.parts)), active, false_alarms)
+        warn_of_few(np.count_nonzero(inactive), false_alarms)
+        return threshold_of(self.strength(y)[inactive], false_alarms)
 
     @in_float32
     def export(self, to: str, folder: str | Path) -> "Exported":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from onsager_cli.errors import UserError
 from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
@@ -41,7 +42,10 @@ def identity_of(settings: Settings) -> Json:
         network.pop(key, None)
     del problem["name"]
     if settings.network.start is not None:
-        network["start"] = models.digest(settings.network.start)
+        try:
+            network["start"] = models.digest(settings.network.start)
+        except UserError as error:
+            raise UserError(f"network.start: {error}") from error
     if settings.problem.known_operator:
         problem.pop("known_operator", None)
     for key in settings.problem.unmeant:

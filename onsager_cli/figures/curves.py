@@ -109,7 +109,13 @@ def _bytes(drawing: Figure, kind: str, name: str) -> bytes:
     before = logger.level
     logger.setLevel(logging.ERROR)  # that bands are opaque in eps is known
     try:
-        drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "constrained_layout not applied")
+            drawing.savefig(buffer, format=kind, metadata=_METADATA[kind])
+    except UserWarning as error:
+        width, height = drawing.get_size_inches()
+        size = f"figure.width={width:g} and figure.height={height:g}"
+        raise UserError(f"{name}: {size} leave no room for the axes: make them larger, or the type smaller") from error
     except RuntimeError as error:
         if kind != "pgf":
             raise

@@ -1,6 +1,7 @@
 """What `figure.*` asks of any drawing, whatever its kind: size, type, legend, markers, heading, letters of panels."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -39,8 +40,10 @@ def styled(figure: FigureSpec) -> Iterator[None]:
     """Within the block, `paper` has `figure.style` on top. Raises UserError for a style sheet that there is not."""
     sheets = () if figure.style is None else (figure.style,)
     try:
-        with matplotlib.style.context([*PAPER, *sheets]):
+        with _complaints() as found, matplotlib.style.context([*PAPER, *sheets]):
             pass
+        if found:
+            raise UserError(f"figure.style={figure.style} is no style sheet of Matplotlib: {found[0]}")
     except OSError:
         known = ", ".join(name for name in matplotlib.style.available if not name.startswith("_"))
         raise UserError(
@@ -51,6 +54,21 @@ def styled(figure: FigureSpec) -> Iterator[None]:
         yield
     finally:
         _own.reset(token)
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """The lines that Matplotlib logs within the block, instead of printing them."""
+    found: list[str] = []
+    logger, handler = logging.getLogger("matplotlib"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(" ".join(record.getMessage().split()))
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def laid_out(drawing: Figure, figure: FigureSpec) -> Figure:

@@ -18,7 +18,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.files import replaced, temporary_name, writing
 from onsager_cli.store.foreign import UnreadableError, Variable, variables
 from onsager_cli.store.foreign.variable import described
-from onsager_cli.text import did_you_mean, further, one_of, show
+from onsager_cli.text import did_you_mean, further, one_of, show, size_decimal
 
 SUFFIXES = (".npy", ".npz", ".mat", ".csv")
 ALONE = (".npy", ".csv")  # formats of one array
@@ -78,7 +78,9 @@ def read(path: str, rows: tuple[int, ...], name: str | None = None, samples_in: 
     of_set = Path(path).suffix != ".mat" and {one.name for one in found} >= DATA_SET
     where = samples_in or (ROWS if of_set else COLUMNS)
     label = f"{path}: {chosen.name}" if len(found) > 1 else path
-    if chosen.is_table and 1 in array.shape and array.size in rows:
+    if (
+        (chosen.is_table or Path(path).suffix == ".mat") and 1 in array.shape and array.size in rows
+    ):  # both know no vectors
         array = array.reshape(-1)
     return Measurements(path, array, where, _check_shape(array, rows, where, label))
 
@@ -165,6 +167,7 @@ def written(path: Path, columns: list[Column], count: int, like: Measurements) -
         parts = {one.name: temporary_name(path.with_name(f"{path.name}.{one.name}")) for one in columns}
         if path.suffix == ".npy":
             parts[columns[0].name] = temporary
+        _check_room(path, columns, count)
         arrays = {}
         for one in columns:
             place = parts[one.name]
@@ -172,7 +175,6 @@ def written(path: Path, columns: list[Column], count: int, like: Measurements) -
                 stack.callback(_remove, place)
             shape = (count,) if one.size == 0 else (count, one.size) if like.samples_in == ROWS else (one.size, count)
             with writing(path):
-                _reserve(place, path, int(np.prod(shape)) * np.dtype(one.kind).itemsize)
                 arrays[one.name] = np.lib.format.open_memmap(place, mode="w+", dtype=one.kind, shape=shape)
         yield Writer(arrays, like.samples_in)
         with writing(path):
@@ -182,11 +184,17 @@ def written(path: Path, columns: list[Column], count: int, like: Measurements) -
         _finish(path, temporary, parts, single if like.single else arrays, like.single)
 
 
-def _reserve(place: Path, path: Path, size: int) -> None:
-    """Raises UserError where the disk has no room: a mapped file without it would end the process by a signal."""
-    free = shutil.disk_usage(place.parent).free
-    if size > free:
-        raise UserError(f"{path} takes {size / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left")
+def _check_room(path: Path, columns: list[Column], count: int) -> None:
+    """Raises UserError where the disk has no room for the parts and the file that is made of them.
+
+    A mapped file without room would end the process by a signal.
+    """
+    parts = sum(count * max(one.size, 1) * np.dtype(one.kind).itemsize for one in columns)
+    need = parts if path.suffix == ".npy" else 2 * parts
+    with writing(path):
+        free = shutil.disk_usage(path.parent).free
+    if need > free:
+        raise UserError(f"{path} would take {size_decimal(need)}, and the disk has {size_decimal(free)} left")
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""What is known of x after the last layer: a Bernoulli-Gaussian prior fitted to its r and σ, and decisions on users.
+"""What is known of x after the last layer: a Bernoulli-Gaussian prior fitted to its r and σ, and the activity of users.
 
 A family whose shrinkage belongs to a prior knows P(x ≠ 0 | r) itself (`Belief`). For the others, r = a x + c σ w with
 Gaussian w is fitted to samples of known x:
@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from onsager_cli.linalg import power
 from onsager_cli.shrinkage.bernoulli_gaussian import belief
 from onsager_cli.shrinkage.family import Belief
 
@@ -70,13 +69,3 @@ def activity(found: Belief, parts: int = 1) -> Array:
     evidence = jnp.broadcast_to(found.log_odds - found.prior, found.log_odds.shape)
     prior = jnp.broadcast_to(found.prior, found.log_odds.shape).reshape(parts, -1, found.log_odds.shape[1])[0]
     return jax.nn.sigmoid(jnp.sum(evidence.reshape(parts, -1, evidence.shape[1]), axis=0) + prior)
-
-
-def strength(x: Array, parts: int = 1) -> Array:
-    """|x| of each user, (N / parts, L): of all its coordinates together."""
-    return jnp.sqrt(jnp.sum(power(x).reshape(parts, -1, x.shape[1]), axis=0))
-
-
-def threshold(strengths: np.ndarray, active: np.ndarray, false_alarms: float) -> float:
-    """The strength that this share of inactive users exceeds; arrays (users, L)."""
-    return float(np.quantile(strengths[~active], 1 - false_alarms))
