@@ -141,7 +141,7 @@ class Trained:
         inactive = of_users(x, self.parts) == 0
         if not inactive.any():
             raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
-        warn_of_few(np.count_nonzero(inactive), false_alarms)
+        warn_of_few(int(inactive.sum()), false_alarms)
         return threshold_of(self.strength(y)[inactive], false_alarms)
 
     @in_float32
