@@ -209,7 +209,7 @@ COLUMNS = {
     "nmse_median_db": "median of these ratios (dB)",
     "selection_nmse_db": "NMSE on the selection set, which decides which weights are kept (dB)",
     "training_nmse_db": "NMSE on the training pairs, for recorded pairs (dB)",
-    "attainable_db": "lowest NMSE of the algorithms that know A, the prior and the noise (dB)",
+    "attainable_db": "attainable NMSE, the lowest of the reference algorithms (dB)",
     "fresh_nmse_db": "NMSE on fresh samples, if `fresh` is set (dB)",
     "fresh_nmse_db_se": "its standard error (dB)",
     "fresh_samples": "number of fresh samples",
