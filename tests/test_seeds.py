@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 import statistics
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from test_record import curve as recorded
 from onsager_cli import run
 from onsager_cli.claims.verify import verify
 from onsager_cli.config.load import load_experiment
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.curves import build
 from onsager_cli.record.pages import missing, readme
 from onsager_cli.store.seeds import averaged, spread
-from onsager_cli.store.tables import read_table
+from onsager_cli.store.tables import read_table, table_bytes
 from onsager_cli.text import cell
 
 VALUES = {0: [-5.0, -9.0], 1: [-6.0, -9.5], 2: [-4.0, -11.0]}
@@ -158,3 +159,48 @@ def test_from_the_command_to_a_verdict_per_matrix(tmp_path, monkeypatch):
     (verdict,) = verify(Path("outputs/figures"))
     assert list(verdict.seeds) == [("seeded", 4), ("seeded", 5), ("seeded", 6)]
     assert verdict.note.startswith("within its limits on 3 of 3 matrices: ")
+
+
+class TestKept:
+    """A record keeps what it has of curves that are not stored here, if they are of the same settings."""
+
+    @pytest.fixture
+    def recorded(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        quick = load_experiment([*TOY, "fresh=100"])
+        run.train(quick, lambda event: None)
+        run.record(quick)
+        return Path("experiments/quick")
+
+    def forget(self, *seeds):
+        for one in load_experiment(TOY).curves:
+            if one.settings.seed in seeds:
+                shutil.rmtree(one.folder.path)
+
+    def test_the_same_tables_and_page_come_out(self, recorded):
+        tables = ("curves.csv", "seeds.csv", "replicates.csv", "made.json", "README.md")
+        before = {name: (recorded / name).read_bytes() for name in tables}
+        self.forget(5)
+        events = []
+        assert run.record(load_experiment([*TOY, "fresh=100"]), report=events.append)[1] == []
+        assert {name: (recorded / name).read_bytes() for name in before} == before
+        assert events[0] == {"event": "kept", "curves": ["amp_l1 (seed 5)", "oracle (seed 5)"]}
+
+    def test_of_other_settings_nothing_is_kept(self, recorded):
+        self.forget(5, 6)
+        other = load_experiment([*TOY, "problem.snr_db=20"])
+        run.train(load_experiment([*TOY[:1], *TOY[2:], "problem.snr_db=20"]), lambda event: None)
+        with pytest.warns(Notice, match="is replaced"):
+            lacking = run.record(other)[1]
+        assert lacking == ["amp_l1 (seed 5)", "amp_l1 (seed 6)", "oracle (seed 5)", "oracle (seed 6)"]
+        assert {row["seed"] for row in read_table(recorded / "curves.csv")} == {4}
+
+    def test_what_is_stored_wins(self, recorded):
+        rows = read_table(recorded / "curves.csv")
+        (recorded / "curves.csv").write_bytes(table_bytes([{**row, "nmse_db": row["nmse_db"] + 1} for row in rows]))
+        self.forget(5)
+        run.record(load_experiment([*TOY, "fresh=100"]))
+        moved = [
+            new["nmse_db"] - old["nmse_db"] for new, old in zip(read_table(recorded / "curves.csv"), rows, strict=True)
+        ]
+        assert [row["seed"] == 5 for row in rows] == [step == pytest.approx(1) for step in moved]

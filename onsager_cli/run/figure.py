@@ -3,7 +3,7 @@
 import math
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,14 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of, kind_of
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
+from onsager_cli.record.kept import NAME as MADE
+from onsager_cli.record.kept import Kept, kept, note
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.run import judging, precision
 from onsager_cli.run.attainable import attainable_db
 from onsager_cli.run.problem import problem_of
 from onsager_cli.store import judged
-from onsager_cli.store.files import keep, remove_leftovers
+from onsager_cli.store.files import atomic_write, keep, remove_leftovers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,18 +66,26 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
 
 
-def _seen(experiment: Experiment, foreign: bool = True) -> tuple[list[Row], Tables, list[str]]:
+def _seen(
+    experiment: Experiment, foreign: bool = True, more: Sequence[Row] = ()
+) -> tuple[list[Row], Tables, list[str]]:
     """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there.
 
-    Points of a foreign solver alone are something if `foreign`.
+    Points of a foreign solver alone are something if `foreign`. `more` are points of curves that are not stored.
     """
     trains, slugs = kind_of(experiment).trains, {curve.slug for curve in experiment.curves}
-    rows = rows_of(experiment) if trains else []
+    rows = _in_order(experiment, [*rows_of(experiment), *more]) if trains else []
     if trains and not any(foreign or row["curve"] in slugs for row in rows):
         command = shlex.join(["onsager", "train", *experiment.overrides])
         raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
     lacking = missing(experiment.curves, rows) if trains else []
     return rows, implementation_of(experiment).tables(experiment, rows, problems()), lacking
+
+
+def _in_order(experiment: Experiment, rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of the curves and of their matrices; those of foreign solvers come last."""
+    order = {(curve.slug, curve.settings.seed): number for number, curve in enumerate(experiment.curves)}
+    return sorted(rows, key=lambda row: order.get((row["curve"], row["seed"]), len(order)))
 
 
 def problems() -> ProblemOf:
@@ -111,19 +121,29 @@ def record(
 ) -> tuple[list[Path], list[str]]:
     """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
 
-    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. `replace` is asked before a file is replaced that onsager did not write. Raises UserError if it says no.
+    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. What the record has of the same
+    curves on other matrices stays in it (`record.kept`), where the kind of figure shows several. `replace` is asked before
+    a file is replaced that onsager did not write. Raises UserError if it says no.
     """
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
     if experiment.fresh:
         _judge(experiment, experiment.fresh, report)
-    rows, tables, lacking = _seen(experiment, foreign=False)
-    resampled = [row for curve in experiment.curves for row in precision.replicates(curve)]
+    absent = [curve for curve in experiment.curves if not curve.folder.exists]
+    old = kept(folder, absent) if kind_of(experiment).matrices else Kept()
+    if old.names:
+        report({"event": "kept", "curves": old.names})
+    rows, tables, lacking = _seen(experiment, foreign=False, more=old.rows)
+    own = (row for curve in experiment.curves for row in precision.replicates(curve))
+    resampled = _in_order(experiment, [*own, *old.replicates])
     tables = {**tables, "replicates": resampled, "judged": judging.rows_of(experiment)}
     notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
-    made = {key: note for key, note in notes.items() if note is not None}
+    made = {**old.made, **{key: note for key, note in notes.items() if note is not None}}
     for place in (folder.parent, folder):
         remove_leftovers(place)
     files = pages.record(experiment, rows, made, folder, tables)
+    if made and kind_of(experiment).matrices:
+        atomic_write(folder / MADE, note(experiment.curves, made))
+        files.append(folder / MADE)
     return [*files, write_index(folder.parent)], lacking

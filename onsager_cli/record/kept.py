@@ -1,0 +1,90 @@
+"""What a record keeps of curves that are not stored here: an earlier run, or another machine, has trained them.
+
+made.json beside the tables has, for each curve on each matrix, the identity of its settings, and which versions and machine
+trained it. Recorded numbers are kept where that identity is the curve's of today.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onsager_cli.config.experiment import Curve
+from onsager_cli.figures.kinds import Row
+from onsager_cli.record.provenance import Notes
+from onsager_cli.store.files import Json, is_file
+from onsager_cli.store.notes import identity_hash, read_json
+from onsager_cli.store.tables import read_csv, read_table
+
+NAME = "made.json"
+PARTS = ("versions", "machine", "device")  # of a note
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows of curves.csv and of replicates.csv, notes of the curves, and their names: "lamp_tied_bg (seed 1)"."""
+
+    rows: Sequence[Row] = ()
+    replicates: Sequence[Row] = ()
+    made: Notes = field(default_factory=dict)
+    names: Sequence[str] = ()
+
+
+def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
+    """What the record in `folder` has of these curves, up to the depth asked for, if it is of the same settings."""
+    known, table = _known(folder), folder / "curves.csv"
+    same = {
+        (curve.slug, curve.settings.problem.instance, curve.settings.seed): curve
+        for curve in curves
+        if known.get(_label(curve), {}).get("identity") == identity_hash(curve.identity)
+    }
+    if not same or not is_file(table):
+        return Kept()
+    rows = [row for row in read_table(table) if _fits(row, same)]
+    found = {(row["curve"], row["instance"], row["seed"]) for row in rows}
+    of = {key: curve for key, curve in same.items() if key in found}
+    made = {(slug, seed): known[_label(curve)] for (slug, _, seed), curve in of.items()}
+    names = [f"{slug} (seed {seed})" for slug, _, seed in of]
+    return Kept(rows, [row for row in _replicates(folder / "replicates.csv") if _fits(row, of)], made, names)
+
+
+def note(curves: Iterable[Curve], made: Notes) -> bytes:
+    """made.json of a record with the notes of these curves."""
+    found = {
+        _label(curve): {"identity": identity_hash(curve.identity)}
+        | {name: made[key][name] for name in PARTS if name in made[key]}
+        for curve in curves
+        if (key := (curve.slug, curve.settings.seed)) in made
+    }
+    return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _known(folder: Path) -> Mapping[str, Json]:
+    """Label → note, as made.json has them; {} without such a file."""
+    path = folder / NAME
+    found = read_json(path) if is_file(path) else None
+    return {key: value for key, value in (found or {}).items() if isinstance(value, dict)}
+
+
+def _label(curve: Curve) -> str:
+    """The name of a curve on a matrix in made.json."""
+    return f"{curve.slug}/{curve.settings.problem.instance}/{curve.settings.seed}"
+
+
+def _fits(row: Row, curves: Mapping[tuple[str, str, int], Curve]) -> bool:
+    """Whether a row is of one of the curves, and not deeper than asked for."""
+    curve = curves.get((row["curve"], row["instance"], row["seed"]))
+    return curve is not None and (row["layer"] or 0) <= (curve.settings.network.depth or float("inf"))
+
+
+def _replicates(path: Path) -> list[Row]:
+    """The rows of replicates.csv; [] without such a file."""
+    if not is_file(path):
+        return []
+    header, lines = read_csv(path)
+    found = []
+    for _, cells in lines:
+        row: Row = dict(zip(header, cells, strict=True))
+        row |= {"seed": int(row["seed"]), "layer": int(row["layer"]) if row["layer"] else None}
+        found.append(row)
+    return found
