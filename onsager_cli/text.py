@@ -1,6 +1,7 @@
 """Words for people: lists, near names, values, times, sizes, tables and pages, each with one spelling everywhere."""
 
 import difflib
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+GAP = "  "  # between columns
+NARROWEST = 8  # columns of a folded cell
 TEMPLATES = Path(__file__).parent / "record" / "templates"
 
 
@@ -115,18 +118,48 @@ def size_decimal(count: float) -> str:
     return f"{size:.1f} GB"
 
 
-def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
-    """Rows of cells as lines with aligned columns; the columns with numbers in `right` are flush right."""
+def columns(rows: Iterable[Sequence[str]], right: Container[int] = (), width: int | None = None) -> str:
+    """Rows of cells as lines with aligned columns; the columns with numbers in `right` are flush right.
+
+    If the lines are longer than `width`, the widest columns are folded.
+    """
+    import textwrap
+
     rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = (
-        [
-            text.rjust(width) if n in right else text.ljust(width)
-            for n, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    )
-    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
+    while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in rows:
+        folded = [textwrap.wrap(text, of) if len(text) > of else [text] for text, of in zip(row, widths, strict=True)]
+        for cells in itertools.zip_longest(*folded, fillvalue=""):
+            aligned = (
+                text.rjust(of) if n in right else text.ljust(of)
+                for n, (text, of) in enumerate(zip(cells, widths, strict=True))
+            )
+            lines.append(GAP.join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that shows stdout; None where stdout is no terminal."""
+    import shutil
+    import sys
+
+    return (shutil.get_terminal_size().columns or 80) if sys.stdout.isatty() else None
+
+
+def hung(text: str, lead: str, width: int | None, most: int = 100) -> list[str]:
+    """`text` behind `lead`, in lines of at most `width` columns (and at most `most`); one line if `width` is None."""
+    import textwrap
+
+    if width is None:
+        return [lead + text]
+    width = min(width, most)
+    narrow = width < len(lead) + 30  # no room beside the lead
+    return textwrap.wrap(text, width, initial_indent=lead, subsequent_indent="    " if narrow else " " * len(lead)) or [
+        lead.rstrip()
+    ]
 
 
 def expanded(path: str) -> str:

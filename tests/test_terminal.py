@@ -1,6 +1,7 @@
 """A terminal of any width: warnings are wrapped, never cut, and the live line keeps the time left."""
 
 import io
+import os
 
 import pytest
 from test_progress import Clock
@@ -9,6 +10,7 @@ from onsager_cli.cli.estimate import Course
 from onsager_cli.cli.main import main
 from onsager_cli.cli.progress import Progress, Running
 from onsager_cli.cli.verbs import VERBS
+from onsager_cli.text import columns
 
 WARNING = "problem.matrix=i8.npy has ‖A‖_F² = 20 N: problem.snr_db sets the noise; multiply the matrix by 0.2236"
 
@@ -75,3 +77,80 @@ def test_the_help_fits_a_terminal_of_80_columns(words, capsys, monkeypatch):
     assert not [
         line for line in capsys.readouterr().out.splitlines() if len(line) > 80 and not line.startswith(commands)
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes stdout and stderr a terminal of so many columns; returns both."""
+
+    def make(columns: int, colours: bool = True) -> tuple[Terminal, Terminal]:
+        monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
+        (monkeypatch.delenv if colours else monkeypatch.setenv)("NO_COLOR", *([False] if colours else ["1"]))
+        monkeypatch.setenv("TERM", "xterm")
+        out, err = Terminal(), Terminal()
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        return out, err
+
+    return make
+
+
+@pytest.mark.parametrize("wide", [60, 80, 120])
+@pytest.mark.parametrize("words", [["verify"], ["list"], ["list", "keys"]], ids=" ".join)
+def test_tables_fold_to_the_width(words, wide, terminal):
+    out, _ = terminal(wide, colours=False)
+    assert main(words) == 0
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= wide
+    assert "\x1b" not in out.getvalue()
+
+
+def test_folding_loses_no_word():
+    rows = [("claim", "statement"), ("10-alike", "LAMP follows matched VAMP for six layers, and then some more")]
+    text = columns(rows, width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert sorted(text.split()) == sorted(" ".join(cell for row in rows for cell in row).split())
+    assert columns(rows).count("\n") == 1
+
+
+def test_colours_where_there_is_a_terminal(terminal):
+    out, err = terminal(200)
+    assert main(["verify", "1a-fista", "1a-vamp"]) == 0
+    assert "\x1b[31mfails, known\x1b[0m" in out.getvalue() or "\x1b[31mfails\x1b[0m, known" in out.getvalue()
+    assert "\x1b[32mholds\x1b[0m" in out.getvalue()
+    assert main(["verify", "nothing"]) == 2
+    assert err.getvalue().startswith("\x1b[31monsager:\x1b[0m ")
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+def test_no_colours_where_they_are_not_wanted(name, terminal, monkeypatch):
+    out, err = terminal(200)
+    monkeypatch.setenv(name, "1" if name == "NO_COLOR" else "dumb")
+    assert main(["verify", "1a-vamp"]) == 0
+    assert main(["verify", "nothing"]) == 2
+    assert "\x1b" not in out.getvalue() + err.getvalue()
+
+
+def test_the_points_of_a_training_stay_on_the_screen(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = io.StringIO()
+    with Progress(stream, live=True) as progress:
+        for layer in (1, 2):
+            progress(
+                {
+                    "event": "point",
+                    "curve": "lista_tied",
+                    "layer": layer,
+                    "nmse_db": -6.4 * layer,
+                    "steps": 400,
+                    "seconds": 16,
+                }
+            )
+    shown = stream.getvalue()
+    assert "lista_tied: layer 1: -6.40 dB on the test set, 400 steps, 16 s" in shown
+    assert "lista_tied: layer 2: -12.80 dB on the test set" in shown

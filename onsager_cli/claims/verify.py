@@ -9,7 +9,7 @@ from onsager_cli.claims.claim import NOT_RUN, Broken, Verdict, judge, load, sele
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import is_folder
-from onsager_cli.text import markdown_table, printable, render
+from onsager_cli.text import columns, hung, markdown_table, printable, render
 
 FOLDER = Path("experiments")
 VOCABULARY = Path(__file__).with_name("vocabulary.md")
@@ -54,19 +54,16 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def as_text(verdicts: Sequence[Verdict]) -> str:
-    """Aligned columns, one line per claim; below, what is missing and what is known."""
+def as_text(verdicts: Sequence[Verdict], width: int | None = None) -> str:
+    """Aligned columns, one line per claim, folded to `width`; below, what is missing and what is known."""
     table = [_HEADER, *map(_cells, verdicts)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER) - 1)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
-    ]
     notes: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.note:
             notes.setdefault(verdict.note, []).append(verdict.claim.id)
     below = [f"{', '.join(ids)}: {note}" for note, ids in notes.items()]
-    return "\n".join(map(printable, [*lines, "", *below, *([""] * bool(below)), summary(verdicts)]))
+    folded = [line for note in below for line in hung(printable(note), "", width)]
+    return "\n".join([columns(table, width=width), "", *folded, *([""] * bool(below)), *hung(summary(verdicts), "", width)])
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> str:

@@ -21,7 +21,7 @@ from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.record import published
 from onsager_cli.store.tables import Row
-from onsager_cli.text import columns, one_of, show
+from onsager_cli.text import columns, one_of, show, terminal_width
 
 if TYPE_CHECKING:
     from jax import Array
@@ -327,4 +327,4 @@ def table(rows: Sequence[Row]) -> str:
         return f"{value:{'.3g' if abs(value) < 10 else '.1f'}}" if isinstance(value, float) else str(value)
 
     cells = [list(rows[0]), *(list(map(show, row.values())) for row in rows)]
-    return columns(cells, right=range(len(rows[0])))
+    return columns(cells, right=range(len(rows[0])), width=terminal_width())

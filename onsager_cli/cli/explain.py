@@ -1,8 +1,5 @@
 """`onsager explain KEY` and `onsager list keys`: what a config key means, its defaults, and what it may be."""
 
-import shutil
-import sys
-import textwrap
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -13,10 +10,9 @@ from onsager_cli.config.comments import Key
 from onsager_cli.config.keys import allowed
 from onsager_cli.errors import UserError
 from onsager_cli.store.tables import grouped
-from onsager_cli.text import did_you_mean, one_of, printable, show
+from onsager_cli.text import did_you_mean, hung, one_of, printable, show, terminal_width
 
 NAMED = 6  # options that are named for a value
-WIDEST = 100  # columns
 SCHEDULE = "training.NETWORK."  # how keys of schedules are called where the network does not matter
 
 
@@ -134,11 +130,5 @@ def _table(keys: Sequence[Key]) -> str:
 
 
 def _filled(text: str, indent: str, label: str = "") -> list[str]:
-    """Lines as wide as the terminal, behind a label; as they are where the output is no terminal."""
-    lead = indent + label
-    if not sys.stdout.isatty():
-        return [lead + text]
-    width = min(shutil.get_terminal_size().columns or 80, WIDEST)
-    narrow = width < len(lead) + 30  # no room beside the label
-    hanging = "    " if narrow else " " * len(lead)
-    return textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=hanging) or [lead.rstrip()]
+    """Lines as wide as the terminal, behind a label; one line where the output is no terminal."""
+    return hung(text, indent + label, terminal_width())

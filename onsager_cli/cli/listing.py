@@ -25,7 +25,7 @@ from onsager_cli.store.curves import CurveFolder
 from onsager_cli.store.files import Json, entries, exists
 from onsager_cli.store.notes import canonical, flat, plain
 from onsager_cli.store.tables import Row, csv_bytes, grouped
-from onsager_cli.text import cell, columns, did_you_mean, natural, one_of, printable, show, size_decimal
+from onsager_cli.text import cell, columns, did_you_mean, natural, one_of, printable, show, size_decimal, terminal_width
 
 HEADER = ("curve", "layers", "NMSE (dB)", "seed", "size", "date", "state")
 LONGEST_DIFFERENCE = 60  # characters
@@ -123,7 +123,7 @@ def as_text(runs: Sequence[Run], output: Path) -> str:
     differing = ["differs in", *(_words(own) for own in differences(runs))]
     if any(differing[1:]):
         rows = [(*row[:-1], words, row[-1]) for row, words in zip(rows, differing, strict=True)]
-    return columns(rows, right=range(1, 5))
+    return columns(rows, right=range(1, 5), width=terminal_width())
 
 
 def as_json(runs: Sequence[Run]) -> str:

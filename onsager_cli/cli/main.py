@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from onsager_cli.errors import UserError, explained, notices_to
 from onsager_cli.store.variables import NOT_OURS
 
-LONGEST_LINE = 1000  # characters of a message
+LONGEST_LINE = 990  # characters of a message
 HELP = ("-h", "--help", "help")
 
 
@@ -53,14 +53,13 @@ def _main(arguments: Sequence[str]) -> int:
     from onsager_cli.cli.signals import Stop
     from onsager_cli.cli.streams import ReaderGoneError, guarded
     from onsager_cli.cli.verbs import prints
-    from onsager_cli.text import printable
 
     for name in NOT_OURS:
         os.environ.pop(name, None)
     stop, only_prints = Stop(), prints(arguments)
     with guarded(only_prints) as out:
         try:
-            with stop, notices_to(lambda text: print(f"onsager: warning: {printable(text)}", file=sys.stderr)):
+            with stop, notices_to(_warn):
                 code = dispatch(arguments)
                 out.flush()
         except ReaderGoneError:
@@ -73,6 +72,14 @@ def _main(arguments: Sequence[str]) -> int:
             print(f"onsager: cannot write to stdout: {out.failure}", file=sys.stderr)
             return code or int(only_prints)
         return code
+
+
+def _warn(text: str) -> None:
+    """Print a warning on stderr."""
+    from onsager_cli.cli.colours import coloured
+    from onsager_cli.text import printable
+
+    print(f"onsager: {coloured('warning:', 'yellow', sys.stderr)} {printable(text)}", file=sys.stderr)
 
 
 def _told(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
@@ -93,9 +100,11 @@ def _fail(error: BaseException, line: str, code: int) -> int:
         traceback.print_exception(error)
     from onsager_cli.text import one_line
 
-    line = f"onsager: {one_line(line)}"
+    line = one_line(line)
     if len(line) > LONGEST_LINE:  # of what the user typed or wrote; the reason stands before or behind it
         half = LONGEST_LINE // 2 - 3
         line = f"{line[:half]} … {line[-half:]}"
-    print(line, file=sys.stderr)
+    from onsager_cli.cli.colours import coloured
+
+    print(f"{coloured('onsager:', 'red', sys.stderr)} {line}", file=sys.stderr)
     return code

@@ -160,7 +160,7 @@ class Progress:
         cost = f", {event['steps']} steps, {clock(event['seconds'])}" if event.get("steps") else ""
         error = "" if event.get("nmse_db_se") is None else f" ± {event['nmse_db_se']:.2f}"
         running.point = f"{where}{event['nmse_db']:.2f}{error} dB"
-        self._print(f"{running.name}: {running.point} on the test set{cost}", log_only=True)
+        self._print(f"{running.name}: {running.point} on the test set{cost}")
 
     def _on_curve_done(self, event: Event) -> None:
         running = self._of(event)
@@ -170,7 +170,7 @@ class Progress:
         self.ended += 1
         end = "already trained" if event.get("shared") else f"done after {clock(event['seconds'])}"
         point = f", {running.point}" if running.point else ""
-        self._print(f"{running.name}: {end}{point}")
+        self._print(f"{running.name}: {end}{point}", style="green")
 
     def _on_curve_given_up(self, event: Event) -> None:
         self.running.pop(_key(event), None)
@@ -184,7 +184,7 @@ class Progress:
 
     def _on_warning(self, event: Event) -> None:
         slug = event.get("curve")
-        self._print(f"warning: {f'{slug}: ' if slug else ''}{event['message']}")
+        self._print(f"warning: {f'{slug}: ' if slug else ''}{event['message']}", style="yellow")
 
     def _on_attainable(self, event: Event) -> None:
         self._print(f"{self._of(event).name}: {event['message']}")
@@ -256,15 +256,15 @@ class Progress:
             lines.append(self.figure_line()[: int(min(width, 1000))])
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
-    def _print(self, text: str, log_only: bool = False) -> None:
+    def _print(self, text: str, log_only: bool = False, style: str | None = None) -> None:
         """Print a line; omit `log_only` lines if the live display is on, which shows the same.
 
-        A terminal wraps a line that is longer than itself.
+        A terminal wraps a line that is longer than itself. rich leaves the style out where NO_COLOR is set.
         """
         if self._display is None:
             print(text, file=self.stream, flush=True)
         elif not log_only:
-            self._display.console.print(text, markup=False, highlight=False)
+            self._display.console.print(text, markup=False, highlight=False, style=style)
 
 
 def _key(event: Event) -> object:

@@ -1,11 +1,17 @@
 """`onsager verify`: judge claims on recorded tables."""
 
 import json
+import sys
 from argparse import Namespace
 
+from onsager_cli.claims.checks import FAILS, HOLDS, UNDECIDED
 from onsager_cli.claims.verify import FOLDER, VOCABULARY, as_json, as_markdown, as_text, undeclared, verify
+from onsager_cli.cli.colours import words
 from onsager_cli.cli.options import Parser
 from onsager_cli.store.files import expanded
+from onsager_cli.text import terminal_width
+
+COLOURS = {HOLDS: "green", FAILS: "red", UNDECIDED: "yellow"}
 
 
 def add_options(parser: Parser) -> None:
@@ -27,5 +33,6 @@ def main(options: Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
     else:
-        print(as_markdown(verdicts) if options.markdown else as_text(verdicts))
+        text = as_markdown(verdicts) if options.markdown else as_text(verdicts, terminal_width())
+        print(text if options.markdown else words(text, COLOURS, sys.stdout))
     return int(any(undeclared(verdict) for verdict in verdicts))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import LARGEST_TEXT, below, is_file, is_folder, read_bytes
-from onsager_cli.text import did_you_mean, natural, one_of, printable, show
+from onsager_cli.text import did_you_mean, hung, natural, one_of, printable, show, terminal_width
 
 # Section of `onsager list` → config group.
 SECTIONS = {
@@ -109,6 +109,10 @@ def listing(sections: list[str]) -> str:
     for section in sections or SECTIONS:
         files = config_files(group := SECTIONS[section])
         width = max([12, *map(len, files)])
-        lines = [printable(f"  {name:<{width}}  {title(path)}").rstrip() for name, path in files.items()]
+        lines = [
+            line.rstrip()
+            for name, path in files.items()
+            for line in hung(printable(title(path)), f"  {printable(name):<{width}}  ", terminal_width())
+        ]
         blocks.append("\n".join([f"{section} ({'+' * (group == 'experiment')}{group}=…)", *lines]))
     return "\n\n".join(blocks)
