@@ -248,7 +248,7 @@ def test_files_of_others_stay(trained, tmp_path, capsys, name):
         (["--to", "numpy", "--depth", "x"], "--depth must be a whole number from 1 to 10000, got 'x'"),
         (["--to", "numpy", "--depth", "7"], "has no network of depth 7: stored depths are 1, 2"),
         (["--to", "numpy", "shrinkage=pwlin"], "lamp_tied_pwlin: no network is stored in"),
-        (["--to", "numpy", "-o", "a_file"], "a_file is no folder"),
+        (["--to", "numpy", "-o", "a_file"], "a_file is not a folder"),
     ],
 )
 def test_mistakes_are_one_line(trained, tmp_path, monkeypatch, capsys, words, message):

@@ -118,7 +118,7 @@ class TestFound:
 
     def test_arrays_of_something_else(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.ones(3))
-        with pytest.raises(UserError, match=r"x\.npz is no network of onsager: it has arrays a"):
+        with pytest.raises(UserError, match=r"x\.npz is not a network of onsager: it has arrays a"):
             model(str(tmp_path / "x.npz"))
 
 
@@ -149,7 +149,7 @@ class TestPacked:
         (tmp_path / "w/weights-toy.tar").write_bytes(models.tar_bytes(packing.with_sums("toy", files)))
         monkeypatch.setenv("ONSAGER_WEIGHTS", os.pathsep.join(["nowhere", str(tmp_path / "w")]))
         np.testing.assert_array_equal(model("toy/lamp_tied_bg")(y), expected)
-        with pytest.raises(UserError, match="has 3 layers alone, got --depth 2"):
+        with pytest.raises(UserError, match="has 3 layers only, got --depth 2"):
             model("toy/lamp_tied_bg", depth=2)
         np.testing.assert_array_equal(model("toy/lamp_tied_bg", folder=tmp_path / "w")(y), expected)
 
@@ -255,5 +255,5 @@ class TestStart:
             load_experiment([*WORDS, "network.start=nothing"]).curves[0].identity  # noqa: B018 - looked up there
 
     def test_of_what_does_not_learn(self, folder):
-        with pytest.raises(UserError, match=r"network\.start is for a network that learns"):
+        with pytest.raises(UserError, match=r"network\.start is only for trained networks"):
             load_experiment(["network=vamp", f"network.start={folder}"])

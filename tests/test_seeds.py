@@ -52,7 +52,7 @@ def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
     [
         ("seeds=[1,2]", r"seeds must begin with seed=0, got \[1, 2\]"),
         *slow(
-            ("seeds=[0,0]", "seeds must name at least one seed, each once"),
+            ("seeds=[0,0]", "seeds must list at least one seed, and each seed once"),
             ("seeds=[0,-1]", "seeds must be at least 0"),
             ("seeds=3", "seeds must be a list of whole numbers, got 3"),
         ),
@@ -99,7 +99,7 @@ def test_a_matrix_of_ones_own_has_no_further_ones(tmp_path):
     np.save(tmp_path / "mine.npy", np.eye(20, 40))
     own = [f"problem.matrix={tmp_path / 'mine.npy'}", "problem.M=20", "problem.N=40", "network=amp"]
     assert len(load_experiment([*own, "seeds=[0]"]).curves) == 1
-    with pytest.raises(UserError, match=r"curve amp_l1: seeds are further matrices, and problem\.matrix"):
+    with pytest.raises(UserError, match=r"curve amp_l1: seeds draws further matrices, and problem\.matrix"):
         load_experiment([*own, "seeds=[0,1]"])
 
 

@@ -20,7 +20,7 @@ def _tell(event: Mapping[str, object]) -> None:
     """A line for a curve that was judged on fresh samples."""
     place = f"{event['curve']} ({event['index']}/{event['of']})"
     print(
-        f"{place}: judged on {event['samples']:,} fresh samples, {duration(float(str(event['seconds'])))}",
+        f"{place}: tested on {event['samples']:,} fresh samples, {duration(float(str(event['seconds'])))}",
         file=sys.stderr,
     )
 

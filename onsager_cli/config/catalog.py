@@ -101,7 +101,7 @@ def listing(sections: list[str]) -> str:
     known = (*SECTIONS, RUNS)
     for name in sections:
         if name == RUNS:
-            raise UserError(f"list: {RUNS} stands first: write onsager list {RUNS}")
+            raise UserError(f"list: {RUNS} must be the first word: write onsager list {RUNS}")
         if name not in SECTIONS:
             raise UserError(f"unknown section {show(name)}{did_you_mean(name, known)}: {one_of(known)}")
     blocks = []
