@@ -98,7 +98,7 @@ def test_the_published_verdicts_are_those_of_the_tables():
 def test_the_gallery_of_a_record_shows_its_claims():
     own(CLAIM)
     Path("experiments/mine/README.md").write_text("# Mine\n\nA caption.\n")
-    assert "[Every claim judged](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
+    assert "[All claims and their verdicts](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
     assert "| mine | nowhere | A falls |" in Path("experiments/CLAIMS.md").read_text()
 
 
