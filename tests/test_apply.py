@@ -175,13 +175,18 @@ class TestWhat:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["--what", "posterior"], "y-x_hat.npy holds one array, and there are 5"),
+            (
+                ["--what", "posterior"],
+                "--what posterior gives five arrays: name a file for them, such as -o y-x_hat.npz",
+            ),
+            (["--what", "posterior", "-o", "p.npy"], "p.npy holds one array, and there are 5"),
             (["--false-alarms", "0.1"], "--false-alarms needs --what activity"),
             (["--what", "activity", "--false-alarms", "1.5"], "false_alarms must be between 0 and 1, got 1.5"),
             (["--what", "everything"], "--what must be x, sigma, activity or posterior"),
             (["--depth", "0"], "--depth must be at least 1, got 0"),
             (["--depth", "7"], "has no network of depth 7"),
             (["-o", "x.txt"], "x.txt must end in .npy, .npz, .mat or .csv"),
+            (["-o", ".."], "-o must name a file, and .. is a folder"),
             (["-o", "y.npy"], "-o must not be the file of the measurements"),
         ],
     )
@@ -208,7 +213,8 @@ class TestRefused:
             (np.full((20, 3), np.nan), "y.npy holds NaN or infinity in sample 1 (counted from 1)"),
             (np.ones((20, 3)) * 1j, "y.npy is complex, and the network lamp_tied_bg takes real measurements"),
             (np.array([["a"] * 3] * 20), "y.npy must hold numbers"),
-            (np.ones((20, 3)) * 1e39, "y in single precision must be finite"),
+            (np.ones((20, 3)) > 0, "y.npy must be numbers, got bool values"),
+            (np.ones((20, 3)) * 1e39, "y.npy holds a number too large for single precision in sample 1"),
         ],
     )
     def test_arrays(self, networks, here, capsys, array, said):
@@ -224,16 +230,25 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            ([], "apply takes a network and a file of measurements"),
-            (["net"], "apply takes a network and a file of measurements"),
+            ([], "apply takes a trained network and a file of measurements: onsager apply MODEL Y"),
+            (["net"], "apply takes a trained network and a file of measurements"),
+            (["y.npy", "net"], "apply takes the network first, then a file of measurements"),
+            (["net", "."], "apply needs a file of measurements, and . is a folder"),
+            (["net", "y.h5"], "but '.h5' is none that onsager writes: add -o y-x_hat.npy"),
             (["net", "nothing.npy"], "there is no network 'net'"),
-            (["problem=gaussian"], "apply takes a network"),
+            (["problem=gaussian"], "apply takes a trained network"),
             (["network=lamp", "problem=gaussian"], "apply needs the file of measurements as its last word"),
         ],
     )
     def test_words(self, here, capsys, words, said):
         assert main(["apply", *words]) == 2
         assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize("suffix", [".npy", ".mat", ".npz"])
+    def test_a_file_of_another_kind(self, networks, here, capsys, suffix):
+        (here / f"y{suffix}").write_text("some words\n")
+        assert main(["apply", networks["bg"], f"y{suffix}"]) == 2
+        assert f"y{suffix} is no {suffix} file, and no table of numbers" in capsys.readouterr().err
 
     def test_a_disk_without_room(self, networks, here, y, capsys, monkeypatch):
         """All arrays count together, and an .npz is made of parts that lie beside it."""
@@ -255,6 +270,22 @@ class TestRefused:
         assert main(["apply", networks["bg"], "y.npz"]) == 2
         assert "has no array y: it has a (20 x 9), b (20 x 9): add --name NAME" in capsys.readouterr().err
         assert main(["apply", networks["bg"], "y.npz", "--name", "b"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(1, False), (1.9, False), (0.53, False), (2.1, True), (0.4, True), (0, True)]
+)
+def test_y_of_another_scale(networks, here, capsys, factor, told):
+    """From a factor of 4 in power on, which is 2 in y, a warning says both powers."""
+    trained = model(networks["bg"])
+    _, y = trained.selection
+    np.save(here / "y.npy", y * factor)
+    assert main(["apply", networks["bg"], "y.npy"]) == 0
+    said, power = capsys.readouterr().err, np.mean(y.astype(np.float64) ** 2)
+    assert trained.y_power == pytest.approx(power, rel=1e-6)
+    expected = f"the mean of |y_m|² is {power * factor**2:.2g}, in training it was {power:.2g}"
+    assert (expected in said) == told
+    assert bool(said) == told
 
 
 class TestRecover:
@@ -294,6 +325,14 @@ class TestRecover:
         damped = nmse(recover(y, A, 30), x)
         assert damped < -10
         assert damped < nmse(recover(y, A, 30, damping=None), x) + 1
+
+    def test_real_y_for_a_complex_matrix(self, problem, here, capsys):
+        np.save(here / "A.npy", problem.A * 1j)
+        assert main(["recover", "A.npy", "y.npy", "-o", "x.npy"]) == 0
+        assert (
+            "y.npy is real, and A in A.npy is complex: the imaginary part of y is taken as 0" in capsys.readouterr().err
+        )
+        assert np.load(here / "x.npy").dtype == np.complex64
 
     @pytest.mark.parametrize(
         ("A", "y", "said"),

@@ -149,7 +149,7 @@ class TestPacked:
         (tmp_path / "w/weights-toy.tar").write_bytes(models.tar_bytes(packing.with_sums("toy", files)))
         monkeypatch.setenv("ONSAGER_WEIGHTS", os.pathsep.join(["nowhere", str(tmp_path / "w")]))
         np.testing.assert_array_equal(model("toy/lamp_tied_bg")(y), expected)
-        with pytest.raises(UserError, match="has 3 layers only, got --depth 2"):
+        with pytest.raises(UserError, match="has one network, of 3 layers, got --depth 2"):
             model("toy/lamp_tied_bg", depth=2)
         np.testing.assert_array_equal(model("toy/lamp_tied_bg", folder=tmp_path / "w")(y), expected)
 
@@ -243,15 +243,20 @@ class TestStart:
         [
             (["shrinkage=pwlin"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=pwlin"),
             (["shrinkage=soft"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=soft"),
-            (["problem.N=50"], r"network\.start=.*: B must have shape \(50, 20\), got \(40, 20\)"),
+            (["problem.N=50"], r"network\.start=.* has problem\.N=40, this network has problem\.N=50"),
+            (["problem.M=10"], r"network\.start=.* has problem\.M=20, this network has problem\.M=10"),
+            (["network.tied=false"], r"network\.start=.* has network\.tied=true, this network has network\.tied=false"),
         ],
     )
     def test_of_another_form(self, folder, tmp_path, overrides, said):
         with pytest.raises(UserError, match=said):
             self.train(tmp_path, f"network.start={folder}", *overrides)
+        assert not (tmp_path / "curves").exists()  # nothing was begun
 
     def test_of_nothing_names_the_key(self):
-        with pytest.raises(UserError, match=r"^network\.start: there is no network 'nothing'"):
+        with pytest.raises(
+            UserError, match=r"^network\.start must be a trained network .*: there is no network 'nothing'"
+        ):
             load_experiment([*WORDS, "network.start=nothing"]).curves[0].identity  # noqa: B018 - looked up there
 
     def test_of_what_does_not_learn(self, folder):

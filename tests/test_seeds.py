@@ -1,5 +1,6 @@
 """Error bars: curves on several matrices, from the config to the tables, the figure, the record and the verdicts."""
 
+import csv
 import math
 import statistics
 from pathlib import Path
@@ -20,6 +21,7 @@ from onsager_cli.figures.curves import build
 from onsager_cli.record.pages import missing, readme
 from onsager_cli.store.seeds import averaged, spread
 from onsager_cli.store.tables import read_table
+from onsager_cli.text import cell
 
 VALUES = {0: [-5.0, -9.0], 1: [-6.0, -9.5], 2: [-4.0, -11.0]}
 TOY = (
@@ -64,7 +66,9 @@ def test_mistakes(override, words):
 
 
 def test_figures_of_one_matrix_refuse_several():
-    with pytest.raises(UserError, match="seeds are for curves over layers"):
+    with pytest.raises(
+        UserError, match=r"seeds are for figures of curves on several matrices: figure\.kind=qq shows one matrix"
+    ):
         load_experiment(["+experiment=fig5", "seeds=[0,1]"])
 
 
@@ -119,6 +123,21 @@ def test_the_record_averages_counts_and_tells_what_is_missing():
     nmse, cost = text.split("## Training cost")
     assert cells(nmse, "`lamp_tied_bg`")[0] == "-5.00"
     assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]
+
+
+def test_what_it_costs_is_the_mean_over_the_matrices(tmp_path, monkeypatch):
+    """The NMSE of the costs is the mean; the multiply-adds, which all matrices share, are counted once."""
+    monkeypatch.chdir(tmp_path)
+    quick = load_experiment([*TOY, "figure.kind=costs"])
+    run.train(quick, lambda event: None)
+    files = {path.stem: path for path in run.plot(quick)[0] if path.suffix == ".csv"}
+    costs, spreads = (list(csv.DictReader(files[name].read_text().splitlines())) for name in ("costs", "seeds"))
+    assert [(row["curve"], row["layer"]) for row in costs] == [("amp_l1", "1"), ("amp_l1", "2")]
+    for row in costs:
+        values = [of["nmse_db"] for of in read_table(files["curves"]) if cell(of["layer"]) == row["layer"]]
+        assert len(values) == 3
+        assert float(row["nmse_db"]) == pytest.approx(np.mean(values))
+    assert {row["matrices"] for row in spreads} == {"3"}
 
 
 def test_from_the_command_to_a_verdict_per_matrix(tmp_path, monkeypatch):

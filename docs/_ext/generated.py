@@ -8,63 +8,13 @@ import argparse
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.verbs import VERBS, fill
-from onsager_cli.config import catalog
-from onsager_cli.text import natural
+from onsager_cli.config import catalog, comments
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-
-
-class Key(NamedTuple):
-    """A key of a config file: its dotted name, its value as written, and its comment."""
-
-    name: str
-    value: str
-    comment: str
-
-
-def keys(path: Path, prefix: str = "") -> list[Key]:
-    """The keys of a YAML file of conf/ with their comments, in the order of the file.
-
-    A comment stands behind its key, in the comment lines that follow it at the depth of comments, or in those just above it.
-    """
-    found: list[Key] = []
-    stack: list[tuple[int, str]] = []
-    above: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"(\s*)# ?(.*)", line):
-            deep = len(match[1])
-            if deep > 12 and found:  # goes on behind a key
-                found[-1] = found[-1]._replace(comment=f"{found[-1].comment} {match[2].strip()}".strip())
-            elif not re.match(r"@package|title:|also:", match[2]):
-                above.append(match[2].strip())
-            continue
-        match = re.fullmatch(r"(\s*)([A-Za-z_]\w*):(?: +(.*))?", line)
-        if not match:
-            above = []
-            continue
-        indent, name, rest = len(match[1]), match[2], match[3] or ""
-        value, comment = _split(rest)
-        while stack and stack[-1][0] >= indent:
-            stack.pop()
-        full = ".".join([*(one for _, one in stack), name])
-        if value or not rest:
-            found.append(Key(f"{prefix}{full}", value, comment or " ".join(above)))
-        if not value:
-            stack.append((indent, name))
-        above = []
-    return [key for key in found if key.value or key.comment]
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Value and comment of what follows `key:`; a # within quotes or brackets belongs to the value."""
-    match = re.match(r"((?:[^#'\"]|'[^']*'|\"[^\"]*\"|(?<=\S)#)*?)\s*(?:(?:^|\s)#\s?(.*))?$", text)
-    assert match is not None
-    return match[1].strip(), (match[2] or "").strip()
 
 
 def _cell(text: str) -> str:
@@ -138,42 +88,19 @@ def options() -> str:
     return "\n".join(parts)
 
 
-# Title, the files, and the prefix of the keys: options of a file of its own package name their group themselves.
-GROUPS = (
-    ("General", "config.yaml", ""), ("Problems", "problem", "problem."), ("Signals", "signal", "signal."),
-    ("Networks", "network", "network."), ("Shrinkages", "shrinkage", "shrinkage."),
-    ("Schedules", "training", "training."), ("Launchers of `onsager sweep`", "hydra/launcher", "hydra.launcher."),
-)  # fmt: skip
-SCHEDULE = re.compile(r"training\.(?:[a-z]+\d?_?)+\.(?=\w)")
-
-
 def config_keys() -> str:
     """A table for each config group: every key once for each meaning, its default, and the options that have it."""
     parts = []
-    for title, place, prefix in GROUPS:
+    for title, place, prefix in comments.GROUPS:
         rows: dict[tuple[str, str], dict[str, list[str]]] = {}
-        path = catalog.package_conf() / place
-        files = [path] if path.is_file() else sorted(path.glob("*.yaml"), key=lambda one: natural(one.name))
-        for file in files:
-            for key in _of_file(file, prefix):
-                rows.setdefault((key.name, key.comment), {}).setdefault(key.value, []).append(file.stem)
-        table = _table(("key", "default", "meaning", "options"), list(_rows(rows, len(files))))
+        found, files = comments.of_group(place, prefix)
+        for key in found:
+            if prefix == "training." and key.name.count(".") > 1 and not key.comment:
+                continue  # a number of one network's schedule
+            rows.setdefault((key.name, key.comment), {}).setdefault(key.value, []).append(key.option)
+        table = _table(("key", "default", "meaning", "options"), list(_rows(rows, files)))
         parts.append(f"### {title}\n\n{table}")
     return "\n".join(parts)
-
-
-def _of_file(file: Path, prefix: str) -> Iterator[Key]:
-    """The keys of an option, with their group, and without those of Hydra, the name of the option and its kind."""
-    whole = "@package _global_" in file.read_text(encoding="utf-8") or not prefix
-    for key in keys(file, "" if whole else prefix):
-        outside = whole and prefix and not key.name.startswith(prefix)
-        if (key.name.startswith(("defaults", "hydra.")) and not prefix.startswith("hydra")) or outside:
-            continue
-        if key.name.endswith((".kind", ".name", ".family")) and not key.comment:
-            continue
-        if prefix == "training." and key.name.count(".") > 1 and not key.comment:
-            continue  # a number of one network's schedule
-        yield key
 
 
 def _rows(rows: dict[tuple[str, str], dict[str, list[str]]], files: int) -> Iterator[tuple[str, ...]]:

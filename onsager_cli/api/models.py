@@ -56,9 +56,11 @@ def made_of(found: StoredModel) -> Trained:
     net = network_of(settings)
     _check(found, net.layered, found.depth)
     params = unflatten(net, found.parameters)
+    power = found.problem.get(models.Y_POWER)
     return Trained(
-        settings, net, params, problem, found.depth, list(found.points), found.curve, lambda: _problem(curve)
-    )
+        settings, net, params, problem, found.depth, list(found.points), found.curve, lambda: _problem(curve),
+        None if power is None else float(power),
+    )  # fmt: skip
 
 
 def _check(found: StoredModel, layered: frozenset[str], depth: int) -> None:

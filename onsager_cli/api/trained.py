@@ -27,18 +27,19 @@ class Trained:
     """A network with its parameters, as a function of measurements in the user's units.
 
     `train`, `load` and `model` make it. `problem` and `params` are in the coordinates that the network sees
-    (`problems.frame`); `whole` makes the problem with its selection set, which a fitted prior needs.
+    (`problems.frame`); `whole` makes the problem with its selection set, which a fitted prior needs. `y_power` is the
+    mean of |y_m|² on that set, None if it is not stored.
     """
 
     overflow = "the estimate overflows float32: y is far larger than the measurements of the training"
 
     def __init__(
         self, settings: Settings, net: "Network", params: "Parameters", problem: "Problem", depth: int,
-        table: list[Row], name: str = "", whole: "Callable[[], Problem] | None" = None,
+        table: list[Row], name: str = "", whole: "Callable[[], Problem] | None" = None, y_power: float | None = None,
     ):  # fmt: skip
         self.settings, self.net, self.params, self.problem = settings, net, params, problem
         self.depth, self.table, self.name = depth, table, name or settings.network.name
-        self._whole = whole or (lambda: problem)
+        self._whole, self.y_power = whole or (lambda: problem), y_power
 
     @property
     def nmse_db(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.verbs import VERBS, fill
-from onsager_cli.config import catalog, launchers
+from onsager_cli.config import catalog, comments, launchers
 from onsager_cli.config.names import DRAWN, NAMED_BY_SLUG
 from onsager_cli.errors import UserError
 from onsager_cli.text import one_of
@@ -76,7 +76,9 @@ def _next(given: list[str], current: str) -> Iterable[str]:
     if VERBS[verb].overrides:
         return [*_overrides(words, current), *(_of_launcher(words, current) if verb == "sweep" else ())]
     if verb == "list":
-        return ["output="] if "runs" in words else [*catalog.SECTIONS, "runs"]
+        return ["output="] if catalog.RUNS in words else [*catalog.SECTIONS, catalog.KEYS, catalog.RUNS]
+    if verb == "explain":
+        return list(dict.fromkeys(key.name for key in comments.of_all()))
     if verb == "clean":
         return ["--yes", "output="]
     return _claims() if verb == "verify" else parser.choices_of(None)

@@ -3,17 +3,21 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onsager_cli.cli.ask import replacing
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import exists, expanded
-from onsager_cli.store.measurements import ORIENTATIONS, Column, Measurements, written
-from onsager_cli.text import clock, printable
+from onsager_cli.store.files import exists, expanded, is_folder
+from onsager_cli.store.measurements import ALONE, ORIENTATIONS, SUFFIXES, Column, Measurements, check_output, written
+from onsager_cli.text import clock, printable, show
+
+if TYPE_CHECKING:
+    from onsager_cli.api.trained import Trained
 
 WHAT = ("x", "sigma", "activity", "posterior")
 REPORTED = 5.0  # seconds between two lines of progress
@@ -26,7 +30,7 @@ def add_output_options(parser: Parser) -> None:
     parser.add_argument("--output", "-o", metavar="X", help="the file to write; default: Y's name with -x_hat, here")
     parser.add_argument(
         "--what", choices=WHAT, default="x",
-        help="x: the estimate; sigma: the error level of a sample before the last shrinkage; activity: P(x_n ≠ 0), per user; posterior: all of it, "
+        help="x: the estimate; sigma: the standard deviation of the error in a sample's last shrinkage input; activity: P(x_n ≠ 0), per user; posterior: all of it, "
         "with mean and variance (.npz or .mat)",
     )  # fmt: skip
     parser.add_argument("--name", help="the array of Y's file that is y; default: y, or the only one")
@@ -43,10 +47,39 @@ def arrays_of(what: str, N: int, users: int, kind: str) -> list[Column]:
     return {"x": [x], "sigma": [sigma], "activity": [activity], "posterior": [x, sigma, activity, mean, variance]}[what]
 
 
+def blocks_of(found: "Trained", columns: Sequence[Column]) -> Blocks:
+    """A function that makes these arrays (`arrays_of`) of measurements y (M, l)."""
+    names = [one.name for one in columns]
+
+    def of_block(block: np.ndarray) -> Mapping[str, np.ndarray]:
+        if names == ["x_hat"]:
+            return {"x_hat": found(block)}
+        made = found.posterior(block)._asdict()
+        return {name: made[name] for name in names}
+
+    return of_block
+
+
 def output_of(options: Namespace, source: str, verb: str) -> Path:
-    """The file to write. Raises UserError for one that is there, unless --force or the user allows it."""
-    given = Path(source)
+    """The file to write.
+
+    Raises UserError for a folder, a format that cannot hold what is asked for, and a file that is there, unless --force
+    or the user allows it.
+    """
+    given, several = Path(source), options.what == "posterior"
+    if is_folder(given):
+        raise UserError(f"{verb} needs a file of measurements, and {source} is a folder")
     path = Path(f"{given.stem}-x_hat{given.suffix}") if options.output is None else expanded(options.output)
+    if options.output is None and several and path.suffix in ALONE:
+        raise UserError(f"{verb}: --what posterior gives five arrays: name a file for them, such as -o {path.stem}.npz")
+    if options.output is None and path.suffix not in SUFFIXES:
+        raise UserError(
+            f"{verb}: estimates come in the format of {source}, but {show(path.suffix)} is none that onsager writes: add "
+            f"-o {path.stem}.npy"
+        )
+    if is_folder(path):
+        raise UserError(f"{verb}: -o must name a file, and {path} is a folder")
+    check_output(path, 5 if several else 1)
     if exists(path) and exists(given) and path.resolve() == given.resolve():
         raise UserError(f"{verb}: -o must not be the file of the measurements, {path}")
     if exists(path) and not options.force and not replacing(verb, False)(path):

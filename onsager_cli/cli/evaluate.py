@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
+from onsager_cli.store.files import expanded
 from onsager_cli.store.tables import Row
 from onsager_cli.text import cell, columns, printable
 
@@ -36,12 +37,11 @@ def main(options: Namespace) -> int:
     from onsager_cli.config.elsewhere import conditions
     from onsager_cli.figures.elsewhere import Method
     from onsager_cli.run.evaluation import evaluated
-    from onsager_cli.store.files import expanded
 
     trained = model(*options.words, depth=options.depth)
     asked = conditions(trained.settings, options.on)
     name = _name(trained.name, options.on)
-    place = Path("outputs") / FOLDER / name if options.output is None else expanded(options.output)
+    place = _output(options.words) / FOLDER / name if options.output is None else expanded(options.output)
     method = Method(trained.name, trained.settings, trained.problem, trained.depth, trained.net, trained.params)
 
     def report(event: Mapping[str, object]) -> None:
@@ -52,6 +52,12 @@ def main(options: Namespace) -> int:
     for path in write(rows, place):
         print(printable(str(path)))
     return 0
+
+
+def _output(words: Sequence[str]) -> Path:
+    """The output folder that overrides name, else outputs."""
+    named = [word.partition("=")[2] for word in words if word.startswith("output=")]
+    return expanded(named[-1]) if named else Path("outputs")
 
 
 def _name(slug: str, words: Sequence[str]) -> str:

@@ -1,15 +1,14 @@
 """`onsager recover`: estimates by EM-VAMP from files of A and y, without training."""
 
+import warnings
 from argparse import Namespace
-from collections.abc import Mapping
 
 import numpy as np
 
-from onsager_cli.cli.estimates import add_output_options, arrays_of, output_of, write
+from onsager_cli.cli.estimates import add_output_options, arrays_of, blocks_of, output_of, write
 from onsager_cli.cli.options import Parser
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import matrix, measurements
-from onsager_cli.store.measurements import check_output
 
 BATCH = 1000  # samples at a time
 LEARNED = 4000  # samples from which EM-VAMP learns the prior and the noise
@@ -32,13 +31,18 @@ def add_options(parser: Parser) -> None:
 def main(options: Namespace) -> int:
     """Write the estimates."""
     path = output_of(options, options.Y, "recover")
-    check_output(path, 5 if options.what == "posterior" else 1)
     A = matrix.read_any(options.A, options.matrix_name)
     M, N = A.shape
     y = measurements.read(options.Y, (M,), options.name, options.samples_in)
     if y.complex and not np.iscomplexobj(A):
         raise UserError(
             f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or the parts of y"
+        )
+    if np.iscomplexobj(A) and not y.complex:
+        warnings.warn(
+            f"{options.Y} is real, and A in {options.A} is complex: the imaginary part of y is taken as 0",
+            Notice,
+            stacklevel=2,
         )
     from onsager_cli.api.recovery import recovery
 
@@ -48,12 +52,5 @@ def main(options: Namespace) -> int:
     )  # fmt: skip
     found = recovery(some, A, options.iterations, options.noise_variance)
     columns = arrays_of(options.what, N, N, "<c8" if found.complex else "<f4")
-
-    def of_block(block: np.ndarray) -> Mapping[str, np.ndarray]:
-        if options.what == "x":
-            return {"x_hat": found(block)}
-        estimates = found.posterior(block)._asdict()
-        return {one.name: estimates[one.name] for one in columns}
-
-    write(path, columns, y, of_block, min(BATCH, y.count))
+    write(path, columns, y, blocks_of(found, columns), min(BATCH, y.count))
     return 0

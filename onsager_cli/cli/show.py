@@ -1,4 +1,4 @@
-"""`onsager list`: the options of every config group, or the stored curves."""
+"""`onsager list`: the options of every config group, or the config keys, or the stored curves."""
 
 from argparse import Namespace
 
@@ -9,7 +9,7 @@ from onsager_cli.errors import UserError
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager list`."""
-    sections = f"{', '.join(catalog.SECTIONS)}, or runs [output=FOLDER] [KEY=VALUE …]"
+    sections = f"{', '.join(catalog.SECTIONS)}, keys [GROUP …], or runs [output=FOLDER] [KEY=VALUE …]"
     parser.add_argument("words", nargs="*", metavar="SECTION", help=sections)
     parser.add_argument("--sort", metavar="KEY", help="order the runs by nmse, date, … or a key of the config")
     parser.add_argument("--reverse", action="store_true", help="largest first")
@@ -27,6 +27,11 @@ def main(options: Namespace) -> int:
     for word, value in given.items():
         if value:
             raise UserError(f"list: {word} is for runs: write onsager list runs {word}")
+    if options.words[:1] == [catalog.KEYS]:
+        from onsager_cli.cli.explain import listed, printed
+
+        print(printed(listed(options.words[1:])))
+        return 0
     print(catalog.listing(options.words))
     return 0
 

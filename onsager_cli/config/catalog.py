@@ -19,6 +19,7 @@ SECTIONS = {
     "schedules": "training",
 }  # fmt: skip
 RUNS = "runs"  # the section of what is stored (cli/runs.py)
+KEYS = "keys"  # the section of config keys (cli/explain.py)
 GROUPS = tuple(SECTIONS.values())
 
 
@@ -98,10 +99,10 @@ def listing(sections: list[str]) -> str:
 
     Raises UserError for a section that does not exist.
     """
-    known = (*SECTIONS, RUNS)
+    known = (*SECTIONS, RUNS, KEYS)
     for name in sections:
-        if name == RUNS:
-            raise UserError(f"list: {RUNS} must be the first word: write onsager list {RUNS}")
+        if name in (RUNS, KEYS):
+            raise UserError(f"list: {name} must be the first word: write onsager list {name}")
         if name not in SECTIONS:
             raise UserError(f"unknown section {show(name)}{did_you_mean(name, known)}: {one_of(known)}")
     blocks = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from onsager_cli.config.stored import settings_of
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
@@ -13,6 +14,7 @@ from onsager_cli.kinds.settings import Settings
 from onsager_cli.store import models
 from onsager_cli.store.files import Json, checksum
 from onsager_cli.store.pairs import fingerprint
+from onsager_cli.text import cell
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
 OLDER_MEANING = {
@@ -42,10 +44,7 @@ def identity_of(settings: Settings) -> Json:
         network.pop(key, None)
     del problem["name"]
     if settings.network.start is not None:
-        try:
-            network["start"] = models.digest(settings.network.start)
-        except UserError as error:
-            raise UserError(f"network.start: {error}") from error
+        network["start"] = _checked_start(settings, settings.network.start)
     if settings.problem.known_operator:
         problem.pop("known_operator", None)
     for key in settings.problem.unmeant:
@@ -63,6 +62,29 @@ def identity_of(settings: Settings) -> Json:
         del whole["shrinkage"]
     whole = json.loads(json.dumps(whole))  # tuples as lists
     return {**whole, "numerics": numerics(whole)}
+
+
+def _checked_start(settings: Settings, word: str) -> str:
+    """The checksum of the network that training begins with.
+
+    Raises UserError for what is no trained network, and for one of another shrinkage, size or tying. Its leaves are
+    compared when the training begins.
+    """
+    try:
+        found = models.find(word, models.places())
+        stored = settings_of(found.config, found.source)
+    except UserError as error:
+        raise UserError(
+            f"network.start must be a trained network (a folder, a file, a released name): {error}"
+        ) from error
+    for key, theirs, ours in (
+        ("shrinkage", stored.shrinkage.family, settings.shrinkage.family),
+        ("network.tied", stored.network.tied, settings.network.tied),
+        *zip(settings.problem.sizes, stored.problem.shape, settings.problem.shape, strict=True),
+    ):
+        if theirs != ours and None not in (theirs, ours):
+            raise UserError(f"network.start={word} has {key}={cell(theirs)}, this network has {key}={cell(ours)}")
+    return models.digest(found)
 
 
 def _signal(part: Json) -> Json:

@@ -1,5 +1,6 @@
 """What a dotted key of the config holds: the fields of the settings classes, by key."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import Field, fields
 from functools import cache
@@ -10,6 +11,8 @@ from onsager_cli.config.settings import Top
 from onsager_cli.kinds.checks import LIST, TEXT
 from onsager_cli.kinds.settings import classes_of
 from onsager_cli.kinds.trainings import Schedule
+
+HUGE = 1e300  # larger than the limits of all numbers
 
 
 def fields_of(key: str) -> Iterator[Field]:
@@ -28,6 +31,29 @@ def holds_text(key: str) -> bool:
 def holds_list(key: str) -> bool:
     """Whether the key's value is a list, for every kind that has the key."""
     return _holds(key, LIST)
+
+
+def allowed(key: str) -> list[str]:
+    """What the value of a key may be, in words, for each kind of value that kinds give the key. From the checks themselves."""
+    return list(dict.fromkeys(filter(None, map(_allowed, fields_of(key)))))
+
+
+def _allowed(field: Field) -> str:
+    """What a field's check says of values that no key takes: `a number, at least -100, at most 200, or null`."""
+    if "check" not in field.metadata:
+        return ""
+    check, said = field.metadata["check"], []
+    for wrong in (object(), -HUGE, HUGE):
+        try:
+            check(wrong)
+        except ValueError as error:
+            said.append(re.sub(r"^must (be )?| \(did you mean .*\)", "", str(error)))
+    try:
+        null = check(None) is None and "null" not in " ".join(said)
+    except ValueError:
+        null = False
+    words = ", ".join(dict.fromkeys(said))
+    return f"{words}, or null" if null and words else words
 
 
 def _holds(key: str, what: str) -> bool:

@@ -21,7 +21,7 @@ from onsager_cli.config.schedules import effective
 from onsager_cli.config.settings import Config, Top, make_settings
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.checks import build, known_keys
-from onsager_cli.kinds.records import ProblemKind, TrainingKind
+from onsager_cli.kinds.records import FigureKind, ProblemKind, TrainingKind
 from onsager_cli.kinds.registry import find, names
 from onsager_cli.text import cell, did_you_mean, one_of, show
 
@@ -68,8 +68,10 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
     if single:
         name = f"{curves[0].slug}-{curves[0].settings.problem.name}"
     figure = make_figure(config.get("figure"), name, slugs)
-    if top.seeds is not None and figure.kind != "curves":
-        raise UserError(f"seeds are for curves over layers: {figure.name} shows one matrix")
+    if top.seeds is not None and not find(FigureKind, figure.kind).matrices:
+        raise UserError(
+            f"seeds are for figures of curves on several matrices: figure.kind={figure.kind} shows one matrix"
+        )
     if all(curve.slug in figure.hidden for curve in curves):
         figure = replace(figure, hidden=())  # the user chose these curves, so the figure draws them
     for curve in curves:
@@ -107,6 +109,7 @@ class _Loader:
         self.compose, self.given = compose, given
         self.known: set[str] = set()  # keys of all curves
         self.effective: set[str] = set()
+        self.learns = False  # whether any curve so far does
         self.unused = {item.key_or_group for item in given}
         self.base = self._apply(given).config
         _check_noise(given)
@@ -152,6 +155,8 @@ class _Loader:
             raise UserError(f"experiment={name} has neither curves nor panels: write `curves: {{name: overrides}}`")
         if self.top.only is not None:
             raise UserError("only=… chooses curves of an experiment: add +experiment=…")
+        training = self.base.get("training")
+        self.learns = not (isinstance(training, Mapping) and training.get("kind") == "none")
         self.check_all_keys_used()
         grammar.check_kinds(self.given)
         return self._made(None, self.base, [])
@@ -210,6 +215,7 @@ class _Loader:
 
             settings = replace(settings, problem=with_embedding(settings.problem))
         self.effective |= effective(settings, config, own)
+        self.learns |= settings.trained
         name = slug_of(settings)
         if slug == MATCHED != name:
             raise UserError(
@@ -224,6 +230,10 @@ class _Loader:
         """Raises UserError for an override of the command line whose key no curve has."""
         for item in self.given:
             if item.key_or_group in self.unused:
+                if not self.learns and item.key_or_group.startswith("training."):
+                    raise UserError(
+                        f"{item.input_line}: nothing here learns, so that no schedule has an effect: leave it out"
+                    )
                 raise _unknown_key(item.key_or_group, self.known)
 
 

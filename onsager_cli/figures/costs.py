@@ -17,12 +17,14 @@ from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, colu
 from onsager_cli.figures.looks import Look, line_of, marker_of
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.kinds.settings import Settings
+from onsager_cli.store.seeds import averaged, spread
 from onsager_cli.store.tables import by_curve
 from onsager_cli.text import render
 
 KIND = FigureKind(
     "costs",
     over_layers=True,
+    matrices=True,
     refuses=lambda settings: (
         f"counts what a network costs, and network.kind={settings.network.kind} has a λ per sample"
         if settings.network.record.lasso
@@ -32,12 +34,15 @@ KIND = FigureKind(
 
 
 def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
-    """`costs`: one row per point of each curve that is stored; bounds cost nothing and are left out."""
+    """`costs`: one row per point of each curve that is stored, and `seeds`, the spread over matrices.
+
+    Bounds cost nothing and are left out. The NMSE is the mean over matrices; the time is that of the first one.
+    """
     from onsager_cli.figures.complexity import multiply_adds
     from onsager_cli.training.networks_on_disk import network_of
 
-    found, points = [], by_curve(rows)
-    for curve in experiment.curves:
+    found, points = [], by_curve(averaged(rows))
+    for curve in experiment.first_curves:
         if curve.settings.network.record.bound or curve.slug not in points:
             continue
         problem, net = problem_of(curve), network_of(curve.settings)
@@ -48,7 +53,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
             kept = ("curve", "embedding", "layer", "nmse_db", "parameters", "seconds")
             told = {"multiply_adds": products, "told": told_to(curve.settings)}
             found.append({**{name: point[name] for name in kept}, **told})
-    return {"costs": found}
+    return {"costs": found, "seeds": spread(rows)}
 
 
 def told_to(settings: Settings) -> str:

@@ -118,7 +118,7 @@ def threshold_of(scores: np.ndarray, rate: float) -> float:
 def warn_of_few(count: int, rate: float) -> None:
     """A Notice if so few inactive users cannot tell a threshold of this false-alarm rate."""
     if rate * count < 1:
-        text = f"figure.false_alarms={rate:g}: the selection set has {count:,} inactive users, too few for this rate"
+        text = f"the selection set has {count:,} inactive users, too few for a false-alarm rate of {rate:g}"
         warnings.warn(f"{text}: set problem.selection_samples higher", Notice, stacklevel=3)
 
 

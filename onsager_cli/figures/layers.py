@@ -12,7 +12,7 @@ from onsager_cli.kinds.settings import Settings
 from onsager_cli.store.seeds import spread
 from onsager_cli.store.tables import Row, by_curve
 
-KIND = FigureKind("curves", over_layers=True)
+KIND = FigureKind("curves", over_layers=True, matrices=True)
 
 
 def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:

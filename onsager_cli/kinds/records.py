@@ -209,12 +209,14 @@ class FigureKind(Kind):
 
     trains, draws: whether its curves are trained, and whether there is a drawing.
     over_layers: whether the drawing has the curves over layers, too.
+    matrices: whether it takes curves on several matrices (`seeds`), of which it shows the mean.
     refuses: settings of a curve → what is wrong with it in this figure, or None.
     """
 
     trains: bool = True
     draws: bool = True
     over_layers: bool = False
+    matrices: bool = False
     refuses: Callable[[Any], str | None] = field(default=lambda settings: None, compare=False)
 
 

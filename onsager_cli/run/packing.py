@@ -11,7 +11,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import GIVEN
 from onsager_cli.store import models
 from onsager_cli.store.arrays import pack
-from onsager_cli.store.models import PROBLEM, ROW, StoredModel
+from onsager_cli.store.models import PROBLEM, ROW, Y_POWER, StoredModel
 from onsager_cli.store.notes import plain
 
 SUMS = "SHA256SUMS"
@@ -58,9 +58,10 @@ def _packed(experiment: str, curve: Curve) -> bytes:
 
 
 def _problem(curve: Curve, found: StoredModel) -> dict[str, np.ndarray]:
-    """What a packed network keeps of its problem: all of it, or the first row of an A that its config draws again."""
+    """What a packed network keeps of its problem: all of it, or the power of y and the first row of an A that is drawn."""
     problem = curve.settings.problem
     if problem.matrix or problem.file or getattr(problem, "ensemble", None) == GIVEN:
         return dict(found.problem)
     A = found.problem.get(f"{PROBLEM}A")
-    return {} if A is None else {ROW: A[0]}
+    row = {} if A is None else {ROW: A[0]}
+    return row | {name: array for name, array in found.problem.items() if name == Y_POWER}

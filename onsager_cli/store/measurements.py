@@ -50,15 +50,18 @@ class Measurements:
         return bool(np.iscomplexobj(self.array))
 
     def block(self, start: int, stop: int) -> np.ndarray:
-        """y (M, stop - start). Raises UserError for a number that is not finite."""
+        """y (M, stop - start). Raises UserError for a number that is not finite in single precision."""
         if self.single:
             found = self.array[:, None]
         else:
             found = self.array[start:stop].T if self.samples_in == ROWS else self.array[:, start:stop]
         found = np.ascontiguousarray(found)
-        if (wrong := ~np.isfinite(found).all(axis=0)).any():
+        with np.errstate(over="ignore"):
+            wrong = ~np.isfinite(found.astype(np.complex64 if self.complex else np.float32)).all(axis=0)
+        if wrong.any():
             sample = start + int(np.argmax(wrong)) + 1
-            raise UserError(f"{self.path} holds NaN or infinity in sample {sample} (counted from 1)")
+            what = "a number too large for single precision" if np.isfinite(found).all() else "NaN or infinity"
+            raise UserError(f"{self.path} holds {what} in sample {sample} (counted from 1)")
         return found
 
 
@@ -78,6 +81,8 @@ def read(path: str, rows: tuple[int, ...], name: str | None = None, samples_in: 
     of_set = Path(path).suffix != ".mat" and {one.name for one in found} >= DATA_SET
     where = samples_in or (ROWS if of_set else COLUMNS)
     label = f"{path}: {chosen.name}" if len(found) > 1 else path
+    if array.dtype.kind not in "iufc":
+        raise UserError(f"{label} must be numbers, got {array.dtype} values")
     if (
         (chosen.is_table or Path(path).suffix == ".mat") and 1 in array.shape and array.size in rows
     ):  # both know no vectors

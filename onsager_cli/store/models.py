@@ -36,6 +36,7 @@ VARIABLE = "ONSAGER_WEIGHTS"  # further folders, separated as in PATH
 LARGEST = 2**31  # bytes of a member of a tar
 PROBLEM = "problem."  # prefix of arrays that are not parameters
 ROW = "problem.row"  # the first row of A
+Y_POWER = "problem.y_power"  # the mean of |y_m|² on the selection set
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,8 @@ def places(folder: Path | None = None) -> list[Path]:
     return [Path("outputs") / FOLDER, Path("outputs"), Path("experiments"), *([recorded] if recorded.is_dir() else [])]
 
 
-def digest(word: str) -> str:
-    """A checksum of the parameters of the network that a word names. Raises UserError as `find` does."""
-    found = find(word, places())
+def digest(found: StoredModel) -> str:
+    """A checksum of the parameters of a network."""
     sums = (
         f"{name} {array.shape} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
         for name, array in sorted(found.parameters.items())
@@ -190,11 +190,11 @@ def _packed(data: bytes, source: str, depth: int | None) -> StoredModel:
     try:
         arrays, meta = unpack(data)
     except DamagedFileError as error:
-        raise UserError(f"{source}: {error}") from error
+        raise UserError(f"{source} is not a network of onsager, or is damaged: {error}") from error
     if meta.get("format") != FORMAT:
         raise UserError(f"{source} is not a network of onsager: it has arrays {', '.join(list(arrays)[:5]) or 'none'}")
     if depth not in (None, meta["depth"]):
-        raise UserError(f"{source} has {meta['depth']} layers only, got --depth {depth}")
+        raise UserError(f"{source} has one network, of {meta['depth']} layers, got --depth {depth}")
     return StoredModel(
         source, meta["curve"], int(meta["depth"]), meta["config"], *_parted(arrays, arrays), meta["points"]
     )

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.settings import Settings
@@ -42,12 +43,9 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
 def begun(net: Network, params: Parameters, word: str) -> tuple[Parameters, int]:
     """`params` with the layers of the network that `network.start` names, and how many it has.
 
-    Raises UserError for a network of another shrinkage, and one with other leaves or shapes.
+    Raises UserError for a network with other leaves or shapes.
     """
     found = models.find(word, models.places())
-    family = (found.config.get("shrinkage") or {}).get("family")
-    if family != net.family.name:
-        raise UserError(f"network.start={word} has shrinkage={family}, this network has shrinkage={net.family.name}")
     layers = min(found.depth, net.depth_of(params))
     expected = {name: array.shape for name, array in flatten(net, params, layers).items()}
     given = {name: array for name, array in found.parameters.items() if name in expected or not _is_later(name, layers)}
@@ -71,12 +69,17 @@ def save_deepest(folder: CurveFolder, problem: Problem, slug: str) -> None:
 
 
 def problem_arrays(problem: Problem) -> dict[str, np.ndarray]:
-    """A (M, N) and the frame of a problem, by the names that files have for them."""
-    about = {"problem.A": np.asarray(problem.A)}
+    """A (M, N), the frame and the power of y of a problem, by the names that files have for them."""
+    about = {"problem.A": np.asarray(problem.A), models.Y_POWER: _mean_power((problem.original or problem).selection.y)}
     if (frame := problem.frame) is not None:
         about |= {"problem.rows": np.asarray(frame.rows), "problem.unit": np.asarray(frame.unit)}
         about |= {} if frame.columns is None else {"problem.columns": np.asarray(frame.columns)}
     return about
+
+
+def _mean_power(y: ArrayLike) -> np.ndarray:
+    """The mean of |y_m|², in single precision."""
+    return np.array(np.mean(np.abs(np.asarray(y)).astype(np.float64) ** 2), np.float32)
 
 
 def save_network(

@@ -27,6 +27,7 @@ from onsager_cli.store.foreign.variable import UnreadableError, Variable, no_oth
 __all__ = ["UnreadableError", "Variable", "variables"]
 
 HEAD = 4096  # bytes by which a file is known
+BINARY = (".npy", ".npz", ".mat", ".h5", ".hdf5")  # names of files that are expected to be no text
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MATLAB_5 = re.compile(rb".{124}(\x00[\x01\x02]IM|[\x01\x02]\x00MI)", re.DOTALL)
 
@@ -55,7 +56,14 @@ def _variables(path: Path, head: bytes) -> list[Variable]:
     if _is_matlab_4(head):
         return reader_of("mat4")(path)
     data = read_bytes(path)
-    return octave(data) if is_octave(head) else table(data)
+    if is_octave(head):
+        return octave(data)
+    try:
+        return table(data)
+    except UnreadableError:
+        if path.suffix in BINARY:
+            raise UnreadableError(f"is no {path.suffix} file, and no table of numbers, or it is damaged") from None
+        raise
 
 
 def _is_matlab_4(head: bytes) -> bool:
