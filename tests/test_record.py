@@ -140,7 +140,9 @@ def test_the_page_says_which_seeds_were_made_elsewhere(rows):
 
 def test_the_page_has_the_numbers(rows):
     text = readme(experiment(), rows, {})
-    header, lista, oracle = (cells(text.split("## Comparison")[0], name) for name in ("curve", "`lista_tied`", "`oracle`"))
+    header, lista, oracle = (
+        cells(text.split("## Comparison")[0], name) for name in ("curve", "`lista_tied`", "`oracle`")
+    )
     assert header == ["1", "2", "3", "4", "5", "6", "8"]
     assert lista == ["-6.40", "-11.50", "-14.70", "-17.40", "-20.10", "-22.30", "-25.50"]
     assert oracle == ["-46.03"] * 7
