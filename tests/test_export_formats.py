@@ -167,7 +167,7 @@ def test_a_missing_runtime_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(matlab_text, "octave", lambda: None)
     made = exports.export(model(*CASES["lamp"]), "matlab", tmp_path)
     assert (made.runtime, made.difference, made.nmse_db) == ("Octave", None, None)
-    assert "not run: Octave is not installed" in (tmp_path / "README.md").read_text()
+    assert "did not run these files: Octave is not installed" in (tmp_path / "README.md").read_text()
 
 
 def test_a_difference_that_rounding_does_not_explain_is_a_warning(tmp_path):
