@@ -46,7 +46,7 @@ def nmse(errors: np.ndarray, powers: np.ndarray, together: int = 1) -> Statistic
     errors, powers = np.asarray(errors, np.float64), np.asarray(powers, np.float64)
     present = powers > 0
     if not present.any():
-        raise ValueError("the NMSE of samples that are all zero is undefined")
+        raise ValueError("the NMSE is undefined if all samples are zero")
     ratio = errors.sum() / powers.sum()
     group = np.arange(len(errors)) // together
     ratios = errors[present] / powers[present]

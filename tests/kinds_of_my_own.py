@@ -61,7 +61,7 @@ network:
   depth: 3
 
 training:
-  coupled:               # what it does not say is as in training.default
+  coupled:               # other keys are as in training.default
     steps: [60, 40, 40]
     rates: [5.0e-4]
 """

@@ -252,7 +252,7 @@ def test_processes_of_this_machine_train_fail_and_are_told():
     assert lines[-4].split()[1] == "2"  # layers of the job that was trained, and could not be drawn
     reason, _, log = lines[-2].partition(" (process 2, log ")
     assert reason.startswith("onsager: job 2/3 (problem.test_samples=60): cannot")
-    assert reason.endswith("outputs/figures/amp_l1-gaussian-test_samples=60 is no folder")
+    assert reason.endswith("outputs/figures/amp_l1-gaussian-test_samples=60 is not a folder")
     assert "\nonsager: job 2/3: cannot" in Path(log.rstrip(")")).read_text()
     assert lines[-1] == "onsager: 1 of 3 jobs failed"
     drawn = [Path(line) for line in out.splitlines()]

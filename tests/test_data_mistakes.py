@@ -112,7 +112,7 @@ class TestMistakes:
             (["samples=5", "problem.gamma=nan", "-o", "s.npz"], "problem.gamma"),
             (["--set", "train", "-o", "s.npz"], "--set must be fresh, test or selection, got 'train'"),
             (["--set", "test", "samples=31", "-o", "s.npz"], "samples=31, and the test set has 30"),
-            (["samples=5", "--info", "s.npz"], "--info FILE stands alone"),
+            (["samples=5", "--info", "s.npz"], "--info FILE takes no other arguments"),
             (["+experiment=finite_size", "--set", "test", "-o", "s.npz"], "choose by only=[…] one of n250-lamp"),
         ],
     )  # fmt: skip
@@ -126,7 +126,7 @@ class TestMistakes:
         path = written(tmp_path / "set.npz", samples=100)
         words = ("problem=data", f"problem.file={path}", "-o", str(tmp_path / "new.npz"))
         capsys.readouterr()
-        assert "has recorded pairs, and no fresh ones" in failure(capsys, *words, "samples=5")
+        assert "has only recorded pairs" in failure(capsys, *words, "samples=5")
         assert main(["data", *words, "--set", "test"]) == 0
         x = plain(tmp_path / "new.npz")["x"]
         assert len(x) == 10
@@ -147,7 +147,7 @@ class TestMistakes:
         (tmp_path / "set.npz").mkdir()
         assert "it is a folder" in failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "set.npz"))
         (tmp_path / "file").write_text("")
-        assert "is no folder" in failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "file" / "set.npz"))
+        assert "is not a folder" in failure(capsys, *TOY, "samples=5", "-o", str(tmp_path / "file" / "set.npz"))
 
     def test_without_h5py(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(__import__("sys").modules, "h5py", None)

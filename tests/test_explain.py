@@ -37,7 +37,7 @@ def test_every_key_is_one():
         ("network.depth", ["a whole number from 1 to 10000"]),
         ("network.tied", ["true or false"]),
         ("problem.perturb_db", ["a number, at least -200, at most 100, or null"]),
-        ("problem.matrix", ["a text, or null"]),
+        ("problem.matrix", ["text, or null"]),
         ("training.lamp.rates", ["a list of numbers, greater than 0, at most 100"]),
         ("training.lamp.coordinates", ["entries, spectral or spectral_plain"]),
     ],
@@ -82,7 +82,7 @@ def test_words_that_name_something(word, first):
         (["explain", "network=lampp"], "unknown network 'lampp' (did you mean lamp?)"),
         (["explain"], "needs KEY"),
         (["list", "keys", "netwrk"], "unknown group of keys 'netwrk' (did you mean network?)"),
-        (["list", "networks", "keys"], "keys stands first: write onsager list keys"),
+        (["list", "networks", "keys"], "keys must be the first word: write onsager list keys"),
     ],
 )
 def test_mistakes(words, said, capsys):

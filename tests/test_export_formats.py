@@ -167,7 +167,7 @@ def test_a_missing_runtime_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(matlab_text, "octave", lambda: None)
     made = exports.export(model(*CASES["lamp"]), "matlab", tmp_path)
     assert (made.runtime, made.difference, made.nmse_db) == ("Octave", None, None)
-    assert "not run: Octave is not installed" in (tmp_path / "README.md").read_text()
+    assert "did not run these files: Octave is not installed" in (tmp_path / "README.md").read_text()
 
 
 def test_a_difference_that_rounding_does_not_explain_is_a_warning(tmp_path):
@@ -248,7 +248,7 @@ def test_files_of_others_stay(trained, tmp_path, capsys, name):
         (["--to", "numpy", "--depth", "x"], "--depth must be a whole number from 1 to 10000, got 'x'"),
         (["--to", "numpy", "--depth", "7"], "has no network of depth 7: stored depths are 1, 2"),
         (["--to", "numpy", "shrinkage=pwlin"], "lamp_tied_pwlin: no network is stored in"),
-        (["--to", "numpy", "-o", "a_file"], "a_file is no folder"),
+        (["--to", "numpy", "-o", "a_file"], "a_file is not a folder"),
     ],
 )
 def test_mistakes_are_one_line(trained, tmp_path, monkeypatch, capsys, words, message):

@@ -62,7 +62,7 @@ def test_limits_that_leave_out_a_curve_are_told():
         ({"inset": [3, 1, 0, -10]}, "figure.inset must be [layer from, to, dB from, to], each pair in rising order"),
         ({"inset": [1, 3, 0, -10]}, "figure.inset must be [layer from, to, dB from, to], each pair in rising order"),
         ({"inset": [0, 1e308, -1e308, 1e308]}, "figure.inset must be within ±1e+06"),
-        ({"xlim": [0, 3], "xscale": "log"}, "figure.xlim must begin above 0 where figure.xscale=log, got [0.0, 3.0]"),
+        ({"xlim": [0, 3], "xscale": "log"}, "figure.xlim must begin above 0 for figure.xscale=log, got [0.0, 3.0]"),
         ({"xlabel": "x" * 201}, "figure.xlabel must have at most 200 characters"),
         ({"labels": {"a": "x" * 201}}, "figure.labels.a must have at most 200 characters"),
         ({"labels": {"a": "_x"}}, "figure.labels.a must not begin with _, got '_x'"),

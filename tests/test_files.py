@@ -72,7 +72,10 @@ def test_a_kill_between_write_and_rename_leaves_the_old_file_and_a_file_clean_ca
 def test_what_is_in_the_way_of_a_folder_is_named(tmp_path):
     (tmp_path / "disk").symlink_to("/nowhere/disk")
     (tmp_path / "file").write_text("")
-    for name, words in (("disk", "disk is a link to /nowhere/disk, which is not there"), ("file", "file is no folder")):
+    for name, words in (
+        ("disk", "disk is a link to /nowhere/disk, which does not exist"),
+        ("file", "file is not a folder"),
+    ):
         with pytest.raises(UserError, match=f"cannot create .*{words}$"):
             atomic_write(tmp_path / name / "points.csv", b"")
 
@@ -90,7 +93,7 @@ def test_a_folder_that_cannot_be_made_or_a_file_that_cannot_be_read_is_one_line(
         atomic_write(tmp_path / "file" / "points.csv", b"")
     with pytest.raises(UserError, match=r"cannot read .*none"):
         files.read_bytes(tmp_path / "none")
-    with pytest.raises(UserError, match="at most 0 are accepted"):
+    with pytest.raises(UserError, match="at most 0 are allowed"):
         files.read_bytes(tmp_path / "file", limit=0)
 
 
@@ -109,7 +112,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def special(tmp_path):
-    """What is no regular file, by what messages call it."""
+    """What is not a regular file, by what messages call it."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "target").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "target")
@@ -124,7 +127,7 @@ def special(tmp_path):
 @pytest.mark.parametrize("kind", ["a folder", "a link", "a pipe", "a device"])
 def test_only_a_regular_file_is_replaced(special, tmp_path, kind, write):
     before = special[kind].lstat()
-    with pytest.raises(UserError, match=f"^cannot write .*: it is {kind}.*, and onsager replaces files only$"):
+    with pytest.raises(UserError, match=f"^cannot write .*: it is {kind}.*, and onsager replaces only files$"):
         write(special[kind], b"new")
     assert os.path.samestat(special[kind].lstat(), before)
     assert (tmp_path / "target").read_text() == "kept"
@@ -152,7 +155,7 @@ def test_a_file_for_people_replaces_what_onsager_wrote_and_asks_otherwise(tmp_pa
     write_for_people(path, b"onsager 1", ours)
     write_for_people(path, b"mine", ours)
     for replace in ({}, {"replace": answer}):
-        with pytest.raises(UserError, match=r"page.html is kept, since onsager did not write it: move it away"):
+        with pytest.raises(UserError, match=r"page.html is kept, because onsager did not write it: move it away"):
             write_for_people(path, b"onsager 2", ours, **replace)
         assert path.read_bytes() == b"mine"
     write_for_people(path, b"onsager 2", ours, replace=answer)

@@ -117,7 +117,7 @@ class TestRecord:
     def test_a_table_or_a_page_says_whose_the_drawing_is(self, folder):
         """A killed command leaves the table and perhaps the drawing."""
         (folder / "fig.svg").write_text("<svg/>")
-        with pytest.raises(UserError, match=r"fig\.svg is kept, since onsager did not write it"):
+        with pytest.raises(UserError, match=r"fig\.svg is kept, because onsager did not write it"):
             pages.check_place(folder, "fig")
         (folder / "curves.csv").write_bytes(table_bytes([{"curve": "a", "layer": 1}]))
         pages.check_place(folder, "fig")

@@ -24,7 +24,7 @@ WORDS = {
     "train network.depth = 3": ["write network.depth=VALUE, without blanks around the equals sign"],
     "train 'network.depth = 3'": ["no blanks around the equals sign: write network.depth=3"],
     "train =3": ["the key is missing"],
-    "train seed=[1": ["the bracket '[' is left open"],
+    "train seed=[1": ["the bracket '[' is not closed"],
     "train problem.gamma=0,1": ["did you mean problem.gamma=0.1, with a decimal point?"],
     "sweep problem.gamma=0,1": ["problem.gamma", "did you mean problem.gamma=0.1, with a decimal point?"],
     "train +experiment=quick only=oracle,lista_tied": ["for a list write only=[oracle,lista_tied]"],
@@ -41,7 +41,7 @@ WORDS = {
     "train shrinkage=l1": ["did you mean soft?"],
     "train network=lamp_tied_bg": ["did you mean lamp?"],
     "train +experiment=fig10 shrinkage=pwlin": ["replace +experiment by problem=gaussian problem.instance=authors2017"],
-    'train "+curves={a: \'network=\\"amp\'}"': ["a quote is left open"],
+    'train "+curves={a: \'network=\\"amp\'}"': ["a quote is not closed"],
 }
 
 # Options and keys of Hydra.
@@ -50,7 +50,7 @@ HYDRA = {
     "train -m seed=0,1": ["'-m'", "onsager sweep"],
     "train -cn fig10": ["'-cn'", "+experiment=NAME"],
     "train --config-name=fig10": ["+experiment=fig10"],
-    "train --config-dir x": ["--config-dir", "conf of the working directory"],
+    "train --config-dir x": ["--config-dir", "conf/ of the working directory"],
     "train --resume": ["--resume", "the same command resumes"],
     "train --dry-run": ["--cfg job", "onsager plot"],
     "train --seed 3": ["write seed=3, without dashes"],
@@ -65,7 +65,7 @@ HYDRA = {
     "sweep seed=0,1 hydra.job.chdir=true": ["hydra.job.chdir=true", "stays in the working directory"],
     "sweep seed=0,1 hydra.run.dir=x": ["output=FOLDER"],
     "train hydra/job_logging=default": ["2> FILE"],
-    "train hydra.launcher.n_jobs=2": ["for `onsager sweep` alone"],
+    "train hydra.launcher.n_jobs=2": ["has an effect only in `onsager sweep`"],
     "train +hydra.nothing=1": ["+hydra.nothing=1", "hydra.searchpath"],
     "sweep seed=0,1 +hydra.nothing=1": ["+hydra.nothing=1", "hydra.launcher"],
 }
@@ -189,8 +189,8 @@ def test_a_key_of_an_experiment_that_is_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("output", "fragment"),
-    [("link", "link is a link to /nowhere/x, which is not there"), ("file", "file is no folder"),
-     ("file/x", "file is no folder")],
+    [("link", "link is a link to /nowhere/x, which does not exist"), ("file", "file is not a folder"),
+     ("file/x", "file is not a folder")],
 )  # fmt: skip
 def test_what_stands_where_the_output_folder_must_be(output, fragment, tmp_path, capsys):
     (tmp_path / "link").symlink_to("/nowhere/x")

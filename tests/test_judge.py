@@ -222,7 +222,7 @@ class TestWhereItIsShown:
         page = Path("experiments/mine/README.md").read_text()
         digest = hashlib.sha256(toy_judge.SOLVERS.encode()).hexdigest()
         assert (
-            f"- `linear` is a foreign solver, judged on the same test set: `solvers.py:linear`, from a file with the SHA-256 `{digest}`."
+            f"- `linear` is an external solver, tested on the same test set: `solvers.py:linear`, from a file with the SHA-256 `{digest}`."
             in page
         )
         assert [row["checksum"] for row in judged.read(Path("experiments/mine"))] == [digest]

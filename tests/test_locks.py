@@ -169,7 +169,7 @@ def test_a_curve_that_another_process_trains_comes_last(tmp_path, hold, monkeypa
     assert [event["curve"] for event in watch.of("curve")] == [lamp.slug, amp.slug]
     (said,) = watch.of("warning")
     assert (said["curve"], said["message"]) == (
-        amp.slug, f"process {process.pid} trains it; other curves come first",
+        amp.slug, f"process {process.pid} trains this curve; onsager trains other curves first",
     )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ class TestOtherVersions:
         run.train(asked, watch := Watch())
         here = environment()["versions"]["jax"]
         assert [event["message"] for event in watch.of("warning")] == [
-            f"made with jax 0.8.0 (here {here}) and used as stored: amp_l1, lamp_tied_bg"
+            f"the stored curves were made with jax 0.8.0 (here {here}): amp_l1, lamp_tied_bg"
         ]
         assert watch.of("curve") == []
 

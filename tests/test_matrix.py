@@ -144,7 +144,7 @@ class TestChoosing:
         "text by name": ({"A": ONE, "s": "x"}, "s", "must hold numbers, got s (text): save them as a plain array"),
         "many": (
             {f"B{n}": ONE for n in range(20)}, None, "B7 (2 x 3), and 12 more: add problem.matrix_name=B0"),
-        "objects": ({"A": np.array([[print, 1.0]], dtype=object)}, None, "a pickle that could run code"),
+        "objects": ({"A": np.array([[print, 1.0]], dtype=object)}, None, "a pickle, which could run code"),
     }  # fmt: skip
 
     @pytest.mark.parametrize("case", REFUSALS)
@@ -227,7 +227,7 @@ class TestProblem:
         drawn[:, 7] = drawn[:, 6]
         np.save(tmp_path / "a.npy", drawn)
         (curve,) = load_experiment([*self.OWN, f"problem.matrix={tmp_path / 'a.npy'}"]).curves
-        with pytest.warns(Notice, match=r"^problem\.matrix=\S+a\.npy has .*columns 7 and 8 are alike"):
+        with pytest.warns(Notice, match=r"^problem\.matrix=\S+a\.npy has .*columns 7 and 8 are equal"):
             problem_of(curve)
 
     def test_it_is_read_once_for_all_curves(self, tmp_path, drawn, monkeypatch):

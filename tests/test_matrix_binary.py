@@ -244,4 +244,4 @@ class TestHdf5:
 
         monkeypatch.setattr(reader, "import_module", missing)
         words = refusal(tmp_path / "a.mat", b"MATLAB 7.3".ljust(512) + b"\x89HDF\r\n\x1a\n")
-        assert words.startswith("is an HDF5 file, as of MATLAB -v7.3, which needs h5py: pip install h5py")
+        assert words.startswith("is an HDF5 file, such as MATLAB's -v7.3, which needs h5py: pip install h5py")

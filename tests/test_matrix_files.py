@@ -27,7 +27,7 @@ class TestNumpy:
             path, A=A, kappa=np.array(None), names=np.array(["a", "b"]), code=np.array([b"x"]), record=record
         )
         np.testing.assert_array_equal(found["A"], A)
-        assert found["kappa"] == "Python objects, a pickle that could run code"
+        assert found["kappa"] == "Python objects (a pickle, which could run code)"
         assert (found["names"], found["code"], found["record"]) == ("text", "text", "a table with the fields x, y")
 
     def test_a_member_that_nobody_asks_for_may_be_damaged(self, tmp_path):
@@ -149,7 +149,7 @@ STRANGERS = {
     "Octave's binary": (b"Octave-1-L\0\1\0\0\0A", "save -v7 A.mat A"),
     "Matrix Market": (b"%%MatrixMarket matrix coordinate real general\n1 1 1\n1 1 5\n", "scipy.io.mmread"),
     "tar": (b"A.npy".ljust(257, b"\0") + b"ustar\0", "is a tar archive"),
-    "binary numbers": (np.arange(100.0).tobytes()[8:], "is neither text nor a known format"),
+    "binary numbers": (np.arange(100.0).tobytes()[8:], "is not text and not a known format"),
     "text": (b"This is no matrix.\nIt is a text.\n", "holds no numbers"),
 }
 

@@ -12,7 +12,7 @@ def test_a_gaussian_matrix_has_none():
     assert not list(remarks(RANDOM))
 
 
-@pytest.mark.parametrize(("factor", "word"), [(1, "alike"), (-0.3, "proportional")])
+@pytest.mark.parametrize(("factor", "word"), [(1, "equal"), (-0.3, "proportional")])
 def test_columns_that_are_multiples_of_each_other(factor, word):
     A = RANDOM.copy()
     A[:, 7] = A[:, 6] * np.float32(factor)
@@ -22,7 +22,7 @@ def test_columns_that_are_multiples_of_each_other(factor, word):
 
 def test_many_of_them_are_counted():
     *_, text = remarks(np.tile(RANDOM[:, :10], 4))
-    assert "columns 1, 11, 21 and 31 are alike" in text
+    assert "columns 1, 11, 21 and 31 are equal" in text
     assert text.endswith(
         "; so are 2, 12, 22 and 32; so are 3, 13, 23 and 33; so are 4, 14, 24 and 34, and 6 more groups"
     )
@@ -52,7 +52,7 @@ def test_a_mean_of_the_entries(mean, told):
     A = RANDOM - RANDOM.mean() + mean
     (text,) = remarks(A)
     share = abs(mean) ** 2 * A.size / np.linalg.norm(A) ** 2
-    assert text.startswith(f"has entries with a mean of {told}, which hold {share:.0%} of its energy")
+    assert text.startswith(f"has entries with mean {told}, which hold {share:.0%} of its energy")
     assert not list(remarks(RANDOM - RANDOM.mean() + 0.05 * mean))
 
 
@@ -60,7 +60,7 @@ def test_norms_of_columns():
     A = RANDOM.copy()
     A[:, 2] *= 1e-3
     (text,) = remarks(A)
-    assert f"column norms go from {np.linalg.norm(A[:, 2]):.3g} (column 3) to " in text
+    assert f"very different norms: from {np.linalg.norm(A[:, 2]):.3g} (column 3) to " in text
     assert (
         f"{np.linalg.norm(A, axis=0).max():.3g} (column {np.linalg.norm(A, axis=0).argmax() + 1}, counted from 1)"
         in text

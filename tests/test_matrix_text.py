@@ -71,7 +71,7 @@ class TestText:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("1,2\n\n# two\n3,x\n", "line 4, column 2 is 'x'; expected are comma-separated numbers"),
+            ("1,2\n\n# two\n3,x\n", "line 4, column 2 is 'x'; write comma-separated numbers"),
             ("a,b\n1,2\n3,,5\n", "line 3, column 2 is empty"),
             ("1,2\n3\n", "line 2 has 1 numbers, line 1 has 2"),
             ("1,2\n3,1_0\n", "line 2, column 2 is '1_0'"),

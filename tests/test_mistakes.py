@@ -62,14 +62,14 @@ MISTAKES = {
     "kind by itself": ("train network.kind=lista", ["network.kind=lista", "write network=lista"]),
     "null for a number": ("train network.depth=null", ["network.depth", "from 1 to 10000", "got null"]),
     "untrained figure": ("train +experiment=quick training=none", ["lista_tied", "training=none", "only="]),
-    "drawn and another": ("train +experiment=fig10 only=[drawn,oracle]", ["only=drawn stands alone", "oracle"]),
+    "drawn and another": ("train +experiment=fig10 only=[drawn,oracle]", ["only=drawn takes no other names", "oracle"]),
     "one name for two panels": ("train +experiment=fig1 figure.name=x", ["figure.name", "'x'", "panel"]),
     "detection where everybody is active": (
         "train network=amp problem=massive_mimo figure.kind=detection",
         ["amp_l1", "figure.kind=detection", "problem.activity=1"],
     ),
     "verify outside a checkout": ("verify", ["--folder", "'experiments'", "run it in a checkout"]),
-    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
+    "output below a file": ("train output=/dev/null/results", ["/dev/null/results", "/dev/null is not a folder"]),
 }
 
 # The others, which are slow only because they are many.
@@ -237,7 +237,7 @@ MORE = {
     "label of no curve": ("plot +experiment=quick '+figure.labels={lista_tid: L}'", ["figure.labels", "lista_tied"]),
     "label that is no text": ("plot +experiment=quick '+figure.labels={lista_tied: 3}'", ["figure.labels", "text"]),
     "limits in wrong order": ("plot +experiment=quick figure.ylim=[0,-40]", ["figure.ylim", "rising"]),
-    "no format": ("plot plot.formats=[]", ["plot.formats must name at least one word of pdf, svg or png"]),
+    "no format": ("plot plot.formats=[]", ["plot.formats must list at least one word of pdf, svg or png"]),
     "inset in wrong order": (
         "plot +experiment=quick figure.inset=[3,1,0,-10]",
         ["figure.inset", "each pair in rising"],
@@ -261,7 +261,10 @@ MORE = {
         ["jobs=2 has no effect with a launcher", "leave it out"],
     ),
     "empty output": ("train output=''", ["output", "text"]),
-    "output of a sweep": ("sweep seed=1,2 output=/dev/null/results", ["/dev/null/results", "/dev/null is no folder"]),
+    "output of a sweep": (
+        "sweep seed=1,2 output=/dev/null/results",
+        ["/dev/null/results", "/dev/null is not a folder"],
+    ),
 }
 
 

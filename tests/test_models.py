@@ -118,7 +118,7 @@ class TestFound:
 
     def test_arrays_of_something_else(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.ones(3))
-        with pytest.raises(UserError, match=r"x\.npz is no network of onsager: it has arrays a"):
+        with pytest.raises(UserError, match=r"x\.npz is not a network of onsager: it has arrays a"):
             model(str(tmp_path / "x.npz"))
 
 
@@ -260,5 +260,5 @@ class TestStart:
             load_experiment([*WORDS, "network.start=nothing"]).curves[0].identity  # noqa: B018 - looked up there
 
     def test_of_what_does_not_learn(self, folder):
-        with pytest.raises(UserError, match=r"network\.start is for a network that learns"):
+        with pytest.raises(UserError, match=r"network\.start is only for trained networks"):
             load_experiment(["network=vamp", f"network.start={folder}"])

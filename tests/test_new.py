@@ -92,12 +92,12 @@ def test_into_a_package_that_is_there(here, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["network", "lamp"], "network=lamp is there already"),
-        (["experiment", "fig10"], "experiment=fig10 is there already"),
-        (["network", "My-Net"], "NAME must be small letters, digits and _"),
-        (["signal", "lambda"], "be no word of Python, got 'lambda'"),
+        (["network", "lamp"], "network=lamp already exists"),
+        (["experiment", "fig10"], "experiment=fig10 already exists"),
+        (["network", "My-Net"], "NAME must be lower-case letters, digits and _"),
+        (["signal", "lambda"], "not be a Python keyword, got 'lambda'"),
         (["figure", "mine"], "KIND must be experiment, network, shrinkage, problem or signal"),
-        (["experiment", "mine", "-o", "x"], "an experiment is one file in ./conf, leave -o out"),
+        (["experiment", "mine", "-o", "x"], "an experiment is one file in ./conf: leave -o out"),
         (["network"], "needs NAME"),
     ],
 )
@@ -112,7 +112,7 @@ def test_no_file_is_replaced(here, capsys):
     (here / "onsager_mine" / "onsager_mine.py").write_text("kept")
     assert main(["new", "network", "mine"]) == 2
     assert (
-        "onsager_mine/onsager_mine.py is there already: choose another name, or move it away" in capsys.readouterr().err
+        "onsager_mine/onsager_mine.py already exists: choose another name, or move it away" in capsys.readouterr().err
     )
     assert (here / "onsager_mine" / "onsager_mine.py").read_text() == "kept"
     assert not (here / "conf").exists()

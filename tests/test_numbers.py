@@ -57,7 +57,7 @@ class TestEstimatedMatrix:
                 x = jax.random.normal(key, (20, batch)).repeat(2, axis=0)
                 return Samples(x, problem.A @ x)
 
-        with pytest.raises(UserError, match="never seen without the same others in 20000"):
+        with pytest.raises(UserError, match="are active only together in 20000"):
             least_squares(self.problem(0.1, Pairs()), jax.random.key(0))
 
     def test_rare_coefficients_suffice(self):
@@ -170,5 +170,5 @@ class TestCurves:
     @pytest.mark.parametrize("network", ["network=em_vamp", *slow("network=amp")])
     def test_or_ends_the_algorithm(self, network):
         A = linear.gaussian_matrix(0, 20, 40, None) * 1e25
-        with pytest.raises(UserError, match="overflows in its first iteration: scale the matrix"):
+        with pytest.raises(UserError, match="overflows in its first iteration: scale the columns of the matrix"):
             made(network, A=A)

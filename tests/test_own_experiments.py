@@ -68,12 +68,12 @@ def test_own_yaml_that_would_fill_the_memory(text, capsys):
 @pytest.mark.parametrize(
     ("text", "words"),
     slow(
-        ("a: !!bool x", "mine.yaml, line 2: 'x' is no true or false"),
+        ("a: !!bool x", "mine.yaml, line 2: 'x' is not true or false"),
         ("a: !!timestamp x", "mine.yaml, line 2: 'x' is no date"),
-        (f"a: {'9' * 5000}", "is no whole number"),
+        (f"a: {'9' * 5000}", "is not a whole number"),
         ("3: 4", "unknown key '3'"),
         ("true: 4", "unknown key 'True'"),
-        but=[("a: !!bool x", "mine.yaml, line 2: 'x' is no true or false"), ("3: 4", "unknown key '3'")],
+        but=[("a: !!bool x", "mine.yaml, line 2: 'x' is not true or false"), ("3: 4", "unknown key '3'")],
     ),
 )
 def test_own_yaml_with_a_wrong_value_or_a_key_that_is_no_text(text, words, capsys):

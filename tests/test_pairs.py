@@ -120,7 +120,7 @@ class TestRefusing:
             ("problem.M=9", "problem.M=9, but y of problem.file={path} is y (8 x 300): M is 8"),
             ("problem.N=9", "problem.N=9, but x of"),
             ("problem.split=[0.5,0.5,0.5]", "with a sum of at most 1"),
-            ("problem.split=[1,0,0]", "three shares above 0"),
+            ("problem.split=[1,0,0]", "three fractions above 0"),
             ("problem.split=[0.998,0.001,0.001]", "300 pairs, too few for"),
             ("problem.embedding=real", "problem.embedding must be null for the real pairs"),
             ("problem.samples_in=rows", "with problem.samples_in=rows"),

@@ -35,7 +35,7 @@ class TestTraining:
         assert "already trained" in capsys.readouterr().err
         net = onsager_cli.load("problem=data", f"problem.file={path}", *QUICK, f"output={tmp_path / 'out'}")
         assert net(y[:, :5]).shape == (N, 5)
-        few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few numbers" in line.read_text()]
+        few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few parameters" in line.read_text()]
         assert few
 
     @pytest.mark.slow
@@ -78,7 +78,7 @@ class TestTraining:
                 [*(() if more and "network" in more[0] else ("network=lamp",)), *words, *more]
             ).curves
             stages = plan(curve.settings.training, 2, True, "θ")
-            names = ["layer 1: few numbers", "layer 1: all", "layers 1-2: few numbers", "layers 1-2: all"]
+            names = ["layer 1: few parameters", "layer 1: all", "layers 1-2: few parameters", "layers 1-2: all"]
             assert [stage.name for stage in stages] == (names if few else names[1::2])
             assert [stage.rates["matrices"] == 0 for stage in stages] == ([True, False] * 2 if few else [False] * 2)
             assert [stage.begin for stage in stages] == (["grow", "keep"] * 2 if few else ["grow"] * 2)
@@ -97,9 +97,7 @@ class TestTraining:
         self.trained(tmp_path, saved(tmp_path / "set.npz", x=x, y=y), *words)
         told = capsys.readouterr().err
         assert "A is estimated from 12 training pairs, and 120 (10 per unknown) are advisable" in told
-        found = (
-            r"layers 1-2: training pairs -[\d.]+ dB, selection pairs -?[\d.]+ dB: more pairs or fewer learned numbers"
-        )
+        found = r"layers 1-2: training pairs -[\d.]+ dB, selection pairs -?[\d.]+ dB: use more pairs or fewer learned parameters"
         assert re.search(found, told)
 
     @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ class TestTraining:
         assert (
             main(["train", "problem=data", f"problem.file={path}", "network=oracle", f"output={tmp_path / 'out'}"]) == 2
         )
-        assert "no recorded x is 0: use network=lmmse" in capsys.readouterr().err
+        assert "no recorded x is zero: use network=lmmse" in capsys.readouterr().err
 
     def test_other_tables_stay_as_they_are(self):
         (curve,) = load_experiment(["network=lamp"]).curves

@@ -271,7 +271,7 @@ HEAD = "from onsager_cli.kinds import NetworkKind\n"
 @pytest.mark.parametrize(
     ("code", "value", "says"),
     [
-        ("KIND = 3\n", "a_module_of_mine:KIND", "is no NetworkKind"),
+        ("KIND = 3\n", "a_module_of_mine:KIND", "is not a NetworkKind"),
         ("", "a_module_that_is_not_there:KIND", "there is no module a_module_that_is_not_there"),
         ("", "garbage garbage", "cannot be loaded"),
         ("", "a_module_of_mine:KIND", "has no attribute 'KIND'"),

@@ -127,7 +127,7 @@ class TestFolder:
         if value is not None:
             monkeypatch.setenv("ONSAGER_CACHE", value)
         if lost:
-            with pytest.raises(UserError, match="ONSAGER_CACHE: ~nobody-here/x has no home folder"):
+            with pytest.raises(UserError, match="ONSAGER_CACHE: ~nobody-here/x needs a home folder"):
                 keep_programs()
         else:
             assert keep_programs() is None

@@ -18,8 +18,8 @@ def test_results_are_held_against_published_numbers_with_their_sign(rows):  # no
     assert lista.layers == (1, 2, 3, 4, 5, 6)
     assert lista.differences == pytest.approx((0.011, 0.008, -0.047, 0.021, 0.034, -0.031))
     text = readme(experiment(), rows, {})
-    assert "Largest difference -0.05 dB (layer 3); negative: lower NMSE here." in text
-    assert "Largest difference -0.06 dB; negative" in text  # the oracle of the plot script, -45.97
+    assert "The largest difference is -0.05 dB (layer 3). Negative means a lower NMSE here." in text
+    assert "The largest difference is -0.06 dB. Negative" in text  # the oracle of the plot script, -45.97
     assert ["+0.011", "+0.008", "-0.047", "+0.021", "+0.034", "-0.031"] in [
         [cell.strip() for cell in line.strip("|").split("|")][1:] for line in text.splitlines()
     ]

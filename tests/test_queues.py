@@ -89,7 +89,7 @@ class TestSlurmWithoutSlurm:
 
     def test_a_machine_without_slurm(self, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
-        with pytest.raises(UserError, match="there is no Slurm here"):
+        with pytest.raises(UserError, match="Slurm is not installed here"):
             self.queue()
 
     def test_without_the_commands_of_accounting_nothing_is_known(self):

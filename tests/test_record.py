@@ -140,11 +140,13 @@ def test_the_page_says_which_seeds_were_made_elsewhere(rows):
 
 def test_the_page_has_the_numbers(rows):
     text = readme(experiment(), rows, {})
-    header, lista, oracle = (cells(text.split("## Against")[0], name) for name in ("curve", "`lista_tied`", "`oracle`"))
+    header, lista, oracle = (
+        cells(text.split("## Comparison")[0], name) for name in ("curve", "`lista_tied`", "`oracle`")
+    )
     assert header == ["1", "2", "3", "4", "5", "6", "8"]
     assert lista == ["-6.40", "-11.50", "-14.70", "-17.40", "-20.10", "-22.30", "-25.50"]
     assert oracle == ["-46.03"] * 7
-    cost = text.split("## What it took")[1]
+    cost = text.split("## Training cost")[1]
     assert cells(cost, "`lista_tied`") == ["8", "8,000", "80.0", "125,000"]
     assert cells(cost, "**together**") == ["", "8,000", "80.0 (1 min 20 s)", ""]
 
@@ -163,7 +165,7 @@ def test_what_a_mean_hides_is_said():
     rows = rows_of("amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1)
     text = readme(experiment(hidden=("amp_l1",)), rows, {})
     assert "`amp_l1`, layer 2: 2 realizations not converged; median -6.50 dB." in text
-    assert "`amp_l1`: training was rescued on the way to layers 1, 2." in text
+    assert "`amp_l1`: a stage diverged and restarted (layers 1, 2)." in text
     assert "Recorded but not drawn: `amp_l1`." in text
     assert "not enough" not in text
 
@@ -173,8 +175,8 @@ def test_layers_that_do_harm_are_said():
         "lamp_tied_l1", "lamp", "soft", True, [-4.0, -6.0, -5.91]
     )
     text = readme(experiment(), rows, {})
-    assert "`lamp_tied_bg`: -6.00 dB at layer 2, -5.89 dB at the last: its training is not enough" in text
-    assert text.count("not enough") == 1
+    assert "`lamp_tied_bg`: -6.00 dB at layer 2, -5.89 dB at the last layer. The schedule is too short" in text
+    assert text.count("too short") == 1
 
 
 def test_the_program_s_own_experiments_fit():
@@ -203,7 +205,7 @@ def test_a_schedule_is_told_once():
     assert not any("compared with" in line for line in told)  # the tied networks are curves of the figure
     alone = load_experiment(["network=lamp", "shrinkage=bg", "network.tied=false"])
     text = readme(alone, rows_of("oracle", "oracle", None, None, -46.03), {})
-    assert "- The tied network that `lamp_untied_bg` is compared with: optimizer adam" in text
+    assert "- The tied twin of `lamp_untied_bg`: optimizer adam" in text
 
 
 @pytest.mark.parametrize(("kind", "shaded"), [("curves", 1), ("costs", 1), ("detection", 1), ("params", 0)])
@@ -212,7 +214,7 @@ def test_a_caption_says_what_is_shaded_wherever_curves_over_layers_are_drawn(row
     tables = {"costs": [], "detection": [], "roc": [], "params": []}
     caption = readme(what, rows, {}, tables).split("\n\n")[2]
     assert caption.startswith("LISTA and LAMP.")
-    assert caption.count("Shaded: one standard error over the test samples, at most 0.04 dB.") == shaded
+    assert caption.count("Shaded is one standard error over the test samples, at most 0.04 dB.") == shaded
 
 
 def test_tables_figures_and_record_need_no_jax():
@@ -251,7 +253,7 @@ def test_the_gallery_lists_every_record_in_order(tmp_path, rows):
     ]
     assert "Caption of fig9." in text
     assert "2 curves, 1 trained network in 1 min 20 s." in text
-    assert "Trained networks, each counted once: 1, in 1 min 20 s." in text
+    assert "Number of trained networks: 1, trained in 1 min 20 s." in text
     for target in re.findall(r"\]\(([^)]*)\)", text):
         assert (tmp_path / target).is_file()
     assert text == write_index(tmp_path).read_text()

@@ -45,7 +45,7 @@ class TestForecast:
     def test_a_full_disk_is_reported_before_the_first_step(self, tmp_path, monkeypatch):
         little = type("Usage", (), {"free": 10_000})
         monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: little)
-        with pytest.raises(UserError, match=r"output: .* has 1 MiB left, the curves need about 1 MiB"):
+        with pytest.raises(UserError, match=r"output: .* has 1 MiB left, and the curves need about 1 MiB"):
             run.train(load_experiment([*TOY, f"output={tmp_path}"]), Watch())
         assert list(tmp_path.iterdir()) == []
 
@@ -91,7 +91,7 @@ class TestForecast:
         found = resources.needs(curve.slug, curve.settings, 1e6 if curve.settings.trained else 0)
         assert found is not None
         _, (warning,) = resources.forecast([found], tmp_path, 1, 600.0)
-        assert f"most of it is for {cause} (" in warning
+        assert f"most is for {cause} (" in warning
 
     @pytest.mark.parametrize("words", [["network=lamp"], ["network=oracle"]], ids=str)
     def test_data_beyond_all_memory_are_refused_before_anything_is_made(self, tmp_path, monkeypatch, words):

@@ -114,7 +114,7 @@ class TestList:
             (
                 "depth_01.npz",
                 "PK",
-                "depth_01.npz is damaged: its checksum is missing; it was cut off or written by somet",
+                "depth_01.npz is damaged: its checksum is missing: it was cut off, or another program",
             ),
             ("points.csv", {"nmse_db": ""}, "points.csv is damaged"),
             ("points.csv", {"nmse_db": "1e308"}, "points.csv is damaged"),
@@ -167,7 +167,7 @@ class TestList:
         for words, message in (
             (["output=a", "output=b"], f"{verb} takes one output=FOLDER, got 'output=b', too"),
             (["output="], f"{verb} takes output=FOLDER, got 'output='"),
-            (["output=~/file"], f"{verb}: output={outputs.parent}/file is no folder"),
+            (["output=~/file"], f"{verb}: output={outputs.parent}/file is not a folder"),
             ([f"output={'x' * 300}"], f"cannot read {'x' * 300}: the name is too long"),
         ):
             assert main([*verb.split(), *words]) == 2
@@ -177,7 +177,7 @@ class TestList:
         for words, message in (
             ("foo", "unknown section 'foo': experiments, problems, signals, networks, shrinkages, schedules or runs"),
             ("run", "unknown section 'run' (did you mean runs?)"),
-            ("problems runs", "runs stands first: write onsager list runs"),
+            ("problems runs", "runs must be the first word: write onsager list runs"),
         ):
             assert main(["list", *words.split()]) == 2
             assert message in capsys.readouterr().err
@@ -274,7 +274,7 @@ class TestClean:
         monkeypatch.setattr("builtins.input", answer)
         assert main(["clean"]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
-        assert last == "removed 0 items, 0 B; not removed because in use again: 2"
+        assert last == "removed 0 items, 0 B; kept because in use again: 2"
         assert {path: path.read_bytes() for path in sound} == sound
 
     def test_ctrl_d_is_no_answer(self, outputs, capsys, monkeypatch):
@@ -292,7 +292,7 @@ class TestClean:
         stale = curve(outputs, "stale", numerics=-1)
         monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
         assert main(["clean"]) == 2
-        assert capsys.readouterr().err == "onsager: clean asks before it removes: write onsager clean --yes\n"
+        assert capsys.readouterr().err == "onsager: clean cannot ask here: write onsager clean --yes\n"
         assert stale.path.exists()
 
     def test_nothing(self, outputs, capsys):

@@ -28,14 +28,14 @@ class TestTable:
         whole = path.read_bytes()
         for place in range(len(whole)):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            with pytest.warns(StoreWarning, match=r"points\.csv was changed or removed: it is restored"):
+            with pytest.warns(StoreWarning, match=r"points\.csv was changed or removed: onsager restores it"):
                 assert folder.points() == rows
             assert path.read_bytes() == whole
 
     def test_a_table_that_is_gone_is_restored(self, folder):
         rows = folder.points()
         (folder.path / "points.csv").unlink()
-        with pytest.warns(StoreWarning, match="restored"):
+        with pytest.warns(StoreWarning, match="restores it"):
             assert folder.points() == rows
 
     def test_a_damaged_copy_leaves_the_table(self, folder):

@@ -55,7 +55,7 @@ def test_the_published_matrix_comes_first_and_further_ones_are_drawn_anew():
     [
         ("seeds=[1,2]", r"seeds must begin with seed=0, got \[1, 2\]"),
         *slow(
-            ("seeds=[0,0]", "seeds must name at least one seed, each once"),
+            ("seeds=[0,0]", "seeds must list at least one seed, and each seed once"),
             ("seeds=[0,-1]", "seeds must be at least 0"),
             ("seeds=3", "seeds must be a list of whole numbers, got 3"),
         ),
@@ -104,7 +104,7 @@ def test_a_matrix_of_ones_own_has_no_further_ones(tmp_path):
     np.save(tmp_path / "mine.npy", np.eye(20, 40))
     own = [f"problem.matrix={tmp_path / 'mine.npy'}", "problem.M=20", "problem.N=40", "network=amp"]
     assert len(load_experiment([*own, "seeds=[0]"]).curves) == 1
-    with pytest.raises(UserError, match=r"curve amp_l1: seeds are further matrices, and problem\.matrix"):
+    with pytest.raises(UserError, match=r"curve amp_l1: seeds draws further matrices, and problem\.matrix"):
         load_experiment([*own, "seeds=[0,1]"])
 
 
@@ -118,10 +118,10 @@ def test_the_record_averages_counts_and_tells_what_is_missing():
     curves = [recorded("lamp_tied_bg", 2, seed=seed) for seed in VALUES]
     assert missing(curves, rows) == ["lamp_tied_bg (seed 2): layer 2"]
     text = readme(experiment(*curves), rows, {("lamp_tied_bg", 0): {}})
-    assert "Curves are means over 3 matrices (the first, and those of the seeds 1, 2), shaded one" in text
+    assert "Curves are means over 3 matrices (the first, and those of the seeds 1, 2). Shaded is one" in text
     assert "`lamp_tied_bg` (seed 1): training was rescued" in text
     assert "`lamp_tied_bg`: training was rescued" not in text
-    nmse, cost = text.split("## What it took")
+    nmse, cost = text.split("## Training cost")
     assert cells(nmse, "`lamp_tied_bg`")[0] == "-5.00"
     assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]
 

@@ -81,7 +81,7 @@ def test_curves_make_no_difference_to_what_they_are(figure):
 
 def test_a_line_of_a_curve_says_nothing_of_the_command(figure, tmp_path):
     (tmp_path / "conf" / "experiment" / "small.yaml").write_text(FIGURE.replace("lista_tied: ", "lista_tied: jobs=3 "))
-    with pytest.raises(UserError, match="curve lista_tied: jobs=3 is for a whole command: write it there"):
+    with pytest.raises(UserError, match="curve lista_tied: jobs=3 is for the whole command: leave it out of the curve"):
         figure()
 
 
@@ -118,7 +118,7 @@ class TestHowMany:
     def test_one_where_several_devices_share_a_batch(self, monkeypatch):
         monkeypatch.setattr("onsager_cli.training.devices.curves_share", lambda: False)
         assert self.asked(monkeypatch) == 1
-        with pytest.raises(UserError, match=r"jobs must be 1 or auto here, where several devices share a batch, got 2"):
+        with pytest.raises(UserError, match=r"jobs must be 1 or auto if several devices share a batch, got 2"):
             self.asked(monkeypatch, jobs=2)
 
 
@@ -166,7 +166,7 @@ def test_a_curve_that_diverges_is_given_up_and_the_others_are_trained(figure):
     assert sheet.begun == ["lamp_tied_bg", "lista_tied", "oracle"]
     assert [event["message"] for event in watch.of("warning")] == [
         "given up: layer 1: still diverging",
-        "not trained: lamp_tied_bg, from which it would be bootstrapped, was given up",
+        "not trained: its tied twin lamp_tied_bg was given up",
     ]
 
 
@@ -233,7 +233,7 @@ class TestCrew:
             ("diverged", DivergedError, "layers 1-2: all: still diverging"),
             ("bug", ZeroDivisionError, "in a task"),
             ("unpicklable", RuntimeError, "OwnError: of the task alone"),
-            ("killed", LostError, r"was killed, perhaps because the memory .*jobs=1.* run the same command again"),
+            ("killed", LostError, r"was killed, perhaps for lack of memory .*jobs=1.* run the same command again"),
             ("exit", LostError, "ended with exit code 3; run the same command again to resume"),
         ],
     )

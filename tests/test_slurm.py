@@ -131,7 +131,7 @@ def test_a_sweep_of_eight_preempted_once_and_out_of_time_once_has_the_bits_of_tr
     slurm("scancel", "--signal=USR2", late, check=False)  # an error for scancel, since the job queues itself again
     assert process.wait(PATIENCE) == 0, err()
     said = err()
-    assert f"Slurm {late} has used up its time" in said
+    assert f"Slurm {late} has reached its time limit" in said
     for number, name in ((1, f"{main}_0"), (2, f"{main}_1"), (int(late.partition("_")[2]) + 1, late)):
         assert f"job {number}/8: Slurm {name} is queued again, and will resume\n" in said
         assert f"job {number}/8 (seed={number - 1}): resumes as Slurm {name} on " in said
@@ -162,7 +162,9 @@ def test_a_failed_job_has_failed_for_slurm_in_its_log_and_in_the_summary(sweep):
     assert sweep(*AMP, "seed=0,1").wait(PATIENCE) == 2, err()
     *_, ended, reason, count = err().splitlines()
     assert ended.startswith("1 of 2 jobs are done")
-    found = re.fullmatch(r"onsager: job 2/2 \(seed=1\): (cannot .* is no folder) \(Slurm (\d+_1), log (\S+)\)", reason)
+    found = re.fullmatch(
+        r"onsager: job 2/2 \(seed=1\): (cannot .* is not a folder) \(Slurm (\d+_1), log (\S+)\)", reason
+    )
     assert found
     assert count == "onsager: 1 of 2 jobs failed"
     assert f"onsager: job 2/2: {found[1]}\n" in Path(found[3]).read_text()

@@ -119,7 +119,7 @@ class TestErrors:
 
         self.failing(monkeypatch, fail)
         assert main(["plot"]) == 1
-        assert "memory does not suffice" in capsys.readouterr().err
+        assert "out of memory" in capsys.readouterr().err
 
     def test_nothing_that_a_terminal_obeys(self, capsys):
         assert main(["\x1b[31mtrain"]) == 2

@@ -65,7 +65,7 @@ class TestJobs:
             ("seed=interval(0,1)", ["seed=interval(0,1)", "seed=range("]),
             ("seed=range(1,3,0)", ["seed=range(1,3,0)", "step that is not 0"]),
             ("problem.kappa=range(1.5,3.5,0)", ["step that is not 0"]),
-            ("seed=range(3,1)", ["seed=range(3,1) names no value"]),
+            ("seed=range(3,1)", ["seed=range(3,1) lists no value"]),
             ("seed=range(0,1e9)", ["1,000,000,000 jobs", "at most 10000"]),
             ("seed=range(0,1e400)", ["far too many jobs"]),
             ("seed=shuffle(range(0,1000000000000))", ["1,000,000,000,000 jobs"]),
@@ -134,10 +134,10 @@ class TestLauncher:
             (f"{SLURM} hydra.launcher.timeout_min=1h", ["hydra.launcher.timeout_min must be a whole number", "'1h'"]),
             (f"{SLURM} hydra.launcher.mem_gb=0", ["hydra.launcher.mem_gb must be greater than 0"]),
             (f"{SLURM} hydra.launcher.timeout_min=2", ["signal_delay_s must be less than timeout_min=2 (120 s)"]),
-            (f"{SLURM} hydra.launcher.additional_parameters=[1]", ["must map names to texts"]),
+            (f"{SLURM} hydra.launcher.additional_parameters=[1]", ["must map names to text"]),
             (f"{SLURM} hydra.launcher.setup=date", ["must be a list of lines of text"]),
             ("hydra/launcher=joblib hydra.launcher.n_jobs=0", ["n_jobs must be a whole number of processes", "got 0"]),
-            ("hydra.launcher.n_jobs=2", ["hydra.launcher.n_jobs=2", "basic has no keys", "hydra/launcher=joblib"]),
+            ("hydra.launcher.n_jobs=2", ["hydra.launcher.n_jobs=2", "the basic launcher has no keys", "hydra/launcher=joblib"]),
         ],
     )  # fmt: skip
     def test_that_cannot_be(self, words, fragments):

@@ -217,4 +217,4 @@ class TestCommand:
         Path("outputs/figures", name).write_text("mine")
         monkeypatch.setattr("onsager_cli.cli.sweep.launch", lambda *_: {})
         assert main(["sweep", *SMALL, "seed=0,1"]) == 2
-        assert f"outputs/figures/{name} is no folder" in capsys.readouterr().err
+        assert f"outputs/figures/{name} is not a folder" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_any_table_is_read_as_text_with_its_lines(tmp_path):
     assert read_csv(tmp_path / "t.csv") == (
         ["a", "b"], [(3, ['x,"\ny', "0.333333"]), (4, ["", ""]), (5, ["true", "2"])],
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"unknown columns \['c'\]; known are a, b"):
+    with pytest.raises(ValueError, match=r"unknown columns \['c'\]; known columns are a, b"):
         csv_bytes([{"a": 1, "b": 2}, {"c": 3}])
     (tmp_path / "t.csv").write_text("a,b\n1,2\n\n1\n")
     with pytest.raises(UserError, match="line 4: 1 fields, the header has 2"):

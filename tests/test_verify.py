@@ -54,7 +54,7 @@ def own(*claims: object, value: float | None = -4.0, folder: str = "experiments"
         (-4.0, None, "holds", 0, None),
         (-2.0, None, "fails", 1, None),
         (-2.0, "the limit is higher", "fails, known", 0, "mine: known failure: the limit is higher"),
-        (-4.0, "the limit is higher", "holds", 0, "mine: is declared a known failure, but holds: take"),
+        (-4.0, "the limit is higher", "holds", 0, "mine: is a known failure, but holds: remove"),
         (None, None, "not run", 0, "mine: mine: a is not recorded"),
     ],
 )
@@ -98,7 +98,7 @@ def test_the_published_verdicts_are_those_of_the_tables():
 def test_the_gallery_of_a_record_shows_its_claims():
     own(CLAIM)
     Path("experiments/mine/README.md").write_text("# Mine\n\nA caption.\n")
-    assert "[Every claim judged](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
+    assert "[All claims and their verdicts](CLAIMS.md): 1 claim: 1 hold" in write_index(Path("experiments")).read_text()
     assert "| mine | nowhere | A falls |" in Path("experiments/CLAIMS.md").read_text()
 
 
@@ -178,7 +178,7 @@ MISTAKES = {
     "yaml": ("- id: [\n", ["experiments/mine/claims.yaml, line 2"]),
     "unknown key": (yaml.safe_dump([{**CLAIM, "papre": "x"}]), ["claim mine", "unknown key 'papre'", "did you mean paper?"]),
     "missing key": (yaml.safe_dump([{"id": "mine"}]), ["claim mine", "statement is missing"]),
-    "text": (yaml.safe_dump([{**CLAIM, "source": ["a"]}]), ["claim mine: source must be a text", "['a']"]),
+    "text": (yaml.safe_dump([{**CLAIM, "source": ["a"]}]), ["claim mine: source must be text", "['a']"]),
     "metric": (yaml.safe_dump([{**CLAIM, "metric": "nmse"}]), ["metric must be nmse_db", "'nmse'"]),
     "twice": (yaml.safe_dump([CLAIM, CLAIM]), ["claim mine is in experiments/mine/claims.yaml already"]),
     "verb": (
@@ -192,20 +192,20 @@ MISTAKES = {
     "not a number": (yaml.safe_dump([{**CLAIM, "criterion": {"value": "a", "about": "nan ± 1"}}]), ["about must be like"]),
     "too many checks": (
         yaml.safe_dump([{**CLAIM, "criterion": {"for": {k: list("abcdefghij") for k in "wxyz"}, "value": "{w}{x}{y}{z}"}}]),
-        ["claim mine: for gives 10000 checks, at most 1000"],
+        ["claim mine: for gives 10000 checks; at most 1000"],
     ),
-    "no date": ("- paper: 2024-13-45\n", ["experiments/mine/claims.yaml, line 1: '2024-13-45' is no date"]),
-    "number of 5000 digits": (f"- id: a\n  paper: {'9' * 5000}\n", ["claims.yaml, line 2: '999", "is no whole number"]),
-    "no whole number": ("- paper: !!int x\n", ["claims.yaml, line 1: 'x' is no whole number (a text needs quotes)"]),
-    "no number": ("- paper: !!float x\n", ["claims.yaml, line 1: 'x' is no number"]),
-    "not true": ("- paper: !!bool x\n", ["claims.yaml, line 1: 'x' is no true or false"]),
-    "no timestamp": ("- paper: !!timestamp x\n", ["claims.yaml, line 1: 'x' is no date"]),
-    "nothing where a number is": ("- paper: !!int\n", ["claims.yaml, line 1: '' is no whole number"]),
+    "no date": ("- paper: 2024-13-45\n", ["experiments/mine/claims.yaml, line 1: '2024-13-45' is not a date"]),
+    "number of 5000 digits": (f"- id: a\n  paper: {'9' * 5000}\n", ["claims.yaml, line 2: '999", "is not a whole number"]),
+    "no whole number": ("- paper: !!int x\n", ["claims.yaml, line 1: 'x' is not a whole number (text needs quotes)"]),
+    "no number": ("- paper: !!float x\n", ["claims.yaml, line 1: 'x' is not a number"]),
+    "not true": ("- paper: !!bool x\n", ["claims.yaml, line 1: 'x' is not true or false"]),
+    "no timestamp": ("- paper: !!timestamp x\n", ["claims.yaml, line 1: 'x' is not a date"]),
+    "nothing where a number is": ("- paper: !!int\n", ["claims.yaml, line 1: '' is not a whole number"]),
     "code": ("- !!python/object/apply:os.system [ls]\n", ["claims.yaml, line 1: could not determine a constructor"]),
     "no text": ("\0", ["claims.yaml", "unacceptable character"]),
     "laughs": (LAUGHS, ["claims.yaml: it has more than 1000000 values"]),
     "laughs by merging": (MERGED, ["claims.yaml: it has more than 1000000 values"]),
-    "endless": ("- &a [*a]\n", ["claims.yaml: it has more than 1000000 values, or aliases without an end"]),
+    "endless": ("- &a [*a]\n", ["claims.yaml: it has more than 1000000 values, or endless aliases"]),
     "deep": (f"{'- ' * 200}x\n", ["claims.yaml: it is nested deeper than 100 levels"]),
     "a key with a bell": ("- {'\\a': 1}\n".replace("'", '"'), ["claim 1: unknown key '\\x07'"]),
     "curve": (
@@ -261,7 +261,7 @@ def test_a_broken_claims_file_stops_what_is_asked_of_it_alone(capsys):
         assert main(["verify", "--folder", "elsewhere", *names.split()]) == (2 if stopped else 0)
         (line,) = capsys.readouterr().err.splitlines()
         assert broken in line
-        assert line.endswith("; the claims of this file are left out") is not stopped
+        assert line.endswith("; onsager skips the claims of this file") is not stopped
 
 
 def test_a_broken_claims_file_is_left_out_of_the_gallery():
@@ -276,7 +276,7 @@ def test_a_broken_claims_file_is_left_out_of_the_gallery():
         index = write_index(Path("experiments"))
     first, second = sorted(str(item.message) for item in warned)
     assert first.startswith("claim third: mine has no curve 'aa'")
-    assert first.endswith("; this claim is left out")
+    assert first.endswith("; the gallery leaves this claim out")
     assert "other/claims.yaml, line 2: " in second
     assert "1 claim: 1 hold" in index.read_text()
 
@@ -292,4 +292,4 @@ def test_a_curve_of_an_experiment_that_another_one_builds_on_is_known(capsys):
 def test_no_claims_at_all(capsys):
     Path("experiments").mkdir()
     assert main(["verify"]) == 2
-    assert "there is no claim: no experiments/*/claims.yaml" in capsys.readouterr().err
+    assert "no claims: there is no experiments/*/claims.yaml" in capsys.readouterr().err

@@ -81,7 +81,7 @@ class TestWatch:
             ("PREEMPTED", "", "does not requeue"),
             ("FAILED", "", "it ended as FAILED"),
             ("", "CANCELLED+", "it was cancelled"),
-            ("", "", "the queue no longer knows it"),
+            ("", "", "it is no longer in the queue"),
         ],
     )
     def test_a_job_that_vanishes_has_failed(self, place, state, accounting, reason):
@@ -120,7 +120,7 @@ class TestWatch:
         queue = Queue(running, pending, None, pending, {"17_0": Seen("CANCELLED")})
         Watch(queue, [place]).wait()
         lines = capsys.readouterr().err.splitlines()
-        assert "job 1/2, job 2/2: Slurm 17_0 has used up its time" in lines
+        assert "job 1/2, job 2/2: Slurm 17_0 has reached its time limit" in lines
         assert lines.count("job 1/2, job 2/2: Slurm 17_0 is queued again, and will resume") == 1
         assert lines.count("squeue does not answer; asking again") == 1
 
@@ -232,7 +232,7 @@ class TestAdoption:
         note = json.loads((tmp_path / "now/jobs.json").read_text())
         assert [item["id"] for item in note["allocations"]] == ["21_0", "22_0"]
         err = capsys.readouterr().err
-        assert "job 2/2: begins after Slurm 9, which trains the same curves\n" in err
+        assert "job 2/2: starts after Slurm 9, which trains the same curves\n" in err
         assert "2 jobs submitted as Slurm 21_0 … 22_0; logs: logs\n" in err
 
     def test_what_slurm_took_before_it_refused_is_noted(self, tmp_path, capsys):
@@ -249,7 +249,7 @@ class TestAdoption:
         with pytest.raises(UserError):
             cluster._submit(jobs("network=amp", "seed=0,1"), launcher, queue, tmp_path / "now", [])
         assert [item["id"] for item in json.loads((tmp_path / "now/jobs.json").read_text())["allocations"]] == ["21"]
-        assert capsys.readouterr().err == "submitted before that: job 1/2; the same command again waits for them\n"
+        assert capsys.readouterr().err == "already submitted: job 1/2; the same command waits for them\n"
 
     def test_a_signal_while_jobs_are_submitted_comes_after_their_note(self, tmp_path, monkeypatch, capsys):
         queue = Queue({})
@@ -282,4 +282,4 @@ def test_failures_are_told_with_their_jobs_and_their_number(capsys):
         "onsager: job 1/4 (seed=4): the disk is full", "onsager: job 2/4 (seed=5): CANCELLED (Slurm 17_1, log a.out)",
         "onsager: 2 of 4 jobs failed", "onsager: the disk is full",
     ]  # fmt: skip
-    assert failure_of(MemoryError()).message.startswith("the memory does not suffice")
+    assert failure_of(MemoryError()).message.startswith("out of memory")

@@ -115,7 +115,7 @@ class Verdict:
         elif self.claim.known_failure and self.word == FAILS:
             parts.append(f"known failure: {self.claim.known_failure}")
         elif self.claim.known_failure:
-            parts.append("is declared a known failure, but holds: take known_failure away")
+            parts.append("is a known failure, but holds: remove known_failure")
         if self.fresh is not None:
             parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
@@ -171,7 +171,7 @@ def load(folders: Iterable[Path], broken: Broken | None = None) -> list[Claim]:
                 raise
             broken[experiment] = error
     if not claims and not broken:
-        raise UserError(f"there is no claim: no {one_of(str(folder / '*' / FILE) for folder in folders)}")
+        raise UserError(f"no claims: there is no {one_of(str(folder / '*' / FILE) for folder in folders)}")
     return list(claims.values())
 
 
@@ -188,7 +188,7 @@ def _new(path: Path, known: Mapping[str, Path]) -> dict[str, Claim]:
 def warn_of(broken: Broken) -> None:
     """A Notice for each claims file that is left out."""
     for error in broken.values():
-        warnings.warn(f"{error}; the claims of this file are left out", Notice, stacklevel=2)
+        warnings.warn(f"{error}; onsager skips the claims of this file", Notice, stacklevel=2)
 
 
 def select(claims: Sequence[Claim], names: Iterable[str], broken: Broken | None = None) -> list[Claim]:
@@ -287,7 +287,7 @@ def _claim(raw: object, where: str, path: Path) -> Claim:
 def _text(raw: object) -> str:
     text = printable(" ".join(str(raw).split())) if isinstance(raw, str | int | float) else ""
     if not text or isinstance(raw, bool):
-        raise ValueError("must be a text")
+        raise ValueError("must be text")
     return text
 
 

@@ -63,10 +63,10 @@ def _expanded(raw: object, where: str) -> Iterator[Group]:
     rest = dict(checked(raw, group(), f"{where}:"))
     choices = checked(rest.pop("for", {}), _choices, f"{where}: for")
     if (count := math.prod(map(len, choices.values()))) > _MOST_CHECKS:
-        raise UserError(f"{where}: for gives {count} checks, at most {_MOST_CHECKS} are accepted")
+        raise UserError(f"{where}: for gives {count} checks; at most {_MOST_CHECKS} are allowed")
     for name in choices:
         if f"{{{name}}}" not in str(rest):
-            raise UserError(f"{where}: for.{name}: nothing in the check has {{{name}}}")
+            raise UserError(f"{where}: for.{name}: the check does not use {{{name}}}")
     for words in itertools.product(*choices.values()):
         yield {key: _replaced(value, dict(zip(choices, words, strict=True))) for key, value in rest.items()}
 
@@ -114,7 +114,7 @@ def _measure(raw: Group, where: str, more: tuple[str, ...] = ()) -> Measure:
             near = did_you_mean(key, (*allowed, *more))
             raise UserError(f"{where}: {verb} has no key {show(str(key))}{near}: {one_of((*allowed, *more))}")
     if verb == "first" and ("reaches" in raw) == ("exceeds" in raw):
-        raise UserError(f"{where}: first needs reaches or exceeds, a level in dB")
+        raise UserError(f"{where}: first needs a level in dB: reaches or exceeds")
     if verb == "column":
         raw = {"table": None, **raw}
     parts: dict[str, Any] = {
@@ -174,7 +174,7 @@ def _limits(raw: Group, where: str) -> Limits:
     ends = {key: checked(value, LIMITS[key], f"{where}: {key}") for key, value in raw.items()}
     low, high = max(low for low, _ in ends.values()), min(high for _, high in ends.values())
     if low > high:
-        raise UserError(f"{where}: no number is within its limits, {low:g} to {high:g}")
+        raise UserError(f"{where}: the limits allow no number: {low:g} to {high:g}")
     edges = (("more_than", 0), ("less_than", 1))
     return Limits(low, high, tuple(ends[key][side] for key, side in edges if key in ends))
 

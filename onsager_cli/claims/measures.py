@@ -172,7 +172,7 @@ class Measure:
             condition = measure.series(data)
             series = {t: value for t, value in series.items() if t in condition and limits.hold(condition[t])}
         if not series:
-            raise NotRecordedError("no layer is left to look at")
+            raise NotRecordedError("no layer fulfils `when`")
         return series
 
     def _lacking(self, t: int, data: Data) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 OUT_OF_TIME = (
-    "it ran out of time, and may not go back into the queue again: run the same command again to resume, or set "
+    "it reached its time limit and may not go back into the queue again: run the same command again to resume, or set "
     "hydra.launcher.timeout_min or max_num_timeout higher"
 )
 

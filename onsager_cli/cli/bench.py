@@ -163,7 +163,7 @@ def step_timing(name: str, overrides: Sequence[str], depths: Sequence[int], batc
     settings = curve.settings
     problem, net = with_singular_vectors(problem_of(curve)), network_of(settings)
     if jax.numpy.iscomplexobj(problem.A):
-        raise UserError("problem.embedding: must be real, since bench counts real multiply-adds")
+        raise UserError("problem.embedding: must be real, because bench counts real multiply-adds")
     engine = engine_of(net, settings, chunk)
     params = net.start(problem, max(depths))
     masks = jax.tree.map(jax.numpy.asarray, net.learnable(params, 0, max(depths) - 1, shared=True))

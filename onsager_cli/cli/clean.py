@@ -24,11 +24,11 @@ def main(options: Namespace) -> int:
         return 0
     for item in found:
         print(printable(f"{item.path}  ({size_decimal(item.size)}, {item.reason})"))
-    how = "clean asks before it removes: write onsager clean --yes"
+    how = "clean cannot ask here: write onsager clean --yes"
     if not options.yes and not confirmed(f"remove {runs.total(found)}? [y/N] ", how):
         print("nothing was removed")
         return 0
     removed = [item for item in found if runs.remove(item.path)]
     kept = len(found) - len(removed)
-    print(f"removed {runs.total(removed)}" + (f"; not removed because in use again: {kept}" if kept else ""))
+    print(f"removed {runs.total(removed)}" + (f"; kept because in use again: {kept}" if kept else ""))
     return 0

@@ -119,14 +119,14 @@ def _submit(
         except UserError:
             if placed:
                 submitted = ", ".join(str(job) for place in placed for job in place.jobs.values())
-                say(f"submitted before that: {submitted}; the same command again waits for them")
+                say(f"already submitted: {submitted}; the same command waits for them")
             raise
         finally:  # Slurm may refuse some of them
             if placed:
                 _write_note(folder, queue, placed)
         if after:
             waiting = ", ".join(str(job) for one in allocations for job in one.jobs)
-            say(f"{waiting}: begins after {queue.label} {', '.join(after)}, which trains the same curves")
+            say(f"{waiting}: starts after {queue.label} {', '.join(after)}, which trains the same curves")
     together = "; jobs that share curves run one after the other" if len(placed) < len(jobs) else ""
     ids = [place.id for place in placed]
     names = "" if here else f" as {queue.label} {ids[0]}" + (f" … {ids[-1]}" if len(ids) > 1 else "")

@@ -34,10 +34,12 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--output", "-o", type=_file, metavar="FILE", help=f"the file to write ({files})")
     parser.add_argument(
         "--set", choices=SETS, default=SETS[0],
-        help="fresh samples (default), or those by which onsager judges (test) or stops (selection)",
+        help="fresh samples (default), the frozen test set, or the selection set",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace a file that onsager did not write")
-    parser.add_argument("--info", type=expanded, metavar="FILE", help="say what a file of samples is, and check it")
+    parser.add_argument(
+        "--info", type=expanded, metavar="FILE", help="describe a file of samples, and check its checksum"
+    )
 
 
 def _file(path: str) -> Path:
@@ -52,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
     """Write a data set, or describe one; the exit code is 1 if the checksum of one does not match."""
     if options.info is not None:
         if options.overrides or options.output:
-            raise UserError("data --info FILE stands alone: it writes nothing")
+            raise UserError("data --info FILE takes no other arguments: it writes nothing")
         return _describe(options.info)
     samples, overrides = _split(options.overrides)
     if options.output is None:
@@ -82,7 +84,7 @@ def _split(words: Sequence[str]) -> tuple[int | None, list[str]]:
     """The number of samples in the words of a command, and the other words. Raises UserError for no number."""
     given = [word for word in words if word.partition("=")[0] == SAMPLES]
     if len(given) > 1:
-        raise UserError(f"{SAMPLES} is set twice: {show(given[1])} is one too many")
+        raise UserError(f"{SAMPLES} is set twice: leave {show(given[1])} out")
     others = [word for word in words if word not in given]
     if not given:
         return None, others

@@ -22,7 +22,7 @@ def add_options(parser: Parser) -> None:
         "words",
         nargs="+",
         metavar="KEY",
-        help="a key (network.depth), its last word (depth), a group (plot), or an option",
+        help="a key (network.depth), its last word (depth), a group (plot), or an option (network=lamp)",
     )
 
 
@@ -56,7 +56,7 @@ def explained(word: str) -> str:
         return "\n\n".join(_key(one, [key for key in every if key.name == one]) for one in alike)
     last = {key.rpartition(".")[2]: key for key in known}
     near = did_you_mean(name, known) or did_you_mean(name.rpartition(".")[2], last)
-    raise UserError(f"unknown key {show(name)}{near}: onsager list keys names all")
+    raise UserError(f"unknown key {show(name)}{near}: onsager list keys prints all keys")
 
 
 def listed(words: Sequence[str]) -> str:

@@ -16,9 +16,12 @@ OUTPUT = "outputs"  # of a command without output=FOLDER
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager export`."""
     parser.add_argument(
-        "words", nargs="*", metavar="MODEL", help="the overrides that trained it, or its folder or file"
+        "words",
+        nargs="*",
+        metavar="MODEL",
+        help="a trained network: folder, file, released name, or the overrides that trained it",
     )
-    parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
+    parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, help="the format of the files")
     parser.add_argument("--output", "-o", metavar="FOLDER", help="default: outputs/exports/NAME-FORMAT")
     parser.add_argument("--depth", metavar="T", help="the network of T layers instead of the deepest one")
     parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")

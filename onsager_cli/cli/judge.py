@@ -14,8 +14,8 @@ FORM = "FILE.py:FUNCTION or PACKAGE:FUNCTION"
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager judge`."""
-    parser.add_argument("function", metavar="FILE.py:FUNCTION", help="or PACKAGE:FUNCTION")
-    parser.add_argument("--name", metavar="NAME", help="what the curve is called; default: the name of the function")
+    parser.add_argument("function", metavar="FILE.py:FUNCTION", help="the solver; also PACKAGE:FUNCTION")
+    parser.add_argument("--name", metavar="NAME", help="name of the curve; default: the name of the function")
 
 
 def main(options: Namespace) -> int:

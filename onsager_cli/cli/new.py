@@ -26,10 +26,8 @@ PROJECT = "pyproject.toml"
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager new`."""
     parser.add_argument("kind", choices=[EXPERIMENT, *RECORDS], metavar="KIND", help=one_of([EXPERIMENT, *RECORDS]))
-    parser.add_argument("name", metavar="NAME", help="of the option: small letters, digits and _")
-    parser.add_argument(
-        "--output", "-o", metavar="FOLDER", help="where the Python file of a kind goes; default: onsager_NAME"
-    )
+    parser.add_argument("name", metavar="NAME", help="name of the option: lower-case letters, digits and _")
+    parser.add_argument("--output", "-o", metavar="FOLDER", help="folder of the Python file; default: onsager_NAME")
 
 
 def main(options: Namespace) -> int:
@@ -37,11 +35,11 @@ def main(options: Namespace) -> int:
     kind, name = options.kind, options.name
     _check_name(kind, name)
     if kind == EXPERIMENT and options.output is not None:
-        raise UserError("new: an experiment is one file in ./conf, leave -o out")
+        raise UserError("new: an experiment is one file in ./conf: leave -o out")
     files, then = _files(kind, name, expanded(options.output or f"onsager_{name}"))
     for path in files:
         if exists(path):
-            raise UserError(f"new: {path} is there already: choose another name, or move it away")
+            raise UserError(f"new: {path} already exists: choose another name, or move it away")
     for path, text in files.items():
         atomic_write(path, text.encode())
         print(printable(str(path)))
@@ -55,11 +53,11 @@ def _check_name(kind: str, name: str) -> None:
     """Raises UserError for a name that cannot be that of a Python file, and for one that an option has."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(
-            f"new: NAME must be small letters, digits and _, begin with a letter, and be no word of Python, got {show(name)}"
+            f"new: NAME must be lower-case letters, digits and _, begin with a letter, and not be a Python keyword, got {show(name)}"
         )
     taken = {*catalog.config_files(kind), *(names(RECORDS[kind]) if kind in RECORDS else ())}
     if name in taken:
-        raise UserError(f"new: {kind}={name} is there already: choose another name")
+        raise UserError(f"new: {kind}={name} already exists: choose another name")
 
 
 def _files(kind: str, name: str, folder: Path) -> tuple[dict[Path, str], str]:

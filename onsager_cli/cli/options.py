@@ -10,18 +10,18 @@ from onsager_cli.text import did_you_mean, one_of, show
 
 # Options of Hydra and other habits → what to write instead.
 HABITS = {
-    ("--multirun", "-m"): "several runs are `onsager sweep`",
+    ("--multirun", "-m"): "`onsager sweep` runs several jobs",
     ("--config-name", "-cn"): "write +experiment=NAME",
-    ("--config-dir", "-cd", "--config-path", "-cp"): "onsager reads the folder conf of the working directory",
-    ("--resume", "--continue", "--restart"): "the same command resumes what is not finished",
+    ("--config-dir", "-cd", "--config-path", "-cp"): "onsager reads conf/ of the working directory",
+    ("--resume", "--continue", "--restart"): "the same command resumes",
     ("--run", "-r"): "leave it out",
     ("--experimental-rerun",): "the same command runs again",
-    ("--hydra-help",): "`onsager VERB --help` has one text",
-    ("--info", "-i", "--dry-run", "-n"): "--cfg job prints the config; `onsager plot` names what is missing",
+    ("--hydra-help",): "write `onsager VERB --help`",
+    ("--info", "-i", "--dry-run", "-n"): "--cfg job prints the config; `onsager plot` names the missing curves",
     ("--package", "-p"): "--cfg job prints the whole config",
     ("--shell-completion", "-sc"): "write `onsager completion SHELL`",
     ("--verbose", "-v", "--debug"): "write ONSAGER_DEBUG=1 before the command",
-    ("--quiet", "-q"): "write 2> /dev/null behind the command",
+    ("--quiet", "-q"): "add 2> /dev/null after the command",
 }
 
 # What argparse says → what this program says.

@@ -14,17 +14,15 @@ from onsager_cli.text import printable, size_decimal
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager pack`."""
-    parser.add_argument("--output", "-o", metavar="TAR", help="the tar to write; default: outputs/weights-NAME.tar")
-    parser.add_argument(
-        "--record", action="store_true", help="write experiments/NAME/weights/CURVE.npz instead, for the record"
-    )
+    parser.add_argument("--output", "-o", metavar="TAR", help="the tar file; default: outputs/weights-NAME.tar")
+    parser.add_argument("--record", action="store_true", help="write experiments/NAME/weights/CURVE.npz instead")
     parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")
 
 
 def main(options: Namespace) -> int:
     """Write the tar, or the files of the record."""
     if options.record and options.output:
-        raise UserError("pack: --record writes into experiments/, so leave -o out")
+        raise UserError("pack: --record writes to experiments/: leave -o out")
     experiment = experiment_of(options.overrides)
     if experiment.single:
         raise UserError("pack needs an experiment: add +experiment=…")

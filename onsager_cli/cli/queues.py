@@ -80,7 +80,7 @@ class SlurmQueue:
         if launcher.cpus_per_task is not None:  # from Slurm 22.05 on, srun does not take it from sbatch
             self.parameters["slurm_srun_args"] = [f"--cpus-per-task={launcher.cpus_per_task}"]
         if shutil.which("srun") is None:
-            raise UserError("hydra/launcher=submitit_slurm: there is no Slurm here (no command srun)")
+            raise UserError("hydra/launcher=submitit_slurm: Slurm is not installed here (no command srun)")
 
     def submit(self, tasks: Sequence[Task], after: Sequence[str] = ()) -> Iterator[str]:
         """Submit tasks that begin when the jobs `after` have ended; yields their ids. Raises UserError if Slurm refuses."""

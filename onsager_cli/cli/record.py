@@ -24,7 +24,7 @@ def _tell(event: Mapping[str, object]) -> None:
         return
     place = f"{event['curve']} ({event['index']}/{event['of']})"
     print(
-        f"{place}: judged on {event['samples']:,} fresh samples, {duration(float(str(event['seconds'])))}",
+        f"{place}: tested on {event['samples']:,} fresh samples, {duration(float(str(event['seconds'])))}",
         file=sys.stderr,
     )
 

@@ -48,7 +48,7 @@ def output_folder(words: Sequence[str], verb: str) -> Path:
         given = expanded(value)
     output = given or Path(group_of(package_conf() / "config.yaml")["output"])
     if exists(output) and not is_folder(output):
-        raise UserError(f"{verb}: output={output} is no folder")
+        raise UserError(f"{verb}: output={output} is not a folder")
     return output
 
 
@@ -117,7 +117,7 @@ def wanted_depth(path: Path) -> int | None:
     network = group_of(file).get("network") if exists(file) else {}
     depth = network.get("depth") if isinstance(network, Mapping) else True
     if isinstance(depth, bool) or not isinstance(depth, int | None):
-        raise UserError(f"{file}: network.depth is no whole number")
+        raise UserError(f"{file}: network.depth is not a whole number")
     return depth
 
 

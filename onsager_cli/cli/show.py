@@ -11,11 +11,11 @@ def add_options(parser: Parser) -> None:
     """Add the options of `onsager list`."""
     sections = f"{', '.join(catalog.SECTIONS)}, keys [GROUP …], or runs [output=FOLDER] [KEY=VALUE …]"
     parser.add_argument("words", nargs="*", metavar="SECTION", help=sections)
-    parser.add_argument("--sort", metavar="KEY", help="order of the runs: nmse, date, … or a key of the config")
-    parser.add_argument("--reverse", action="store_true", help="the largest first")
+    parser.add_argument("--sort", metavar="KEY", help="order the runs by nmse, date, … or a key of the config")
+    parser.add_argument("--reverse", action="store_true", help="largest first")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="the runs as JSON, each with its config and all layers")
-    form.add_argument("--csv", action="store_true", help="the runs as a table in CSV")
+    form.add_argument("--json", action="store_true", help="print the runs as JSON, with the config and all layers")
+    form.add_argument("--csv", action="store_true", help="print the runs as CSV")
 
 
 def main(options: Namespace) -> int:

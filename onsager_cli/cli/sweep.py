@@ -113,10 +113,8 @@ def _in_pool(jobs: Sequence[Job], processes: int) -> dict[int, Failure]:
         for number, failure in pool(delayed(_in_process)(job, processes) for job in jobs):
             outcomes[number] = failure
     except TerminatedWorkerError:
-        reason = (
-            "a process of the pool was killed, perhaps because the memory did not suffice (hydra.launcher.n_jobs=… "
-        )
-        reason += "sets how many run side by side); run the same command again to resume"
+        reason = "a process of the pool was killed, perhaps for lack of memory (hydra.launcher.n_jobs=… "
+        reason += "sets the number of processes); run the same command again to resume"
         outcomes |= {job.number: Failure(reason, False) for job in jobs if job.number not in outcomes}
     return {number: failure for number, failure in outcomes.items() if failure is not None}
 

@@ -26,7 +26,7 @@ def add_options(parser: Parser) -> None:
     """Add the options of `onsager train`."""
     parser.add_argument(
         "--cfg", "-c", metavar="WHAT", choices=("job", "hydra", "all"),
-        help="print the composed config and stop (job: onsager's keys, hydra: Hydra's, all: both)",
+        help="print the config and stop; job: onsager's keys, hydra: Hydra's, all: both",
     )  # fmt: skip
     parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
 

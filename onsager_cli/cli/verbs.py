@@ -86,5 +86,5 @@ def overview() -> str:
     title = "onsager: learned sparse recovery (LISTA, LAMP, LVAMP)"
     lines = [f"  onsager {name:<11} {verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
-        [title, "", *lines, "", TEXTS["examples"], "", "onsager VERB --help tells more; onsager --version."]
+        [title, "", *lines, "", TEXTS["examples"], "", "onsager VERB --help explains a verb; onsager --version."]
     )

@@ -16,12 +16,12 @@ COLOURS = {HOLDS: "green", FAILS: "red", UNDECIDED: "yellow"}
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager verify`."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment or the id of a claim (default: all)")
-    parser.add_argument("--folder", type=expanded, default=FOLDER, help=f"where the tables are (default {FOLDER})")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment, or the id of a claim (default: all)")
+    parser.add_argument("--folder", type=expanded, default=FOLDER, help=f"folder of the tables (default {FOLDER})")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="the verdicts as JSON")
-    how.add_argument("--markdown", action="store_true", help="the verdicts as a table for a README")
-    how.add_argument("--vocabulary", action="store_true", help="how claims are written; judges nothing")
+    how.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    how.add_argument("--markdown", action="store_true", help="print the verdicts as a Markdown table")
+    how.add_argument("--vocabulary", action="store_true", help="explain how to write claims")
 
 
 def main(options: Namespace) -> int:

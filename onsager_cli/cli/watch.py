@@ -28,7 +28,7 @@ LONGEST_PAUSE = 30.0  # seconds between looks at the queue
 WHY = {
     "CANCELLED": "it was cancelled",
     "TIMEOUT": "Slurm stopped it at its time limit: set hydra.launcher.timeout_min higher",
-    "OUT_OF_MEMORY": "it used more memory than it asked for: set hydra.launcher.mem_gb higher",
+    "OUT_OF_MEMORY": "it used more memory than allowed: set hydra.launcher.mem_gb higher",
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not start",
     "PREEMPTED": "it was preempted, and this partition does not requeue jobs",
@@ -123,7 +123,7 @@ class Watch:
         if kind == "end":
             place.ended = True
         if kind == "time":
-            self._say(place, "has used up its time")
+            self._say(place, "has reached its time limit")
         if not isinstance(position, int) or (job := place.jobs.get(position)) is None:
             return
         if kind == "started":
@@ -142,7 +142,7 @@ class Watch:
     def _lost(self, place: Placed) -> None:
         """The jobs of an allocation that ended without noting their outcome have failed."""
         state = (place.state or self.queue.last_state(place.id)).rstrip("+")
-        reason = WHY.get(state) or (f"it ended as {state}" if state else "the queue no longer knows it")
+        reason = WHY.get(state) or (f"it ended as {state}" if state else "it is no longer in the queue")
         if last := _last_line(self.queue.log(place.id)):
             reason += f"; its log ends with: {last}"
         for job in place.waiting:
@@ -205,7 +205,7 @@ class Watch:
         words = ("running", "queued")
         parts = [f"{', '.join(ids)} {word}" for word in words if (ids := [one for one in left if left[one] == word])]
         say(
-            f"the jobs go on in the queue of {self.queue.label}: {'; '.join(parts)}; to cancel them: {shlex.join(command)}"
+            f"the jobs stay in the queue of {self.queue.label}: {'; '.join(parts)}; to cancel them: {shlex.join(command)}"
         )
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and _agrees("cancel them now? [y/N] "):
             subprocess.run(command, check=False)

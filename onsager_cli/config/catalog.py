@@ -102,7 +102,7 @@ def listing(sections: list[str]) -> str:
     known = (*SECTIONS, RUNS, KEYS)
     for name in sections:
         if name in (RUNS, KEYS):
-            raise UserError(f"list: {name} stands first: write onsager list {name}")
+            raise UserError(f"list: {name} must be the first word: write onsager list {name}")
         if name not in SECTIONS:
             raise UserError(f"unknown section {show(name)}{did_you_mean(name, known)}: {one_of(known)}")
     blocks = []

@@ -88,7 +88,7 @@ def _check_looks(figure: FigureSpec) -> None:
         if any(abs(end) > LARGEST_LIMIT for end in ends):
             raise UserError(f"figure.{key} must be within ±{LARGEST_LIMIT:g}, got {show(ends)}")
     if figure.xscale == "log" and figure.xlim is not None and figure.xlim[0] <= 0:
-        raise UserError(f"figure.xlim must begin above 0 where figure.xscale=log, got {show(list(figure.xlim))}")
+        raise UserError(f"figure.xlim must begin above 0 for figure.xscale=log, got {show(list(figure.xlim))}")
     for slug, label in figure.labels.items():
         if label.startswith("_"):  # Matplotlib leaves it out of the legend
             raise UserError(f"figure.labels.{slug} must not begin with _, got {show(label)}")

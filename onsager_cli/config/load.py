@@ -56,7 +56,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
     config, top = loader.base, loader.top
     plot = build(PlotSpec, config.get("plot"), "plot")
     if top.panels and panel:  # found before these are looked at, for an experiment may name itself
-        raise UserError(f"panels must be experiments with curves: {config['@experiment']} has panels itself")
+        raise UserError(f"panels must be experiments with curves; {config['@experiment']} has panels itself")
     if top.panels:
         return _of_panels(compose, config, top, plot, parsed)
     curves = loader.curves()
@@ -85,7 +85,7 @@ def _load(compose: Composer, parsed: "Sequence[Override]", panel: bool = False) 
 def _of_panels(compose: Composer, config: Config, top: Top, plot: PlotSpec, parsed: "Sequence[Override]") -> Experiment:
     """The experiment whose panels are experiments, each with the other overrides of the command."""
     if config.get("curves"):
-        raise UserError("panels are experiments with curves of their own: leave curves out")
+        raise UserError("panels have their own curves: leave curves out")
     if (name := config["@experiment"]) is None:
         raise UserError(f"panels belong to an experiment, got {show(list(top.panels))}: add +experiment=…")
     others = [item for item in parsed if item.key_or_group not in ("experiment", "panels")]
@@ -93,7 +93,7 @@ def _of_panels(compose: Composer, config: Config, top: Top, plot: PlotSpec, pars
     parts = tuple(_load(compose, [*one, *others], panel=True) for one in asked)
     names = [part.name for part in parts]
     if twins := [one for one in names if names.count(one) > 1]:
-        raise UserError(f"figure.name must differ from panel to panel, got {show(twins[0])} twice: leave it out")
+        raise UserError(f"each panel needs its own figure.name, got {show(twins[0])} twice: leave it out")
     figure = make_figure(config.get("figure"), name, [])
     return Experiment((), figure, Path(top.output), plot, False, grammar.typed(parsed), parts, jobs=top.jobs)
 
@@ -178,7 +178,7 @@ class _Loader:
         given = {item.key_or_group: item for item in self.given}
         for item in own:
             if item.key_or_group in OF_THE_COMMAND:
-                raise UserError(f"{item.input_line} is for a whole command: write it there")
+                raise UserError(f"{item.input_line} is for the whole command: leave it out of the curve")
             asked = given.get(item.key_or_group, item)
             if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
                 raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")
@@ -219,8 +219,8 @@ class _Loader:
         name = slug_of(settings)
         if slug == MATCHED != name:
             raise UserError(
-                "it is not matched, which is network=vamp shrinkage=bg told the prior, A and the noise: leave it "
-                f"out by ~curves.{MATCHED}, or name it otherwise"
+                "only network=vamp shrinkage=bg that knows the prior, A and the noise is matched: leave it out by "
+                f"~curves.{MATCHED}, or give it another name"
             )
         single = slug is None
         compared = single if self.top.attainable is None else self.top.attainable
@@ -270,7 +270,7 @@ def _words(line: str) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError:
-        raise UserError(f"a quote is left open in {show(line)}") from None
+        raise UserError(f"a quote is not closed in {show(line)}") from None
 
 
 def _is_training(item: "Override") -> bool:
@@ -321,7 +321,9 @@ def _on_every_matrix(curves: Iterable[Curve], seeds: Sequence[int]) -> Iterator[
         yield curve
         problem = curve.settings.problem
         if seeds[1:] and problem.matrix is not None:
-            raise UserError(f"curve {curve.slug}: seeds are further matrices, and problem.matrix is one: leave one out")
+            raise UserError(
+                f"curve {curve.slug}: seeds draws further matrices, and problem.matrix is fixed: leave one out"
+            )
         if problem.instance == "authors2017":
             problem = replace(problem, instance="seeded")  # type: ignore[call-arg]
         for seed in seeds[1:]:

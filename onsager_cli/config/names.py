@@ -54,7 +54,7 @@ def _is_matched(settings: Settings) -> bool:
 def safe(name: str, what: str) -> str:
     """`name` if it can be a file name anywhere; UserError otherwise, so that no config leaves the output folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
-        raise UserError(f"{what} may hold letters, digits, - and _ only, at most 80, got {show(name)}")
+        raise UserError(f"{what} must be at most 80 letters, digits, - and _, got {show(name)}")
     return name
 
 
@@ -76,7 +76,7 @@ def chosen(listed: Collection[str], only: Sequence[str] | None, hidden: Collecti
     if only is None:
         return list(listed)
     if DRAWN in only and len(only) > 1:
-        raise UserError(f"only={DRAWN} stands alone, for every curve that the figure draws, got {show(list(only))}")
+        raise UserError(f"only={DRAWN} takes no other names, got {show(list(only))}")
     asked = [slug for slug in listed if slug not in hidden] if DRAWN in only else only
     if not asked:
         raise UserError(f"only={DRAWN if only else '[]'} leaves no curve of the experiment")

@@ -50,7 +50,7 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> "list[Override]":
         if not override.key_or_group:
             raise mistake(text, overrides)
         if override.key_or_group in result:
-            raise UserError(f"{override.key_or_group} is set twice: {show(text)} is one too many")
+            raise UserError(f"{override.key_or_group} is set twice: leave {show(text)} out")
         result[override.key_or_group] = override
     return list(result.values())
 
@@ -126,21 +126,23 @@ def check_kinds(overrides: "Sequence[Override]") -> None:
             and group in catalog.GROUPS
             and (option := str(override.value())) in catalog.config_files(group)
         ):
-            raise UserError(f"{override.input_line} leaves the other keys of {group} behind: write {group}={option}")
+            raise UserError(
+                f"{override.input_line} would keep the other keys of the old {group}: write {group}={option}"
+            )
 
 
 # Keys of Hydra → what to write instead. onsager sets these itself: results have their place in the store.
 _INSTEAD = {
-    "hydra.run": "results are in the output folder: write output=FOLDER",
-    "hydra.output_subdir": "results are in the output folder: write output=FOLDER",
+    "hydra.run": "onsager writes to its output folder: write output=FOLDER",
+    "hydra.output_subdir": "onsager writes to its output folder: write output=FOLDER",
     "hydra.job.chdir": "onsager stays in the working directory: leave it out",
     "hydra.verbose": "write ONSAGER_DEBUG=1 before the command for tracebacks",
-    "hydra.job_logging": "progress goes to stderr: write 2> FILE for a log file",
-    "hydra.hydra_logging": "progress goes to stderr: write 2> FILE for a log file",
-    "hydra.help": "`onsager VERB --help` has one text",
-    "hydra.mode": "several runs are `onsager sweep`",
+    "hydra.job_logging": "progress goes to stderr: for a log file, write 2> FILE",
+    "hydra.hydra_logging": "progress goes to stderr: for a log file, write 2> FILE",
+    "hydra.help": "write `onsager VERB --help`",
+    "hydra.mode": "`onsager sweep` runs several jobs",
     "hydra.sweeper": "`onsager sweep KEY=A,B` trains every combination of values",
-    "hydra.sweep": "results are in the output folder: write output=FOLDER",
+    "hydra.sweep": "onsager writes to its output folder: write output=FOLDER",
     "hydra.job.env_set": "set the variable before the command",
     "hydra.job.env_copy": "set the variable before the command",
 }
@@ -159,13 +161,13 @@ def check_hydra(overrides: "Sequence[Override]", sweep: bool = False) -> None:
         line = override.input_line
         if _below(key, _LAUNCHER):
             if not sweep:
-                raise UserError(f"{line} is for `onsager sweep` alone: it runs jobs, here there is one")
+                raise UserError(f"{line} has an effect only in `onsager sweep`: leave it out")
             continue
         if key == "hydra.job.chdir" and override.value() is False:
             continue
         instead = next((words for own, words in _INSTEAD.items() if _below(key, own) or _below(own, key)), None)
         known = one_of(("hydra.searchpath", *((_LAUNCHER,) if sweep else ())))
-        raise UserError(f"{line} has no effect: {instead or f'of the keys of Hydra, only {known} has one here'}")
+        raise UserError(f"{line} has no effect: {instead or f'of the keys of Hydra, only {known} has an effect'}")
 
 
 def _below(key: str, group: str) -> bool:
@@ -208,4 +210,4 @@ def _written(key: str, value: object) -> str:
         return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), str(plain)) + '"'
     if plain is None or isinstance(plain, bool | int | float):
         return json.dumps(plain)
-    raise UserError(f"{key} must be a number, a text, true, false, null or a list of these, got {show(plain)}")
+    raise UserError(f"{key} must be a number, text, true, false, null or a list of these, got {show(plain)}")

@@ -56,4 +56,4 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
             raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
-            raise UserError(f"{item.input_line}: this problem has no hard samples to emphasize, it must be 1 here")
+            raise UserError(f"{item.input_line}: this problem has no hard samples: emphasis must be 1 here")

@@ -108,7 +108,7 @@ def make_settings(config: Config, top: Top) -> Settings:
     _check_shrinkage(network, shrinkage)
     if not isinstance(training, Mapping) or training.get("kind") == "none":
         if network.record.untrained is None:
-            raise UserError(f"network={network.name} is no algorithm without training: leave training=none out")
+            raise UserError(f"network={network.name} needs training: leave training=none out")
     elif not network.record.trains:
         raise UserError(f"network={network.name} has nothing to learn: write training=none")
     elif network.learn == ():
@@ -117,9 +117,9 @@ def make_settings(config: Config, top: Top) -> Settings:
         kinds.check_learnable(shrinkage)
     untrained = not isinstance(training, Mapping) or training.get("kind") == "none"
     if network.start is not None and (untrained or not network.record.trains):
-        raise UserError(f"network.start is for a network that learns: network={network.name} does not, leave it out")
+        raise UserError(f"network.start is only for trained networks: for network={network.name}, leave it out")
     if untrained and network.damping == LEARNED_DAMPING:
-        raise UserError(f"network.damping=learned is for a network that learns: write auto for network={network.name}")
+        raise UserError(f"network.damping=learned is only for trained networks: for network={network.name}, write auto")
     made = make_training(training, network, shrinkage, problem)
     settings = Settings(problem, network, shrinkage, made, top.seed, top.precision)
     _check_theta(settings)
@@ -147,7 +147,7 @@ def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> 
     if not record.shrinkages and record.uses_shrinkage and shrinkage.record.absolute:
         raise UserError(f"network={network.name} cannot use shrinkage={family}: for l1 write shrinkage=soft")
     if record.lasso and shrinkage.record.slopes and shrinkage.rows and (slope := shrinkage.theta[0]) != 1:
-        raise UserError(f"shrinkage.theta: network={network.name} has α = θ_2 alone: θ_1 must be 1, got {show(slope)}")
+        raise UserError(f"shrinkage.theta: network={network.name} uses only θ_2: θ_1 must be 1, got {show(slope)}")
 
 
 def _check_theta(settings: Settings) -> None:
@@ -188,10 +188,10 @@ def _check_search(settings: Settings) -> None:
     if searches and not network.record.searched:
         few = one_of(sorted(kind.name for kind in every(NetworkKind) if kind.searched))
         raise UserError(
-            f"training={training.kind} is for networks of a few shared numbers ({few}), not network={network.name}"
+            f"training={training.kind} is for networks with a few shared parameters ({few}), not network={network.name}"
         )
     if training.trains and network.record.searched and not searches:
         trainings = one_of(sorted(kind.name for kind in every(TrainingKind) if kind.searches))
         raise UserError(
-            f"network={network.name} has {len(network.record.searched)} numbers that a search finds: write training={trainings}"
+            f"network={network.name} has {len(network.record.searched)} parameters that a search finds: write training={trainings}"
         )

@@ -81,7 +81,7 @@ def _reasons(text: str, words: Sequence[str]) -> Iterator[str]:
     elif not key.strip("+~"):
         yield f"the key is missing: {RULE}, without blanks around the equals sign"
     elif left := next((f"'{a}'" for a, b in ("[]", "{}", "()") if value.count(a) > value.count(b)), None):
-        yield f"the bracket {left} is left open"
+        yield f"the bracket {left} is not closed"
     elif re.search(r"[^\w.,:/@+-]", value, re.ASCII) and not value.startswith(("[", "{", "'", '"', "(")):
         yield f"quote the value for Hydra and for the shell: {shlex.quote(f'{key}={_quoted(value)}')}"
     yield f"{RULE}, and quote a value with special characters for Hydra, too: {shlex.quote('key=' + _quoted('value'))}"

@@ -33,7 +33,7 @@ def settings_of(config: Mapping[str, Any], source: str) -> Settings:
         schedules = {name: groups["training"].pop(name, None) for name in SCHEDULES}
         _, training = kinds.plain_training(groups["training"])
     except UserError as error:
-        raise UserError(f"{source}: {error}; its network may be of another version of onsager") from error
+        raise UserError(f"{source}: {error}; perhaps another version of onsager made this network") from error
     made = {
         name: build(Schedule, item, f"training.{name}")
         for name, item in schedules.items()

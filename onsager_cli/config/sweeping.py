@@ -30,7 +30,7 @@ def jobs_of(overrides: "Sequence[Override]") -> list[list[str]]:
     own = [item for item in overrides if not _is_launcher(item)]
     count = math.prod(_count(item) for item in own)
     if count > MOST_JOBS:
-        raise UserError(f"the sweep has {_digits(count)} jobs, at most {MOST_JOBS} are accepted: name fewer values")
+        raise UserError(f"the sweep has {_digits(count)} jobs; at most {MOST_JOBS} are allowed: list fewer values")
     return list(map(list, itertools.product(*map(_alternatives, own))))
 
 
@@ -47,7 +47,9 @@ def launcher_of(overrides: "Sequence[Override]") -> Launcher | None:
     if name == BASIC:
         if asked:
             others = one_of(f"{GROUP}={other}" for other in known if other != BASIC)
-            raise UserError(f"{next(iter(asked.values())).input_line}: basic has no keys; they belong to {others}")
+            raise UserError(
+                f"{next(iter(asked.values())).input_line}: the basic launcher has no keys; {others} have keys"
+            )
         return None
     node = _node(known[name], overrides)
     kind = KINDS.get(str(node.get("kind")))
@@ -122,7 +124,9 @@ def _count(item: "Override") -> float:
 
     value = item.value()
     if isinstance(value, IntervalSweep):
-        raise UserError(f"{item.input_line} has no end of values: list them, or write {item.key_or_group}=range(…)")
+        raise UserError(
+            f"{item.input_line} has infinitely many values: list values, or write {item.key_or_group}=range(…)"
+        )
     if isinstance(value, Glob):
         return len(_matching(item, value))
     if isinstance(value, RangeSweep):
@@ -130,14 +134,14 @@ def _count(item: "Override") -> float:
     else:
         count = len(value.list) if isinstance(value, ChoiceSweep) else 1
     if not count:
-        raise UserError(f"{item.input_line} names no value")
+        raise UserError(f"{item.input_line} lists no value")
     return count
 
 
 def _length(start: Any, stop: Any, step: Any, item: "Override") -> float:
     """How many numbers a range has. Raises UserError for a step of 0 and for what is no number."""
     if not step or any(math.isnan(number) for number in (start, stop, step)):
-        raise UserError(f"{item.input_line}: a range has numbers for its start and stop, and a step that is not 0")
+        raise UserError(f"{item.input_line}: a range needs numbers for start and stop, and a step that is not 0")
     length = (float(stop) - float(start)) / float(step)
     return max(0, math.ceil(length)) if math.isfinite(length) else math.inf
 
@@ -146,7 +150,7 @@ def _matching(item: "Override", pattern: Any) -> list[str]:
     """The options of a group that a glob chooses. Raises UserError if it chooses none, or the key is no group."""
     group = item.key_or_group
     if group not in catalog.GROUPS:
-        raise UserError(f"{item.input_line}: glob chooses options, of {one_of(catalog.GROUPS)}; {group} takes values")
+        raise UserError(f"{item.input_line}: glob chooses options of {one_of(catalog.GROUPS)}; {group} takes values")
     known = catalog.config_files(group)
     if not (found := pattern.filter(list(known))):
         raise UserError(f"{item.input_line} matches no {group}: known are {one_of(known)}")

@@ -41,7 +41,7 @@ def _write(model: Model, about: About) -> Files:
             )  # fmt: skip
         except UnknownOperationError as error:
             raise UserError(
-                f"{about.name} cannot be exported to onnx: there is no real form of its operation {error}"
+                f"{about.name} cannot be exported to onnx: its operation has no real form: {error}"
             ) from error
         except Exception as error:  # whatever jax2onnx raises for an operation that it does not know
             reason = (str(error).strip().splitlines() or [""])[0][:120]

@@ -69,7 +69,7 @@ def _run_torch(folder: Path, name: str, y: np.ndarray) -> np.ndarray:
 
 def _use_numpy(model: Model, name: str) -> str:
     del model
-    return f"```python\nfrom {name} import estimate\n\nx_hat = estimate(y)\n```\n\nThe file needs NumPy alone."
+    return f"```python\nfrom {name} import estimate\n\nx_hat = estimate(y)\n```\n\nThe file needs only NumPy."
 
 
 def _use_torch(model: Model, name: str) -> str:
@@ -81,7 +81,7 @@ def _use_torch(model: Model, name: str) -> str:
         "x_hat = network(y)",
     )
     return "\n".join(
-        ["```python", *lines, "```", "", "What has learned are the parameters of the module, the rest its buffers."]
+        ["```python", *lines, "```", "", "Trained arrays are parameters of the module. Other arrays are its buffers."]
     )
 
 

@@ -184,7 +184,7 @@ def path(null: bool = False) -> Field:
 def line_of(value: object) -> str:
     """`value` if it is one line of text. Raises ValueError otherwise."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text")
+        raise ValueError("must be text")
     if not value.isprintable():
         raise ValueError("must be one line of printable text")
     if len(value) > LONGEST_TEXT:

@@ -52,7 +52,7 @@ def shares() -> Field:
     def check(value: object) -> tuple[float, ...]:
         found = finite_tuple(value, len(PARTS))
         if min(found) <= 0 or sum(found) > 1 + WHOLE:
-            raise ValueError(f"must be three shares above 0 ({', '.join(PARTS)}) with a sum of at most 1")
+            raise ValueError(f"must be three fractions above 0 ({', '.join(PARTS)}) with a sum of at most 1")
         return found
 
     return field_of(check, holds=LIST)
@@ -65,7 +65,7 @@ def seed_list() -> Field:
     def check(value: object) -> tuple[int, ...]:
         seeds = tuple(in_range(of_type(item, int, words), 0, 2**32 - 1) for item in of_type(value, list, words))
         if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError("must name at least one seed, each once")
+            raise ValueError("must list at least one seed, and each seed once")
         return seeds
 
     return field_of(check, null=True, holds=LIST)
@@ -79,7 +79,7 @@ def by_depth(
     def check(value: object) -> tuple[float, ...]:
         items = tuple(in_range(item, low, high, above) for item in finite_tuple(value))
         if not items:
-            raise ValueError("must name at least one value")
+            raise ValueError("must list at least one value")
         if whole and not all(item.is_integer() for item in items):
             raise ValueError("must be a list of whole numbers")
         return tuple(map(int, items)) if whole else items
@@ -105,7 +105,7 @@ def letters(most: int = 64) -> Field:
     def check(value: object) -> tuple[tuple[float, float], ...]:
         found = tuple(map(letter, value if isinstance(value, list | tuple) else [value]))
         if not found or len(set(found)) < len(found) or (0.0, 0.0) in found:
-            raise ValueError("must be different values that are not zero")
+            raise ValueError("must be different nonzero values")
         if len(found) > most:
             raise ValueError(f"must be at most {most} values")
         return found
@@ -138,9 +138,9 @@ def words(allowed: Iterable[str] | None = None, null: bool = False, some: bool =
             if allowed is not None and item not in allowed:
                 raise ValueError(f"may hold {one_of(allowed)}{did_you_mean(item, allowed)}")
         if len(set(items)) < len(items):
-            raise ValueError("must name each word once")
+            raise ValueError("must list each word once")
         if some and not items:
-            raise ValueError(f"must name at least one word{f' of {one_of(allowed)}' if allowed else ''}")
+            raise ValueError(f"must list at least one word{f' of {one_of(allowed)}' if allowed else ''}")
         return tuple(items)
 
     return field_of(check, choices=allowed or (), null=null, holds=LIST)
@@ -151,7 +151,7 @@ def texts() -> Field:
 
     def check(value: object) -> dict[str, str]:
         if not isinstance(value, Mapping):
-            raise ValueError("must map names to texts")
+            raise ValueError("must map names to text")
         return {str(name): line_of(line) for name, line in value.items()}
 
     return field_of(check)
@@ -168,7 +168,7 @@ def values() -> Field:
 
     def check(value: object) -> dict[str, object]:
         if not isinstance(value, Mapping) or not all(isinstance(item, str | int | float) for item in value.values()):
-            raise ValueError("must map names to texts, numbers, true or false")
+            raise ValueError("must map names to text, numbers, true or false")
         return {str(name): item for name, item in value.items()}
 
     return field_of(check)

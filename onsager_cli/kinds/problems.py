@@ -204,29 +204,27 @@ class Linear(Sizes):
             )
         if self.perturb_db is not None and not self.known_operator:
             raise UserError(
-                f"problem.perturb_db={self.perturb_db:g} and problem.known_operator=false are two errors of A: leave one out"
+                f"problem.perturb_db={self.perturb_db:g} and problem.known_operator=false both change A: leave one out"
             )
         if self.correlation is not None and self.ensemble != "correlated":
             raise UserError(
-                f"problem.correlation={self.correlation:g} is for problem.ensemble=correlated, got {self.ensemble or 'gaussian'}"
+                f"problem.correlation={self.correlation:g} needs problem.ensemble=correlated, got {self.ensemble or 'gaussian'}"
             )
         if self.snr_db is None and self.noise_variance is None:
             raise UserError("problem.snr_db must be a number, got null: set it, or problem.noise_variance")
         if self.kappa is not None and self.ensemble == GIVEN:
             raise UserError(f"problem.kappa must be null for a matrix of your own, got {self.kappa:g}")
         if self.kappa is not None and self.ensemble not in (None, "gaussian"):
-            raise UserError(f"problem.kappa is for problem.ensemble=gaussian, got {self.kappa:g} for {self.ensemble}")
+            raise UserError(f"problem.kappa needs problem.ensemble=gaussian, got {self.kappa:g} for {self.ensemble}")
         if self.kappa is not None and self.M > self.N:
-            raise UserError(
-                f"problem.M must be at most problem.N={self.N} where problem.kappa sets the spectrum, got {self.M}"
-            )
+            raise UserError(f"problem.M must be at most problem.N={self.N} if problem.kappa is set, got {self.M}")
         if self.instance == "authors2017":
             self._check_published()
         check_matrix_file(self.matrix, self.matrix_name)
         if self.matrix is not None and self.kappa is not None:
             raise UserError(f"problem.kappa must be null for a problem.matrix of your own, got {self.kappa:g}")
         if self.matrix is not None and self.ensemble not in (None, "gaussian", GIVEN):
-            raise UserError(f"problem.ensemble={self.ensemble} and problem.matrix are two matrices: leave one out")
+            raise UserError(f"problem.ensemble={self.ensemble} and problem.matrix both set A: leave one out")
 
     def _check_published(self) -> None:
         if not isinstance(self, BernoulliGaussian):
@@ -320,7 +318,7 @@ class BernoulliGaussian(Linear, Activity):
             raise UserError("problem.gamma must be between 0 and 1, both excluded, got null")
         if self.gamma is not None and signal is not None and signal.record.counted:
             raise UserError(
-                f"problem.gamma must be null for signal={signal.kind}, which has its own, got {self.gamma:g}"
+                f"problem.gamma must be null for signal={signal.kind}, which has its own activity, got {self.gamma:g}"
             )
         if self.gamma == 1 and not (signal and signal.record.certain):
             raise UserError("problem.gamma must be between 0 and 1, both excluded, got 1")
@@ -334,6 +332,6 @@ class BernoulliGaussian(Linear, Activity):
         if self.N % signal.length:
             raise UserError(f"problem.N={self.N} must be a multiple of signal.length={signal.length}")
         if self.complex_signals and signal.record.real:
-            raise UserError(f"signal={signal.kind} is real: it has no complex form")
+            raise UserError(f"signal={signal.kind} has no complex form")
         if self.embedding == "real" and not signal.record.separable:
             raise UserError(f"problem.embedding=real does not work with signal={signal.kind}: write complex")

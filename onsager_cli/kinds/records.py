@@ -223,14 +223,14 @@ class FigureKind(Kind):
 def without_real_layers(settings: Any) -> str | None:
     """Why a figure that looks into layers refuses these settings; None if it takes them."""
     if settings.network.depth is None:
-        return f"looks into layers, and network.kind={settings.network.kind} has none"
-    return "is for real numbers: write problem.embedding=real" if settings.problem.embedding == "complex" else None
+        return f"needs layers, and network.kind={settings.network.kind} has none"
+    return "needs real numbers: write problem.embedding=real" if settings.problem.embedding == "complex" else None
 
 
 def without_sigma(settings: Any) -> str | None:
     """Why a figure that compares σ with the error of the shrinkage's input refuses these settings; None if it takes them."""
     if not settings.network.record.evolution:
-        return f"is about σ, and network.kind={settings.network.kind} has none"
+        return f"needs σ, and network.kind={settings.network.kind} has none"
     return without_real_layers(settings)
 
 

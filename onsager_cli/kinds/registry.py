@@ -80,7 +80,7 @@ def implementation(kind: Kind, attribute: str = "") -> Any:
     try:
         return getattr(import_module(kind.module), name)
     except (ImportError, SyntaxError, AttributeError) as error:
-        raise UserError(f"{kind.name}: {kind.module} has no {name} that can be used: {_line_of(error)}") from error
+        raise UserError(f"{kind.name}: {kind.module} has no usable {name}: {_line_of(error)}") from error
 
 
 @cache
@@ -104,9 +104,9 @@ def _of_entry(group: type[Kind], name: str, value: str) -> Any:
     except (Exception, SystemExit) as error:  # whatever the file of a package does
         raise UserError(f"{entry} of an installed package cannot be loaded: {_line_of(error)}") from error
     if not isinstance(kind, group) or not isinstance(kind.keys, Mapping):
-        raise UserError(f"{entry} of an installed package is no {group.__name__} with a mapping of keys")
+        raise UserError(f"{entry} of an installed package is not a {group.__name__} with a mapping of keys")
     if kind.name != name:
-        raise UserError(f"{entry} of an installed package holds a kind named {show(kind.name)}: give both one name")
+        raise UserError(f"{entry} of an installed package has a kind named {show(kind.name)}: both need the same name")
     return kind if kind.module else replace(kind, module=value.partition(":")[0])
 
 

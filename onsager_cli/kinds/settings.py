@@ -109,7 +109,7 @@ def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool
         signal = None
     if signal is not None and not _class_of("problem", kind).takes_signal:
         raise UserError(
-            f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws signals of its own: leave "
+            f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws its own signals: leave "
             "signal out"
         )
     problem = build(_class_of("problem", kind), keys, "problem")
@@ -136,7 +136,7 @@ def make_shrinkage(
         if isinstance(theta, list) and theta and all(isinstance(one, list) for one in theta):
             rows = tuple(row(one, kind) for one in theta)
             if len({len(one) for one in rows}) > 1:
-                raise ValueError("must have rows of one length")
+                raise ValueError("must have rows of equal length")
             made = ShrinkageSettings(kind.name, rows)
         else:
             made = ShrinkageSettings(kind.name, row(theta, kind))
@@ -150,7 +150,7 @@ def check_learnable(shrinkage: ShrinkageSettings) -> None:
     for theta in shrinkage.rows:
         for position, (value, low) in enumerate(zip(theta, shrinkage.lower, strict=True), 1):
             if low > 0 and value < low:
-                where = f"at position {position} for {shrinkage.family} that learns"
+                where = f"at position {position} for a trained {shrinkage.family}"
                 raise UserError(
                     f"shrinkage.theta must be at least {low} {where}, got {show(value)}: scale the signals up"
                 )

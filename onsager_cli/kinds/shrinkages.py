@@ -84,12 +84,12 @@ def row(raw: object, kind: ShrinkageKind) -> tuple[float, ...]:
         )
     for position, (value, low) in enumerate(zip(theta, lower(kind, len(theta)), strict=True), 1):
         if abs(value) > LARGEST:
-            raise ValueError(f"must be at most {LARGEST:g} at position {position}, which float32 can square")
+            raise ValueError(f"must be at most {LARGEST:g} at position {position}, so that float32 can hold its square")
         if value < 0 <= low or value == 0 < low:
             limit = "greater than 0" if low else "at least 0"
             raise ValueError(f"must be {limit} at position {position} for {kind.name}")
     if kind.ordered and theta[0] > theta[1]:
-        raise ValueError(f"must start with two knots in rising order for {kind.name}")
+        raise ValueError(f"must start with two knees in rising order for {kind.name}")
     return theta
 
 
@@ -129,7 +129,7 @@ def _of_signal(kind: ShrinkageKind, problem: ProblemSettings) -> ShrinkageSettin
     if general:
         return ShrinkageSettings(kind.name, kind.start)
     if problem.matched_shrinkage != kind.name:
-        raise UserError(f"shrinkage={kind.name} needs signals of that kind: add signal={kind.name}")
+        raise UserError(f"shrinkage={kind.name} needs these signals: add signal={kind.name}")
     return ShrinkageSettings(kind.name, problem.matched_theta or ())
 
 

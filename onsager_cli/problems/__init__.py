@@ -39,7 +39,7 @@ def build(
         return data.build(settings, seed, pairs)
     snr_db = getattr(settings, "snr_db", 0)
     if (snr_db := max(snr_db) if isinstance(snr_db, tuple) else snr_db or 0) > RESOLVED_DB:
-        message = f"float32 rounds measurements and products, so results do not improve much above {RESOLVED_DB} dB"
+        message = f"float32 rounds measurements and products: results hardly improve above {RESOLVED_DB} dB"
         warnings.warn(f"problem.snr_db={snr_db:g}: {message}", Notice, stacklevel=2)
     make = implementation(settings.record)
     problem = (

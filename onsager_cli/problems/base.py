@@ -114,7 +114,7 @@ class Problem:
     def known_power(self) -> Array:
         """`mean_power`, linear. Raises UserError if it is unknown."""
         if self.mean_power is None:
-            raise UserError("this network needs E|x|², and this kind of problem does not define it")
+            raise UserError("this network needs E|x|², which this kind of problem does not define")
         return self.mean_power
 
     def squared_norm(self, x: Array | np.ndarray) -> Array:
@@ -154,6 +154,6 @@ def check_samples(problem: Problem) -> None:
         counted = 1 if problem.reported is None else np.asarray(problem.reported)
         if not np.any(np.square(np.abs(x) * counted)):
             raise UserError(
-                f"problem.{name}_samples={x.shape[1]}: all of them are zero, and have no NMSE: ask for more, or for more "
-                "active coefficients"
+                f"problem.{name}_samples={x.shape[1]}: all of them are zero, so the NMSE is undefined: set more samples, "
+                "or more active coefficients"
             )

@@ -39,7 +39,7 @@ def ensemble(name: str, seed: int, M: int, N: int, correlation: float = 0.0) -> 
         taps = rng.normal(size=M + N - 1) / np.sqrt(M)
         A = toeplitz(taps[N - 1 :], taps[N - 1 :: -1])
     else:
-        raise ValueError(f"no ensemble {name}")
+        raise ValueError(f"unknown ensemble {name}")
     return A.astype(np.complex64 if np.iscomplexobj(A) else np.float32)
 
 

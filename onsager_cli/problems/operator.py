@@ -87,7 +87,7 @@ def _check_excited(gram: np.ndarray, pairs: int) -> None:
             f"A cannot be estimated: its column {unseen[0] + 1} (counted from 1){others} never seen {advice}"
         )
     if _least_share(gram) < DISTINCT:
-        raise UserError(f"A cannot be estimated: some of its columns are never seen without the same others {advice}")
+        raise UserError(f"A cannot be estimated: some coefficients of x are active only together {advice}")
 
 
 def _least_share(gram: np.ndarray) -> float:

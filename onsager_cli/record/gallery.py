@@ -47,7 +47,7 @@ def _judged(asked: Iterable[claims.Claim], tables: Record) -> Iterator[claims.Ve
         try:
             yield claims.judge(claim, tables)
         except UserError as error:
-            warnings.warn(f"{error}; this claim is left out", Notice, stacklevel=2)
+            warnings.warn(f"{error}; the gallery leaves this claim out", Notice, stacklevel=2)
 
 
 def _entry(folder: Path) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def record(
     """
     tables = tables or {}
     if not rows and not tables:
-        raise UserError(f"{experiment.figure.name}: nothing to record, none of its curves has a point yet")
+        raise UserError(f"{experiment.figure.name}: nothing to record: no curve has a point yet")
     _warn_of_another(folder / "README.md", provenance.command(experiment))
     paths = write_tables(folder, rows, tables)
     paths += draw(experiment, rows, tables, folder, ("svg", "png"))

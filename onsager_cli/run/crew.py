@@ -135,7 +135,7 @@ class Crew:
         worker.connection.close()
         code = worker.process.wait()
         if code == -signal.SIGKILL:
-            why = "was killed, perhaps because the memory did not suffice (jobs=1 trains one curve at a time)"
+            why = "was killed, perhaps for lack of memory (jobs=1 trains one curve at a time)"
         else:
             why = f"ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
         return LostError(f"the process that trained it {why}; run the same command again to resume")

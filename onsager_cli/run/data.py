@@ -54,7 +54,7 @@ def problem_curve(experiment: Experiment) -> Curve:
             f"{curve.slug} ({curve.settings.problem.name}, seed {curve.settings.seed})" for curve in found.values()
         )
         raise UserError(
-            f"data writes the samples of one problem, and the curves here see {len(found)}: choose by only=[…] one of "
+            f"data writes the samples of one problem, and these curves have {len(found)}: choose by only=[…] one of "
             f"{', '.join(reversed(names))}"
         )
     return next(iter(found.values()))
@@ -82,9 +82,7 @@ def _check(settings: Settings, part: str, samples: int | None) -> None:
     if part != FRESH:
         return
     if settings.problem.file is not None:
-        raise UserError(
-            f"problem={settings.problem.name} has recorded pairs, and no fresh ones: add --set test or selection"
-        )
+        raise UserError(f"problem={settings.problem.name} has only recorded pairs: add --set test or selection")
     if samples is None:
         raise UserError("data needs the number of samples: add samples=100000, or --set test for the test set")
 
@@ -100,8 +98,8 @@ def data_set(curve: Curve, problem: "Problem", part: str, samples: int | None) -
         count = len(x) if samples is None else samples
         if count > len(x):
             raise UserError(
-                f"samples={count}, and the {part} set has {len(x)}: leave samples out, or ask for more by "
-                f"problem.{part}_samples"
+                f"samples={count}, and the {part} set has {len(x)}: leave samples out, or set "
+                f"problem.{part}_samples={count}"
             )
         blocks = iter([(x[:count], y[:count])])
     return DataSet(_meta(curve, part, count), _arrays(problem), count, blocks)

@@ -99,7 +99,7 @@ def load(home: str, path: str) -> Solver:
 def _of_file(home: str, path: str) -> Solver:
     file = expanded(home)
     if not is_file(file):
-        what = "is no file" if exists(file) else f"is not there (the working directory is {Path.cwd()})"
+        what = "is not a file" if exists(file) else f"does not exist (the working directory is {Path.cwd()})"
         raise UserError(f"judge: {home} {what}")
     file, data = file.resolve(), read_bytes(file, LARGEST_FILE)
     digest = hashlib.sha256(data).hexdigest()

@@ -64,7 +64,7 @@ def rows_of(experiment: Experiment) -> list[Row]:
     slugs = {curve.slug for curve in experiment.curves}
     rows = judged.read(experiment.place, {test_set(curve) for curve in experiment.curves})
     for twin in sorted(slugs & {row["curve"] for row in rows}):
-        text = f"{experiment.name}: {twin} is a curve, and a solver in {judged.FILE}: judge it under another --name"
+        text = f"{experiment.name}: {twin} is the name of a curve and of a solver in {judged.FILE}: judge the solver with another --name"
         warnings.warn(text, Notice, stacklevel=2)
     return [row for row in rows if row["curve"] not in slugs]
 
@@ -73,9 +73,7 @@ def _test_curves(part: Experiment, slug: str) -> list[Curve]:
     """A curve for each test set of a figure. Raises UserError as `judge` does."""
     kind, slugs = kind_of(part), list(dict.fromkeys(curve.slug for curve in part.curves))
     if not (kind.trains and kind.over_layers):
-        raise UserError(
-            f"judge adds to curves over layers: figure.kind={kind.name} of {part.name} shows something else"
-        )
+        raise UserError(f"judge needs a figure of NMSE over layers: {part.name} has figure.kind={kind.name}")
     if slug in slugs:
         raise UserError(f"{NAME} must be no curve of {part.name}, got {show(slug)}: its curves are {one_of(slugs)}")
     sets: dict[str, dict[str, Curve]] = {name: {} for name in slugs}

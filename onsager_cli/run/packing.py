@@ -27,7 +27,7 @@ def packed(experiment: Experiment) -> dict[str, bytes]:
     """
     curves = [curve for curve in experiment.first_curves if curve.settings.trained]
     if not curves:
-        raise UserError(f"{experiment.name} has no network that learns: there is nothing to pack")
+        raise UserError(f"{experiment.name} has no trained network: there is nothing to pack")
     return {curve.slug: _packed(experiment.name, curve) for curve in curves}
 
 

@@ -93,7 +93,7 @@ def _jobs(asked: int | None, needed: "Sequence[Needs]", count: int, seconds: flo
     together = not on_cpu()
     if not curves_share():
         if (asked or 1) > 1:
-            raise UserError(f"jobs must be 1 or auto here, where several devices share a batch, got {asked}")
+            raise UserError(f"jobs must be 1 or auto if several devices share a batch, got {asked}")
         return 1
     if asked is not None:
         return min(asked, max(count, 1))
@@ -211,7 +211,7 @@ class _Training:
         curve = self.waiting.pop(number)
         if curve.twin and curve.twin.key in self.given_up:
             twin = curve.twin.slug
-            self._give_up(number, curve, f"not trained: {twin}, from which it would be bootstrapped, was given up")
+            self._give_up(number, curve, f"not trained: its tied twin {twin} was given up")
         elif number in self.complete:
             self.report({"event": "curve_done", "curve": curve.slug, "task": number, "seconds": 0.0, "shared": True})
         else:
@@ -230,7 +230,7 @@ class _Training:
         elif busy is not None:
             self.waiting[number] = curve
             if number not in self.look_at:
-                self._warn(number, curve, f"{busy} trains it; other curves come first")
+                self._warn(number, curve, f"{busy} trains this curve; onsager trains other curves first")
             self.look_at[number] = time.monotonic() + WAIT_SECONDS
 
     def _give_up(self, number: int, curve: Curve, message: str) -> None:
@@ -245,5 +245,7 @@ def _made_elsewhere(makers: "Iterable[Maker]") -> list[str]:
     """Warnings about stored curves that other versions of the libraries made: one line per set of versions."""
     slugs = grouped((version_changes(maker.folder.read_json("made") or {}), maker.slug) for maker in makers)
     return [
-        f"made with {versions} and used as stored: {', '.join(names)}" for versions, names in slugs.items() if versions
+        f"the stored curves were made with {versions}: {', '.join(names)}"
+        for versions, names in slugs.items()
+        if versions
     ]

@@ -47,7 +47,7 @@ def start(name: str, signal: Any, noise_variance: float, ratio: float, fixed_sca
     if kind.begins == "prior":
         first = (float(active_power), _log_odds(signal.gamma))
     if not first:
-        raise ValueError(f"shrinkage={name} has no start of its own: set shrinkage.theta")
+        raise ValueError(f"shrinkage={name} has no default start: set shrinkage.theta")
     return _fitted(build(name), first, signal, noise_variance, ratio, fixed_scale)
 
 

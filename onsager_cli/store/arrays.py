@@ -73,7 +73,7 @@ def unpack(data: bytes, *, sealed: bool = False) -> tuple[dict[str, np.ndarray],
 def check_seal(data: bytes) -> None:
     """Raises DamagedFileError unless the checksum at the end of the bytes is that of all others."""
     if data[-71:-64] != _SEAL:
-        raise DamagedFileError("its checksum is missing; it was cut off or written by something else")
+        raise DamagedFileError("its checksum is missing: it was cut off, or another program wrote it")
     with memoryview(data) as view:
         if hashlib.sha256(view[:-64]).hexdigest().encode() != data[-64:]:
             raise DamagedFileError("its checksum does not match")
@@ -104,12 +104,12 @@ def _members(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     """The arrays of an archive. Raises DamagedFileError for what this program does not write."""
     members = archive.infolist()
     if len(members) > _MAX_ARRAYS:
-        raise DamagedFileError(f"it holds {len(members)} arrays, at most {_MAX_ARRAYS} are accepted")
+        raise DamagedFileError(f"it holds {len(members)} arrays; at most {_MAX_ARRAYS} are allowed")
     # zipfile never returns more than the size the directory states, and compressed members (which could state any
     # size) are not what this program writes.
     unfolded = sum(member.file_size for member in members if member.compress_type != zipfile.ZIP_STORED)
     if unfolded > _MAX_COMPRESSED:
-        raise DamagedFileError(f"its compressed arrays state {unfolded} bytes, at most {_MAX_COMPRESSED} are accepted")
+        raise DamagedFileError(f"its compressed arrays state {unfolded} bytes; at most {_MAX_COMPRESSED} are allowed")
     arrays: dict[str, np.ndarray] = {}
     for member in members:
         name = member.filename.removesuffix(".npy")

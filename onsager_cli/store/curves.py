@@ -115,7 +115,7 @@ class CurveFolder:
             sealed = {name: str(copy[0][name]).encode() for name in ("now", "before")}
             # A run that is stopped between the two writes leaves the table before the latest points.
             if data not in sealed.values() and not (data is None and not sealed["before"]):
-                text = f"{self.path / 'points.csv'} was changed or removed: it is restored from its sealed copy"
+                text = f"{self.path / 'points.csv'} was changed or removed: onsager restores it from its copy"
                 warnings.warn(text, StoreWarning, stacklevel=2)
                 with contextlib.suppress(UserError):  # of a store that is not ours to write
                     self._write("points.csv", sealed["now"])
@@ -308,7 +308,7 @@ class Store:
                 return folder
             others.append(path)
         for path in others:
-            warnings.warn(f"{path} is not reused: its identity.json is not that of {label}", StoreWarning, stacklevel=2)
+            warnings.warn(f"{path} is not used: its identity.json is not that of {label}", StoreWarning, stacklevel=2)
         suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
         fresh = (curves / f"{label}-{digest}{suffix}" for suffix in suffixes)
         return CurveFolder(next(path for path in fresh if path not in others), identity)

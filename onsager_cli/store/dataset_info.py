@@ -108,7 +108,7 @@ def described(of: Info, path: Path) -> str:
         ("samples", f"{header.pairs:,}, {kind}, a sample to a {per}"),
         ("arrays", ", ".join(f"{name} {' x '.join(map(str, shape)) or '(one number)'}" for name, shape in of.shapes.items())),
         ("SNR", "unknown without A" if of.snr_db is None else f"{of.snr_db:.2f} dB"),
-        ("activity", f"{of.activity:.4g} of the entries of x are not zero"),
+        ("activity", f"{of.activity:.4g} of the entries of x are nonzero"),
         ("noise variance", "not in the file" if of.noise_variance is None else f"{of.noise_variance:.6g} per entry of y"),
     ]  # fmt: skip
     if not of.is_ours:
@@ -119,7 +119,7 @@ def described(of: Info, path: Path) -> str:
         ("set", f"{of.meta.get('set')}, seed {of.meta.get('seed')}"),
         ("problem", _words(problem)),
         ("versions", _words(versions)),
-        ("checksum", f"sha256 {of.found}" if of.unchanged else "does not match: the arrays were changed, or are damaged"),
+        ("checksum", f"sha256 {of.found}" if of.unchanged else "does not match: the arrays were changed or are damaged"),
     ]  # fmt: skip
     return _aligned(path, lines)
 

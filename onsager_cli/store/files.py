@@ -84,7 +84,7 @@ def make_folder(path: Path) -> None:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             there = Path(error.filename)
-            what = f"a link to {os.readlink(there)}, which is not there" if there.is_symlink() else "no folder"
+            what = f"a link to {os.readlink(there)}, which does not exist" if there.is_symlink() else "not a folder"
             raise UserError(f"cannot create {path}: {there} is {what}") from error
 
 
@@ -92,9 +92,9 @@ def _in_the_way(path: Path) -> str | None:
     """What stands where a folder of `path` must be; None if nothing does."""
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
-            return f"{place} is a link to {os.readlink(place)}, which is not there"
+            return f"{place} is a link to {os.readlink(place)}, which does not exist"
         if place.exists() and not place.is_dir():
-            return f"{place} is no folder"
+            return f"{place} is not a folder"
     return None
 
 
@@ -110,7 +110,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
-    """Yield the open file. Raises OSError, for whatever is no regular file too, and never waits for a pipe."""
+    """Yield the open file. Raises OSError, for whatever is not a regular file too, and never waits for a pipe."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if (special := _special(os.fstat(file.fileno()).st_mode)) is not None:
             raise OSError(errno.EINVAL, f"it is {special}")
@@ -119,15 +119,15 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
 
 def _special(mode: int) -> str | None:
     """What a file of this mode is, such as "a device"; None for a regular file."""
-    return None if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
+    return None if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The content of a file. Raises UserError if it is no regular file, cannot be read or has more than `limit` bytes."""
+    """The content of a file. Raises UserError if it is not a regular file, cannot be read or has more than `limit` bytes."""
     with writing(path, "read"), _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise UserError(f"cannot read {path}: it has {size} bytes, at most {limit} are accepted")
+            raise UserError(f"cannot read {path}: it has {size} bytes; at most {limit} are allowed")
         return file.read(limit)
 
 
@@ -179,7 +179,7 @@ def check_replaceable(path: Path) -> bool:
     with writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if (special := _special(os.lstat(path).st_mode)) is not None:
             to = f" to {os.readlink(path)}" if special == "a link" else ""
-            raise UserError(f"cannot write {path}: it is {special}{to}, and onsager replaces files only")
+            raise UserError(f"cannot write {path}: it is {special}{to}, and onsager replaces only files")
         return True
     return False
 
@@ -201,7 +201,7 @@ def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[Pat
         with writing(path, "read"), _open_regular(path) as file:
             head = file.read(_HEAD)
         if not ours(head) and not replace(path):
-            raise UserError(f"{path} is kept, since onsager did not write it: move it away, or name another file")
+            raise UserError(f"{path} is kept, because onsager did not write it: move it away, or name another file")
 
 
 def write_for_people(
@@ -220,7 +220,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`. After a kill or a power loss, the file is either the old one or the new one.
 
     Creates missing parent folders. Raises UserError that names the file and the reason (disk full, read-only, no
-    permission …), and for what is no regular file. Only a process that is killed leaves a temporary file.
+    permission …), and for what is not a regular file. Only a process that is killed leaves a temporary file.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with replaced(path) as temporary, writing(path), opened(temporary, flags) as descriptor:

@@ -71,7 +71,7 @@ def checked(A: np.ndarray, name: str, shape: tuple[int, int], sizes: Sizes = SIZ
     typical = float(np.sqrt(np.mean(np.abs(A.astype(np.result_type(A, np.float64))) ** 2) * len(A)))
     if typical and not SMALLEST <= typical <= 1 / SMALLEST:
         raise UserError(
-            f"{name} has columns of norm {typical:.3g}, allowed are {SMALLEST:g} to {1 / SMALLEST:g}: change the unit of y"
+            f"{name} has columns of norm {typical:.3g}; allowed are {SMALLEST:g} to {1 / SMALLEST:g}: change the unit of y"
         )
     if (zero := np.flatnonzero(~A.any(axis=0))).size:
         place = f"column {zero[0] + 1} (counted from 1)"

@@ -28,24 +28,24 @@ def remarks(A: np.ndarray) -> Iterator[str]:
     M, N = A.shape
     norms = np.sqrt(sum(np.sum(np.abs(block) ** 2, axis=0) for block in _blocks(A)))
     if (full := min(M, N)) <= LARGEST_GRAM and (rank := _rank(A)) < full:
-        yield f"has rank {rank} instead of {full}: {full - rank} of its measurements say nothing that the others do not"
+        yield f"has rank {rank} instead of {full}: {full - rank} of its measurements follow from the others"
     low, high = int(np.argmin(norms)), int(np.argmax(norms))
     if norms[high] > NORMS * norms[low]:
         yield (
-            f"has columns of very different size: column norms go from {norms[low]:.3g} (column {low + 1}) to "
-            f"{norms[high]:.3g} (column {high + 1}, counted from 1); y hardly shows what x has at small ones"
+            f"has columns of very different norms: from {norms[low]:.3g} (column {low + 1}) to "
+            f"{norms[high]:.3g} (column {high + 1}, counted from 1); y has little information on x at small columns"
         )
     energy = np.sum(norms**2)
     mean = sum(np.sum(block) for block in _blocks(A)) / A.size
     if energy > 0 and (share := abs(mean) ** 2 * A.size / energy) * min(M, N) > CENTRED:
         yield (
-            f"has entries with a mean of {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
-            "networks see rows that are whitened, unless problem.balance=off"
+            f"has entries with mean {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
+            "onsager whitens its rows unless problem.balance=off"
         )
     if M > 1 and (groups := proportional(A, norms)):
         alike = (A[:, groups[0]] == A[:, groups[0][:1]]).all()
         yield (
-            f"has columns that y cannot tell apart: columns {_words(groups[0])} are {'alike' if alike else 'proportional'} "
+            f"has columns that y cannot distinguish: columns {_words(groups[0])} are {'equal' if alike else 'proportional'} "
             f"(counted from 1){_others(groups)}"
         )
 

@@ -105,7 +105,7 @@ def find(word: str, folders: Iterable[Path], depth: int | None = None) -> Stored
         return _packed(data, source, depth)
     looked = ", ".join(map(str, places))
     raise UserError(
-        f"there is no network {show(word)}: it is no file and no folder, and no packed network in {looked} or ${VARIABLE} "
+        f"there is no network {show(word)}: it is not a file or folder, and no packed network in {looked} or ${VARIABLE} "
         "has this name"
     )
 
@@ -157,7 +157,7 @@ def _of_curve(path: Path, name: str | None) -> StoredModel:
     folder = CurveFolder(path, read_json(path / "identity.json") or {})
     known = [one for one in folder.saved() if one == "network" or one.startswith("depth_")]
     if not known:
-        raise UserError(f"{path} has no trained network: onsager train makes it")
+        raise UserError(f"{path} has no trained network: run onsager train")
     if name is not None and name not in known:
         depths = [str(int(one.removeprefix("depth_"))) for one in known if one != "network"]
         asked = f"of depth {int(name.removeprefix('depth_'))}" if name.startswith("depth_") else name
@@ -168,7 +168,7 @@ def _of_curve(path: Path, name: str | None) -> StoredModel:
     depth = int(meta.get("depth") or chosen.removeprefix("depth_"))
     config = read_yaml(path / "config.yaml") if files.is_file(path / "config.yaml") else None
     if not isinstance(config, dict):
-        raise UserError(f"{path / 'config.yaml'} is missing: it says what the network is")
+        raise UserError(f"{path / 'config.yaml'} is missing: it describes the network")
     about = (deepest or (arrays, {}))[0]
     slug = str((deepest or (0, {}))[1].get("curve") or config.get("network", {}).get("name"))
     return StoredModel(str(path), slug, depth, config, *_parted(arrays, about), folder.points())
@@ -178,7 +178,7 @@ def _loaded(folder: CurveFolder, name: str) -> tuple[dict[str, np.ndarray], Json
     """(arrays, meta) of a file. Raises UserError if it is damaged."""
     if (why := folder.damage(name)) is not None:
         raise UserError(
-            f"{folder.path / name}.npz is damaged ({why}): onsager clean removes it, and onsager train makes it again"
+            f"{folder.path / name}.npz is damaged ({why}): onsager clean removes it, and onsager train trains it again"
         )
     loaded = folder.load(name)
     assert loaded is not None
@@ -190,9 +190,9 @@ def _packed(data: bytes, source: str, depth: int | None) -> StoredModel:
     try:
         arrays, meta = unpack(data)
     except DamagedFileError as error:
-        raise UserError(f"{source} is no network of onsager, or damaged: {error}") from error
+        raise UserError(f"{source} is not a network of onsager, or is damaged: {error}") from error
     if meta.get("format") != FORMAT:
-        raise UserError(f"{source} is no network of onsager: it has arrays {', '.join(list(arrays)[:5]) or 'none'}")
+        raise UserError(f"{source} is not a network of onsager: it has arrays {', '.join(list(arrays)[:5]) or 'none'}")
     if depth not in (None, meta["depth"]):
         raise UserError(f"{source} has one network, of {meta['depth']} layers, got --depth {depth}")
     return StoredModel(

@@ -123,7 +123,7 @@ def csv_bytes(
     writer.writerow(columns)
     for row in rows:
         if unknown := set(row) - set(columns):
-            raise ValueError(f"unknown columns {sorted(unknown)}; known are {', '.join(columns)}")
+            raise ValueError(f"unknown columns {sorted(unknown)}; known columns are {', '.join(columns)}")
         writer.writerow([text(column, row.get(column)) for column in columns])
     return file.getvalue().encode()
 
@@ -175,7 +175,7 @@ def read_points(path: Path, data: bytes) -> list[Row]:
     rows = read_table(path, data)
     for row in rows:
         if row["nmse_db"] is None or not row["nmse_db"] < math.inf:
-            raise UserError(f"{path}: the row of layer {row['layer']} has no nmse_db that is a number")
+            raise UserError(f"{path}: the row of layer {row['layer']} needs a number in nmse_db")
     return rows
 
 
@@ -204,7 +204,7 @@ def read_table(path: Path | str, data: bytes | None = None, key: Sequence[str] =
 def _check_header(path: Path, header: list[str]) -> None:
     """Raises UserError for a missing or doubled column."""
     if missing := [column for column in REQUIRED if column not in header]:
-        raise UserError(f"{path}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
+        raise UserError(f"{path}: column {missing[0]} is missing; required columns are {', '.join(REQUIRED)}")
     if doubled := sorted(column for column, count in Counter(header).items() if count > 1):
         raise UserError(f"{path}: column {doubled[0]} appears twice")
 

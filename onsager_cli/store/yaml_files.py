@@ -11,7 +11,7 @@ from onsager_cli.text import show
 MOST = 1_000_000  # values of a file once every alias is a copy
 DEEPEST = 100  # levels of lists and groups inside each other
 _LONGEST_NUMBER = 1000  # characters of a number or a date; Python takes very long for longer ones
-_TYPES = {"int": "whole number", "float": "number", "timestamp": "date", "bool": "true or false"}
+_TYPES = {"int": "a whole number", "float": "a number", "timestamp": "a date", "bool": "true or false"}
 _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -25,7 +25,7 @@ class _Loader(_Base):
                 raise ValueError
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            problem = f"{show(node.value)} is no {_TYPES.get(kind, kind)} (a text needs quotes)"
+            problem = f"{show(node.value)} is not {_TYPES.get(kind, kind)} (text needs quotes)"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from error
 
 
@@ -67,7 +67,7 @@ def check_size(path: Path, data: bytes) -> None:
                     sizes[event.anchor] = 1
                 count += 1
             if count > MOST:
-                raise UserError(f"{path}: it has more than {MOST} values, or aliases without an end")
+                raise UserError(f"{path}: it has more than {MOST} values, or endless aliases")
             if len(begun) > DEEPEST:
                 raise UserError(f"{path}: it is nested deeper than {DEEPEST} levels")
     except yaml.YAMLError:

@@ -157,9 +157,7 @@ def run(
         net, p = iteration(net, problem, y, precision, how.get("weight"))
         errors = iterate(net, problem, p, x, y, depth, precision)
     if not len(errors):
-        raise UserError(
-            "the network overflows in its first iteration: scale the matrix, so that its columns have norms near 1"
-        )
+        raise UserError("the network overflows in its first iteration: scale the columns of the matrix to norms near 1")
     return errors, powers
 
 
@@ -232,6 +230,6 @@ def lasso_weight(problem: Problem, y: Array, alpha: float, of: str, precision: s
     if jnp.mean(good) < 0.5:
         other = "vamp" if of == "amp" else "amp"
         raise UserError(
-            f"network.weight={of}: {of.upper()}-l1 has no fixed point on this matrix: network.weight={other}"
+            f"network.weight={of}: {of.upper()}-l1 has no fixed point on this matrix: write network.weight={other}"
         )
     return jnp.where(good, weights, jnp.nanmedian(jnp.where(good, weights, jnp.nan)))

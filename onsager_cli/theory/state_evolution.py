@@ -115,7 +115,7 @@ def _denoising(signal: Law, eta: Denoiser, tau: float, sigma: float) -> tuple[fl
     top = signal.spread + _TAIL * tau
     outwards = np.concatenate([[0], np.geomspace(min(tau, sigma) / 8, 2 * top, _PANELS)])
     if signal.complex and any(signal.centers):
-        raise ValueError("state evolution is for real signals and for circular complex ones")
+        raise ValueError("state evolution needs real or circular complex signals")
     if signal.complex:
         edges = outwards[outwards <= top]
     else:

@@ -119,7 +119,7 @@ class Bound(Maker):
     def make(self, problem: Problem) -> None:
         started, record = time.monotonic(), self.settings.network.record
         if record.told and problem.training_set(1) is not None and np.all(np.asarray(problem.test.x) != 0):
-            raise UserError(f"{self.slug} needs the support of x, but no recorded x is 0: use network=lmmse")
+            raise UserError(f"{self.slug} needs the support of x, but no recorded x is zero: use network=lmmse")
         errors, powers = on_enough_samples(self.settings, problem, errors_of_bound(record, problem))
         self.add_point(None, errors[0], powers, steps=0, seconds=time.monotonic() - started, parameters=0)
 
@@ -189,7 +189,7 @@ class Algorithm(Maker):
             if row["layer"] <= REPORTED or row is rows[-1]:
                 self.report(event_of(row))
         if weight is not None and self.settings.network.damping != weight:  # chosen by `auto`
-            message = f"does not converge undamped on this problem: damped by network.damping={weight:g}"
+            message = f"does not converge undamped on this problem: onsager uses network.damping={weight:g}"
             self.report({"event": "warning", "message": message})
 
 

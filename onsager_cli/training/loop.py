@@ -26,7 +26,7 @@ ABOVE_DB = (
 ROOM = 5  # layers by which an untied network grows in memory
 TRAINING_KEY = 1000  # stage i draws from the seed folded with TRAINING_KEY + i
 
-OVERFLOWS = "overflows float32: scale the matrix and the signals, so that columns of A have norms near 1"
+OVERFLOWS = "overflows float32: scale the matrix and the signals so that columns of A have norms near 1"
 
 Report = Callable[[dict[str, object]], None]
 
@@ -169,7 +169,7 @@ def _again(s: StageState, stage: Stage, before_db: float | None, report: Report)
     if not stage.again or s.passes > 1 or before_db is None or not s.best_db > before_db + ABOVE_DB:
         return False
     s.passes, s.scale, s.params = s.passes + 1, s.scale * stage.again, copied(s.best_params)
-    message = f"{stage.name}: {s.best_db:.2f} dB, above {before_db:.2f} dB of a layer less: once more at {stage.again:.2g} of the rates"
+    message = f"{stage.name}: {s.best_db:.2f} dB, above {before_db:.2f} dB of one layer less: trains again at {stage.again:.2g} of the rates"
     report({"event": "again", "message": message})
     return True
 
@@ -188,7 +188,7 @@ def _rescue(s: StageState, stage: Stage, now_db: float, report: Report) -> None:
     report(
         {
             "event": "warning",
-            "message": f"{stage.name}: diverged at step {s.step} ({now_db:.1f} dB); back to the best weights with half the learning rate",
+            "message": f"{stage.name}: diverged at step {s.step} ({now_db:.1f} dB); returns to the best weights at half the learning rate",
         }
     )
 

@@ -220,7 +220,7 @@ class NetworkTrainer(Maker):
             loaded = self.folder.load(name)
             if loaded is not None and loaded[1].get("stage") == number:
                 return loaded
-        raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is gone")
+        raise RuntimeError(f"{self.folder.path}: the state after stage {number + 1} is missing")
 
     def _filled(self, net: Network, params: Parameters, arrays: Mapping[str, np.ndarray], depth: int) -> Parameters:
         """`params` with the stored ones of `depth` layers. Raises UserError where their shapes do not fit."""
@@ -261,7 +261,7 @@ def overfitting(stage: Stage, training_db: float, selection_db: float) -> str | 
     if selection_db <= training_db + OVERFIT_DB:
         return None
     found = f"training pairs {training_db:.1f} dB, selection pairs {selection_db:.1f} dB"
-    return f"{stage.name.partition(':')[0]}: {found}: more pairs or fewer learned numbers"
+    return f"{stage.name.partition(':')[0]}: {found}: use more pairs or fewer learned parameters"
 
 
 def errors_on_test_set(

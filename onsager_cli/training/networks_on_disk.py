@@ -34,8 +34,8 @@ def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple
     net, loaded = network_of(settings), folder.load(depth_name(depth))
     if loaded is None:
         raise UserError(
-            f"{folder.path}: the network of depth {depth} is damaged or gone: onsager clean removes what is damaged, and "
-            "onsager train makes it again"
+            f"{folder.path}: the network of depth {depth} is damaged or missing: onsager clean removes damaged files, and "
+            "onsager train trains it again"
         )
     return net, unflatten(net, loaded[0])
 
@@ -107,7 +107,7 @@ def seen_problem(arrays: Mapping[str, np.ndarray]) -> Problem | None:
 
 
 def _no_draw(problem: Problem, key: object, batch: int) -> NoReturn:
-    raise NotImplementedError("what a stored network sees has no law to draw from")
+    raise NotImplementedError("the problem of a stored network cannot draw samples")
 
 
 def flatten(net: Network, params: Parameters, depth: int) -> dict[str, np.ndarray]:

@@ -183,7 +183,7 @@ def _fast_layer(training: FastTraining, t: int, tied: bool, new_leaves: str) -> 
     if training.few_first:
         few = {**rates, "matrices": 0.0}
         yield replace(
-            whole, name=f"{_layers(t)}: few numbers", rates=few, bootstrap_after=False, again=0.0, closes=False
+            whole, name=f"{_layers(t)}: few parameters", rates=few, bootstrap_after=False, again=0.0, closes=False
         )
         whole = replace(whole, begin="keep")
     yield whole

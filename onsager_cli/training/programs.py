@@ -82,7 +82,7 @@ def _folder(asked: str | None) -> Path:
     try:
         chosen = Path(asked).expanduser() if asked else user_cache_path("onsager", appauthor=False)
     except RuntimeError as error:  # there is no such user, or no home
-        raise UserError(f"{VARIABLE}: {asked or 'the folder of caches'} has no home folder to be in") from error
+        raise UserError(f"{VARIABLE}: {asked or 'the folder of caches'} needs a home folder") from error
     folder = chosen / _processor()  # a compiled program runs on processors with the same instructions
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -108,20 +108,20 @@ def forecast(curves: Iterable[Needs | None], output: Path, jobs: int, seconds: f
     line = f"about {clock(seconds)}, {size_binary(needed)}{of_memory} memory, {size_binary(disk)} of {size_binary(free)} free disk"
     if disk > free:
         raise UserError(
-            f"output: {output} has {size_binary(free)} left, the curves need about {size_binary(disk)}: set output=… to another disk"
+            f"output: {output} has {size_binary(free)} left, and the curves need about {size_binary(disk)}: set output=… to another disk"
         )
     limit = memory_limit() if jax.devices()[0].platform == "cpu" else None  # other devices refuse by themselves
     for item in found:
         if limit and (data := sum(item.data.values())) > limit:
             raise UserError(
-                f"{item.slug}: A and the data sets alone need {size_binary(data)}, and there are {size_binary(limit)} of "
-                f"memory: lower {causes(item.data)[0]}"
+                f"{item.slug}: A and the data sets alone need {size_binary(data)}, and the memory is {size_binary(limit)}: "
+                f"lower {causes(item.data)[0]}"
             )
     if here and needed > here:
         who = largest[0].slug if jobs == 1 else f"jobs={jobs}: {', '.join(item.slug for item in largest[:jobs])}"
         return line, [
-            f"{who} needs about {size_binary(needed)} of memory and {size_binary(here)} are free; "
-            f"most of it is for {' and '.join(causes(largest[0].parts)[:2])}"
+            f"{who} needs about {size_binary(needed)} of memory, and {size_binary(here)} are free; "
+            f"most is for {' and '.join(causes(largest[0].parts)[:2])}"
         ]
     return line, []
 

@@ -156,7 +156,7 @@ def on_a_real_disk(case: int, rng: random.Random, stage: Stage, can_mount: bool,
 def right_end(case: int, how: str, example: str, ended: Ended, says: str, tally: Tally) -> bool:
     """Count how a command on such a disk ended; returns whether that was right."""
     found, last = judge.wrong_end(ended, "error"), judge.last_line(ended.err)
-    if found is None and ended.code == 2 and says not in ended.err and "left, the curves need" not in last:
+    if found is None and ended.code == 2 and says not in ended.err and "left, and the curves need" not in last:
         found = f"exit code 2 without {says!r}: {last}"
     if found:
         tally.fail(how, case, found, example)

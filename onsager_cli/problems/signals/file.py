@@ -118,7 +118,7 @@ def _fitted(parts: dict[str, np.ndarray], is_complex: bool, digest: str, label: 
     training = parts[PARTS[0]]
     values = training[training != 0]
     if not values.size:
-        raise UserError(f"{label} has only zeros in its training part")
+        raise UserError(f"{label} is zero in its training part")
     power, gamma = float(np.mean(np.abs(training.astype(np.complex128)) ** 2)), values.size / training.size
     weights, means, variances = fit_mixture(values[:: -(-values.size // FITTED)], COMPONENTS)
     return Samples(

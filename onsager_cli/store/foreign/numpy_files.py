@@ -96,7 +96,7 @@ def _variable(
 def _kind(dtype: np.dtype) -> str:
     """NUMBERS, or what else an .npy of this dtype has."""
     if dtype.hasobject:
-        return "Python objects, a pickle that could run code"
+        return "Python objects (a pickle, which could run code)"
     if dtype.kind in PLAIN or _is_bfloat16(dtype) or dtype.names in PAIRS:
         return NUMBERS
     if dtype.names:

@@ -90,7 +90,7 @@ def hdf5(path: str) -> Iterator[Item]:
         h5py: Any = import_module("h5py")
     except ImportError:
         refuse(
-            "is an HDF5 file, as of MATLAB -v7.3, which needs h5py: pip install h5py, or save it with -v7 or as .npy"
+            "is an HDF5 file, such as MATLAB's -v7.3, which needs h5py: pip install h5py, or save it with -v7 or as .npy"
         )
     with h5py.File(path, "r", locking=False) as file:
         waiting: list[tuple[str, Any]] = [("", file)]

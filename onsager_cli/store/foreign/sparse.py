@@ -44,7 +44,7 @@ def _lines(parts: Mapping[str, np.ndarray], count: int) -> np.ndarray:
     entries = len(parts["indices"])
     pointers = _inside(parts["indptr"], entries + 1)
     if pointers[0] != 0 or pointers[-1] != entries:
-        raise ValueError("its pointers leave entries out")
+        raise ValueError("its pointers skip entries")
     return np.repeat(np.arange(count), np.diff(pointers))  # ValueError where they fall
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from onsager_cli.store.foreign.variable import NUMBERS, UnreadableError, Variable
 from onsager_cli.text import show
 
-EXPECTED = "expected are comma-separated numbers, one row of the matrix per line"
+EXPECTED = "write comma-separated numbers, one row of the matrix per line"
 HEAD = 4096  # bytes that say at once that a large file is no text
 SEPARATORS = ("\t", ";", ",", None)  # None: blanks
 WORDS = {"true": 1.0, "false": 0.0}
@@ -43,7 +43,7 @@ def decoded(data: bytes) -> str:
         text = text.rstrip("\x1a\0").replace("\r\n", "\n").replace("\r", "\n")
         if not _BINARY.search(text):
             return text
-    raise UnreadableError("is neither text nor a known format of arrays, or it is damaged")
+    raise UnreadableError("is not text and not a known format of arrays, or is damaged")
 
 
 def number(cell: str) -> float | complex:

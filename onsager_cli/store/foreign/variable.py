@@ -48,7 +48,7 @@ class Variable:
         with no_other_error():
             array = self.load()
             if array.shape != self.shape:
-                raise ValueError("its header says another shape")
+                raise ValueError("its header has another shape")
         return array
 
     def text(self) -> str | None:
