@@ -54,7 +54,7 @@ MARKERS = ("d", "P", "*", "X", "p", "v", "^", "<", ">", "s", "D", "h", "3", "4",
 TWIN_LINES: tuple[Line, ...] = ("-.", "-", "--", ":")
 _BARE_LINES: tuple[Line, ...] = (":", "-.", "--", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))  # of curves without a marker
 _UNKNOWN = Look(SKY, "d")
-_TWIN_SIZE = 3.6
+_TWIN_SIZES = (3.6, 5.0)  # in turn: one of each size is seen where two coincide
 
 
 @cache
@@ -140,13 +140,14 @@ def _spare(looks: Iterable[Look]) -> Iterator[Look]:
     for number in itertools.count():
         rounds, place = divmod(number, len(markers))
         shift = rounds // len(TWIN_LINES)  # the same line and marker again: another colour
-        yield Look(colors[(number + shift) % len(colors)], markers[place], TWIN_LINES[rounds % len(TWIN_LINES)])
+        line, size = TWIN_LINES[rounds % len(TWIN_LINES)], _TWIN_SIZES[number % len(_TWIN_SIZES)]
+        yield Look(colors[(number + shift) % len(colors)], markers[place], line, size=size)
 
 
 def _twin(style: Look, spare: Iterator[Look], taken: Collection[object]) -> Look:
     """The look with colour, marker and line of the first spare one that nothing in `taken` has in print."""
     found = (
-        replace(style, color=of.color, marker=of.marker, line=of.line, size=max(style.size, _TWIN_SIZE)) for of in spare
+        replace(style, color=of.color, marker=of.marker, line=of.line, size=max(style.size, of.size)) for of in spare
     )
     tries = len(MARKERS) * len(TWIN_LINES)
     return next((one for one in itertools.islice(found, tries) if in_print(one) not in taken), None) or next(found)
@@ -158,7 +159,7 @@ def _unlike(style: Look, used: Collection[str], taken: Collection[object]) -> Lo
         found = (replace(style, line=line) for line in _BARE_LINES)
     else:
         markers = sorted(MARKERS, key=lambda marker: marker in used)
-        found = (replace(style, marker=marker, size=max(style.size, _TWIN_SIZE)) for marker in markers)
+        found = (replace(style, marker=marker, size=max(style.size, _TWIN_SIZES[0])) for marker in markers)
     return next((one for one in found if in_print(one) not in taken), style)
 
 

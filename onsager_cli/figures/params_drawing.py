@@ -92,12 +92,12 @@ def _draw_quantity(ax: Axes, points: Rows, look: Look, deepest: int, label: str)
     tied = points[0]["tied"]
     line: Style = {"linestyle": "-" if tied else "--", "color": look.color, "linewidth": 0.9, "label": label}
     layers, values = columns(points, "layer", "learned")
-    if layers[0] is None:
-        ax.plot([1, deepest], values[:1] * 2, **line)
-        return
     # Where untied is as tied, rings around dots.
     dot: Style = {"markersize": 2.2} if tied else {"markersize": 4.6, "markerfacecolor": "none"}
     dot |= {"marker": look.marker, "markeredgewidth": 0.7}
+    if layers[0] is None:
+        ax.plot([1, deepest], values[:1] * 2, **line, **dot)
+        return
     # The legend has the marker, too; of the points each has its own.
     ax.plot(layers, values, markevery=[], **line, **dot)
     for row in points:
