@@ -110,7 +110,7 @@ def test_options_are_those_of_the_help(verb, capsys):
 def test_values_of_options():
     assert words("onsager train --cfg ") == ["job", "hydra", "all"]
     assert words("onsager bench --network lamp-") == ["lamp-bg", "lamp-soft"]
-    assert words("onsager report --") == ["--help", "--folder", "--output", "--force"]
+    assert words("onsager report --") == ["--help", "--folder", "--output", "--title", "--force"]
 
 
 def test_the_other_verbs():

@@ -46,7 +46,8 @@ class TestReport:
             assert main(["report", "--output", str(page)]) == 0
         mark, text = '<meta name="generator" content="onsager ', page.read_text()
         assert mark in text
-        page.write_text(text.replace(mark, ""))
+        assert "<title>Figure</title>" in text
+        page.write_text(text.replace(mark, "").replace("<title>Figure</title>", "<title>onsager: the record</title>"))
         assert main(["report", "--output", str(page)]) == 0
         assert page.read_text() == text
         assert capsys.readouterr().out == f"{page}\n" * 3

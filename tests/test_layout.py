@@ -102,7 +102,7 @@ def test_heading_and_letters():
     drawing = laid_out(
         implementation_of(experiment).draw(experiment.figure, [], {"mismatch": table}), experiment.figure
     )
-    letters = [text.get_text() for axes in drawing.axes for text in axes.texts]
+    letters = [axes.get_title(loc="left") for axes in drawing.axes]
     assert letters == ["(a)", "(b)"]
 
 

@@ -85,6 +85,73 @@ def test_it_asks_for_nothing_beside_itself(text, parsed):
     assert [value for value in elsewhere if not value.startswith("https://")] == []
 
 
+def test_figures_come_before_claims_and_costs(text):
+    places = [text.index(f'<section id="{name}"') for name in ("fig1a", "fig16", "table1", "claims", "cost")]
+    assert places == sorted(places)
+    for name in ("fig10", "params"):
+        section = text[text.index(f'<section id="{name}"') :]
+        assert section.index("<svg ") < section.index("<p>") < section.index("<details>")
+
+
+def test_every_figure_is_as_wide_as_its_type_needs_and_can_be_enlarged(text, parsed):
+    figures = {attributes["id"]: attributes["style"] for tag, attributes in parsed.elements if tag == "figure"}
+    assert len(figures) == text.count("<svg ")
+    assert "--width: 252;" in (figures["big-fig10-fig10"] or "")
+    assert "--width: 504;" in (figures["big-fig15-fig15"] or "")
+    enlarged = [attributes["href"] for _, attributes in parsed.elements if attributes.get("class") == "enlarge"]
+    assert enlarged == [f"#{name}" for name in figures]
+    closed = [attributes["href"] for _, attributes in parsed.elements if attributes.get("class") == "close"]
+    assert closed == [f"#at-{name.removeprefix('big-')}" for name in figures]
+    assert "<figcaption>Fig. 10: i.i.d. Gaussian A<a " in text
+
+
+def _one_experiment(folder: Path) -> Path:
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "README.md").write_text("# My <A>\n\nIts caption.\n")
+    for name in ("mine", "other"):
+        (folder / "mine" / f"{name}.svg").write_text('<svg viewBox="0 0 400.5 200"><path id="a"/></svg>')
+    return folder
+
+
+def test_a_report_of_one_s_own_has_the_title_of_its_experiment(tmp_path):
+    text = page(_one_experiment(tmp_path), [])
+    assert "<title>My &lt;A&gt;</title>" in text
+    assert "<h1>My &lt;A&gt;</h1>" in text
+    assert not re.search(r"<h2>|<nav>|Borgerding|id=\"claims\"|id=\"cost\"", text)
+    assert "--width: 400; --ratio: 2.002" in text
+    assert "<figcaption>My &lt;A&gt;: other<a " in text  # it stands alone where it is enlarged
+    Page(text)
+
+
+def test_a_title_of_one_s_own_replaces_that_of_the_record(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _one_experiment(tmp_path / "experiments")
+    assert main(["report", "--title", "Recovery  with <A>"]) == 0
+    assert "<title>Recovery with &lt;A&gt;</title>" in Path("outputs/report.html").read_text()
+    assert main(["report", "--title", " "]) == 2
+    assert capsys.readouterr().err == "onsager: report: --title must have a word, got ' '\n"
+
+
+def test_a_record_of_one_s_own_needs_no_claims_and_shows_no_other_claims(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    synthetic.write(tmp_path / "experiments")
+    (tmp_path / "experiments" / "fig8" / "claims.yaml").write_text(
+        "- {id: a, statement: A, source: S, paper: P, criterion: {value: lista_tied, layers: 1, at_least: 0}}\n"
+    )
+    _one_experiment(tmp_path / "own")
+    assert main(["report", "--folder", "own", "--output", "own.html"]) == 0
+    assert "claim" not in Path("own.html").read_text().partition("</style>")[2]
+    (tmp_path / "own" / "fig8").mkdir()
+    assert main(["report", "--folder", "own", "--output", "own.html"]) == 0
+    assert '<tr id="claim-a">' in Path("own.html").read_text()
+
+
+def test_the_paper_is_named_where_its_claims_are(text):
+    assert "<title>onsager: the record</title>" in text
+    assert "Borgerding" in text
+    assert "Borgerding" not in page(ROOT / "experiments", [])
+
+
 def test_the_same_record_gives_the_same_page(text):
     assert page(ROOT / "experiments", verify(ROOT / "experiments")) == text
 
@@ -155,17 +222,21 @@ def test_markdown_of_a_record():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_on_a_phone_in_the_dark(text, tmp_path):
-    """390 px wide, every part unfolded: nothing sticks out, nothing is loaded, the background is dark."""
+    """390 px wide, every part unfolded: nothing sticks out or is loaded, the background is dark, a figure is enlarged."""
     assert CHROMIUM
     (tmp_path / "report.html").write_text(text.replace("<details>", "<details open>"))
     (tmp_path / "phone.html").write_text(
-        '<iframe src="report.html" width="390" height="800" style="border: 0"></iframe><p id="found"></p><script>\n'
+        '<iframe src="report.html" width="390" height="800" style="border: 0"></iframe>'
+        '<iframe src="report.html#big-fig15-fig15" width="390" height="800" style="border: 0"></iframe>'
+        '<p id="found"></p><script>\n'
         "onload = () => {\n"
-        "  const page = document.querySelector('iframe').contentWindow, root = page.document.documentElement;\n"
+        "  const [page, other] = [...document.querySelectorAll('iframe')].map(frame => frame.contentWindow);\n"
+        "  const root = page.document.documentElement, large = other.document.querySelector('figure:target');\n"
         "  document.querySelector('#found').textContent = JSON.stringify({\n"
         "    tooWide: root.scrollWidth - root.clientWidth, dark: page.getComputedStyle(page.document.body).backgroundColor,\n"
         "    loaded: page.performance.getEntriesByType('resource').length,\n"
         "    drawn: [...page.document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 100).length,\n"
+        "    covers: [large.offsetWidth, large.offsetHeight], enlarged: large.querySelector('svg').clientWidth > 1000,\n"
         "  });\n};</script>"
     )
     result = subprocess.run(
@@ -178,6 +249,7 @@ def test_in_a_browser_on_a_phone_in_the_dark(text, tmp_path):
     assert found, result.stdout[-500:]
     assert json.loads(found[1]) == {
         "tooWide": 0, "dark": "rgb(22, 22, 21)", "loaded": 0, "drawn": text.count("<svg "),
+        "covers": [390, 800], "enlarged": True,
     }  # fmt: skip
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from onsager_cli.claims.checks import FAILS, HOLDS, UNDECIDED
-from onsager_cli.claims.claim import NOT_RUN, Broken, Verdict, judge, load, select, warn_of
+from onsager_cli.claims.claim import FILE, NOT_RUN, Broken, Verdict, judge, load, select, warn_of
 from onsager_cli.claims.recorded import Record
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import is_folder
+from onsager_cli.store.files import entries, exists, is_folder
 from onsager_cli.text import columns, hung, markdown_table, printable, render
 
 FOLDER = Path("experiments")
@@ -31,6 +31,15 @@ def verify(folder: Path, names: Sequence[str] = (), called: str = "folder") -> l
     chosen = select(claims, names, broken)
     warn_of(broken)
     return [judge(claim, record) for claim in chosen]
+
+
+def of_record(folder: Path, called: str = "folder") -> list[Verdict]:
+    """As `verify`, but of the experiments in `folder` alone, and [] where nobody claims anything."""
+    places = [place for root in dict.fromkeys([folder, FOLDER]) for place in entries(root)]
+    if is_folder(folder) and not any(exists(place / FILE) for place in places):
+        return []
+    own = {place.name for place in entries(folder)}
+    return [verdict for verdict in verify(folder, called=called) if verdict.claim.experiment in own]
 
 
 def undeclared(verdict: Verdict) -> bool:

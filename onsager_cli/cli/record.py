@@ -2,18 +2,29 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onsager_cli.cli.ask import replacing
 from onsager_cli.cli.options import Parser
 from onsager_cli.cli.plot import experiment_of, show_files
 from onsager_cli.errors import UserError
-from onsager_cli.text import duration
+from onsager_cli.text import duration, printable
+
+if TYPE_CHECKING:
+    from onsager_cli.config.experiment import Experiment
+
+RECORD = Path("experiments")
 
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager record`."""
     parser.add_argument("--force", action="store_true", help="replace files that onsager did not write")
+    parser.add_argument(
+        "--redraw", action="store_true",
+        help="only draw anew what is recorded, from the tables in experiments/; without +experiment=NAME, every figure",
+    )  # fmt: skip
 
 
 def _tell(event: Mapping[str, object]) -> None:
@@ -31,13 +42,29 @@ def _tell(event: Mapping[str, object]) -> None:
 
 def main(options: Namespace) -> int:
     """Write the record. Raises UserError for a single curve, a part of an experiment, or if nothing is trained."""
+    if options.redraw and not options.overrides:
+        from onsager_cli.run.redraw import recorded
+
+        return _redraw(recorded(RECORD), options.force)
     experiment = experiment_of(options.overrides)
     if experiment.single:
         raise UserError("record needs an experiment: add +experiment=…")
     if any(part.partial for part in experiment.parts):
         raise UserError("record needs the whole experiment: leave out only=… (its page names missing curves)")
+    if options.redraw:
+        return _redraw(experiment.parts, options.force)
     from onsager_cli import run
 
     for part in experiment.parts:
         show_files(part, *run.record(part, replacing("record", options.force), _tell))
+    return 0
+
+
+def _redraw(experiments: Iterable["Experiment"], force: bool) -> int:
+    """Draw figures of the record anew, and print their files. Raises UserError for one that is not recorded."""
+    from onsager_cli.run.redraw import redraw
+
+    for experiment in experiments:
+        for path in redraw(experiment, RECORD, replacing("record", force)):
+            print(printable(str(path)), flush=True)
     return 0

@@ -17,6 +17,7 @@ def add_options(parser: Parser) -> None:
     """Add the options of `onsager report`."""
     parser.add_argument("--folder", type=expanded, default=FOLDER, help=f"the record (default {FOLDER})")
     parser.add_argument("--output", type=_page, default=OUTPUT, help=f"the page (default {OUTPUT})")
+    parser.add_argument("--title", type=_title, help="the heading of the page (default: that of the experiment)")
     parser.add_argument("--force", action="store_true", help="replace a file that onsager did not write")
 
 
@@ -27,13 +28,20 @@ def _page(path: str) -> Path:
     return expanded(path)
 
 
+def _title(text: str) -> str:
+    """The heading that --title gives. Raises UserError for one that has no words."""
+    if not text.strip():
+        raise UserError(f"report: --title must have a word, got {text!r}")
+    return " ".join(text.split())
+
+
 def main(options: Namespace) -> int:
     """Write the page and print its path."""
-    from onsager_cli.claims.verify import verify
+    from onsager_cli.claims.verify import of_record
     from onsager_cli.record.report import is_page, page
     from onsager_cli.store.files import write_for_people
 
-    html = page(options.folder, verify(options.folder, called="--folder"))
+    html = page(options.folder, of_record(options.folder, "--folder"), options.title)
     write_for_people(options.output, html.encode(), is_page, replacing("report", options.force))
     print(printable(str(options.output)))
     return 0

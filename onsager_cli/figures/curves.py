@@ -23,6 +23,7 @@ from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, columns
 from onsager_cli.figures.layout import paper
 from onsager_cli.figures.looks import GREY, Look, Style, line_of, marker_of, styles
+from onsager_cli.figures.turns import take_turns
 from onsager_cli.store.files import atomic_write
 from onsager_cli.store.seeds import averaged
 from onsager_cli.store.tables import Row, by_curve
@@ -77,6 +78,8 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_l
             _mark_exit(axes, by_layer, metric, looks[slug])
         if beside is not None:
             beside(drawing.add_subplot(1, across, 2), looks)
+        for view in dict.fromkeys([*drawing.axes, *views]):
+            take_turns(view)
         # Handles of the main axes only: an inset shows the same curves again.
         drawing.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(looks), per_line * across)

@@ -20,6 +20,7 @@ from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.looks import line_of, marker_of, styles
 from onsager_cli.figures.qq import shrinkage_input
+from onsager_cli.figures.turns import take_turns
 from onsager_cli.kinds.records import FigureKind, without_sigma
 from onsager_cli.metrics import to_db
 from onsager_cli.store.tables import Row, by_curve, grouped
@@ -85,6 +86,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
                 places, (0, 1, 0), ("error over $\\sigma^2$ (dB)", "share of x in r", "excess kurtosis"), strict=True
             ):
                 ax.axhline(level, color="black", linewidth=0.6)
+                take_turns(ax)
                 ax.set(ylabel=label, title=problem if ax is places[1] else "")
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         for ax in axes[-3:]:

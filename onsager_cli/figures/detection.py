@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from onsager_cli.config.experiment import Curve, Experiment
@@ -28,7 +29,7 @@ from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown, columns
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of
-from onsager_cli.kinds.records import FigureKind
+from onsager_cli.kinds.records import GREY, FigureKind
 from onsager_cli.kinds.registry import implementation
 from onsager_cli.store.tables import by_curve
 from onsager_cli.text import cell, render
@@ -173,6 +174,9 @@ def _draw_roc(roc: Mapping[str, Rows], chosen: Mapping[str, Rows], axes: Axes, l
     low = min([RATES[0], *(0.5 * rate for rate in asked if rate <= RATES[0])])
     axes.set(xscale="log", yscale="log", xlim=(low, 1), xlabel="false-alarm rate", ylabel="miss rate")
     axes.set_ylim(top=1)
+    rate = cell(asked[0] if asked else OLDER)
+    point = Line2D([], [], color=GREY, linestyle="none", marker="o", label=f"threshold for {rate} false alarms")
+    axes.legend(handles=[point], loc="lower left", fontsize=6.5, handlelength=0.8)
 
 
 def page(tables: Tables) -> str:

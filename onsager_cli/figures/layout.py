@@ -90,10 +90,7 @@ def _lay_out(drawing: Figure, figure: FigureSpec) -> None:
     panels = [axes for axes in drawing.axes if axes.axison]
     if figure.letters and len(panels) > 1:
         for letter, axes in zip(LETTERS, panels, strict=False):
-            axes.annotate(
-                f"({letter})", (0, 1), xytext=(2, -2), xycoords="axes fraction", textcoords="offset points", va="top",
-                fontweight="bold",
-            )  # fmt: skip
+            axes.set_title(f"({letter})", loc="left", fontweight="bold", fontsize=figure.font_size or FONT_SIZE)
     if figure.heading:
         drawing.suptitle(figure.title, fontsize=(figure.font_size or FONT_SIZE) * 1.1)
     width, height = drawing.get_size_inches()

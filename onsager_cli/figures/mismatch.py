@@ -17,6 +17,7 @@ from onsager_cli.figures.curves import panels
 from onsager_cli.figures.elsewhere import judged, method_of, own_matrix
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.looks import Look, Style, line_of, marker_of, styles
+from onsager_cli.figures.turns import take_turns
 from onsager_cli.kinds.records import FigureKind
 from onsager_cli.store.tables import Row, by_curve, grouped
 from onsager_cli.text import render
@@ -120,6 +121,7 @@ def draw_panel(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> None:
     if not numeric:
         axes.set_xticks(list(place.values()), [value.replace("_", " ") for value in values])
         axes.set_xlim(-0.4, len(values) - 0.6)
+    take_turns(axes)
 
 
 def number_of(value: str) -> float | None:

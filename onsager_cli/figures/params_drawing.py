@@ -5,12 +5,13 @@ from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.figures.curves import panels, within_a_decade
 from onsager_cli.figures.kinds import Rows, Tables, columns
 from onsager_cli.figures.looks import Style
-from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION
+from onsager_cli.kinds.records import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, Look
 from onsager_cli.store.tables import grouped
 
 PANELS = {
@@ -19,18 +20,21 @@ PANELS = {
     "shrinkage_curve_db": "shrinkage: change of $\\hat{x}$\nover its error (dB)",
     "matrix_db": "$U$ diag($s$) $V^T$ against $A$ (dB)",
 }  # fmt: skip
+LOOKS = tuple(map(Look, (BLUE, VERMILLION, GREEN, PURPLE), "os^D"))  # of problems
+OTHERS = Look(GREY, "X")
+PALE = 0.25  # alpha
 Name = tuple[str, str]
 """The problem and the name of a curve."""
 
 
 def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
-    """One panel per quantity over layers: colours are problems, dashes untied, pale what is not identifiable."""
+    """One panel per quantity over layers: colour and marker are the problem, dashes and rings untied, pale what is not identifiable."""
     del rows
     found = tables["params"]
     by_name = grouped(((row["problem"], row["curve"]), row) for row in found)
     shown = {name: of for name, of in by_name.items() if f"{name[1]}_{name[0]}" not in figure.hidden}
     problems = dict.fromkeys(problem for problem, _ in by_name)
-    colors = dict(zip(problems, (BLUE, VERMILLION, GREEN, PURPLE), strict=False))
+    looks = dict(zip(problems, LOOKS, strict=False))
     labels = legend(found, shown)
     depths = {name: max(row["layer"] or 1 for row in of) for name, of in shown.items()}
     with panels(2, 3, 7.2, 4.6) as (drawing, axes):
@@ -43,7 +47,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
                 ax.set_yscale("log")
             for name, of in shown.items():
                 points = [row for row in of if row["quantity"] == quantity]
-                _draw_quantity(ax, points, colors.get(name[0], GREY), depths[name], labels[name])
+                _draw_quantity(ax, points, looks.get(name[0], OTHERS), depths[name], labels[name])
             for wanted in {row["prescribed"] for row in found if row["quantity"] == quantity} - {None}:
                 ax.axhline(wanted, color=BLACK, linestyle=":", linewidth=0.8, label="matched VAMP")
             if quantity == "phi":
@@ -52,6 +56,9 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
             ax.set_xlabel("layer")
         handles, texts = axes[1].get_legend_handles_labels()
         known = dict(zip(texts, handles, strict=True))
+        if any(not row["identifiable"] for of in shown.values() for row in of):
+            pale: Style = {"linestyle": "none", "marker": "o", "markersize": 4.4, "alpha": PALE, "color": BLACK}
+            known["pale: not identifiable"] = Line2D([], [], **pale)
         drawing.legend(known.values(), known.keys(), loc="outside lower center", ncols=3)
     return drawing
 
@@ -78,21 +85,21 @@ def legend(rows: Rows, shown: Iterable[Name]) -> dict[Name, str]:
     return texts
 
 
-def _draw_quantity(ax: Axes, points: Rows, color: str, deepest: int, label: str) -> None:
+def _draw_quantity(ax: Axes, points: Rows, look: Look, deepest: int, label: str) -> None:
     """Draw one quantity of a curve by layer, or as a level up to the layer `deepest` if its layers share it."""
     if not points:
         return
     tied = points[0]["tied"]
-    line: Style = {"linestyle": "-" if tied else "--", "color": color, "linewidth": 0.9, "label": label}
+    line: Style = {"linestyle": "-" if tied else "--", "color": look.color, "linewidth": 0.9, "label": label}
     layers, values = columns(points, "layer", "learned")
-    if layers[0] is None:
-        ax.plot([1, deepest], values[:1] * 2, **line)
-        return
     # Where untied is as tied, rings around dots.
-    dot: Style = {"markersize": 2.0} if tied else {"markersize": 4.4, "markerfacecolor": "none"}
-    dot |= {"marker": "o", "markeredgewidth": 0.7}
+    dot: Style = {"markersize": 2.2} if tied else {"markersize": 4.6, "markerfacecolor": "none"}
+    dot |= {"marker": look.marker, "markeredgewidth": 0.7}
+    if layers[0] is None:
+        ax.plot([1, deepest], values[:1] * 2, **line, **dot)
+        return
     # The legend has the marker, too; of the points each has its own.
     ax.plot(layers, values, markevery=[], **line, **dot)
     for row in points:
-        alpha = 1 if row["identifiable"] else 0.25
-        ax.plot(row["layer"], row["learned"], linestyle="none", color=color, alpha=alpha, **dot)
+        alpha = 1 if row["identifiable"] else PALE
+        ax.plot(row["layer"], row["learned"], linestyle="none", color=look.color, alpha=alpha, **dot)

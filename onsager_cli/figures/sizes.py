@@ -4,6 +4,8 @@ A curve is named SIZE-METHOD, such as n500-lamp, on Bernoulli-Gaussian signals. 
 what state evolution predicts at the last layer, and one for the learned log odds of zero, by layer.
 """
 
+import itertools
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -13,7 +15,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.curves import panels
 from onsager_cli.figures.kinds import ProblemOf, Rows, Tables, as_markdown
 from onsager_cli.figures.layers import predict
-from onsager_cli.figures.looks import marker_of, style_of
+from onsager_cli.figures.looks import MARKERS, marker_of, style_of
 from onsager_cli.kinds.records import FigureKind, without_evolution
 from onsager_cli.store.tables import Row, by_curve, grouped
 from onsager_cli.text import render
@@ -73,10 +75,11 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
         left.axhline(0, color="black", linewidth=0.7)
         left.set(ylabel=f"NMSE - state evolution (dB), layer {last}")
         learned = [row for row in shown if row["log_odds_zero"] is not None and row["evolution"] == "vamp"]
-        for layer, own in grouped((row["layer"], row) for row in learned).items():
+        by_layer = grouped((row["layer"], row) for row in learned)
+        for marker, (layer, own) in zip(itertools.cycle(MARKERS), by_layer.items(), strict=False):
             own.sort(key=lambda row: row["N"])
             right.plot(
-                [row["N"] for row in own], [row["log_odds_zero"] for row in own], "o-", markersize=3,
+                [row["N"] for row in own], [row["log_odds_zero"] for row in own], f"{marker}-", markersize=3,
                 color=str(0.75 * (1 - layer / last)), label=f"layer {layer}",
             )  # fmt: skip
         right.set(ylabel="learned log odds of zero, LVAMP-BG")

@@ -16,6 +16,7 @@ from onsager_cli.figures.curves import build, within_a_decade, y_limits
 from onsager_cli.figures.kinds import Rows
 from onsager_cli.figures.layout import paper
 from onsager_cli.figures.looks import Style, line_of, marker_of, style_of, styles
+from onsager_cli.figures.turns import take_turns
 from onsager_cli.store.tables import Row, by_curve, grouped
 
 X = "x"
@@ -51,6 +52,7 @@ def draw(figure: FigureSpec, rows: Rows, axis: str | None) -> Figure:
         axes.set_ylim(figure.ylim or y_limits([row[figure.metric] for row in shown]))
         axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
         _set_ticks(axes, sorted({row[X] for row in shown}))
+        take_turns(axes)
         drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=across)
     return drawing
 

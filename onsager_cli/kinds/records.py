@@ -20,16 +20,24 @@ Count = Callable[[Any, int, int], int]
 """(settings of a network, M, N) → a number. The settings are of the class that its kind declares."""
 
 
+Line = str | tuple[int, tuple[float, ...]]
+"""A line style of Matplotlib: its name, or where it begins and the lengths of dashes and gaps."""
+
+
 @dataclass(frozen=True)
 class Look:
-    """How a curve looks: colour, marker, line, sizes in points, text of the legend."""
+    """How a curve looks: colour, marker, line, sizes in points, text of the legend.
+
+    An `open_marker` is a ring, a `half` marker half full.
+    """
 
     color: str
     marker: str = "o"
-    line: str | tuple[int, tuple[int, ...]] = "-"
+    line: Line = "-"
     width: float = 1.0
     size: float = 3.6
     open_marker: bool = False
+    half: bool = False
     label: str = ""
 
 

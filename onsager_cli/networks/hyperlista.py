@@ -42,8 +42,8 @@ KIND = NetworkKind(
     searched=("threshold", "momentum", "support"),
     matrices=False,
     looks={
-        "hyperlista": {"": Look(BLACK, "*", size=5.0, label="HyperLISTA")},
-        "hyperlista_start": {"": Look(GREY, "*", ":", size=5.0, label="HyperLISTA, untrained")},
+        "hyperlista": {"": Look(BLACK, "h", size=4.4, label="HyperLISTA")},
+        "hyperlista_start": {"": Look(GREY, "h", ":", size=4.4, label="HyperLISTA, untrained")},
     },
     entries=lambda settings, M, N: 0,
     fixed_entries=lambda settings, M, N: 2 * N * M,

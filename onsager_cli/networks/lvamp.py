@@ -61,7 +61,7 @@ KIND = NetworkKind(
         "lvamp": {
             "soft": Look(YELLOW, "X", label="LVAMP-$\\ell_1$"),
             "pwlin": Look(ORANGE, ">", size=5.0, label="LVAMP-pwlin"),
-            "bg": Look(PURPLE, "h", size=2.8, label="LVAMP-BG"),
+            "bg": Look(PURPLE, "*", size=4.8, label="LVAMP-BG"),
         },
         "vamp": {
             "soft": Look(BLUE, "o", label="VAMP-$\\ell_1$"),

@@ -19,6 +19,7 @@ from onsager_cli.store.tables import Row, by_curve, csv_bytes, grouped, is_table
 from onsager_cli.text import duration, markdown_table, render
 
 _SOMETIMES = ("seeds", "state_evolution", "replicates")  # tables that only some figures have
+FORMATS = ("svg", "png")  # of the drawing of a record
 RISE_DB = 0.1  # the page remarks on a last layer that is worse than the best one by more
 _LAYERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 
@@ -79,7 +80,7 @@ def record(
         raise UserError(f"{experiment.figure.name}: nothing to record: no curve has a point yet")
     _warn_of_another(folder / "README.md", provenance.command(experiment))
     paths = write_tables(folder, rows, tables)
-    paths += draw(experiment, rows, tables, folder, ("svg", "png"))
+    paths += draw(experiment, rows, tables, folder, FORMATS)
     atomic_write(folder / "README.md", readme(experiment, rows, made, tables).encode())
     return [*paths, folder / "README.md"]
 

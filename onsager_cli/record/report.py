@@ -1,6 +1,6 @@
 """`onsager report`: the whole record on one HTML page that needs nothing else: figures, claims, how each was made.
 
-Everything comes from the record (tables, drawings, READMEs) and from `verify`. The page has no script, makes no
+A click on a figure enlarges it: the figure is then the target of the page's address. Everything comes from the record (tables, drawings, READMEs) and from `verify`. The page has no script, makes no
 request and holds no date, so the same record gives the same page.
 """
 
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
-def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
-    """The HTML page about every experiment under `folder` that has a README or a drawing.
+COLUMN = 252.0  # points: the width of a figure in one column of a journal
+
+
+def page(folder: Path, verdicts: Sequence[Verdict], title: str | None = None) -> str:
+    """The HTML page about every experiment under `folder` that has a README or a drawing: figures, claims, costs.
+
+    `title` is the heading of the page. By default it is the title of the experiment, or one for several of them.
 
     Raises UserError if there is none, or a file cannot be read.
     """
@@ -38,21 +43,27 @@ def page(folder: Path, verdicts: Sequence[Verdict]) -> str:
         raise UserError(f"there is nothing to report: no {folder}/*/README.md")
     tables = {name: read_table(path) for name in names if exists(path := folder / name / "curves.csv")}
     trained = {name: found for name, rows in tables.items() if (found := trainings(rows))}
+    sections = [{**_section(folder / name), "points": len(tables.get(name, ()))} for name in names]
     return render(
         "report.html.j2",
+        title=title or (str(sections[0]["title"]) if len(sections) == 1 else TITLE),
+        paper=title is None and bool(verdicts) and any(re.fullmatch(r"fig\d+[a-z]?", name) for name in names),
         version=__version__,
         style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
         summary=summary(verdicts),
         verdicts=[(verdict, _kind(verdict)) for verdict in verdicts],
         kinds=sorted(map(_kind, verdicts), key=_KINDS.index),
-        experiments=[{**_section(folder / name), "points": len(tables.get(name, ()))} for name in names],
-        costs={**trained, "together, each once": all_trainings(trained.values())},
+        experiments=sections,
+        costs={**trained, "together, each once": all_trainings(trained.values())} if trained else {},
     )
+
+
+TITLE = "onsager: the record"
 
 
 def is_page(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a page of `onsager report`; the first edition had its title alone."""
-    return b'<meta name="generator" content="onsager ' in head or b"<title>onsager: the record</title>" in head
+    return b'<meta name="generator" content="onsager ' in head or f"<title>{TITLE}</title>".encode() in head
 
 
 # Classes of the stylesheet.
@@ -73,8 +84,19 @@ def _section(folder: Path) -> dict[str, object]:
     title, beginning, sections = to_html(text)
     title = title or name
     drawings = sorted(entries(folder, "*.svg"), key=lambda path: (path.stem != name, natural(path.stem)))
-    figures = [inline_svg(path, f"{name}-{path.stem}", title) for path in drawings]
+    figures = [_figure(path, name, title, len(drawings) > 1) for path in drawings]
     return {"name": name, "title": title, "figures": figures, "beginning": beginning, "sections": sections}
+
+
+def _figure(path: Path, name: str, title: str, several: bool) -> dict[str, object]:
+    """A drawing of an experiment: its id, its caption where it stands alone, the element, its width and its shape."""
+    svg = inline_svg(path, f"{name}-{path.stem}", title)
+    box = re.search(r'^<svg[^>]* viewBox="[\d.+-]+[ ,]+[\d.+-]+[ ,]+(\d+(?:\.\d+)?)[ ,]+(\d+(?:\.\d+)?)"', svg)
+    width, height = (float(side) or COLUMN for side in box.groups()) if box else (COLUMN, COLUMN)
+    return {
+        "id": anchor(f"{name}-{path.stem}"), "svg": svg, "width": round(width), "ratio": round(width / height, 3),
+        "caption": f"{title}: {path.stem}" if several and path.stem != name else title,
+    }  # fmt: skip
 
 
 def to_html(text: str) -> tuple[str, str, list[tuple[str, str]]]:
@@ -150,8 +172,12 @@ def inline_svg(path: Path, prefix: str, label: str) -> str:
 
     Raises UserError for a file that is no SVG drawing.
     """
-    anchor = re.sub(r"[^A-Za-z0-9_-]", lambda odd: f"_{ord(odd[0]):x}_", prefix)
     try:
-        return cleaned(read_bytes(path, 2**26).decode("utf-8", "replace"), anchor, label)
+        return cleaned(read_bytes(path, 2**26).decode("utf-8", "replace"), anchor(prefix), label)
     except ValueError as error:
         raise UserError(f"{path} is no SVG drawing: {error}") from error
+
+
+def anchor(text: str) -> str:
+    """A text as an id."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda odd: f"_{ord(odd[0]):x}_", text)

@@ -69,6 +69,12 @@ FRESH = "fresh_"  # before the NMSE on fresh samples
 REPLICATES = 32
 REPLICATE_KEY = ("curve", "instance", "seed", "layer", "set", "metric")
 
+# Columns of other tables that hold text, even where it looks like a number.
+_TEXTS = (
+    "curve", "network", "shrinkage", "embedding", "problem", "instance", "told", "panel", "condition", "key", "value",
+    "method", "size", "quantity", "form",
+)  # fmt: skip
+
 # What makes two rows the same point.
 KEY = ("curve", "problem", "instance", "seed", "layer")
 
@@ -199,6 +205,29 @@ def read_table(path: Path | str, data: bytes | None = None, key: Sequence[str] =
             point = f"curve {row['curve']}, layer {row['layer']}"
             raise UserError(f"{path}, line {line}: the same point as line {first} ({point})")
     return rows
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of any table that `csv_bytes` wrote, such as roc.csv: text, numbers, True and False; None for nothing.
+
+    Raises UserError for a file that is no table.
+    """
+    header, lines = read_csv(path)
+    return [{name: _guess(name, text) for name, text in zip(header, fields, strict=True)} for _, fields in lines]
+
+
+def _guess(column: str, text: str) -> Value:
+    """The value of a field, by its looks."""
+    if column in _TEXTS:
+        return text
+    if text in ("", "true", "false"):
+        return {"true": True, "false": False}.get(text)
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _check_header(path: Path, header: list[str]) -> None:
