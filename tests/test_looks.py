@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from test_figures import curve, labels, spec
 
 from onsager_cli.config.experiment import Experiment
+from onsager_cli.figures import sizes
 from onsager_cli.figures.curves import build
 from onsager_cli.figures.kinds import implementation_of, kind_of
 from onsager_cli.figures.looks import in_print, marker_of, style_of, styles
@@ -153,3 +154,13 @@ def test_the_legend_of_params_explains_pale_markers():
 def test_the_legend_of_detection_explains_the_markers():
     legend: Any = drawing("fig15").axes[1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["threshold for 0.001 false alarms"]
+
+
+def test_layers_of_the_figure_over_sizes_differ_without_colour():
+    rows = [
+        {"size": f"n{N}", "method": "lvamp", "N": N, "evolution": "vamp", "network": "lvamp", "shrinkage": "bg",
+         "tied": True, "layer": t, "nmse_db": -9.0, "nmse_db_se": 0.1, "gap_db": 0.2, "log_odds_zero": 1.0 + t / N}
+        for N in (250, 500) for t in range(1, 7)
+    ]  # fmt: skip
+    lines = named(sizes.draw(spec(), [], {"sizes": rows}))[1]
+    assert len({without_colour(line) for line in lines}) == 6
