@@ -6,7 +6,7 @@ The names below are loaded on first use, so that the command starts quickly.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from onsager_cli.api.figures import experiment, verify

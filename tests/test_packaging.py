@@ -54,6 +54,12 @@ def test_the_citation_names_this_version_and_the_paper():
     assert paper["doi"] == "10.1109/TSP.2017.2708040"
 
 
+@pytest.mark.slow
+def test_the_citation_is_valid():
+    cffconvert = pytest.importorskip("cffconvert")
+    cffconvert.Citation((ROOT / "CITATION.cff").read_text()).validate()
+
+
 def test_the_tests_run_here_as_the_readme_says():
     readme = (ROOT / "README.md").read_text()
     commands = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith(("pip", "pytest"))]
