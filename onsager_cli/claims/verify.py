@@ -72,7 +72,9 @@ def as_text(verdicts: Sequence[Verdict], width: int | None = None) -> str:
             notes.setdefault(verdict.note, []).append(verdict.claim.id)
     below = [f"{', '.join(ids)}: {note}" for note, ids in notes.items()]
     folded = [line for note in below for line in hung(printable(note), "", width)]
-    return "\n".join([columns(table, width=width), "", *folded, *([""] * bool(below)), *hung(summary(verdicts), "", width)])
+    return "\n".join(
+        [columns(table, width=width), "", *folded, *([""] * bool(below)), *hung(summary(verdicts), "", width)]
+    )
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> str:
