@@ -162,7 +162,7 @@ def test_what_is_no_style_sheet_is_refused_and_the_figure_stays(tmp_path, capfd)
     (path,) = pages.draw(experiment, rows(), {}, tmp_path, ("png",))
     before = path.read_bytes()
     other = load_experiment(["network=lamp", "shrinkage=bg", f"figure.style={tmp_path / 'bad.csv'}"])
-    with pytest.raises(UserError, match=r"figure\.style=.*bad\.csv is no style sheet of Matplotlib: Missing colon"):
+    with pytest.raises(UserError, match=r"figure\.style=.*bad\.csv is not a style sheet of Matplotlib: Missing colon"):
         pages.draw(other, rows(), {}, tmp_path, ("png",))
     assert path.read_bytes() == before
     assert capfd.readouterr().err == ""

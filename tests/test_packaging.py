@@ -9,6 +9,7 @@ import zipfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -105,6 +106,8 @@ def test_the_wheel_carries_the_config_tree(wheel):
         "export/templates/README.md.j2",
     )
     assert {f"onsager_cli/{path}" for path in texts} <= names
+    for path in (ROOT / "experiments").glob("*/weights/*.npz"):
+        assert f"onsager_cli/weights/{path.parts[-3]}/{path.name}" in names
     assert not [name for name in names if name.startswith(("tests", "outputs", "experiments"))]
 
 
@@ -123,6 +126,9 @@ def test_the_wheel_trains_in_an_empty_environment_and_folder(wheel, tmp_path):
     assert where.startswith(site)
     onsager = environment / "bin" / "onsager"
     assert "fig10" in run(onsager, "list", cwd=folder)
+    np.save(folder / "y.npy", 0.45 * np.random.default_rng(0).normal(size=(250, 3)))
+    run(onsager, "apply", "fig10/lamp_tied_bg", "y.npy", cwd=folder)
+    assert np.load(folder / "y-x_hat.npy").shape == (500, 3)
     size = ["problem.N=40", "problem.M=20", "problem.selection_samples=20", "problem.test_samples=20"]
     shown = run(
         onsager, "train", *size, "network.depth=1", "training.lamp.batch=8", "training.lamp.steps=[10]", cwd=folder

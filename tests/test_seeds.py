@@ -119,8 +119,8 @@ def test_the_record_averages_counts_and_tells_what_is_missing():
     assert missing(curves, rows) == ["lamp_tied_bg (seed 2): layer 2"]
     text = readme(experiment(*curves), rows, {("lamp_tied_bg", 0): {}})
     assert "Curves are means over 3 matrices (the first, and those of the seeds 1, 2). Shaded is one" in text
-    assert "`lamp_tied_bg` (seed 1): training was rescued" in text
-    assert "`lamp_tied_bg`: training was rescued" not in text
+    assert "`lamp_tied_bg` (seed 1): a stage diverged and restarted" in text
+    assert "`lamp_tied_bg`: a stage diverged" not in text
     nmse, cost = text.split("## Training cost")
     assert cells(nmse, "`lamp_tied_bg`")[0] == "-5.00"
     assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]

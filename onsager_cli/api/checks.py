@@ -53,7 +53,7 @@ def measurements(y: object, M: int, complex_allowed: bool) -> np.ndarray:
     if given.shape[0] != M:
         raise UserError(f"y must have shape {form}, got {given.shape}")
     if np.iscomplexobj(given) and not complex_allowed:
-        raise UserError("y must be real, as A is: of complex ones the real parts, and the imaginary ones below")
+        raise UserError("y must be real, as A is: stack the real parts on the imaginary parts")
     return given
 
 
@@ -76,5 +76,5 @@ def texts(values: Iterable[object], name: str = "an override", example: str = "'
     values = list(values)
     for value in values:
         if not isinstance(value, str):
-            raise UserError(f"{name} must be a text such as {example}, got {show(value)}")
+            raise UserError(f"{name} must be text such as {example}, got {show(value)}")
     return [str(value) for value in values]

@@ -93,7 +93,7 @@ def problem(
     """A problem: an option of `onsager list problems`, with keys of its config.
 
     Args:
-        name: gaussian, kappa15, kappa100, random_access, massive_mimo, data, or one of your own.
+        name: gaussian, kappa15, kappa100, random_access, massive_mimo, data, or an option of your own.
         A: a real or complex matrix (M, N) of your own, of any scale, instead of one that is drawn.
         signal: an option of `onsager list signals`, or a dictionary of its name and keys, {"name": "student_t", "dof": 4}.
         seed: of the matrix and of all samples.
@@ -119,7 +119,7 @@ def problem(
         if not isinstance(asked, Linear):
             raise UserError(f"problem={name} takes pilots from a file: write matrix='pilots.npy', and leave A out")
         if asked.matrix is not None or asked.ensemble not in (None, "gaussian"):
-            raise UserError(f"A and {'matrix' if asked.matrix else 'ensemble'} are two matrices: leave one out")
+            raise UserError(f"A and {'matrix' if asked.matrix else 'ensemble'} both set A: leave one out")
         given = numbers(A, "A", "(M, N)", (2,))
         keys = {"M": given.shape[0], "N": given.shape[1], **keys, "ensemble": GIVEN}
         if np.iscomplexobj(given) and np.imag(given).any():
@@ -147,12 +147,12 @@ def network(name: str = "lamp", shrinkage: str | None = None, *, theta: object =
     """A network or an algorithm: an option of `onsager list networks`, with keys of its config.
 
     Args:
-        name: lamp, lista, lvamp, lvamp_gh, cnn; amp, vamp, ista, fista, em_vamp; oracle, lmmse; or one of your own.
+        name: lamp, lista, lvamp, lvamp_gh, cnn; amp, vamp, ista, fista, em_vamp; oracle, lmmse; or an option of your own.
         shrinkage: an option of `onsager list shrinkages`; None: the network's own.
         theta: start of the shrinkage parameters, in the paper's order.
         keys: such as depth, tied; `train` checks them.
 
-    Raises UserError for an option that there is not.
+    Raises UserError for an unknown option.
 
     Example:
         >>> from onsager_cli import network

@@ -75,10 +75,10 @@ def _of_overrides(words: Sequence[str], depth: int | None) -> Trained:
     """The stored network of one curve, named by the overrides of its training."""
     curve = curve_of(words)
     if not curve.settings.trained:
-        raise UserError(f"{curve.slug} does not learn: `onsager recover` estimates without training")
+        raise UserError(f"{curve.slug} is not a trained network: `onsager recover` estimates without training")
     wanted = depth or curve.settings.depth
     if not curve.folder.exists:
-        raise UserError(f"{curve.slug}: no network is stored in {curve.output}: onsager train makes it")
+        raise UserError(f"{curve.slug}: no network is stored in {curve.output}: run onsager train")
     return made_of(dataclasses.replace(models.find(str(curve.folder.path), (), wanted), curve=curve.slug))
 
 
@@ -94,6 +94,6 @@ def _drawn(curve: Curve, found: StoredModel) -> "Problem":
     row = found.problem.get(models.ROW)
     if row is not None and not np.allclose(np.asarray(problem.A[0]), row, atol=SAME * np.abs(row).max()):
         raise UserError(
-            f"{found.source}: this version of JAX or NumPy draws another matrix than that of the network: pack it with A"
+            f"{found.source}: this version of JAX or NumPy draws another matrix than the network has: pack the network with A"
         )
     return problem

@@ -85,7 +85,7 @@ def _believed(trained: Function, r: "Array", sigma: "Array | None") -> "tuple[Be
 
     kind, record = trained.settings.shrinkage.record, trained.settings.network.record
     if not (record.uses_shrinkage or record.shrinkages):
-        raise UserError(f"{trained.name} has no shrinkage, and so no σ and no posterior: ask for x alone")
+        raise UserError(f"{trained.name} has no shrinkage, so no σ and no posterior: use --what x")
     if sigma is None:
         prior = _fitted(trained)
         found = prior.belief(r, jnp.ones((1, r.shape[1]), r.real.dtype))

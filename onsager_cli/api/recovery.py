@@ -29,9 +29,9 @@ def recover(
     """Estimate sparse x from y = A x + w by EM-VAMP, which learns the prior (and the noise) from y. No training.
 
     Args:
-        y: (M, L), a sample to a column, or (M,); real or complex as A. The samples share one prior.
+        y: (M, L), each column is a sample, or (M,); real or complex as A. The samples share one prior.
         A: (M, N).
-        iterations: at most some tens are needed where A is well conditioned.
+        iterations: a few tens suffice if A is well conditioned.
         noise_variance: σ_w² per entry of w, linear; None: it is learned, too.
         damping: weight of the new state in an iteration, 0 < d <= 1; None: undamped; "auto": as little as converges on
             samples of this A that are drawn for the purpose.
@@ -78,7 +78,7 @@ def recovery(
     # The entries of y and A get mean square 1, so that float32 holds measurements in any units.
     scale, gain = _size(columns) or 1.0, _size(matrix)
     if gain == 0:
-        raise UserError("A must not be zero: nothing of x reaches y")
+        raise UserError("A must not be zero")
     variance, power = np.float32(1), None
     if noise_variance is not None:  # then E|x|² follows from the energy of y
         noise = float(np.real(numbers(noise_variance, "noise_variance", "()", (0,))))

@@ -31,7 +31,7 @@ class Trained:
     mean of |y_m|² on that set, None if it is not stored.
     """
 
-    overflow = "the estimate overflows float32: y is far larger than the measurements of the training"
+    overflow = "the estimate overflows float32: scale y to the units of the training"
 
     def __init__(
         self, settings: Settings, net: "Network", params: "Parameters", problem: "Problem", depth: int,
@@ -94,7 +94,7 @@ class Trained:
 
     @in_float32
     def __call__(self, y: ArrayLike) -> np.ndarray:
-        """x̂ (N, L) of measurements y = A x + w, (M, L), a sample to a column; (N,) of one, (M,).
+        """x̂ (N, L) of measurements y = A x + w, (M, L), each column is a sample; (N,) of one, (M,).
 
         In the real embedding, y and x̂ are [Re; Im], or both complex.
 
@@ -130,7 +130,7 @@ class Trained:
         return of_users(np.asarray(self._estimate(self.problem, self.params, columns)), self.parts)
 
     def threshold(self, false_alarms: float) -> float:
-        """The strength |x̂| of a user that this share of inactive ones exceeds on the selection set.
+        """The threshold of |x̂| of a user with this false-alarm rate on the selection set.
 
         Raises UserError where everybody is active.
         """
@@ -141,7 +141,7 @@ class Trained:
         x, y = self.selection
         inactive = of_users(x, self.parts) == 0
         if not inactive.any():
-            raise UserError(f"{self.name}: everybody is active on the selection set: there is nothing to detect")
+            raise UserError(f"{self.name}: all users are active on the selection set: there is nothing to detect")
         warn_of_few(int(inactive.sum()), false_alarms)
         return threshold_of(self.strength(y)[inactive], false_alarms)
 

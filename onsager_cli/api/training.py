@@ -44,7 +44,7 @@ def train(
         folder: the store of the command line (`outputs`). A curve that it holds is not trained again.
         callback: receives the events (see the module's table).
 
-    The networks have the bits of `onsager train`. Raises UserError for a mistake, DivergedError if training gives up.
+    The networks are bit for bit those of `onsager train`. Raises UserError for a mistake, DivergedError if training gives up.
 
     Example:
         >>> from onsager_cli import network, problem, train
@@ -111,7 +111,7 @@ def load(*words: str, depth: int | None = None, folder: str | Path | None = None
         ...     lamp = load("+experiment=fig10", "only=[lamp_tied_bg]", "output=nowhere")
         ... except UserError as error:
         ...     print(error)
-        lamp_tied_bg: no network of 15 layers is stored in nowhere: onsager train makes it
+        lamp_tied_bg: no network of 15 layers is stored in nowhere: run onsager train
     """
     from onsager_cli.api.models import is_overrides, model
     from onsager_cli.run import problem_of
@@ -126,7 +126,7 @@ def load(*words: str, depth: int | None = None, folder: str | Path | None = None
         raise UserError(f"{curve.slug} is not trained: there is no network to load")
     if depth_name(settings.depth) not in curve.folder.saved():
         raise UserError(
-            f"{curve.slug}: no network of {settings.depth} layers is stored in {curve.output}: onsager train makes it"
+            f"{curve.slug}: no network of {settings.depth} layers is stored in {curve.output}: run onsager train"
         )
     return _of_folder(curve, curve.folder, problem_of(curve))
 

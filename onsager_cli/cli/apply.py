@@ -26,10 +26,10 @@ def add_options(parser: Parser) -> None:
     """Add the options of `onsager apply`."""
     parser.add_argument("words", nargs="*", metavar="MODEL Y", help="a trained network, and a file of measurements")
     add_output_options(parser)
-    parser.add_argument("--depth", type=int, metavar="T", help="the network of T layers, where it is stored")
+    parser.add_argument("--depth", type=int, metavar="T", help="use the stored network of T layers")
     parser.add_argument(
         "--false-alarms", type=float, metavar="RATE",
-        help="with --what activity: decisions at this rate of false alarms on the selection set, instead of P(x_n ≠ 0)",
+        help="with --what activity: write decisions with this false-alarm rate on the selection set",
     )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def main(options: Namespace) -> int:
         raise UserError(f"{source} is complex, and the network {trained.name} takes real measurements")
     if trained.stacks and (y.array.shape[0 if y.samples_in == measurements.COLUMNS or y.single else 1] == M) == stacked:
         raise UserError(
-            f"{source} must have {M // 2} complex or {M} real numbers in a sample: the real parts, then the imaginary ones"
+            f"each sample of {source} must have {M // 2} complex numbers, or {M} real numbers: real parts, then imaginary parts"
         )
     kind = "<c8" if trained.complex or stacked else "<f4"
     users = N // trained.parts

@@ -30,14 +30,14 @@ def add_output_options(parser: Parser) -> None:
     parser.add_argument("--output", "-o", metavar="X", help="the file to write; default: Y's name with -x_hat, here")
     parser.add_argument(
         "--what", choices=WHAT, default="x",
-        help="x: the estimate; sigma: the standard deviation of the error in a sample's last shrinkage input; activity: P(x_n ≠ 0), per user; posterior: all of it, "
-        "with mean and variance (.npz or .mat)",
+        help="x: the estimate; sigma: standard deviation of the error before the last shrinkage, for each sample; activity: P(x_n ≠ 0), per user; posterior: all of these, "
+        "with posterior mean and variance (.npz or .mat)",
     )  # fmt: skip
-    parser.add_argument("--name", help="the array of Y's file that is y; default: y, or the only one")
+    parser.add_argument("--name", help="name of the array in Y's file; default: y, or the only array")
     parser.add_argument(
-        "--samples-in", choices=ORIENTATIONS, help="where Y has its samples; default: columns, y is M x L"
+        "--samples-in", choices=ORIENTATIONS, help="whether samples of Y are columns (default, y is M x L) or rows"
     )
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def arrays_of(what: str, N: int, users: int, kind: str) -> list[Column]:
@@ -74,7 +74,7 @@ def output_of(options: Namespace, source: str, verb: str) -> Path:
         raise UserError(f"{verb}: --what posterior gives five arrays: name a file for them, such as -o {path.stem}.npz")
     if options.output is None and path.suffix not in SUFFIXES:
         raise UserError(
-            f"{verb}: estimates come in the format of {source}, but {show(path.suffix)} is none that onsager writes: add "
+            f"{verb}: onsager cannot write estimates in the format of {source}, {show(path.suffix)}: add "
             f"-o {path.stem}.npy"
         )
     if is_folder(path):

@@ -24,7 +24,7 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--depth", type=int, metavar="T", help="the network of T layers, where it is stored")
     parser.add_argument(
-        "--output", "-o", metavar="FOLDER", help=f"where table and figure go; default: outputs/{FOLDER}/…"
+        "--output", "-o", metavar="FOLDER", help=f"folder of table and figure; default: outputs/{FOLDER}/…"
     )
     parser.add_argument("--no-references", action="store_true", help="leave out matched VAMP, EM-VAMP and the oracle")
 

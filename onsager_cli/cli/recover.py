@@ -19,12 +19,15 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("A", help="a file with the matrix, M x N")
     parser.add_argument("Y", help="a file with the measurements, M x samples")
     add_output_options(parser)
-    parser.add_argument("--iterations", type=int, default=20, metavar="T", help="of EM-VAMP; default: 20")
+    parser.add_argument("--iterations", type=int, default=20, metavar="T", help="iterations of EM-VAMP; default: 20")
     parser.add_argument(
-        "--noise-variance", type=float, metavar="V", help="per entry of w, linear; default: it is learned, too"
+        "--noise-variance",
+        type=float,
+        metavar="V",
+        help="noise variance per entry of w, linear; default: learned from y",
     )
     parser.add_argument(
-        "--matrix-name", metavar="NAME", help="the array of A's file that is A; default: A, or the only one"
+        "--matrix-name", metavar="NAME", help="name of the array in A's file; default: A, or the only array"
     )
 
 
@@ -36,7 +39,7 @@ def main(options: Namespace) -> int:
     y = measurements.read(options.Y, (M,), options.name, options.samples_in)
     if y.complex and not np.iscomplexobj(A):
         raise UserError(
-            f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or the parts of y"
+            f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or save real and imaginary part of y apart"
         )
     if np.iscomplexobj(A) and not y.complex:
         warnings.warn(

@@ -26,7 +26,7 @@ KIND = FigureKind(
     over_layers=True,
     matrices=True,
     refuses=lambda settings: (
-        f"counts what a network costs, and network.kind={settings.network.kind} has a λ per sample"
+        f"counts the cost of a network, which network.kind={settings.network.kind} lacks (a λ per sample)"
         if settings.network.record.lasso
         else None
     ),

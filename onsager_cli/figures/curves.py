@@ -60,7 +60,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_l
     metric = figure.metric
     shown = [row for row in averaged(rows) if row["curve"] not in figure.hidden and row.get(metric) is not None]
     if not shown:
-        raise UserError(f"{figure.name}: nothing to draw, none of its curves has a point yet")
+        raise UserError(f"{figure.name}: nothing to draw: no curve has a point yet")
     looks = styles(shown, figure.labels)
     averages = any("matrices" in row for row in shown)
     across = 1 if beside is None else 2
@@ -144,7 +144,7 @@ def drawing_errors(name: str) -> Iterator[None]:
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
         if re.search(r"Parse\w*Exception", str(error)):
-            raise UserError(f"{name}: a label or axis has no mathematics that can be drawn: {reason}") from error
+            raise UserError(f"{name}: cannot draw the mathematics of a label or axis: {reason}") from error
         keys = "figure.labels, figure.xlabel, figure.xlim, figure.ylim and figure.inset"
         raise UserError(f"{name} cannot be drawn ({reason}): look at {keys}") from error
 

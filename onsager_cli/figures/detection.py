@@ -41,7 +41,9 @@ KIND = FigureKind(
     "detection",
     over_layers=True,
     refuses=lambda settings: (
-        "asks who is active, and with problem.activity=1 everybody is" if settings.problem.everybody_active else None
+        "detects active users, and with problem.activity=1 all users are active"
+        if settings.problem.everybody_active
+        else None
     ),
 )
 
@@ -56,7 +58,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     They leave out curves that are not stored whole, a bound that is told the support, and algorithms whose λ belongs
     to one set of samples.
 
-    Raises UserError for a problem in which everybody is active.
+    Raises UserError for a problem in which all users are active.
     """
     found: Tables = {"detection": [], "roc": []}
     rate = experiment.figure.false_alarms
@@ -72,7 +74,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         selection, test = (of_users(x_hat, parts) for x_hat in estimates(curve, problem))
         active, active_test = (of_users(x, parts) > 0 for x, _ in (problem.selection, problem.test))
         if active.all() and active_test.all():
-            raise UserError(f"{experiment.name}: everybody is active, there is nothing to detect")
+            raise UserError(f"{experiment.name}: all users are active, there is nothing to detect")
         if not found["detection"]:
             warn_of_few(int(np.sum(~active)), rate)
         threshold = threshold_of(selection[~active], rate)

@@ -43,7 +43,7 @@ def styled(figure: FigureSpec) -> Iterator[None]:
         with _complaints() as found, matplotlib.style.context([*PAPER, *sheets]):
             pass
         if found:
-            raise UserError(f"figure.style={figure.style} is no style sheet of Matplotlib: {found[0]}")
+            raise UserError(f"figure.style={figure.style} is not a style sheet of Matplotlib: {found[0]}")
     except OSError:
         known = ", ".join(name for name in matplotlib.style.available if not name.startswith("_"))
         raise UserError(

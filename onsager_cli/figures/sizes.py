@@ -55,7 +55,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
             gap = row["nmse_db"] - float(predicted[row["layer"] - 1])
             found.append({**head, **kept, "gap_db": gap, **learned, "prior_log_odds": prior[1]})
     if not found:
-        raise UserError(f"{experiment.name}: no network of its curves is stored whole: onsager train makes them")
+        raise UserError(f"{experiment.name}: no network of its curves is stored whole: run onsager train")
     return {"sizes": found}
 
 

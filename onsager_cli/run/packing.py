@@ -41,7 +41,7 @@ def with_sums(experiment: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
 def _packed(experiment: str, curve: Curve) -> bytes:
     """The bytes of one packed network; the same network gives the same bytes."""
     if not curve.folder.exists:
-        raise UserError(f"{curve.slug}: no network is stored in {curve.output}: onsager train makes it")
+        raise UserError(f"{curve.slug}: no network is stored in {curve.output}: run onsager train")
     found = models.find(str(curve.folder.path), (), curve.settings.depth)
     settings = dataclasses.replace(
         curve.settings, network=dataclasses.replace(curve.settings.network, depth=found.depth)

@@ -157,7 +157,9 @@ def check_output(path: Path, columns: int) -> None:
         raise UserError(f"{path} must end in {one_of(SUFFIXES)}, got {show(path.suffix or path.name)}")
     if columns > 1 and path.suffix in ALONE:
         rest = [suffix for suffix in SUFFIXES if suffix not in ALONE]
-        raise UserError(f"{path} holds one array, and there are {columns}: write a file that ends in {one_of(rest)}")
+        raise UserError(
+            f"{path} can hold only one array, and the output has {columns}: write a file that ends in {one_of(rest)}"
+        )
 
 
 @contextlib.contextmanager
@@ -239,7 +241,7 @@ def _matlab(path: Path, temporary: Path, arrays: Mapping[str, np.ndarray]) -> No
     for name, array in arrays.items():
         if array.nbytes >= LARGEST_MAT:
             raise UserError(
-                f"{path}: {name} takes {array.nbytes / 1e9:.1f} GB, a .mat holds 2 GB: write an .npy or .npz"
+                f"{path}: {name} needs {array.nbytes / 1e9:.1f} GB, and a .mat can hold 2 GB: write an .npy or .npz"
             )
     with temporary.open("xb") as file:
         scipy.io.savemat(file, {name: np.asarray(array) for name, array in arrays.items()}, oned_as="row")

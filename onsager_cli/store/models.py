@@ -53,11 +53,12 @@ class StoredModel:
 
 
 def places(folder: Path | None = None) -> list[Path]:
-    """Where released names are looked for: `folder`, else the output folder, and the record."""
+    """Where released names are looked for: `folder`, else the output folder, the record, and those that onsager brings."""
     if folder is not None:
         return [folder]
-    recorded = Path(__file__).parents[2] / "experiments"  # of a checkout
-    return [Path("outputs") / FOLDER, Path("outputs"), Path("experiments"), *([recorded] if recorded.is_dir() else [])]
+    package = Path(__file__).parents[1]
+    own = [package.parent / "experiments", package / FOLDER]  # of a checkout, of a wheel
+    return [Path("outputs") / FOLDER, Path("outputs"), Path("experiments"), *(place for place in own if place.is_dir())]
 
 
 def digest(found: StoredModel) -> str:
