@@ -195,6 +195,36 @@ def test_the_config_beside_a_network_has_its_settings(name):
             assert identity_of(found) == curve.identity
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["problem=data", "problem.file=pairs.npz"],
+        ["signal=file", "signal.file=x.npy", "problem.N=40", "problem.M=20"],
+        ["problem.matrix=A.npy", "problem.N=40", "problem.M=20"],
+        ["problem=random_access", "problem.matrix=A.npy", "problem.users=40", "problem.pilots=20"],
+        ["problem=random_access", "problem.users=3", "problem.activity=[0.1,0.2,0.3]"],
+        ["problem.snr_db=[5,40]", "network=lvamp", "network.damping=learned"],
+        *slow(
+            ["signal=qam16"], ["signal=rademacher", "shrinkage=discrete"], ["training=paper"], ["network=hyperlista"]
+        ),
+    ],
+    ids=" ".join,
+)
+def test_the_config_of_ones_own_problem_has_its_settings(words, tmp_path, monkeypatch):
+    """What a file holds is part of the settings, and comes back without the file."""
+    monkeypatch.chdir(tmp_path)
+    A, x = np.random.default_rng(0).normal(size=(20, 40)), np.random.default_rng(1).normal(size=(40, 500))
+    x[np.random.default_rng(2).uniform(size=x.shape) > 0.1] = 0
+    np.save("A.npy", A)
+    np.save("x.npy", x)
+    np.savez("pairs.npz", x=x, y=A @ x)
+    (curve,) = load_experiment(words).curves
+    text = yaml.safe_dump(dataclasses.asdict(curve.settings), sort_keys=False)
+    for name in ("A.npy", "x.npy", "pairs.npz"):
+        (tmp_path / name).unlink()
+    assert settings_of(yaml.safe_load(text), "config.yaml") == curve.settings
+
+
 def test_a_config_of_another_version_is_said():
     (curve,) = load_experiment(WORDS).curves
     config = yaml.safe_load(yaml.safe_dump(dataclasses.asdict(curve.settings)))

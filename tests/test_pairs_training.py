@@ -35,6 +35,12 @@ class TestTraining:
         assert "already trained" in capsys.readouterr().err
         net = onsager_cli.load("problem=data", f"problem.file={path}", *QUICK, f"output={tmp_path / 'out'}")
         assert net(y[:, :5]).shape == (N, 5)
+        (folder,) = (tmp_path / "out/curves").glob("data-*")
+        np.testing.assert_array_equal(onsager_cli.load(str(folder))(y[:, :5]), net(y[:, :5]))
+        np.save(tmp_path / "y.npy", y[:, :5])
+        words = ["problem=data", f"problem.file={path}", *QUICK, f"output={tmp_path / 'out'}"]
+        assert main(["apply", *words, str(tmp_path / "y.npy"), "-o", str(tmp_path / "x.npy")]) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), net(y[:, :5]))
         few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few parameters" in line.read_text()]
         assert few
 

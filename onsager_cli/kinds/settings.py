@@ -102,22 +102,30 @@ def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool
     """Validate `problem`, with the signal that the config chooses. Raises UserError.
 
     The default signal stays out of the settings, so that it is no part of an identity. With `stored`, the settings are
-    those of a trained network: files that they name need not be there.
+    those of a trained network: they have what a file of pairs holds, too, and files that they name need not be there.
     """
     kind, keys = record_of(ProblemKind, raw, "problem")
+    cls = _class_of("problem", kind)
+    found = {name: value for name, value in keys.items() if stored and name in _without_key(cls)}
     if signal is not None and signal.is_default:
         signal = None
-    if signal is not None and not _class_of("problem", kind).takes_signal:
+    if signal is not None and not cls.takes_signal:
         raise UserError(
             f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws its own signals: leave "
             "signal out"
         )
-    problem = build(_class_of("problem", kind), keys, "problem")
+    problem = build(cls, {name: value for name, value in keys.items() if name not in found}, "problem")
+    problem = dataclasses.replace(problem, **found)
     if signal is not None:
         problem = dataclasses.replace(problem, signal=signal)
     if not stored:
         problem.check()
     return problem
+
+
+def _without_key(cls: type) -> set[str]:
+    """The fields of settings that no key sets: the config layer fills them in."""
+    return {item.name for item in dataclasses.fields(cls) if not item.metadata}
 
 
 def make_shrinkage(
