@@ -149,6 +149,8 @@ STRANGERS = {
     "Octave's binary": (b"Octave-1-L\0\1\0\0\0A", "save -v7 A.mat A"),
     "Matrix Market": (b"%%MatrixMarket matrix coordinate real general\n1 1 1\n1 1 5\n", "scipy.io.mmread"),
     "tar": (b"A.npy".ljust(257, b"\0") + b"ustar\0", "is a tar archive"),
+}
+NO_TABLES = {
     "binary numbers": (np.arange(100.0).tobytes()[8:], "is not text and not a known format"),
     "text": (b"This is no matrix.\nIt is a text.\n", "holds no numbers"),
 }
@@ -159,6 +161,20 @@ STRANGERS = {
 def test_a_file_without_an_array_is_called_what_it_is(tmp_path, case, suffix):
     data, words = STRANGERS[case]
     assert words in refusal(tmp_path / f"a{suffix}", data)
+
+
+@pytest.mark.parametrize("case", NO_TABLES)
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".txt", ".mat"])
+def test_what_is_no_table_is_said_by_its_name(tmp_path, case, suffix):
+    """Of a file whose name promises no text, the advice on comma-separated numbers would mislead."""
+    data, words = NO_TABLES[case]
+    binary = suffix in (".npy", ".mat")
+    said = refusal(tmp_path / f"a{suffix}", data)
+    assert (f"is no {suffix} file, and no table of numbers" if binary else words) in said
+
+
+def test_a_mistake_in_a_table_is_found_under_any_name(tmp_path):
+    assert "line 2, column 2 is 'x'" in refusal(tmp_path / "a.npy", b"1,2\n3,x\n")
 
 
 @pytest.mark.parametrize(

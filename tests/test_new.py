@@ -58,7 +58,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kind_trains_as_it_is_written(here, monkeypatch, capsys, kind, words):
     assert main(["new", kind, f"my_{kind}"]) == 0
     out = capsys.readouterr().out
-    assert out.endswith(f"Next: pip install -e onsager_my_{kind}\nThen: onsager train {kind}=my_{kind}\n")
+    assert out.splitlines()[-2:] == [f"Next: pip install -e onsager_my_{kind}", f"Then: onsager train {kind}=my_{kind}"]
     assert all(Path(line).is_file() for line in out.split("\n\n")[0].splitlines())
     install(here / f"onsager_my_{kind}", monkeypatch)
     experiment = load_experiment([*words, *SMALL])

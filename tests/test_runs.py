@@ -175,7 +175,10 @@ class TestList:
 
     def test_the_sections_are_named_with_runs(self, outputs, capsys):
         for words, message in (
-            ("foo", "unknown section 'foo': experiments, problems, signals, networks, shrinkages, schedules or runs"),
+            (
+                "foo",
+                "unknown section 'foo': experiments, problems, signals, networks, shrinkages, schedules, runs or keys",
+            ),
             ("run", "unknown section 'run' (did you mean runs?)"),
             ("problems runs", "runs must be the first word: write onsager list runs"),
         ):

@@ -21,7 +21,7 @@ from onsager_cli.store.foreign import numpy_files
 from onsager_cli.store.foreign.binary import reader_of
 from onsager_cli.store.foreign.octave import is_octave, octave
 from onsager_cli.store.foreign.strangers import stranger
-from onsager_cli.store.foreign.text import table
+from onsager_cli.store.foreign.text import NO_TABLE, table
 from onsager_cli.store.foreign.variable import UnreadableError, Variable, no_other_error
 
 __all__ = ["UnreadableError", "Variable", "variables"]
@@ -60,8 +60,8 @@ def _variables(path: Path, head: bytes) -> list[Variable]:
         return octave(data)
     try:
         return table(data)
-    except UnreadableError:
-        if path.suffix in BINARY:
+    except UnreadableError as error:
+        if path.suffix in BINARY and str(error).startswith(NO_TABLE):
             raise UnreadableError(f"is no {path.suffix} file, and no table of numbers, or it is damaged") from None
         raise
 

@@ -10,6 +10,7 @@ import numpy as np
 from onsager_cli.store.foreign.variable import NUMBERS, UnreadableError, Variable
 from onsager_cli.text import show
 
+NO_TEXT, NO_NUMBERS = NO_TABLE = ("is not text and not a known format", "holds no numbers")
 EXPECTED = "write comma-separated numbers, one row of the matrix per line"
 HEAD = 4096  # bytes that say at once that a large file is no text
 SEPARATORS = ("\t", ";", ",", None)  # None: blanks
@@ -43,7 +44,7 @@ def decoded(data: bytes) -> str:
         text = text.rstrip("\x1a\0").replace("\r\n", "\n").replace("\r", "\n")
         if not _BINARY.search(text):
             return text
-    raise UnreadableError("is not text and not a known format of arrays, or is damaged")
+    raise UnreadableError(f"{NO_TEXT} of arrays, or is damaged")
 
 
 def number(cell: str) -> float | complex:
@@ -102,7 +103,7 @@ def _by_cells(rows: Sequence[Row], header: list[str]) -> np.ndarray:
     """The matrix of rows in which some cells are written otherwise, or are no numbers. Raises UnreadableError."""
     labels = 1 if rows and _has_labels(header, rows) else 0
     if not rows or len(rows[0][1]) == labels:
-        raise UnreadableError(f"holds no numbers: {EXPECTED}")
+        raise UnreadableError(f"{NO_NUMBERS}: {EXPECTED}")
     values = [
         [_value(at, column, cell) for column, cell in enumerate(cells, 1) if column > labels] for at, cells in rows
     ]
