@@ -58,7 +58,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kind_trains_as_it_is_written(here, monkeypatch, capsys, kind, words):
     assert main(["new", kind, f"my_{kind}"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[-2:] == [f"Next: pip install -e onsager_my_{kind}", f"Then: onsager train {kind}=my_{kind}"]
+    first, then = out.splitlines()[-2:]
+    assert first == f"Next: pip install -e onsager_my_{kind}"
+    assert then == f"Then: onsager train {kind}=my_{kind}"
     assert all(Path(line).is_file() for line in out.split("\n\n")[0].splitlines())
     install(here / f"onsager_my_{kind}", monkeypatch)
     experiment = load_experiment([*words, *SMALL])
