@@ -263,7 +263,7 @@ class TestRefused:
         np.save(here / "y.npy", y)
         np.save(here / "x.npy", y)
         assert main(["apply", networks["bg"], "y.npy", "-o", "x.npy"]) == 2
-        assert "x.npy: move it away, or add --force" in capsys.readouterr().err
+        assert "apply: x.npy exists: add --force, or name another file with -o" in capsys.readouterr().err
 
     def test_several_arrays_without_a_y(self, networks, here, y, capsys):
         np.savez(here / "y.npz", a=y, b=y)
@@ -273,10 +273,10 @@ class TestRefused:
 
 
 @pytest.mark.parametrize(
-    ("factor", "told"), [(1, False), (1.9, False), (0.53, False), (2.1, True), (0.4, True), (0, True)]
+    ("factor", "told"), [(1, False), (1.35, False), (0.75, False), (1.5, True), (0.65, True), (0, True)]
 )
 def test_y_of_another_scale(networks, here, capsys, factor, told):
-    """From a factor of 4 in power on, which is 2 in y, a warning says both powers."""
+    """From a factor of 2 in power on, a warning says both powers; of a few samples, from a factor of 4 on."""
     trained = model(networks["bg"])
     _, y = trained.selection
     np.save(here / "y.npy", y * factor)
@@ -286,6 +286,9 @@ def test_y_of_another_scale(networks, here, capsys, factor, told):
     expected = f"the mean of |y_m|² is {power * factor**2:.2g}, in training it was {power:.2g}"
     assert (expected in said) == told
     assert bool(said) == told
+    np.save(here / "few.npy", y[:, :50] * factor)
+    assert main(["apply", networks["bg"], "few.npy"]) == 0
+    assert bool(capsys.readouterr().err) == (factor == 0)
 
 
 class TestRecover:

@@ -118,3 +118,10 @@ def test_no_file_is_replaced(here, capsys):
     )
     assert (here / "onsager_mine" / "onsager_mine.py").read_text() == "kept"
     assert not (here / "conf").exists()
+
+
+def test_a_file_is_no_folder(here, capsys):
+    (here / "file").write_text("kept")
+    assert main(["new", "signal", "mine", "-o", "file"]) == 2
+    assert "-o must name a folder, and file is a file" in capsys.readouterr().err
+    assert not (here / "conf").exists()

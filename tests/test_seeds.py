@@ -195,12 +195,24 @@ class TestKept:
         assert lacking == ["amp_l1 (seed 5)", "amp_l1 (seed 6)", "oracle (seed 5)", "oracle (seed 6)"]
         assert {row["seed"] for row in read_table(recorded / "curves.csv")} == {4}
 
-    def test_what_is_stored_wins(self, recorded):
+    def test_an_edited_table_is_refused(self, recorded):
         rows = read_table(recorded / "curves.csv")
         (recorded / "curves.csv").write_bytes(table_bytes([{**row, "nmse_db": row["nmse_db"] + 1} for row in rows]))
+        before = {path.name: path.read_bytes() for path in recorded.iterdir()}
+        run.record(load_experiment([*TOY, "fresh=100"]))  # all is stored: made again
+        (recorded / "curves.csv").write_bytes(before["curves.csv"])
         self.forget(5)
-        run.record(load_experiment([*TOY, "fresh=100"]))
-        moved = [
-            new["nmse_db"] - old["nmse_db"] for new, old in zip(read_table(recorded / "curves.csv"), rows, strict=True)
-        ]
-        assert [row["seed"] == 5 for row in rows] == [step == pytest.approx(1) for step in moved]
+        with pytest.raises(UserError, match=r"curves\.csv has other numbers of amp_l1 \(seed 5\) than onsager wrote"):
+            run.record(load_experiment([*TOY, "fresh=100"]))
+        assert (recorded / "curves.csv").read_bytes() == before["curves.csv"]
+
+    @pytest.mark.parametrize("text", ["x{", "[]", "3", '{"amp_l1/seeded/5": 3}', ""])
+    def test_a_damaged_note_loses_nothing(self, recorded, text):
+        before = {path.name: path.read_bytes() for path in recorded.iterdir()}
+        (recorded / "made.json").write_text(text)
+        self.forget(5)
+        with pytest.raises(UserError, match=r"made\.json is damaged"):
+            run.record(load_experiment([*TOY, "fresh=100"]))
+        assert {name: (recorded / name).read_bytes() for name in before if name != "made.json"} == {
+            name: data for name, data in before.items() if name != "made.json"
+        }

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from onsager_cli.api.trained import Trained
 
 BATCH = 4000  # samples at a time: matrix products are at full speed, and memory stays small
-SAME_SCALE = 4.0  # factor between powers of y up to which nothing is said
+SAME_SCALE = (
+    2.0  # factor between powers of y up to which nothing is said; samples vary, so few of them may have its square
+)
+MANY = 100  # samples
 
 
 def add_options(parser: Parser) -> None:
@@ -95,7 +98,8 @@ def _warn_of_scale(y: measurements.Measurements, trained: "Trained") -> None:
     if trained.y_power is None:
         return
     power = float(np.mean(np.abs(y.block(0, min(BATCH, y.count)).astype(np.complex128)) ** 2))
-    if not trained.y_power / SAME_SCALE <= power <= trained.y_power * SAME_SCALE:
+    factor = SAME_SCALE if y.count >= MANY else SAME_SCALE**2
+    if not trained.y_power / factor <= power <= trained.y_power * factor:
         warnings.warn(
             f"{y.path}: the mean of |y_m|² is {power:.2g}, in training it was {trained.y_power:.2g}: is y in the "
             "units of the training?",

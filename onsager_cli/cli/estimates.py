@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onsager_cli.cli.ask import replacing
+from onsager_cli.cli.ask import confirmed
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import exists, expanded, is_folder
@@ -82,7 +82,13 @@ def output_of(options: Namespace, source: str, verb: str) -> Path:
     check_output(path, 5 if several else 1)
     if exists(path) and exists(given) and path.resolve() == given.resolve():
         raise UserError(f"{verb}: -o must not be the file of the measurements, {path}")
-    if exists(path) and not options.force and not replacing(verb, False)(path):
+    if (
+        exists(path)
+        and not options.force
+        and not confirmed(
+            f"Replace {path}? [y/N] ", f"{verb}: {path} exists: add --force, or name another file with -o"
+        )
+    ):
         raise UserError(f"{verb}: {path} is kept: name another file with -o")
     return path
 

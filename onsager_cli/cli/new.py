@@ -11,7 +11,7 @@ from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, SignalKind
 from onsager_cli.kinds.registry import PLACES, names
-from onsager_cli.store.files import atomic_write, exists, expanded, is_file
+from onsager_cli.store.files import atomic_write, exists, expanded, is_file, is_folder
 from onsager_cli.text import one_of, printable, show
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,7 +36,10 @@ def main(options: Namespace) -> int:
     _check_name(kind, name)
     if kind == EXPERIMENT and options.output is not None:
         raise UserError("new: an experiment is one file in ./conf: leave -o out")
-    files, then = _files(kind, name, expanded(options.output or f"onsager_{name}"))
+    folder = expanded(options.output or f"onsager_{name}")
+    files, then = _files(kind, name, folder)
+    if not is_folder(folder) and exists(folder):
+        raise UserError(f"new: -o must name a folder, and {folder} is a file")
     for path in files:
         if exists(path):
             raise UserError(f"new: {path} already exists: choose another name, or move it away")

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from onsager_cli.config.figure import FORMATS, USUAL_FORMATS, FigureSpec
 from onsager_cli.errors import Notice, UserError
@@ -254,9 +254,14 @@ def _mark_exit(axes: Axes, points: Rows, metric: str, style: Look) -> None:
 def within_a_decade(axis: Axis, low: float, high: float) -> bool:
     """Give a logarithmic axis from `low` to `high` few even ticks if it has less than a decade; whether it has.
 
-    The usual ticks of so short an axis are so many that their labels overlap.
+    The usual ticks of so short an axis are so many that their labels overlap. One of less than two decades has ticks at
+    1 and 3 times powers of ten.
     """
     if not 0 < low < high < 10 * low:
+        if 0 < low < high < 100 * low:
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.set_major_formatter(LogFormatterMathtext(minor_thresholds=(10, 10)))
+            axis.set_minor_formatter(NullFormatter())
         return False
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_minor_locator(NullLocator())

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onsager_cli.config.experiment import Curve
+from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import Row
 from onsager_cli.record.provenance import Notes
-from onsager_cli.store.files import Json, is_file
+from onsager_cli.store.files import Json, check_replaceable, is_file
 from onsager_cli.store.notes import identity_hash, read_json
-from onsager_cli.store.tables import read_csv, read_table
+from onsager_cli.store.tables import grouped, read_csv, read_table
 
 NAME = "made.json"
 PARTS = ("versions", "machine", "device")  # of a note
@@ -41,17 +42,28 @@ def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
     if not same or not is_file(table):
         return Kept()
     rows = [row for row in read_table(table) if _fits(row, same)]
-    found = {(row["curve"], row["instance"], row["seed"]) for row in rows}
+    found = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
     of = {key: curve for key, curve in same.items() if key in found}
+    whole = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in read_table(table))
+    for key, curve in of.items():
+        if known[_label(curve)].get("rows") != _checksum(whole[key]):
+            raise UserError(
+                f"{table} has other numbers of {curve.slug} (seed {curve.settings.seed}) than onsager wrote: restore the file, "
+                f"or remove the curve from {folder / NAME}"
+            )
     made = {(slug, seed): known[_label(curve)] for (slug, _, seed), curve in of.items()}
     names = [f"{slug} (seed {seed})" for slug, _, seed in of]
     return Kept(rows, [row for row in _replicates(folder / "replicates.csv") if _fits(row, of)], made, names)
 
 
-def note(curves: Iterable[Curve], made: Notes) -> bytes:
-    """made.json of a record with the notes of these curves."""
+def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
+    """made.json of a record with the notes of these curves, and a checksum of the rows that curves.csv has of each."""
+    of = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
     found = {
-        _label(curve): {"identity": identity_hash(curve.identity)}
+        _label(curve): {
+            "identity": identity_hash(curve.identity),
+            "rows": _checksum(of.get((curve.slug, curve.settings.problem.instance, curve.settings.seed), [])),
+        }
         | {name: made[key][name] for name in PARTS if name in made[key]}
         for curve in curves
         if (key := (curve.slug, curve.settings.seed)) in made
@@ -59,11 +71,21 @@ def note(curves: Iterable[Curve], made: Notes) -> bytes:
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
+def _checksum(rows: Sequence[Row]) -> str:
+    """A checksum of rows as a table shows them, without those columns that only other rows have."""
+    cells = [{key: str(value) for key, value in row.items() if value not in (None, "")} for row in rows]
+    return identity_hash({"rows": cells})
+
+
 def _known(folder: Path) -> Mapping[str, Json]:
-    """Label → note, as made.json has them; {} without such a file."""
+    """Label → note, as made.json has them; {} without such a file. Raises UserError for a file of another kind."""
     path = folder / NAME
-    found = read_json(path) if is_file(path) else None
-    return {key: value for key, value in (found or {}).items() if isinstance(value, dict)}
+    if not check_replaceable(path):
+        return {}
+    found = read_json(path)
+    if found is None or not all(isinstance(value, dict) for value in found.values()):
+        raise UserError(f"{path} is damaged: restore it; or remove it, and what is not stored here leaves the record")
+    return found
 
 
 def _label(curve: Curve) -> str:

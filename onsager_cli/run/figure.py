@@ -22,6 +22,7 @@ from onsager_cli.run.attainable import attainable_db
 from onsager_cli.run.problem import problem_of
 from onsager_cli.store import judged
 from onsager_cli.store.files import atomic_write, keep, remove_leftovers
+from onsager_cli.store.tables import read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,10 +129,10 @@ def record(
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
-    if experiment.fresh:
-        _judge(experiment, experiment.fresh, report)
     absent = [curve for curve in experiment.curves if not curve.folder.exists]
     old = kept(folder, absent) if kind_of(experiment).matrices else Kept()
+    if experiment.fresh:
+        _judge(experiment, experiment.fresh, report)
     if old.names:
         report({"event": "kept", "curves": old.names})
     rows, tables, lacking = _seen(experiment, foreign=False, more=old.rows)
@@ -144,6 +145,6 @@ def record(
         remove_leftovers(place)
     files = pages.record(experiment, rows, made, folder, tables)
     if made and kind_of(experiment).matrices:
-        atomic_write(folder / MADE, note(experiment.curves, made))
+        atomic_write(folder / MADE, note(experiment.curves, made, read_table(folder / "curves.csv")))
         files.append(folder / MADE)
     return [*files, write_index(folder.parent)], lacking
