@@ -16,7 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import (
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+)
 
 from onsager_cli.config.figure import FORMATS, USUAL_FORMATS, FigureSpec
 from onsager_cli.errors import Notice, UserError
@@ -260,7 +267,7 @@ def within_a_decade(axis: Axis, low: float, high: float) -> bool:
     if not 0 < low < high < 10 * low:
         if 0 < low < high < 100 * low:
             axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-            axis.set_major_formatter(LogFormatterMathtext(minor_thresholds=(10, 10)))
+            axis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(10, 10)))
             axis.set_minor_formatter(NullFormatter())
         return False
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
