@@ -76,7 +76,9 @@ def test_the_threshold_of_a_rate(rate):
 
 
 def test_a_rate_that_the_selection_set_cannot_tell():
-    with pytest.warns(Notice, match=re.escape("figure.false_alarms=1e-05: the selection set has 1,000 inactive users")):
+    with pytest.warns(
+        Notice, match=re.escape("the selection set has 1,000 inactive users, too few for a false-alarm rate of 1e-05")
+    ):
         detection.warn_of_few(1000, 1e-5)
     detection.warn_of_few(1000, 1e-3)
 

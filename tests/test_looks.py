@@ -46,7 +46,7 @@ def without_colour(line: Any) -> tuple[object, ...]:
     return str(dashes), line.get_marker(), marked and filled
 
 
-@pytest.mark.parametrize("name", slow(*DRAWN, but=["fig15c", "params", "mismatch"]))
+@pytest.mark.parametrize("name", slow(*DRAWN, but=["mismatch"]))
 def test_no_two_curves_of_a_recorded_figure_need_colour(name):
     for lines in named(drawing(name)):
         seen = {without_colour(line): line.get_label() for line in lines}

@@ -75,7 +75,7 @@ class TestEdges:
         assert found["nmse_mean_ratio_db"] == pytest.approx(-10)
 
     def test_no_signal_at_all(self):
-        with pytest.raises(ValueError, match="all zero"):
+        with pytest.raises(ValueError, match="all samples are zero"):
             nmse(np.ones(3), np.zeros(3))
 
     def test_perfect_recovery(self):

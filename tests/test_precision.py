@@ -93,7 +93,7 @@ class TestFresh:
         monkeypatch.chdir(place)
         assert main(["record", *words]) == 0
         said = capsys.readouterr().err
-        assert "lamp_tied_bg (4/5): judged on 4,200 fresh samples" in said
+        assert "lamp_tied_bg (4/5): tested on 4,200 fresh samples" in said
         rows = read_table(place / "experiments" / "quick" / "curves.csv")
         assert {row["fresh_samples"] for row in rows} == {4200}
         for row in rows:

@@ -29,6 +29,7 @@ def contents(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_every_recorded_figure_is_drawn_and_nothing_else_changes(place, capsys):
     before = contents(place)
     for path in place.glob("*/*.svg"):
@@ -60,6 +61,7 @@ def test_mistakes(place, capsys, monkeypatch):
     assert "there is nothing to redraw" in said(capsys, "record --redraw")
 
 
+@pytest.mark.slow
 def test_the_command_on_the_page_is_what_is_asked_for():
     asked = {experiment.name: experiment for experiment in recorded(ROOT)}
     assert len(asked) == len(list(ROOT.glob("*/README.md")))

@@ -220,6 +220,7 @@ def test_markdown_of_a_record():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_on_a_phone_in_the_dark(text, tmp_path):
     """390 px wide, every part unfolded: nothing sticks out or is loaded, the background is dark, a figure is enlarged."""

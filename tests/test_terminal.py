@@ -4,6 +4,7 @@ import io
 import os
 
 import pytest
+from conftest import slow
 from test_progress import Clock
 
 from onsager_cli.cli.estimate import Course
@@ -100,7 +101,7 @@ def terminal(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("wide", [60, 80, 120])
+@pytest.mark.parametrize("wide", [60, *slow(80, 120)])
 @pytest.mark.parametrize("words", [["verify"], ["list"], ["list", "keys"]], ids=" ".join)
 def test_tables_fold_to_the_width(words, wide, terminal):
     out, _ = terminal(wide, colours=False)

@@ -69,5 +69,5 @@ def test_it_says_what_is_missing(tmp_path):
         load("+experiment=fig8", output)
     with pytest.raises(UserError, match="amp_l1 is not trained"):
         load("network=amp", output)
-    with pytest.raises(UserError, match=r"lamp_tied_pwlin: no network of 7 layers is stored in .*: onsager train"):
+    with pytest.raises(UserError, match=r"lamp_tied_pwlin: no network of 7 layers is stored in .*: run onsager train"):
         load("network=lamp", "network.depth=7", output)
