@@ -102,13 +102,7 @@ def test_lines_fit_a_terminal(columns, monkeypatch, capsys):
 
 
 def test_own_options_are_explained_too(tmp_path, monkeypatch):
-    from onsager_cli.config.comments import of_group
-
     (tmp_path / "conf" / "signal").mkdir(parents=True)
     (tmp_path / "conf" / "signal" / "mine.yaml").write_text("# title: Mine\nkind: student_t\ndof: 7  # mine alone\n")
     monkeypatch.chdir(tmp_path)
-    of_group.cache_clear()
-    try:
-        assert "  mine alone\n  default   7 in mine\n" in explained("signal.dof")
-    finally:
-        of_group.cache_clear()
+    assert "  mine alone\n  default   7 in mine\n" in explained("signal.dof")

@@ -199,7 +199,8 @@ class TestKept:
         rows = read_table(recorded / "curves.csv")
         (recorded / "curves.csv").write_bytes(table_bytes([{**row, "nmse_db": row["nmse_db"] + 1} for row in rows]))
         before = {path.name: path.read_bytes() for path in recorded.iterdir()}
-        run.record(load_experiment([*TOY, "fresh=100"]))  # all is stored: made again
+        run.record(load_experiment([*TOY, "fresh=100"]))  # all is stored, and wins
+        assert read_table(recorded / "curves.csv") == rows
         (recorded / "curves.csv").write_bytes(before["curves.csv"])
         self.forget(5)
         with pytest.raises(UserError, match=r"curves\.csv has other numbers of amp_l1 \(seed 5\) than onsager wrote"):

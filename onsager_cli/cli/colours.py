@@ -4,7 +4,7 @@ import os
 import re
 from typing import TextIO
 
-CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+CODES = {"red": "31", "green": "32", "yellow": "33"}
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
@@ -17,8 +17,11 @@ def words(text: str, colours: dict[str, str], stream: TextIO) -> str:
     if not _shows(stream):
         return text
     known = "|".join(sorted(map(re.escape, colours), key=len, reverse=True))
-    paint = lambda match: match[1] + coloured(match[2], colours[match[2]], stream)  # noqa: E731
-    return re.sub(rf"^(\S+ +)({known})(?=[ ,]|$)", paint, text, flags=re.MULTILINE)
+
+    def painted(match: re.Match[str]) -> str:
+        return match[1] + coloured(match[2], colours[match[2]], stream)
+
+    return re.sub(rf"^(\S+ +)({known})(?=[ ,]|$)", painted, text, flags=re.MULTILINE)
 
 
 def _shows(stream: TextIO) -> bool:

@@ -14,7 +14,7 @@ from onsager_cli.cli.plot import experiment_of
 from onsager_cli.errors import UserError
 from onsager_cli.store.datasets import SUFFIXES, check_suffix, is_ours
 from onsager_cli.store.files import check_ours, expanded, remove_leftovers
-from onsager_cli.text import clock, one_of, printable, show
+from onsager_cli.text import clock, one_of, printable, printable_lines, show
 
 if TYPE_CHECKING:
     from onsager_cli.config.experiment import Curve
@@ -76,7 +76,7 @@ def _describe(path: Path) -> int:
 
     with Counter() as counter:
         found = info(path, counter)
-    print("\n".join(map(printable, described(found, path).split("\n"))))
+    print(printable_lines(described(found, path)))
     return int(found.is_ours and not found.unchanged)
 
 

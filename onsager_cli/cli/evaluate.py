@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onsager_cli.cli.options import Parser
+from onsager_cli.cli.runs import output_folder
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import expanded
 from onsager_cli.store.tables import Row
-from onsager_cli.text import cell, columns, printable
+from onsager_cli.text import cell, columns, printable, printable_lines
 
 FOLDER = "evaluations"  # in the output folder
 HIDDEN = ("panel", "condition", "key", "value", "layer", "embedding", "tied", "shrinkage", "network")
@@ -40,24 +41,18 @@ def main(options: Namespace) -> int:
 
     trained = model(*options.words, depth=options.depth)
     asked = conditions(trained.settings, options.on)
-    name = _name(trained.name, options.on)
-    place = _output(options.words) / FOLDER / name if options.output is None else expanded(options.output)
+    name, of_output = _name(trained.name, options.on), [word for word in options.words if word.startswith("output=")]
+    place = output_folder(of_output, "evaluate") / FOLDER / name if options.output is None else expanded(options.output)
     method = Method(trained.name, trained.settings, trained.problem, trained.depth, trained.net, trained.params)
 
     def report(event: Mapping[str, object]) -> None:
         print(f"{event['condition']} ({event['index']}/{event['of']})", file=sys.stderr, flush=True)
 
     rows = evaluated(method, asked, not options.no_references, report)
-    print("\n".join(map(printable, table(rows).split("\n"))))
+    print(printable_lines(table(rows)))
     for path in write(rows, place):
         print(printable(str(path)))
     return 0
-
-
-def _output(words: Sequence[str]) -> Path:
-    """The output folder that overrides name, else outputs."""
-    named = [word.partition("=")[2] for word in words if word.startswith("output=")]
-    return expanded(named[-1]) if named else Path("outputs")
 
 
 def _name(slug: str, words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from onsager_cli.config.comments import Key
 from onsager_cli.config.keys import allowed
 from onsager_cli.errors import UserError
 from onsager_cli.store.tables import grouped
-from onsager_cli.text import did_you_mean, hung, one_of, printable, show, terminal_width
+from onsager_cli.text import did_you_mean, hung, one_of, printable_lines, show, terminal_width
 
 NAMED = 6  # options that are named for a value
 SCHEDULE = "training.NETWORK."  # how keys of schedules are called where the network does not matter
@@ -28,17 +28,12 @@ def add_options(parser: Parser) -> None:
 
 def main(options: Namespace) -> int:
     """Print the explanation of each word."""
-    print("\n\n".join(printed(explained(word)) for word in options.words))
+    print(printable_lines("\n\n".join(map(explained, options.words))))
     return 0
 
 
-def printed(text: str) -> str:
-    """Each line, printable."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
 def explained(word: str) -> str:
-    """What a key means; of a group or of an option (network=lamp) the list of its keys. Raises UserError if there is none."""
+    """What a key means; of a group, or of an option such as network=lamp, its keys. Raises UserError for another word."""
     name, equals, value = word.lstrip("+~").partition("=")
     raw = comments.of_all()
     every = _schedules(raw)
@@ -47,7 +42,7 @@ def explained(word: str) -> str:
         said = {key.name.rpartition(".")[2]: key.comment for key in reversed(every) if key.name.startswith(SCHEDULE)}
         return _key(name, [replace(key, comment=key.comment or said[name.rpartition(".")[2]]) for key in own])
     if equals and name in catalog.GROUPS:
-        return _option(name, value)
+        return _option(name, value, every)
     if name in known:
         return _key(name, [key for key in every if key.name == name])
     if inside := [key for key in every if key.name.startswith(f"{name}.")]:
@@ -70,7 +65,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _schedules(every: Iterable[Key]) -> list[Key]:
-    """The keys; those of a schedule of one network, training.lamp.steps, once for all networks, as training.NETWORK.steps."""
+    """The keys, where training.NETWORK.steps stands for the steps in the schedule of every network."""
     found = []
     # The comments of training=fast are the fullest.
     for key in sorted(every, key=lambda key: key.name.startswith("training.") and key.option != "fast"):
@@ -85,12 +80,12 @@ def _schedules(every: Iterable[Key]) -> list[Key]:
     return found
 
 
-def _option(group: str, name: str) -> str:
+def _option(group: str, name: str, every: Iterable[Key]) -> str:
     """The title of an option, and its keys. Raises UserError for an unknown one."""
     if name not in (files := catalog.config_files(group)):
         raise catalog.unknown(group, name)
     sign = "+" if group == "experiment" else ""
-    own = [key for key in _schedules(comments.of_all()) if key.option == name and key.name.startswith(f"{group}.")]
+    own = [key for key in every if key.option == name and key.name.startswith(f"{group}.")]
     head = f"{sign}{group}={name}: {catalog.title(files[name])}"
     return "\n".join([head, _table(own)] if own else [head])
 

@@ -12,7 +12,7 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.records import Kind, NetworkKind, ProblemKind, ShrinkageKind, SignalKind
 from onsager_cli.kinds.registry import PLACES, names
 from onsager_cli.store.files import atomic_write, exists, expanded, is_file, is_folder
-from onsager_cli.text import one_of, printable, show
+from onsager_cli.text import one_of, printable, printable_lines, show
 
 TEMPLATES = Path(__file__).parent / "templates"
 EXPERIMENT = "experiment"
@@ -46,9 +46,7 @@ def main(options: Namespace) -> int:
     for path, text in files.items():
         atomic_write(path, text.encode())
         print(printable(str(path)))
-    print()
-    for line in then.split("\n"):
-        print(printable(line))
+    print(f"\n{printable_lines(then)}")
     return 0
 
 

@@ -5,6 +5,7 @@ from argparse import Namespace
 from onsager_cli.cli.options import Parser
 from onsager_cli.config import catalog
 from onsager_cli.errors import UserError
+from onsager_cli.text import printable_lines
 
 
 def add_options(parser: Parser) -> None:
@@ -28,9 +29,9 @@ def main(options: Namespace) -> int:
         if value:
             raise UserError(f"list: {word} is for runs: write onsager list runs {word}")
     if options.words[:1] == [catalog.KEYS]:
-        from onsager_cli.cli.explain import listed, printed
+        from onsager_cli.cli.explain import listed
 
-        print(printed(listed(options.words[1:])))
+        print(printable_lines(listed(options.words[1:])))
         return 0
     print(catalog.listing(options.words))
     return 0

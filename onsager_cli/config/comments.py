@@ -6,7 +6,6 @@ A comment stands behind its key, in the comment lines that follow it at the dept
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from onsager_cli.config import catalog
@@ -32,12 +31,21 @@ class Key:
     option: str = ""
 
 
-def in_file(path: Path, prefix: str = "") -> list[Key]:
+def in_file(path: Path) -> list[Key]:
     """The keys of a YAML file of conf/ with their comments, in the order of the file."""
+    return _in_text(_text(path), "")
+
+
+def _text(path: Path) -> str:
+    return read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace")
+
+
+def _in_text(text: str, prefix: str) -> list[Key]:
+    """As `in_file`, with a prefix of the names."""
     found: list[Key] = []
     stack: list[tuple[int, str]] = []
     above: list[str] = []
-    for line in read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace").splitlines():
+    for line in text.splitlines():
         if match := re.fullmatch(r"(\s*)# ?(.*)", line):
             if len(match[1]) > DEEP and found:
                 found[-1] = replace(found[-1], comment=f"{found[-1].comment} {match[2].strip()}".strip())
@@ -68,7 +76,6 @@ def _split(text: str) -> tuple[str, str]:
     return match[1].strip(), (match[2] or "").strip()
 
 
-@cache
 def of_group(place: str, prefix: str) -> tuple[list[Key], int]:
     """The keys of a file or folder of GROUPS, the user's ./conf included, and how many options it has."""
     roots = [root for root in (catalog.package_conf(), catalog.user_conf()) if root]
@@ -80,8 +87,9 @@ def of_group(place: str, prefix: str) -> tuple[list[Key], int]:
 
 def _of_option(path: Path, prefix: str) -> Iterator[Key]:
     """The keys of an option, with their group, and without those of Hydra, the name of the option and its kind."""
-    whole = "@package _global_" in read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "replace") or not prefix
-    for key in in_file(path, "" if whole else prefix):
+    text = _text(path)
+    whole = "@package _global_" in text or not prefix
+    for key in _in_text(text, "" if whole else prefix):
         outside = whole and prefix and not key.name.startswith(prefix)
         if (key.name.startswith(("defaults", "hydra.")) and not prefix.startswith("hydra")) or outside:
             continue

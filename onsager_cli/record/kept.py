@@ -1,7 +1,7 @@
 """What a record keeps of curves that are not stored here: an earlier run, or another machine, has trained them.
 
-made.json beside the tables has, for each curve on each matrix, the identity of its settings, and which versions and machine
-trained it. Recorded numbers are kept where that identity is the curve's of today.
+made.json has a note for each curve on each matrix: the identity of its settings, a checksum of its rows, the versions and the
+machine of its training. Recorded numbers are kept if that identity is still the curve's.
 """
 
 import json
@@ -15,10 +15,12 @@ from onsager_cli.figures.kinds import Row
 from onsager_cli.record.provenance import Notes
 from onsager_cli.store.files import Json, check_replaceable, is_file
 from onsager_cli.store.notes import identity_hash, read_json
-from onsager_cli.store.tables import grouped, read_csv, read_table
+from onsager_cli.store.tables import grouped, read_rows, read_table
 
 NAME = "made.json"
 PARTS = ("versions", "machine", "device")  # of a note
+Key = tuple[str, str, int]
+"""Slug, instance and seed of a curve on a matrix."""
 
 
 @dataclass(frozen=True)
@@ -32,38 +34,39 @@ class Kept:
 
 
 def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
-    """What the record in `folder` has of these curves, up to the depth asked for, if it is of the same settings."""
+    """What the record in `folder` has of these curves with the same settings, up to the depth asked for.
+
+    Raises UserError for a damaged note, and for rows that onsager did not write.
+    """
     known, table = _known(folder), folder / "curves.csv"
     same = {
-        (curve.slug, curve.settings.problem.instance, curve.settings.seed): curve
+        _key(curve): curve
         for curve in curves
         if known.get(_label(curve), {}).get("identity") == identity_hash(curve.identity)
     }
     if not same or not is_file(table):
         return Kept()
-    rows = [row for row in read_table(table) if _fits(row, same)]
-    found = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
-    of = {key: curve for key, curve in same.items() if key in found}
-    whole = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in read_table(table))
+    points = _by_curve(read_table(table))
+    of = {key: curve for key, curve in same.items() if key in points}
     for key, curve in of.items():
-        if known[_label(curve)].get("rows") != _checksum(whole[key]):
+        if known[_label(curve)].get("rows") != _checksum(points[key]):
             raise UserError(
                 f"{table} has other numbers of {curve.slug} (seed {curve.settings.seed}) than onsager wrote: restore the file, "
                 f"or remove the curve from {folder / NAME}"
             )
+    rows = [row for key in of for row in points[key] if _fits(row, of)]
     made = {(slug, seed): known[_label(curve)] for (slug, _, seed), curve in of.items()}
     names = [f"{slug} (seed {seed})" for slug, _, seed in of]
-    return Kept(rows, [row for row in _replicates(folder / "replicates.csv") if _fits(row, of)], made, names)
+    table = folder / "replicates.csv"
+    replicates = [row for row in read_rows(table) if _fits(row, of)] if is_file(table) else []
+    return Kept(rows, replicates, made, names)
 
 
 def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
     """made.json of a record with the notes of these curves, and a checksum of the rows that curves.csv has of each."""
-    of = grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
+    of = _by_curve(rows)
     found = {
-        _label(curve): {
-            "identity": identity_hash(curve.identity),
-            "rows": _checksum(of.get((curve.slug, curve.settings.problem.instance, curve.settings.seed), [])),
-        }
+        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(_key(curve), []))}
         | {name: made[key][name] for name in PARTS if name in made[key]}
         for curve in curves
         if (key := (curve.slug, curve.settings.seed)) in made
@@ -90,23 +93,20 @@ def _known(folder: Path) -> Mapping[str, Json]:
 
 def _label(curve: Curve) -> str:
     """The name of a curve on a matrix in made.json."""
-    return f"{curve.slug}/{curve.settings.problem.instance}/{curve.settings.seed}"
+    return "/".join(map(str, _key(curve)))
 
 
-def _fits(row: Row, curves: Mapping[tuple[str, str, int], Curve]) -> bool:
+def _key(curve: Curve) -> Key:
+    """Slug, instance and seed."""
+    return curve.slug, curve.settings.problem.instance, curve.settings.seed
+
+
+def _by_curve(rows: Iterable[Row]) -> dict[Key, list[Row]]:
+    """The rows of each curve on each matrix."""
+    return grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
+
+
+def _fits(row: Row, curves: Mapping[Key, Curve]) -> bool:
     """Whether a row is of one of the curves, and not deeper than asked for."""
     curve = curves.get((row["curve"], row["instance"], row["seed"]))
     return curve is not None and (row["layer"] or 0) <= (curve.settings.network.depth or float("inf"))
-
-
-def _replicates(path: Path) -> list[Row]:
-    """The rows of replicates.csv; [] without such a file."""
-    if not is_file(path):
-        return []
-    header, lines = read_csv(path)
-    found = []
-    for _, cells in lines:
-        row: Row = dict(zip(header, cells, strict=True))
-        row |= {"seed": int(row["seed"]), "layer": int(row["layer"]) if row["layer"] else None}
-        found.append(row)
-    return found

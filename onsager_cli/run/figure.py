@@ -122,9 +122,9 @@ def record(
 ) -> tuple[list[Path], list[str]]:
     """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
 
-    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. What the record has of the same
-    curves on other matrices stays in it (`record.kept`), where the kind of figure shows several. `replace` is asked before
-    a file is replaced that onsager did not write. Raises UserError if it says no.
+    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. Recorded curves that are not
+    stored stay in the record (`record.kept`), if the kind of figure shows several matrices. `replace` is asked before a
+    file is replaced that onsager did not write. Raises UserError if it says no.
     """
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
