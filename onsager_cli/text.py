@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 GAP = "  "  # between columns
-NARROWEST = 8  # columns of a folded cell
 TEMPLATES = Path(__file__).parent / "record" / "templates"
 
 
@@ -126,17 +125,21 @@ def size_decimal(count: float) -> str:
 def columns(rows: Iterable[Sequence[str]], right: Container[int] = (), width: int | None = None) -> str:
     """Rows of cells as lines with aligned columns; the columns with numbers in `right` are flush right.
 
-    If the lines are longer than `width`, the widest columns are folded.
+    If the lines are longer than `width`, the widest columns are folded between words. If that is not enough, each row
+    becomes a block: its first cell, and below it a line per further cell, after the name that the first row gives.
     """
-    import textwrap
-
     rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    if width is not None:
+        least = [_longest_word(column) for column in zip(*rows, strict=True)]
+        while _line(widths) > width and any(map(int.__gt__, widths, least)):
+            _, at = max((of, n) for n, of in enumerate(widths) if of > least[n])
+            widths[at] -= 1
+        if _line(widths) > width:
+            return _blocks(rows, width)
     lines = []
     for row in rows:
-        folded = [textwrap.wrap(text, of) if len(text) > of else [text] for text, of in zip(row, widths, strict=True)]
+        folded = [_folded(text, of) for text, of in zip(row, widths, strict=True)]
         for cells in itertools.zip_longest(*folded, fillvalue=""):
             aligned = (
                 text.rjust(of) if n in right else text.ljust(of)
@@ -144,6 +147,37 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = (), width: in
             )
             lines.append(GAP.join(aligned).rstrip())
     return "\n".join(lines)
+
+
+def _line(widths: Sequence[int]) -> int:
+    """The length of a line of such columns."""
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _longest_word(column: Iterable[str]) -> int:
+    """The width at which no cell of the column is split within a word."""
+    return max((len(word) for text in column for word in text.split()), default=0)
+
+
+def _blocks(rows: Sequence[Sequence[str]], width: int) -> str:
+    """A block of lines for each row after the first, which has the names."""
+    names = rows[0]
+    lead = len(GAP) + max(map(len, names[1:])) + len(GAP)
+    blocks = []
+    for row in rows[1:]:
+        lines = [row[0]]
+        for name, text in zip(names[1:], row[1:], strict=True):
+            if text:
+                lines += hung(text, f"{GAP}{name}".ljust(lead), width)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """The lines of a cell of that width."""
+    import textwrap
+
+    return textwrap.wrap(text, width) if len(text) > width else [text]
 
 
 def terminal_width() -> int | None:

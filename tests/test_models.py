@@ -180,6 +180,8 @@ class TestPacked:
         assert "pack needs an experiment" in capsys.readouterr().err
         assert main(["pack", "+experiment=quick", "output=nowhere"]) == 2
         assert "no network is stored in nowhere" in capsys.readouterr().err
+        assert main(["pack", "+experiment=quick", "seeds=[0,1]"]) == 2
+        assert "give seed=… instead of seeds=[…]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,9 @@ VERSIONS = ("onsager", "jax", "numpy", "device")  # of the note of how a curve w
 def packed(experiment: Experiment) -> dict[str, bytes]:
     """Curve → the bytes of its packed network, for every network of the experiment that learns.
 
-    Of a curve on several matrices it is the network of the first. Raises UserError for a network that is not stored
-    whole, and where none learns.
+    The experiment has one matrix. Raises UserError for a network that is not stored whole, and where none learns.
     """
-    curves = [curve for curve in experiment.first_curves if curve.settings.trained]
+    curves = [curve for curve in experiment.curves if curve.settings.trained]
     if not curves:
         raise UserError(f"{experiment.name} has no trained network: there is nothing to pack")
     return {curve.slug: _packed(experiment.name, curve) for curve in curves}
