@@ -52,9 +52,9 @@ _LOGS = "training log of the NA-ALISTA authors' code: best epoch by its test set
 _LAYERS = (1, 2, 4, 6, 8, 10, 12, 14, 16)
 
 
-def _of_logs(curve: str, *values: float) -> Reference:
-    """The log of a network in the setting of the experiment `rivals`; ±1.5 dB from run to run."""
-    return Reference("gaussian", curve, curve, None, None, 1, values, _LOGS, _LAYERS, "rivals")
+def _of_logs(experiment: str, curve: str, *values: float) -> Reference:
+    """The log of a network in the setting of an experiment; ±1.5 dB from run to run."""
+    return Reference("gaussian", curve, curve, None, None, 1, values, _LOGS, _LAYERS, experiment)
 
 
 # fmt: off
@@ -79,10 +79,13 @@ REFERENCES = (
     Reference("gaussian", "oracle", "oracle", None, None, None, (-45.97,), _PLOT_SCRIPT),
     Reference("gaussian", "oracle", "oracle", None, None, None, (-46.03,), _FLOAT64),
     Reference("kappa15", "oracle", "oracle", None, None, None, (-44.7,), _PLOT_SCRIPT),
-    _of_logs("alista", -4.269, -8.314, -17.477, -26.532, -32.424, -35.900, -37.766, -38.336, -39.073),
-    _of_logs("aglista", -5.664, -8.808, -18.648, -27.131, -33.001, -36.625, -39.233, -40.339, -41.345),
-    _of_logs("alista_at", -4.269, -8.307, -17.315, -25.541, -32.889, -37.094, -39.764, -41.197, -41.966),
-    _of_logs("na_alista", -4.277, -8.195, -17.695, -27.616, -34.236, -38.597, -40.769, -41.666, -42.189),
+    _of_logs("rivals", "alista", -4.269, -8.314, -17.477, -26.532, -32.424, -35.900, -37.766, -38.336, -39.073),
+    _of_logs("rivals", "aglista", -5.664, -8.808, -18.648, -27.131, -33.001, -36.625, -39.233, -40.339, -41.345),
+    _of_logs("rivals", "alista_at", -4.269, -8.307, -17.315, -25.541, -32.889, -37.094, -39.764, -41.197, -41.966),
+    _of_logs("rivals", "na_alista", -4.277, -8.195, -17.695, -27.616, -34.236, -38.597, -40.769, -41.666, -42.189),
+    _of_logs("rivals_n2000", "alista", -1.957, -3.703, -7.440, -11.769, -15.736, -18.817, -21.702, -23.904, -25.182),
+    _of_logs("rivals_n2000", "aglista", -3.106, -4.541, -7.494, -11.707, -15.924, -18.966, -21.201, -24.407, -25.607),
+    _of_logs("rivals_n2000", "alista_at", -1.957, -3.704, -7.368, -11.244, -15.662, -18.212, -21.520, -23.288, -26.083),
 )
 # fmt: on
 
