@@ -75,6 +75,7 @@ class TestActivity:
         assert run[-1] == 100_000, "there was room for all of them"
         assert binomtest(int(np.sum(run < 100_000)), 100_000, activity).pvalue > 1e-4
 
+    @pytest.mark.slow
     def test_of_random_access(self):
         """One per cent of the users, real and imaginary part together, in some samples nobody."""
         problem = law("random_access")
@@ -100,6 +101,7 @@ class TestActivityOfEachUser:
     RATES = (0.02, 0.5, 1.0, 0.1, 0.3)
     WORDS = ("problem.users=5", f"problem.activity={list(RATES)}", "problem.pilots=3", *FEW)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("embedding", "antennas"), [("real", 1), *slow(("complex", 3))])
     def test_drawn_samples(self, embedding, antennas):
         problem = law("random_access", f"problem.embedding={embedding}", f"problem.antennas={antennas}", *self.WORDS)
@@ -115,6 +117,7 @@ class TestActivityOfEachUser:
         assert problem.hard_samples
         assert not problem.everybody_active
 
+    @pytest.mark.slow
     def test_weighted_means_are_those_of_the_law(self):
         problem = build(law("random_access", *self.WORDS), 0)
         L = 60_000
@@ -127,6 +130,7 @@ class TestActivityOfEachUser:
         assert near(weights, 1.0, L)
         assert 0 < weights.min() <= weights.max() < 2
 
+    @pytest.mark.slow
     def test_equal_rates_are_one_number(self):
         """The weights of a list agree with those of the closed form for one activity."""
         listed, one = (build(law("random_access", "problem.users=5", f"problem.activity={rate}", *FEW), 0).draw
@@ -147,6 +151,7 @@ class TestActivityOfEachUser:
 class TestEmphasis:
     """Half of the samples plain, half with more active users, and the weights that make up for it."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("embedding", "antennas"), [("real", 1), *slow(("complex", 1), ("real", 4), ("complex", 3))]
     )

@@ -43,6 +43,7 @@ class TestComplexity:
     N, M, T = 60, 36, 4
 
     # Exactly: B y and T - 1 products with S; A x̂ is not needed after the last layer, H y is needed in each.
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("overrides", "products", "parameters"),
         [
@@ -136,6 +137,7 @@ class TestParameters:
     def find(rows, quantity):
         return [row for row in rows if row["quantity"] == quantity]
 
+    @pytest.mark.slow
     def test_the_prescribed_ones_are_found_exact(self, star):
         rows = params.compare(self.layers(star), star, tied=False)
         assert {row["layer"] for row in rows} == {1, 2, 3}
@@ -218,6 +220,7 @@ class TestParameters:
         assert "| gaussian | `lvamp_tied_bg` | noise_variance |" in page
 
 
+@pytest.mark.slow
 def test_the_trace_is_the_network():
     lvamp = settings(DEPTH, "network=lvamp", "network.tied=false")
     problem = build(lvamp.problem, 0)

@@ -37,6 +37,7 @@ def empty_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow(*EXAMPLES, but=("network", "train", "recover", "nmse", "load", "verify")))
 def test_examples_run(name):
     found = doctest.DocTestFinder(recurse=False).find(getattr(onsager_cli, name), name)
@@ -58,6 +59,7 @@ def test_nothing_is_loaded_before_it_is_used():
         onsager_cli.trian  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, *slow(False)])
 def test_training_in_memory_has_the_bits_of_the_command_and_leaves_nothing(tmp_path, tied):
     small = onsager_cli.problem(**SMALL, seed=2)
@@ -80,6 +82,7 @@ def test_training_in_memory_has_the_bits_of_the_command_and_leaves_nothing(tmp_p
     np.testing.assert_array_equal(again.params["theta"], trained.params["theta"])
 
 
+@pytest.mark.slow
 def test_events_have_the_keys_of_the_table():
     """What callers rely on: the keys that the table in onsager_cli/api promises."""
     text = import_module("onsager_cli.api").__doc__ or ""
@@ -186,6 +189,7 @@ class TestRecover:
         with pytest.raises(UserError, match=says):
             onsager_cli.recover(np.ones(4), np.ones((4, 5)), **keys)
 
+    @pytest.mark.slow
     def test_any_scale(self):
         """Units cancel: float32 would hold neither the squares of these measurements nor those of this matrix."""
         rng = np.random.default_rng(4)
@@ -238,6 +242,7 @@ def test_mistakes_are_one_line(call, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_problem_with_another_signal():
     ternary = onsager_cli.problem("gaussian", N=40, M=20, signal="rademacher", test_samples=50)
     assert set(np.unique(ternary.test[0])) == {-1.0, 0.0, 1.0}
@@ -251,6 +256,7 @@ def test_a_problem_with_another_signal():
         onsager_cli.problem(A=np.eye(4), ensemble="dct")
 
 
+@pytest.mark.slow
 def test_the_real_embedding_takes_complex_measurements():
     rng = np.random.default_rng(0)
     A = rng.normal(size=(20, 40)) + 1j * rng.normal(size=(20, 40))

@@ -69,6 +69,7 @@ def read(path):
 
 
 class TestFormats:
+    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
     @pytest.mark.parametrize("samples_in", ["columns", "rows"])
     def test_come_back_as_they_came(self, networks, here, y, suffix, samples_in):
@@ -272,6 +273,7 @@ class TestRefused:
         assert main(["apply", networks["bg"], "y.npz", "--name", "b"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "told"), [(1, False), (1.35, False), (0.75, False), (1.5, True), (0.65, True), (0, True)]
 )

@@ -77,6 +77,7 @@ def trained(tmp_path, *words):
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_a_training_ends_with_its_gap(self, tmp_path):
         experiment, events = trained(tmp_path)
         (line,) = [event["message"] for event in events if event["event"] == "attainable"]

@@ -40,6 +40,7 @@ def test_of_bernoulli_gaussian(x64):
     assert float(found.prior) == pytest.approx(np.log(GAMMA / (1 - GAMMA)))
 
 
+@pytest.mark.slow
 def test_of_the_signals_own_law(x64):
     """A mixture of two Gaussians with means, whose zeros are no component of the active ones."""
     import jax.numpy as jnp
@@ -56,6 +57,7 @@ def test_of_the_signals_own_law(x64):
     np.testing.assert_allclose(np.asarray(found.variance)[:, 0], expected[:, 2], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_of_blocks(x64, is_complex):
     """Blocks of one coordinate are Bernoulli-Gaussian; in longer ones all coordinates have one probability (Bayes)."""

@@ -75,6 +75,7 @@ def test_the_products_of_a_step_are_those_of_autodiff(network, depth):
     assert bench.matrix_flops(network, M, N, depth, L) == products(jax.make_jaxpr(jax.value_and_grad(loss))(learned))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["lista", *slow("lamp-bg")])
 def test_an_untied_network_takes_the_batch_that_is_asked_for(network, monkeypatch):
     made = []
@@ -153,6 +154,7 @@ def test_quality_is_that_of_the_schedule_asked_for(capsys):
     assert not any(row["reached"] for row in rows)
 
 
+@pytest.mark.slow
 def test_complex_arrays_are_refused_before_anything_is_measured():
     with pytest.raises(UserError, match=r"problem\.embedding: must be real"):
         bench.step_timing(

@@ -25,6 +25,7 @@ class TestCanonical:
         rng = np.random.default_rng(6)
         return (rng.normal(size=(12, 10)), rng.normal(size=10), rng.normal(size=(20, 10)) / 5, np.array(-1.0), 0.3)
 
+    @pytest.mark.slow
     def test_is_the_same_first_layer(self, learned):
         *leaves, variance = learned
         x, y = (np.random.default_rng(7).normal(size=(n, 5)) for n in (20, 12))

@@ -67,6 +67,7 @@ class TestNumbers:
         np.testing.assert_allclose(np.abs(built.A), 1 / np.sqrt(128), rtol=1e-6)
         np.testing.assert_allclose(built.known_power, np.tile(power / 2, 2)[:, None], rtol=1e-6)
 
+    @pytest.mark.slow
     def test_what_the_nmse_counts(self):
         assert build(law("random_access", *FEW), 0).reported is None
         reported = np.asarray(build(law("massive_mimo", *FEW), 0).reported)
@@ -176,6 +177,7 @@ class TestChannel:
 
 
 class TestMeasurements:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("name", "snr_db"), [("random_access", 10), *slow(("massive_mimo", 20))])
     def test_snr(self, name, snr_db):
         problem = build(law(name, "problem.selection_samples=1", "problem.test_samples=4096"), 0)
@@ -184,6 +186,7 @@ class TestMeasurements:
         assert 10 * np.log10(np.sum((A @ x) ** 2) / np.sum(w**2)) == pytest.approx(snr_db, abs=0.3)
         assert np.mean(w**2) == pytest.approx(float(problem.noise_variance), rel=0.01)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["random_access", *slow("massive_mimo")])
     def test_real_embedding_is_the_complex_model(self, name):
         few = ("problem.users=30", "problem.selection_samples=20", "problem.test_samples=70")

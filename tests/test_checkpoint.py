@@ -74,6 +74,7 @@ class TestGoingOn:
         assert curve["resumed_from"].endswith("of layers 1-2: all")
         assert stored(tmp_path) == whole
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("network", "depths"),
         [
@@ -287,6 +288,7 @@ def test_giving_up_is_told_from_process_to_process():
     assert (str(error), error.best, error.depth) == ("lamp_tied_bg: still diverging", None, 3)
 
 
+@pytest.mark.slow
 def test_giving_up_leaves_the_other_curves_alone(tmp_path, monkeypatch):
     """Fig. 10 with one wild curve: its untied network has nothing to begin from, the others are trained."""
     asked = load_experiment([
@@ -306,6 +308,7 @@ def test_giving_up_leaves_the_other_curves_alone(tmp_path, monkeypatch):
     assert [event["curve"] for event in watch.of("warning")] == ["lamp_tied_bg", "lamp_untied_bg"]
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_is_noticed(tmp_path):
     """The loss stays finite: √0 has a value and no slope."""
     lamp = setup_of("network=lamp", "shrinkage=bg")

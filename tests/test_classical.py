@@ -80,6 +80,7 @@ class TestSteps:
             found = iterate.iterate(net, problem, net.layer(params, 0), *problem.test, 9)
             np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("momentum", ["none", "paper", *slow("beck_teboulle")])
     def test_ista_and_fista_against_numpy(self, momentum):
         problem = toy()
@@ -223,6 +224,7 @@ class TestConfig:
         with pytest.raises(UserError, match=r"problem\.selection_samples=4000: all of them are zero"):
             run.train(load_experiment([*toy, "problem.gamma=1e-12"]), lambda _: None)
 
+    @pytest.mark.slow
     def test_counts_are_those_of_the_iteration_however_many_follow(self, tmp_path):
         """AMP diverges on ever more realizations here."""
         toy = "network=amp problem.kappa=6 problem.N=60 problem.M=36 problem.test_samples=20 plot.formats=[png]"

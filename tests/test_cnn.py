@@ -30,6 +30,7 @@ def test_convolution(x64, width):
     np.testing.assert_allclose(convolve(jnp.asarray(h), jnp.asarray(kernel)), np.transpose(expected), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_real_embedding_and_complex_arrays_are_one_network():
     """The channels are the real and the imaginary part either way."""
     rng = np.random.default_rng(1)

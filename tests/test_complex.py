@@ -224,6 +224,7 @@ class TestNetworks:
         np.testing.assert_allclose(turned, plain, rtol=1e-8)
         assert np.all(np.sum(plain, axis=1) < np.sum(np.abs(x) ** 2))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "depth"),
         slow(
@@ -252,6 +253,7 @@ class TestNetworks:
             found = float(np.sum((np.conj(change) * np.conj(gradient[leaf])).real))
             assert found == pytest.approx(slope, rel=2e-5, abs=1e-6), leaf
 
+    @pytest.mark.slow
     def test_starts_counts_and_storage(self, data):
         problem = problem_of(*data)
         for net in NETWORKS.values():

@@ -45,6 +45,7 @@ class TestCurve:
             *("layer 1: all", "layer 2: B, θ", "layers 1-2: all", "layer 3: B, θ", "layers 1-3: all"),
         ]
 
+    @pytest.mark.slow
     def test_a_layer_that_makes_it_worse_is_said(self, tmp_path):
         """AMP with hardly any training diverges where A is ill-conditioned."""
         rates = (f"training.lamp.{kind}=[1e-9]" for kind in ("rates", "theta_rates", "spectral_rates", "row_rates"))
@@ -121,6 +122,7 @@ class TestCurve:
         assert not watch.of("stage")
         assert [row["layer"] for row in run.rows_of(asked)] == [1, 2]
 
+    @pytest.mark.slow
     def test_a_deeper_request_goes_on(self, whole, tmp_path):
         content, complete, _ = whole("fast")
         first, then = Watch(), Watch()
@@ -145,6 +147,7 @@ class TestCurve:
             stages.append(len(watch.of("stage")))
         assert stages == [3, 0, 0]
 
+    @pytest.mark.slow
     def test_joint_training_has_a_point_at_its_depth_alone(self, tmp_path):
         asked = {depth: joint(tmp_path, depth) for depth in (2, 3)}
         for depth, what in asked.items():

@@ -57,6 +57,7 @@ def levels(net, problem, depth):
 
 
 class TestStep:
+    @pytest.mark.slow
     @pytest.mark.parametrize("d", [None, 0.6])
     def test_vamp_against_numpy(self, d):
         problem = problem_of()
@@ -98,6 +99,7 @@ class TestWeight:
         """Descent on the loss `sign` d: p rises where that lowers the loss, unless it has left the range already."""
         assert float(jax.grad(lambda p: sign * damp.weight(p))(jnp.float32(p))) == expected
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("net", [Lamp(BG, THETA, damping=0.6), *slow(vamp(damp.LEARNED), vamp(0.6))])
     def test_the_gradient_of_the_network(self, net):
         """`kept` of LAMP has no x_hat: the derivative needs none."""
@@ -151,6 +153,7 @@ class TestAutomatic:
         errors = np.asarray(squared_errors(found, problem, params, *problem.test, 40)).sum(axis=1)
         assert 10 * np.log10(errors[-1] / np.sum(np.asarray(problem.test.x) ** 2)) < -35
 
+    @pytest.mark.slow
     def test_the_test_set_decides_nothing(self):
         problem = problem_of(correlation=0.9)
         nothing = dataclasses.replace(problem, test=jax.tree.map(jnp.zeros_like, problem.test))
@@ -168,6 +171,7 @@ def made(*words, problem=None):
 
 
 class TestCurves:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["vamp", "amp", "em_vamp"])
     def test_auto_has_the_bits_of_the_undamped_where_that_converges(self, name):
         words = [f"network={name}", "network.depth=6", *LARGER]
@@ -178,6 +182,7 @@ class TestCurves:
         assert tables[0] == tables[1] == tables[2]
         assert len(tables[0]) == 6
 
+    @pytest.mark.slow
     def test_the_damping_is_reported_and_noted(self):
         folder, events = made("network=vamp", "network.depth=20", problem=problem_of(250, 125, correlation=0.9))
         noted = folder.read_json("iterations")

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 class TestStreaming:
+    @pytest.mark.slow
     @pytest.mark.parametrize("form", FORMATS)
     def test_memory_is_that_of_a_few_blocks(self, tmp_path, form):
         """40 MB of samples in blocks of 0.2 MB."""

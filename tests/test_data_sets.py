@@ -27,6 +27,7 @@ READ = (("npz", ()), ("mat", COMPLEX), ("h5", ()))
 
 
 class TestSamples:
+    @pytest.mark.slow
     @pytest.mark.parametrize("of", [(), COMPLEX])
     def test_all_formats_hold_the_same_numbers(self, tmp_path, of):
         first, *others = [plain(written(tmp_path / f"set.{form}", *of)) for form in FORMATS]
@@ -44,6 +45,7 @@ class TestSamples:
         assert np.mean(found["x"] != 0) == pytest.approx(0.3, abs=0.01)
         assert len(np.unique(found["x"], axis=0)) > 3900
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("form", "of"), slow(*product(FORMATS, ((), COMPLEX)), but=READ))
     def test_recorded_pairs_read_a_set_back(self, tmp_path, form, of):
         path = written(tmp_path / f"set.{form}", *of, samples=100)
@@ -108,6 +110,7 @@ class TestSamples:
 
 
 class TestInfo:
+    @pytest.mark.slow
     @pytest.mark.parametrize("form", FORMATS)
     def test_what_it_says(self, tmp_path, form, capsys):
         path = written(tmp_path / f"set.{form}", "seed=3", samples=200)

@@ -104,6 +104,7 @@ FORMULAS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", slow(*NETWORKS, but=["lamp", "lvamp"]))
 def test_the_formulas_of_the_page_are_the_network(case, tmp_path):
     net, *more = NETWORKS[case]

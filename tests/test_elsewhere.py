@@ -118,11 +118,13 @@ class TestJudged:
         condition = elsewhere(curve.settings, words)
         return judged(method, condition, problem_of, own_matrix(method.problem)), condition, own_matrix(method.problem)
 
+    @pytest.mark.slow
     def test_as_trained_is_the_table(self, curves):
         for curve in curves.values():
             found, *_ = self.judge(curve)
             assert found["nmse_db"] == pytest.approx(curve.folder.points()[-1]["nmse_db"], abs=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "words", [["problem.snr_db=10"], ["problem.gamma=0.2"], ["problem.perturb_db=-10"], ["signal=laplace"]]
     )
@@ -183,6 +185,7 @@ class TestJudged:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_table_and_figure(self, curves, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         folder = str(curves["lamp"].folder.path)

@@ -107,6 +107,7 @@ def measured(A, snr_db, L, seed=3):
 class TestEstimatedSnr:
     """The SNR that the energies of y in the singular directions of A show."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("snr_db", [-10, 0, 10])
     @pytest.mark.parametrize("shape", [(60, 120), (120, 60)], ids=["wide", "tall"])
     @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
@@ -129,6 +130,7 @@ class TestEstimatedSnr:
         assert estimated_snr(measured(A, snr_db, 50), np.eye(40), np.zeros(40)) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("snr_db", "kappa", "noise_start", "within"),
     [

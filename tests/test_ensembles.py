@@ -50,22 +50,26 @@ class TestNoise:
         clean = np.asarray(made_problem.A, np.float64) @ x
         return np.sum(clean**2, axis=0), np.sum((y - clean) ** 2, axis=0), made_problem
 
+    @pytest.mark.slow
     def test_a_variance_instead_of_an_snr(self):
         _, noise, made_problem = self.of(noise_variance=0.02)
         assert noise.mean() / 100 == pytest.approx(0.02, rel=0.02)
         assert float(made_problem.noise_variance) == pytest.approx(0.02)
 
+    @pytest.mark.slow
     def test_no_noise_at_all(self):
         signal, noise, made_problem = self.of(noise_variance=0.0)
         assert noise.sum() < 1e-12 * signal.sum()  # float32
         assert 0 < float(made_problem.noise_variance) < 1e-10
 
+    @pytest.mark.slow
     def test_every_sample_has_the_snr(self):
         signal, noise, _ = self.of(noise="per_sample", snr_db=20.0)
         levels = 10 * np.log10(signal / noise)
         assert levels.mean() == pytest.approx(20, abs=0.1)
         assert levels.std() < 0.8  # 100 entries of noise each: 4.3/√50
 
+    @pytest.mark.slow
     def test_an_snr_is_drawn_for_every_sample(self):
         signal, noise, made_problem = self.of(noise="per_sample", snr_db=[5.0, 40.0])
         levels = 10 * np.log10(signal / noise)
@@ -104,6 +108,7 @@ class TestComplex:
         # real and imaginary part of a coefficient are active together
         assert np.array_equal(x.real != 0, x.imag != 0)
 
+    @pytest.mark.slow
     def test_fourier_rows_are_complex_without_a_word(self):
         built = problem("gaussian", N=40, M=20, ensemble="fourier", test_samples=50)
         assert np.iscomplexobj(built.A)
@@ -122,6 +127,7 @@ class TestNoiseOfEachSample:
         (curve,) = load_experiment([f"network={network}", *sizes, *words]).curves
         return curve.settings, network_of(curve.settings), problem_of(curve)
 
+    @pytest.mark.slow
     def test_vamp_finds_the_noise_of_each_sample(self):
         from onsager_cli.networks.layers import trace
 
@@ -133,6 +139,7 @@ class TestNoiseOfEachSample:
         # 100 measurements, of which some 20 serve the support: 0.7 dB, and a few samples that are not solved
         assert np.median(np.abs(error_db)) < 1.5
 
+    @pytest.mark.slow
     def test_it_is_better_than_one_noise_variance_for_all(self):
         from dataclasses import replace
 
@@ -145,6 +152,7 @@ class TestNoiseOfEachSample:
             levels.append(10 * np.log10(np.mean(errors[-1] / powers)))
         assert levels[0] < levels[1] - 1
 
+    @pytest.mark.slow
     def test_tables_say_what_a_network_is_told(self):
         from onsager_cli.config.told import told
 

@@ -80,11 +80,13 @@ def error_of(overrides, folder: Path) -> float:
     return distance(model(*overrides), "numpy", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "family", "more"), slow(*CASES, but=QUICK))
 def test_every_network_with_every_shrinkage(x64, tmp_path, network, family, more):
     assert error_of((f"network={network}", f"shrinkage={family}", *more), tmp_path) < EXACT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", slow(*OTHERS, but=["lista_untied_complex", "cnn_complex", "lvamp_snr", "lamp_free"]))
 def test_every_option_of_networks(x64, tmp_path, case):
     assert error_of(OTHERS[case], tmp_path) < EXACT

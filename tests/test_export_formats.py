@@ -78,6 +78,7 @@ def test_onnx_takes_any_number_of_samples(tmp_path):
         np.testing.assert_allclose(x_hat[0] + 1j * x_hat[1], made.x_hat[:, :samples], atol=FLOAT32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", slow(*CASES, but=["lvamp"]))
 def test_stablehlo_runs_like_jax(tmp_path, case):
     made = model(*CASES[case])
@@ -140,6 +141,7 @@ def test_an_operation_without_a_rule_is_named():
         channels.real_function(repeats, jnp.ones((4, 3)), False)
 
 
+@pytest.mark.slow
 def test_real_operations_compute_what_complex_ones_do(x64):
     rng = np.random.default_rng(0)
     A, B = (rng.normal(size=(2, 5, 4)) @ np.eye(4) for _ in range(2))
@@ -205,6 +207,7 @@ def exported(folder: Path, *more: str) -> int:
     return main(["export", *{**merged, **new}.values(), *(word for word in more if "=" not in word)])
 
 
+@pytest.mark.slow
 def test_the_verb_writes_and_compares(trained, capsys):
     assert exported(trained, "--to", "numpy") == 0
     out = capsys.readouterr().out

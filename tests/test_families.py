@@ -45,6 +45,7 @@ def inputs(complex_values: bool = False) -> np.ndarray:
 
 
 class TestDerivatives:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", SIGNALS)
     def test_slope_is_the_average_derivative(self, x64, name):
         family, theta = case(name)
@@ -81,6 +82,7 @@ class TestDerivatives:
             total += (real - 1j * imaginary) / 2
         np.testing.assert_allclose(slope, np.real(total) / 8, rtol=1e-5, atol=1e-9)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", SIGNALS)
     def test_gradients_are_those_of_differences(self, x64, name):
         family, theta = case(name)
@@ -99,6 +101,7 @@ class TestDerivatives:
         expected = sum(float(np.sum(g * d)) for g, d in zip(gradients, directions, strict=True))
         assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(expected, rel=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", SIGNALS)
     def test_no_nan_in_single_precision(self, name):
         family, theta = case(name)
@@ -116,6 +119,7 @@ class TestDerivatives:
 
 
 class TestPosteriors:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("words", "family"),
         [
@@ -140,6 +144,7 @@ class TestPosteriors:
         tweedie = np.mean(expected.variance / SIGMA**2, axis=0, keepdims=True)
         np.testing.assert_allclose(np.real(slope), tweedie, rtol=2e-3, atol=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("words", "family", "within"),
         [("signal=laplace", "mixture", 1.02), *slow(("signal=rademacher", "pwlin", 2), ("signal=exponential", "exp", 2))],

@@ -83,6 +83,7 @@ def test_labels_of_multiply_adds_do_not_overlap(adds):
     assert_room(rendered(draw_costs(spec(), rows, {"costs": costs})).axes[1].xaxis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("low", "high"), slow((0.98, 1.02), (0.8, 1.3), (0.18, 1.9), (0.1, 2.0), (0.02, 1.0), but=[(0.8, 1.3), (0.1, 2.0)])
 )

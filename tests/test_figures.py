@@ -117,6 +117,7 @@ def test_tied_and_untied_differ_without_colour_and_families_differ_in_colour():
     assert len({style.color for style in lamp}) == len({style.marker for style in lamp}) == len(lamp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [fig10(), fig9(), fig9()[:1], level("oracle", "oracle", -46.0)])
 @pytest.mark.parametrize("options", [{}, {"inset": (9.5, 15.5, -46.4, -43)}])
 def test_the_legend_and_the_inset_cover_no_point(rows, options):
@@ -138,6 +139,7 @@ def test_the_legend_and_the_inset_cover_no_point(rows, options):
     assert drawing.get_figwidth() == 3.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "pgf"])  # pgf needs LaTeX
 def test_the_same_table_gives_the_same_bytes_and_another_gives_others(tmp_path, kind, monkeypatch):
     (first,) = draw(spec(), fig9(), tmp_path / "a", [kind])

@@ -31,6 +31,7 @@ def in_users_units(seen: Problem, x) -> np.ndarray:
 
 
 class TestFramed:
+    @pytest.mark.slow
     def test_the_user_gets_back_what_went_in(self):
         plain = made(matrix(8, mean=1.0), ensemble="given")
         seen = framed(plain, "on", whitens=True, unit=3.0)
@@ -38,6 +39,7 @@ class TestFramed:
         assert seen.original is plain
         assert seen.behind.A is plain.A
 
+    @pytest.mark.slow
     def test_measurements_fit_the_matrix_that_networks_see(self):
         plain = made(matrix(8, mean=1.0), ensemble="given", noise_variance=0.0)
         seen = framed(plain, "on", whitens=True, unit=2.0)
@@ -46,6 +48,7 @@ class TestFramed:
         np.testing.assert_allclose(y, seen.A @ x, atol=1e-4 * np.abs(y).max())
         np.testing.assert_allclose(np.sum(np.square(seen.A)), 40, rtol=1e-5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("whitens", [True, False])
     def test_noise_variance_is_that_of_what_networks_see(self, whitens):
         plain = made(matrix(8, mean=1.0), ensemble="given", snr_db=10.0, test_samples=5000)
@@ -62,6 +65,7 @@ class TestFramed:
         found = 10 * np.log10(np.sum(errors) / np.sum(powers))
         assert found == pytest.approx(nmse(in_users_units(seen, estimate), plain.test.x), abs=1e-3)
 
+    @pytest.mark.slow
     def test_fresh_samples_are_in_the_frame(self):
         seen = framed(made(matrix(8), ensemble="given", noise_variance=0.0), "on", whitens=True, unit=1.0)
         x, y, weights = seen.emphasized(jax.random.key(3), 50, 2.0, 2.0)
@@ -111,6 +115,7 @@ def test_unit_of_signals_without_zeros():
 
 
 class TestScale:
+    @pytest.mark.slow
     @pytest.mark.parametrize("factor", [0.1, *slow(10.0)])
     def test_estimates_do_not_depend_on_the_scale_of_the_matrix(self, factor):
         A = matrix(mean=0.5)
@@ -128,12 +133,14 @@ class TestScale:
         _, y = plain.test
         assert np.array_equal(other(1024 * y), one(y))
 
+    @pytest.mark.slow
     def test_the_snr_is_that_of_the_matrix(self):
         big = problem("gaussian", A=100 * matrix(), snr_db=20, test_samples=3000)
         x, y = big.test
         clean = big.A @ x
         assert 10 * np.log10(np.sum(clean**2) / np.sum((y - clean) ** 2)) == pytest.approx(20, abs=0.2)
 
+    @pytest.mark.slow
     def test_vamp_takes_columns_of_any_norm(self):
         """Matched VAMP whose prior follows the columns: undone columns leave an easy problem."""
         rng = np.random.default_rng(0)

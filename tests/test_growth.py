@@ -54,6 +54,7 @@ class TestGrowth:
         _, powers, _ = self.grown(settings_of(*self.FEW), 0)
         assert len(powers) == growth.MOST
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("words", [("problem.test_samples=500",), ("problem.gamma=0.4",)])
     def test_others_stay_as_they_are(self, words):
         keys = {word.partition("=")[0] for word in words}
@@ -62,6 +63,7 @@ class TestGrowth:
         _, powers, calls = self.grown(settings, 0.01)
         assert (len(calls), len(powers)) == (1, settings.problem.test_samples)
 
+    @pytest.mark.slow
     def test_selection_sets_are_larger_where_few_are_active(self):
         few, many = (made(N=60, M=30, gamma=g, test_samples=1000).selection.x.shape[1] for g in (0.05, 0.4))
         assert (few, many) == (2400, 300)

@@ -59,6 +59,7 @@ def arrays(*overrides: str):
 
 
 class TestNumbers:
+    @pytest.mark.slow
     def test_ten_lines_of_lmmse_are_those_of_onsager(self, capsys):
         """The table rounds to 1e-4 dB; float64 differs by less."""
         outcome("train +experiment=mine plot.formats=[png]", capsys)
@@ -133,6 +134,7 @@ class TestNumbers:
         assert x.shape == (35, 40)
         assert row["nmse_db"] == pytest.approx(by_hand((A.conj().T @ y)[:5], x[:5])[0], abs=1e-4)
 
+    @pytest.mark.slow
     def test_the_test_set_grows_as_that_of_the_curves(self, capsys, monkeypatch):
         """Where few coefficients are active, until the standard error is small; here, until there are 3000 samples."""
         monkeypatch.setattr(growth, "ENOUGH_DB", 0.0)

@@ -89,6 +89,7 @@ class TestDifferences:
 
 
 class TestChoosing:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("words", "count"),
         [

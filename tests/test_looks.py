@@ -46,6 +46,7 @@ def without_colour(line: Any) -> tuple[object, ...]:
     return str(dashes), line.get_marker(), marked and filled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow(*DRAWN, but=["mismatch"]))
 def test_no_two_curves_of_a_recorded_figure_need_colour(name):
     for lines in named(drawing(name)):

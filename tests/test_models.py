@@ -68,6 +68,7 @@ class TestFound:
             assert found.depth == 2
             np.testing.assert_array_equal(found(y), expected)
 
+    @pytest.mark.slow
     def test_without_its_matrix_file(self, tmp_path, y):
         """What a stored network sees lies beside it: nobody needs the file of the training any more."""
         np.save(tmp_path / "A.npy", np.random.default_rng(1).normal(size=(20, 40)))
@@ -184,6 +185,7 @@ class TestPacked:
         assert "give seed=… instead of seeds=[…]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow(*sorted(config_files("experiment")), but=("ablations", "fig15c", "problems", "quick"))
 )

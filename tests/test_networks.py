@@ -214,6 +214,7 @@ class TestGradient:
             for leaf in net.layered:
                 np.testing.assert_allclose(part[leaf][first:], whole[leaf][first:], rtol=1e-12, atol=0)
 
+    @pytest.mark.slow
     def test_old_contents_of_the_scratch_do_not_matter(self, toy):
         net, problem = NETWORKS["lamp_tied_bg"], problem_of(toy)
         params = randomized(net, problem, ROOM)
@@ -238,6 +239,7 @@ class TestGradient:
         _, gradient, _ = by_layers(net, problem, params, *problem.test, weights, 3, 0, buffers)
         assert np.isnan(gradient["B"]).any()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", EVERY)
     def test_finite_without_a_signal(self, toy, name):
         """y = 0 makes v = 0 and σ = 0, where √ has no derivative; a NaN of a masked leaf would spread too."""

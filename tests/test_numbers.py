@@ -109,6 +109,7 @@ POSITIVE = np.random.default_rng(0).uniform(size=(100, 200)) * np.sqrt(3 / 100)
 
 
 class TestCurves:
+    @pytest.mark.slow
     def test_a_curve_above_0_db_is_called_worse_than_nothing(self):
         """Entries of one sign: AMP diverges, VAMP does not."""
         maker, (message,) = made(*AMP, A=POSITIVE)
@@ -167,6 +168,7 @@ class TestCurves:
         with pytest.raises(DivergedError, match="layer 1: all: overflows float32: scale the matrix"):
             made(network, A=A)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("network", ["network=em_vamp", *slow("network=amp")])
     def test_or_ends_the_algorithm(self, network):
         A = linear.gaussian_matrix(0, 20, 40, None) * 1e25

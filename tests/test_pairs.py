@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 class TestReading:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("name", "is_complex", "rows"), slow(*product(FILES, (0, 1), (0, 1)), but=SOME))
     def test_every_format(self, tmp_path, name, is_complex, rows):
         A, x, y = drawn(is_complex=is_complex)

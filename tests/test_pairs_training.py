@@ -23,6 +23,7 @@ class TestTraining:
         )
         return read_table(next((tmp_path / "out/figures").glob("*/curves.csv")))
 
+    @pytest.mark.slow
     def test_end_to_end(self, tmp_path, capsys):
         A, x, y = drawn(1000)
         path = saved(tmp_path / "set.npz", A=A, x=x, y=y)
@@ -97,6 +98,7 @@ class TestTraining:
         assert {row["seed"] for row in rows} == {0, 1}
         assert len({row["nmse_db"] for row in rows}) == 4
 
+    @pytest.mark.slow
     def test_overfitting_is_reported(self, tmp_path, capsys):
         _, x, y = drawn(60)
         words = ("training.few_first=false", "training.lamp.rates=[0.01]", "problem.split=[0.2,0.4,0.4]")

@@ -41,6 +41,7 @@ class TestParameters:
         for depth in (1, 3):
             assert net.count(net.start(problem, ROOM), depth) == expected(toy.M, toy.N, depth)
 
+    @pytest.mark.slow
     @given(name=st.sampled_from(sorted(NETWORKS)), depth=st.integers(1, 4), seed=st.integers(0, 99))
     @examples(max_examples=25)
     def test_stored_names_and_back(self, toy, name, depth, seed):

@@ -31,6 +31,7 @@ def without_hydra(lines: list[str]) -> dict | None:
         return None if found is None else {**found[0], "@experiment": found[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment(name):
     assert without_hydra([f"+experiment={name}"]) == by_hydra([f"+experiment={name}"])
@@ -57,6 +58,7 @@ def test_choices_of_two_options():
                 assert without_hydra(lines) == by_hydra(lines), lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_needs_no_hydra(name, monkeypatch):
     def refuse(lines):

@@ -80,6 +80,7 @@ def trained(*overrides: str) -> list[float]:
 
 @pytest.mark.usefixtures("installed")
 class TestNetwork:
+    @pytest.mark.slow
     def test_it_trains_by_its_own_schedule_and_the_default_one(self):
         (curve,) = load_experiment(["network=coupled"]).curves
         assert curve.slug == "coupled_tied"
@@ -196,6 +197,7 @@ class TestSignal:
         letters = np.reshape(network_of(lamp.settings).theta[1:], (-1, 3))
         np.testing.assert_allclose(np.sort(letters[:, 1] * unit), [-3, -1, 0, 1, 3], atol=1e-3)
 
+    @pytest.mark.slow
     def test_a_network_converges_on_it(self):
         levels = trained("signal=two_levels", "network=vamp", *SMALL)
         assert levels[-1] < levels[0] < -3

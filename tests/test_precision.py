@@ -88,6 +88,7 @@ def quick(tmp_path_factory):
 
 
 class TestFresh:
+    @pytest.mark.slow
     def test_the_record_has_them(self, quick, monkeypatch, capsys):
         _, place, words = quick
         monkeypatch.chdir(place)

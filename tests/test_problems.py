@@ -201,6 +201,7 @@ class TestEmphasis:
         np.testing.assert_array_equal(y, plain[1])
         np.testing.assert_array_equal(weights, np.ones(500))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("gamma", "emphasis"), [*slow((0.1, 1.2), (0.1, 0.9)), (0.5, 1.1)])
     def test_weighted_means_are_those_of_the_law(self, gamma, emphasis):
         """Σ w f(x) / L estimates E f(x) of the law without emphasis, within five standard errors."""
@@ -273,6 +274,7 @@ def test_samples_that_are_all_zero_have_no_nmse():
     check_samples(build(settings(*TOY), 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

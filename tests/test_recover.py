@@ -51,6 +51,7 @@ class TestRecover:
         assert damped < -10
         assert damped < nmse(recover(y, A, 30, damping=None), x) + 1
 
+    @pytest.mark.slow
     def test_real_y_for_a_complex_matrix(self, problem, here, capsys):
         np.save(here / "A.npy", problem.A * 1j)
         assert main(["recover", "A.npy", "y.npy", "-o", "x.npy"]) == 0

@@ -40,6 +40,7 @@ def test_it_has_the_recorded_nmse(name, monkeypatch, tmp_path):
     assert reached == pytest.approx(recorded["nmse_db"], abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELEASED)
 def test_it_is_what_its_experiment_trains(name):
     experiment, _, slug = name.partition("/")

@@ -58,6 +58,7 @@ def parsed(text) -> Page:
     return Page(text)
 
 
+@pytest.mark.slow
 def test_every_figure_and_every_claim_is_there_under_a_name_of_its_own(parsed):
     ids = Counter(parsed.values("id"))
     assert [name for name, count in ids.items() if count > 1] == []
@@ -152,6 +153,7 @@ def test_the_paper_is_named_where_its_claims_are(text):
     assert "Borgerding" not in page(ROOT / "experiments", [])
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_page(text):
     assert page(ROOT / "experiments", verify(ROOT / "experiments")) == text
 

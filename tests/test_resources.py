@@ -108,6 +108,7 @@ class TestForecast:
         found = [resources.needs(curve.slug, curve.settings, 0) for curve in asked.curves]
         assert "memory" in resources.forecast(found, tmp_path, 1, 600.0)[0]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "words",
         [

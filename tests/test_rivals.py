@@ -54,6 +54,7 @@ class TestForward:
         expected = numpy_version(net, params, toy.A, toy.y, 5, NOISE)
         assert max(distances(net, problem, params, toy.y, expected)) < 1e-9
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", EVERY)
     def test_complex(self, x64, name):
         A, x, y = complex_data()
@@ -63,6 +64,7 @@ class TestForward:
         for one, expected in zip(found, numpy_version(net, params, A, y, 4, NOISE), strict=True):
             np.testing.assert_allclose(one, expected, atol=1e-9)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", EVERY)
     def test_a_rotation_of_complex_measurements_rotates_the_estimate(self, x64, name):
         A, x, y = complex_data()
@@ -156,6 +158,7 @@ class TestGradient:
         "normaliser", "theta",
     )  # fmt: skip
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
     def test_is_that_of_autodiff(self, x64, toy, name):
         net, problem = RIVALS[name], problem_of(toy)
@@ -173,6 +176,7 @@ class TestGradient:
                 found = masks[leaf] * gradient[leaf]
                 np.testing.assert_allclose(found, masks[leaf] * value, rtol=1e-8, atol=1e-10 * scale, err_msg=leaf)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
     def test_what_learns_has_a_gradient(self, x64, toy, name):
         """In four layers, every leaf that learns has one in at least two of them."""
@@ -188,6 +192,7 @@ class TestGradient:
             rows = np.any(np.asarray(gradient[leaf]).reshape(len(gradient[leaf]), -1) != 0, axis=1)
             assert np.sum(rows) >= 2, leaf
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", slow(*EVERY, but=FEW))
     def test_finite_without_a_signal(self, toy, name):
         net, problem = RIVALS[name], problem_of(toy)
@@ -197,6 +202,7 @@ class TestGradient:
         loss, gradient, _ = by_layers(net, problem, params, x, y, some_weights(toy.L), 3, 0, buffers)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient)))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["alista_at", *slow(*(name for name in EVERY if name != "alista_at"))])
     def test_complex_gradient_is_that_of_autodiff(self, x64, name):
         A, x, y = complex_data()

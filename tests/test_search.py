@@ -36,6 +36,7 @@ def searched(tmp_path_factory):
 
 
 class TestSearch:
+    @pytest.mark.slow
     def test_what_is_stored(self, searched):
         (content,), watch = searched[0].values(), searched[1]
         assert sorted(content["arrays"]) == ["depth_01", "depth_02", "depth_03", "network"]
@@ -58,6 +59,7 @@ class TestSearch:
         after = [row["selection_nmse_db"] for row in content["points"]]
         assert np.all(np.array(after) < before - 0.3)
 
+    @pytest.mark.slow
     def test_the_same_again_and_after_a_stop(self, searched, tmp_path):
         """A training to one layer that goes on to three ends with the numbers of one that was never stopped."""
         shallow = [word for word in HYPER if not word.startswith("network.depth")]
@@ -68,6 +70,7 @@ class TestSearch:
             for leaf, array in arrays.items():
                 np.testing.assert_array_equal(other["arrays"][name][leaf], array, err_msg=f"{name} {leaf}")
 
+    @pytest.mark.slow
     def test_a_schedule_of_the_command_is_for_the_others(self):
         words = ("+curves={hyper: 'network=hyperlista', lamp: 'network=lamp'}", *TOY)
         hyper, lamp = asked(*words, "training=thorough").curves
@@ -91,6 +94,7 @@ class TestCurves:
         assert curve.slug == slug_of(curve.settings) == KINDS[kind]
         assert curve.settings.network.record.looks[kind][""].label
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", slow(*KINDS, but=("alista", "oamp_net2")))
     def test_train_resume_and_load(self, kind, tmp_path):
         quick = [] if kind == "hyperlista" else [f"training.{kind}.{word}" for word in QUICK]

@@ -126,6 +126,7 @@ def test_the_record_averages_counts_and_tells_what_is_missing():
     assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]
 
 
+@pytest.mark.slow
 def test_what_it_costs_is_the_mean_over_the_matrices(tmp_path, monkeypatch):
     """The NMSE of the costs is the mean; the multiply-adds, which all matrices share, are counted once."""
     monkeypatch.chdir(tmp_path)
@@ -177,6 +178,7 @@ class TestKept:
             if one.settings.seed in seeds:
                 shutil.rmtree(one.folder.path)
 
+    @pytest.mark.slow
     def test_the_same_tables_and_page_come_out(self, recorded):
         tables = ("curves.csv", "seeds.csv", "replicates.csv", "made.json", "README.md")
         before = {name: (recorded / name).read_bytes() for name in tables}
@@ -186,6 +188,7 @@ class TestKept:
         assert {name: (recorded / name).read_bytes() for name in before} == before
         assert events[0] == {"event": "kept", "curves": ["amp_l1 (seed 5)", "oracle (seed 5)"]}
 
+    @pytest.mark.slow
     def test_of_other_settings_nothing_is_kept(self, recorded):
         self.forget(5, 6)
         other = load_experiment([*TOY, "problem.snr_db=20"])
@@ -195,6 +198,7 @@ class TestKept:
         assert lacking == ["amp_l1 (seed 5)", "amp_l1 (seed 6)", "oracle (seed 5)", "oracle (seed 6)"]
         assert {row["seed"] for row in read_table(recorded / "curves.csv")} == {4}
 
+    @pytest.mark.slow
     def test_an_edited_table_is_refused(self, recorded):
         rows = read_table(recorded / "curves.csv")
         (recorded / "curves.csv").write_bytes(table_bytes([{**row, "nmse_db": row["nmse_db"] + 1} for row in rows]))
@@ -207,6 +211,7 @@ class TestKept:
             run.record(load_experiment([*TOY, "fresh=100"]))
         assert (recorded / "curves.csv").read_bytes() == before["curves.csv"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("text", ["x{", *slow("[]", "3", '{"amp_l1/seeded/5": 3}', "")])
     def test_a_damaged_note_loses_nothing(self, recorded, text):
         before = {path.name: path.read_bytes() for path in recorded.iterdir()}

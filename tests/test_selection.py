@@ -42,6 +42,7 @@ class TestSelection:
         assert mask[:, 0].tolist() == [True, True, False, False]
         np.testing.assert_array_equal(selected(np.asarray(r), 1.0, 3)[:, 0], [3, -2, 0, 0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("theta", [0.5, 0.7, 1.0])
     def test_the_derivative_by_the_threshold_is_that_of_the_mean_loss(self, x64, theta):
         """All that exceeds θ passes: the loss of a sample jumps, its mean does not, and autodiff of a jump would say 0.

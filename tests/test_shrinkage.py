@@ -213,6 +213,7 @@ class TestNumericalSafety:
     R = (0.0, 1e-30, -1e-6, 1e-3, 1.0, -30.0, 1e4)
     SIGMA = (0.0, 1e-6, 1e-4, 1e-2, 1.0, 1e4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", NAMES)
     def test_no_nan_in_value_or_gradient(self, name):
         def loss(r, sigma, theta):
@@ -234,6 +235,7 @@ class TestNumericalSafety:
 
 
 class TestProject:
+    @pytest.mark.slow
     @given(name=st.sampled_from(NAMES), rows=st.integers(1, 3), seed=seeds)
     @examples(max_examples=60)
     def test_allowed_and_idempotent(self, name, rows, seed):

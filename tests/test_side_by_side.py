@@ -221,11 +221,13 @@ class TestCrew:
                 pass
         return found[0], events
 
+    @pytest.mark.slow
     def test_a_result_and_the_events_before_it(self):
         outcome, events = self.outcome("well")
         assert (outcome.number, outcome.result, outcome.error) == (7, "done", None)
         assert events == [{"event": "warning", "message": "before the end", "task": 7}]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("how", "kind", "text"),
         [
@@ -245,6 +247,7 @@ class TestCrew:
         if how in ("bug", "unpicklable"):
             assert "in fails" in str(outcome.error.__cause__)
 
+    @pytest.mark.slow
     def test_a_free_process_that_dies_is_replaced(self):
         with Crew(1, lambda event: None) as crew:
             for number in (1, 2):
@@ -255,6 +258,7 @@ class TestCrew:
                 crew.workers[0].process.kill()
                 crew.workers[0].process.wait()
 
+    @pytest.mark.slow
     def test_processes_compute_on_the_cpu_and_never_get_a_ctrl_c(self):
         with Crew(1, lambda event: None) as crew:
             crew.start(1, state_of_a_process)

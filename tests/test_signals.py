@@ -95,6 +95,7 @@ class TestPosterior:
         expected = math.log(terms.sum()), mean, terms @ np.abs(values - mean) ** 2 / terms.sum()
         np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-12)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("words", [*DENSE, *LETTERS])
     def test_single_precision_far_out(self, words):
         """r up to 1000 σ, σ from 1e-4 to 100: finite, and within rounding of double precision.
@@ -139,6 +140,7 @@ class TestPosterior:
 
 
 class TestDraw:
+    @pytest.mark.slow
     @pytest.mark.parametrize("words", [*DENSE, *LETTERS, *COMPLEX, "signal=block"])
     def test_moments(self, words):
         """200,000 draws: activity to 3 %, power to 5 % (Student's t with 3 degrees has no fourth moment: 30 %)."""
@@ -154,6 +156,7 @@ class TestDraw:
         assert law(problem_of("problem.gamma=0.1")) == Draw(0.1)
         assert law(problem_of("signal=bernoulli_gaussian signal.mean=0")) == Draw(0.1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("words", ["signal=rademacher", "signal=block", "signal=qpsk"])
     def test_emphasis_is_undone_by_its_weights(self, words):
         """E weight = 1, and E weight ‖x‖² = N E|x|², within 4 standard errors."""
@@ -170,6 +173,7 @@ class TestDraw:
         for value, expected in ((weight, 1), (weight * energy, 20 * draw.power)):
             assert abs(value.mean() - expected) < 4 * value.std() / math.sqrt(len(value))
 
+    @pytest.mark.slow
     def test_noise_has_its_variance(self):
         for words in ("signal=rademacher", "signal=qpsk"):
             draw = law(problem_of(words))

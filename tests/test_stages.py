@@ -119,6 +119,7 @@ class TestStage:
         jax.effects_barrier()
         assert len(set(seen)) == len(seen) == 35
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("bootstrap", [None, "after"])
     def test_what_a_stage_is_told_of_its_start_is_so(self, lamp, bootstrap, monkeypatch):
         """A new layer changes the NMSE, and so may taking over the tied network; other stages begin where one ended."""

@@ -125,6 +125,7 @@ class TestPredictions:
 
     # SPEC 3: layer 1 within 0.25 dB, the fixed point within 0.15 (κ = 100: 0.9), transients 3 (VAMP) or 5 dB (AMP).
     # Here 3.1 and 5.6: the mean lags behind by its slowest samples. Theory predicts the median sample ten times better.
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("network", "kappa", "fixed", "transient", "median"),
         [

@@ -22,6 +22,7 @@ class TestStored:
         assert run.train(experiment, events.append) == []
         return run.rows_of(experiment), [event for event in events if event["event"] == "curve"]
 
+    @pytest.mark.slow
     def test_settled_is_complete(self):
         rows, made = self.train("network=vamp", "network.depth=3000")
         assert len(made) == 1
@@ -35,6 +36,7 @@ class TestStored:
         assert made == []
         assert fewer == rows[:20]
 
+    @pytest.mark.slow
     def test_more_iterations_are_made(self):
         rows, _ = self.train("network=ista", "network.depth=30", "network.weight=vamp")
         assert [row["layer"] for row in rows] == list(range(1, 31))

@@ -83,6 +83,7 @@ class TestTable:
         assert [r["nmse_db"] for r in rows] == ["-2", "", "-2"]
         assert text.splitlines()[2].split() == ["30", "-", "-", "-"]
 
+    @pytest.mark.slow
     def test_a_long_one_is_cut_for_people(self):
         text, (table, *_) = conclude(sweep(*SMALL, "seed=range(0,60)"))
         assert len(text.splitlines()) == 42
@@ -195,6 +196,7 @@ class TestName:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_ends_with_the_table_and_the_drawing(self, capsys):
         tiny = ("problem.selection_samples=20", "problem.test_samples=20", "attainable=false")
         assert main(["sweep", *SMALL, *tiny, "problem.snr_db=20,40"]) == 0

@@ -101,6 +101,7 @@ def terminal(monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [60, *slow(80, 120)])
 @pytest.mark.parametrize("words", [["verify"], ["list"], ["list", "keys"]], ids=" ".join)
 def test_tables_fold_to_the_width(words, wide, terminal):

@@ -105,6 +105,7 @@ def test_an_exception_is_that_of_its_curve():
     assert sorted(event["task"] for event in events) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_stopped_command_leaves_no_thread(tmp_path, sizes):
     import threading
 

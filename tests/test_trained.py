@@ -27,6 +27,7 @@ def nmse_db(trained: Trained) -> float:
     return 10 * np.log10(np.sum(np.abs(trained(y) - x) ** 2) / np.sum(np.abs(x) ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -72,6 +72,7 @@ def test_verdicts_and_exit_codes(value, reason, verdict, code, note, capsys):
     assert note is None or rest[1].startswith(note)
 
 
+@pytest.mark.slow
 def test_the_record_of_this_repository_is_judged_without_heavy_imports():
     heavy = ("jax", "numpy", "scipy", "matplotlib", "hydra", "omegaconf", "jinja2", "markdown_it")
     result = subprocess.run(
@@ -87,6 +88,7 @@ def test_the_record_of_this_repository_is_judged_without_heavy_imports():
     assert {line.split()[0] for line in result.stdout.splitlines()[1 : len(claims) + 1]} == {c.id for c in claims}
 
 
+@pytest.mark.slow
 def test_the_published_verdicts_are_those_of_the_tables():
     """After a merge of tables: onsager verify --markdown > experiments/CLAIMS.md."""
     record = Record(ROOT / "experiments")
@@ -127,6 +129,7 @@ def test_markdown_is_a_page_with_one_table(capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_name_narrows_to_a_claim_or_to_what_reads_an_experiment(capsys):
     synthetic.write(Path("tables"))
     Path("experiments").symlink_to(ROOT / "experiments")
