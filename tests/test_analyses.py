@@ -143,6 +143,7 @@ class TestParameters:
         assert {row["layer"] for row in rows} == {1, 2, 3}
         assert max(row["relative_error"] for row in rows) < 1e-5
 
+    @pytest.mark.slow
     def test_each_deviation_shows_where_it_is_made(self, star):
         rows = params.compare(self.layers(star, noise=1.2, theta=(0.1, 0.0)), star, tied=True)
         (noise,) = self.find(rows, "noise_variance")

@@ -14,26 +14,33 @@ from onsager_cli.config.load import load_experiment
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 SAMPLES = 9
+NETWORKS = {
+    "bg": ["network=lamp", "shrinkage=bg"],
+    "pwlin": ["network=lamp", "shrinkage=pwlin"],
+    "lista": ["network=lista"],
+    "aglista": ["network=aglista"],
+    "complex": ["network=lamp", "shrinkage=bg", "problem.embedding=complex"],
+    "real": ["network=lamp", "shrinkage=bg", "problem.embedding=real"],
+}
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """Folders of toy networks: LAMP with a prior and without one, LISTA, and a complex LAMP."""
-    output, found = tmp_path_factory.mktemp("store"), {}
-    for name, words in {
-        "bg": ["network=lamp", "shrinkage=bg"],
-        "pwlin": ["network=lamp", "shrinkage=pwlin"],
-        "lista": ["network=lista"],
-        "aglista": ["network=aglista"],
-        "complex": ["network=lamp", "shrinkage=bg", "problem.embedding=complex"],
-        "real": ["network=lamp", "shrinkage=bg", "problem.embedding=real"],
-    }.items():
-        asked = {word.partition("=")[0]: word for word in [*toy_overrides(), "network.depth=2", *words]}
-        asked["network.depth"] = "network.depth=2"
-        experiment = load_experiment([*asked.values(), f"output={output}"])
-        run.train(experiment, lambda _: None)
-        found[name] = str(experiment.curves[0].folder.path)
-    return found
+    output = tmp_path_factory.mktemp("store")
+
+    class Networks(dict):
+        """Name → folder; a network is trained when it is first asked for."""
+
+        def __missing__(self, name: str) -> str:
+            asked = {word.partition("=")[0]: word for word in [*toy_overrides(), *NETWORKS[name]]}
+            asked["network.depth"] = "network.depth=2"
+            experiment = load_experiment([*asked.values(), f"output={output}"])
+            run.train(experiment, lambda _: None)
+            self[name] = str(experiment.curves[0].folder.path)
+            return self[name]
+
+    return Networks()
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ class TestReport:
         trained(tmp_path, "shrinkage=pwlin")
         assert os.stat(note).st_mtime_ns == before
 
+    @pytest.mark.slow
     def test_a_stored_curve_is_compared_too(self, tmp_path):
         """One that was stopped before, or trained without."""
         _, events = trained(tmp_path, "attainable=false")

@@ -157,6 +157,7 @@ class TestCurve:
         assert asked[2].curves[0].identity != asked[3].curves[0].identity
         assert joint(tmp_path, 2, "network.tied=false").curves[0].twin is None
 
+    @pytest.mark.slow
     def test_joint_training_whose_network_is_stored_is_not_repeated(self, tmp_path):
         """Stopped between the network and its point."""
         asked = joint(tmp_path, 2)

@@ -82,6 +82,7 @@ class TestConditions:
         assert labels == [f"problem.snr_db={snr} problem.gamma={gamma}" for snr in (0, 10) for gamma in (0.1, 0.2)]
         assert all(one.same_matrix for one in found)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("word", ["seed=3", "problem.kappa=15", "problem.ensemble=dct", "problem=kappa15"])
     def test_of_another_matrix(self, word):
         assert not elsewhere(settings(), [word]).same_matrix
@@ -140,6 +141,7 @@ class TestJudged:
         trained = model(str(curves["lamp"].folder.path))
         assert found["nmse_db"] == pytest.approx(self.nmse(trained(y), x), abs=1e-3)
 
+    @pytest.mark.slow
     def test_of_another_matrix(self, curves):
         """θ alone carries over to another A: B = Aᵀ of that A, in a float64 loop of AMP."""
         found, condition, _ = self.judge(curves["tuned"], "seed=5")

@@ -92,6 +92,7 @@ def test_every_option_of_networks(x64, tmp_path, case):
     assert error_of(OTHERS[case], tmp_path) < EXACT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signal", "more"), slow(*SIGNALS, but=[("rademacher", (COMPLEX,))]))
 def test_every_signal_with_its_own_denoiser(x64, tmp_path, signal, more):
     # JAX cuts the continued fraction of folded signals where float64 does: the two agree as far as log(erfc) does.

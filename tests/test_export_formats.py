@@ -107,6 +107,7 @@ def test_octave_runs_like_jax(tmp_path, case):
     assert distance(model(*CASES[case]), "matlab", tmp_path) < FLOAT32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -223,6 +224,7 @@ def test_the_verb_writes_and_compares(trained, capsys):
     assert exported(trained, "--to", "numpy") == 0, "its own files are replaced"
 
 
+@pytest.mark.slow
 def test_depth_takes_a_network_of_fewer_layers(trained, tmp_path):
     assert exported(trained, "--to", "numpy", "--depth", "1", "-o", str(tmp_path / "one")) == 0
     assert "range(1)" in (tmp_path / "one" / "lamp_tied_bg.py").read_text()

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -58,7 +59,7 @@ def fig9():
 
 
 def spec(name="fig", **options):
-    return FigureSpec(**{"kind": "curves", "name": name, "hidden": (), "metric": "nmse_db", **options})
+    return FigureSpec(**{"kind": "curves", "name": name, "hidden": (), "metric": "nmse_db", "error": "band", **options})
 
 
 def draw(figure, rows, folder, formats=USUAL_FORMATS):
@@ -254,6 +255,13 @@ def test_the_band_spans_one_standard_error():
     assert (span.get_y(), span.get_height()) == pytest.approx((-5.2, 0.4))
     unknown = [row | {"nmse_db_se": error} for row, error in zip(rows, (None, math.inf), strict=True)]
     assert not build(spec(), unknown).axes[0].collections
+
+
+def test_bars_span_one_standard_error():
+    rows = curve("lista_tied", "lista", "threshold", True, [-5.0, -9.0])
+    (bars,) = build(spec(error="bars"), rows).axes[0].collections
+    assert isinstance(bars, LineCollection)
+    np.testing.assert_allclose([line[:, 1] for line in bars.get_segments()], [(-5.2, -4.8), (-9.2, -8.8)])
 
 
 def test_another_metric_can_be_drawn():

@@ -57,6 +57,7 @@ class TestFramed:
         # 100,000 entries, a few of them dominant: 3 %
         assert np.mean(noise**2) == pytest.approx(float(seen.noise_variance), rel=0.03)
 
+    @pytest.mark.slow
     def test_the_nmse_is_that_of_the_users_signals(self):
         plain = made(matrix(8), ensemble="given")
         seen = framed(plain, "on", whitens=False, unit=1.0)
@@ -126,6 +127,7 @@ class TestScale:
         assert np.sum((other(factor * y) - one(y)) ** 2) < 1e-3 * np.sum(one(y) ** 2)
         assert other.nmse_db == pytest.approx(one.nmse_db, abs=0.05)
 
+    @pytest.mark.slow
     def test_a_power_of_two_changes_no_bit(self):
         A = matrix(mean=0.5)
         plain, scaled = (problem("gaussian", A=a, selection_samples=200, test_samples=100) for a in (A, 1024 * A))

@@ -116,6 +116,7 @@ class TestNumbers:
         assert noise_variance == pytest.approx(0.1 * 40 / 20 * mean, rel=1e-3)
         assert row["nmse_db"] == pytest.approx(0, abs=1e-6)
 
+    @pytest.mark.slow
     def test_complex_numbers(self):
         A, x, y = arrays("problem.ensemble=fourier")
         asked = load_experiment(["+experiment=mine", "problem.ensemble=fourier"])

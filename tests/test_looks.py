@@ -54,6 +54,7 @@ def test_no_two_curves_of_a_recorded_figure_need_colour(name):
         assert len(seen) == len({line.get_label() for line in lines})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow(*DRAWN, but=["fig15c", "mismatch"]))
 def test_every_curve_of_a_recorded_figure_shows_a_marker(name):
     if name == "params":  # its points are lines of their own

@@ -89,6 +89,7 @@ MORE = {
     "removed group": ("train ~problem", ["problem cannot be removed"]),
     "shrinkage": ("train shrinkage=spine", ["spine", "did you mean spline?"]),
     "experiment without a plus": ("plot experiment=fgi10", ["fgi10", "did you mean fig10?"]),
+    "key of one job": ("sweep network=lamp,lista network.learn=[theta]", ["in the job of network=lista", "needs ++"]),
     "launcher": ("sweep hydra/launcher=jobslib seed=1,2", ["unknown launcher 'jobslib'", "did you mean joblib?"]),
     "kind of figure": (
         "plot +experiment=quick figure.kind=bars",

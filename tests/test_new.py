@@ -60,10 +60,10 @@ def test_a_kind_trains_as_it_is_written(here, monkeypatch, capsys, kind, words):
     assert main(["new", kind, f"my_{kind}"]) == 0
     out = capsys.readouterr().out
     first, then = out.splitlines()[-2:]
-    assert first == f"Next: pip install -e onsager_my_{kind}"
+    assert first == f"Next: pip install -e onsager-my_{kind}"
     assert then == f"Then: onsager train {kind}=my_{kind}"
     assert all(Path(line).is_file() for line in out.split("\n\n")[0].splitlines())
-    install(here / f"onsager_my_{kind}", monkeypatch)
+    install(here / f"onsager-my_{kind}", monkeypatch)
     experiment = load_experiment([*words, *SMALL])
     assert run.train(experiment, lambda _: None) == []
     levels = [row["nmse_db"] for row in run.rows_of(experiment)]
@@ -102,6 +102,7 @@ def test_into_a_package_that_is_there(here, monkeypatch, capsys):
         (["figure", "mine"], "KIND must be experiment, network, shrinkage, problem or signal"),
         (["experiment", "mine", "-o", "x"], "an experiment is one file in ./conf: leave -o out"),
         (["network"], "needs NAME"),
+        (["network", "mine", "-o", "onsager_mine"], "-o onsager_mine has the name of the module in it"),
     ],
 )
 def test_mistakes(here, capsys, words, said):
@@ -111,13 +112,13 @@ def test_mistakes(here, capsys, words, said):
 
 
 def test_no_file_is_replaced(here, capsys):
-    (here / "onsager_mine").mkdir()
-    (here / "onsager_mine" / "onsager_mine.py").write_text("kept")
+    (here / "onsager-mine").mkdir()
+    (here / "onsager-mine" / "onsager_mine.py").write_text("kept")
     assert main(["new", "network", "mine"]) == 2
     assert (
-        "onsager_mine/onsager_mine.py already exists: choose another name, or move it away" in capsys.readouterr().err
+        "onsager-mine/onsager_mine.py already exists: choose another name, or move it away" in capsys.readouterr().err
     )
-    assert (here / "onsager_mine" / "onsager_mine.py").read_text() == "kept"
+    assert (here / "onsager-mine" / "onsager_mine.py").read_text() == "kept"
     assert not (here / "conf").exists()
 
 

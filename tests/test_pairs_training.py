@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from conftest import slow
 from pairs import QUICK, N, drawn, problem, saved
 
 import onsager_cli
@@ -109,7 +110,7 @@ class TestTraining:
         assert re.search(found, told)
 
     @pytest.mark.parametrize(
-        "network", ["vamp", "em_vamp", "lmmse", "oracle", "amp", pytest.param("lvamp", marks=pytest.mark.slow)]
+        "network", slow("vamp", "em_vamp", "lmmse", "oracle", "amp", "lvamp", but=("lmmse", "amp"))
     )
     def test_every_network(self, tmp_path, network):
         _, x, y = drawn(600)

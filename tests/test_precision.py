@@ -116,9 +116,12 @@ class TestFresh:
         assert main(["record", *words]) == 0
         assert "judged" not in capsys.readouterr().err  # the store keeps it
 
-    def test_the_test_set_is_the_recorded_one(self, quick):
+    @pytest.mark.slow
+    def test_the_test_set_is_the_recorded_one(self, quick, monkeypatch):
         """Replicates are of the very numbers in the table, for each kind of curve."""
-        experiment, *_ = quick
+        experiment, place, words = quick
+        monkeypatch.chdir(place)
+        assert main(["record", *words]) == 0
         for curve in experiment.curves:
             for row in curve.folder.points():
                 if (row["layer"] or 0) <= 3:

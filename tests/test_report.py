@@ -70,6 +70,7 @@ def test_every_figure_and_every_claim_is_there_under_a_name_of_its_own(parsed):
         assert path.parent.name in ids
 
 
+@pytest.mark.slow
 def test_every_reference_leads_somewhere_on_the_page(text, parsed):
     ids = set(parsed.values("id"))
     references = [value[1:] for name in ("href", "xlink:href") for value in parsed.values(name) if value[0] == "#"]

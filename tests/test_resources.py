@@ -21,6 +21,7 @@ TOY = (*toy_overrides(steps=30), "shrinkage=bg", "plot.formats=[svg]")
 
 
 class TestMemory:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
     )

@@ -48,6 +48,7 @@ class TestSearch:
             "layer 1: search", "layers 1-2: search", "layers 1-3: search",
         ]  # fmt: skip
 
+    @pytest.mark.slow
     def test_finds_better_numbers_than_it_starts_from(self, searched):
         """On the whole selection set, of which the search saw 60 samples, and in every depth."""
         (curve,) = asked(*HYPER).curves

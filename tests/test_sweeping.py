@@ -198,7 +198,7 @@ def test_no_text_offers_another_project():
     texts += [
         path for path in root.glob("*") if path.suffix in {".md", ".toml", ".cff"} and path.name != "CHANGELOG.md"
     ]
-    wrong = re.compile(r"pip install[^`\n&]*\bonsager\b|\b(?:import|from) onsager(?![\w-])")
+    wrong = re.compile(r"pip install[^`\n&]*\bonsager(?!\w|-(?!cli))|\b(?:import|from) onsager(?![\w-])")
     for path in texts:
         if path != Path(__file__) and not {"__pycache__", "_build"} & set(path.parts):
             assert not wrong.search(path.read_text(encoding="utf-8", errors="ignore")), path

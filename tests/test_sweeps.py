@@ -67,7 +67,7 @@ class TestTable:
         ]  # fmt: skip
         assert {r["seconds"] for r in rows} == {"2"}
         assert text.splitlines()[0].split() == ["snr_db", "shrinkage", "curve", "layer", "NMSE", "(dB)", "seconds"]
-        assert text.splitlines()[3].split() == ["40", "soft", "amp_l1", "2", "-42.00", "2.0"]
+        assert text.splitlines()[3].split() == ["40", "soft", "amp_l1", "2", "-42.00", "±", "0.25", "2.0"]
         points = read_table(curves)
         assert len(points) == 8
         assert {r["curve"] for r in points} >= {"amp_l1 snr_db=20 shrinkage=soft", "amp_bg snr_db=40 shrinkage=bg"}

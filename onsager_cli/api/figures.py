@@ -30,7 +30,7 @@ class Figure:
 
     @in_float32
     def train(self, callback: Callback | None = None) -> None:
-        """Train what the store lacks. Raises DivergedError, last, for a curve that was given up."""
+        """Train what the store lacks; `plot` draws it. Raises DivergedError, last, for a curve that was given up."""
         from onsager_cli import run
 
         run.train(self.experiment, callback or ignore)

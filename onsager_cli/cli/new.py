@@ -27,7 +27,7 @@ def add_options(parser: Parser) -> None:
     """Add the options of `onsager new`."""
     parser.add_argument("kind", choices=[EXPERIMENT, *RECORDS], metavar="KIND", help=one_of([EXPERIMENT, *RECORDS]))
     parser.add_argument("name", metavar="NAME", help="name of the option: lower-case letters, digits and _")
-    parser.add_argument("--output", "-o", metavar="FOLDER", help="folder of the Python file; default: onsager_NAME")
+    parser.add_argument("--output", "-o", metavar="FOLDER", help="folder of the Python file; default: onsager-NAME")
 
 
 def main(options: Namespace) -> int:
@@ -36,7 +36,12 @@ def main(options: Namespace) -> int:
     _check_name(kind, name)
     if kind == EXPERIMENT and options.output is not None:
         raise UserError("new: an experiment is one file in ./conf: leave -o out")
-    folder = expanded(options.output or f"onsager_{name}")
+    # Not the name of the module: in the folder around it, Python would import the folder.
+    folder = expanded(options.output or f"onsager-{name}")
+    if folder.name == f"onsager_{name}" and not is_file(folder / "__init__.py"):
+        raise UserError(
+            f"new: -o {folder.name} has the name of the module in it: choose another, such as onsager-{name}"
+        )
     files, then = _files(kind, name, folder)
     if not is_folder(folder) and exists(folder):
         raise UserError(f"new: -o must name a folder, and {folder} is a file")

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onsager_cli.cli import train
 from onsager_cli.cli.jobs import Failure, Job, run, run_in_child, tell, workers
@@ -23,6 +23,9 @@ from onsager_cli.errors import UserError
 from onsager_cli.store.environment import share_cores
 from onsager_cli.text import one_line, printable
 
+if TYPE_CHECKING:
+    from onsager_cli.config.experiment import Experiment
+
 
 def add_options(parser: Parser) -> None:
     """Add the options of `onsager sweep`: --cfg prints the config of the first job, and of its launcher."""
@@ -31,7 +34,6 @@ def add_options(parser: Parser) -> None:
 
 def main(options: Namespace) -> int:
     """Run all jobs of a sweep. Every job is validated before the first one starts."""
-    from onsager_cli.config.load import load_experiment
     from onsager_cli.config.own_matrix import check_matrices
     from onsager_cli.config.schedules import check_command
 
@@ -40,7 +42,7 @@ def main(options: Namespace) -> int:
     grammar.check_hydra(parsed, sweep=True)
     launcher, overrides = launcher_of(parsed), jobs_of(parsed)
     try:
-        experiments = [load_experiment(one) for one in overrides]
+        experiments = _loaded(overrides)
     except UserError as error:
         points = (grammar.decimal_point(item.key_or_group, item.input_line or "") for item in parsed)
         asked = [text for item, text in zip(parsed, points, strict=True) if text and item.key_or_group in str(error)]
@@ -73,6 +75,28 @@ def main(options: Namespace) -> int:
         failures = launch(jobs, launcher)
     mistake = _conclude(jobs)
     return tell(jobs, failures) or 2 * mistake
+
+
+def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
+    """The experiment of every job. Raises UserError, with the values of the job if not all jobs have the mistake."""
+    from onsager_cli.config.load import load_experiment
+
+    loaded: list[Experiment] = []
+    mistakes: dict[int, str] = {}
+    for number, own in enumerate(overrides):
+        try:
+            loaded.append(load_experiment(list(own)))
+        except UserError as error:
+            mistakes[number] = str(error)
+    if not mistakes:
+        return loaded
+    number, text = next(iter(mistakes.items()))
+    if len(mistakes) < len(overrides):
+        shared = set(overrides[0]).intersection(*overrides)
+        text += f" (in the job of {' '.join(one for one in overrides[number] if one not in shared)})"
+        if text.startswith("unknown key"):
+            text += ". A key that only other jobs have needs ++ before it"
+    raise UserError(text)
 
 
 def _conclude(jobs: Sequence[Job]) -> bool:

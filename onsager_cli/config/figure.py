@@ -14,6 +14,7 @@ from onsager_cli.text import cell, did_you_mean, show
 
 USUAL_FORMATS = ("pdf", "svg", "png")
 FORMATS = (*USUAL_FORMATS, "eps", "pgf")
+ERRORS = (BAND, BARS) = ("band", "bars")  # how a standard error is drawn
 LARGEST_LIMIT = 1e6  # layers or dB
 LONGEST_LABEL = 200  # characters
 
@@ -39,6 +40,7 @@ class FigureSpec:
     xlabel: str | None = text(null=True)
     xscale: str = choice("linear", "log")
     metric: str = choice("nmse_db", "nmse_mean_ratio_db")
+    error: str = choice(*ERRORS)
     width: float | None = optional(number(low=1, high=40))  # inches
     height: float | None = optional(number(low=1, high=40))
     font_size: float | None = optional(number(low=3, high=40))  # points

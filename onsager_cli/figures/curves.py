@@ -25,7 +25,7 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
-from onsager_cli.config.figure import FORMATS, USUAL_FORMATS, FigureSpec
+from onsager_cli.config.figure import BARS, FORMATS, USUAL_FORMATS, FigureSpec
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.figures.kinds import Rows, columns
 from onsager_cli.figures.layout import paper
@@ -51,8 +51,8 @@ Beside = Callable[[Axes, Mapping[str, Look]], None]
 def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_line: int = 2) -> Figure:
     """Draw NMSE in dB over layers.
 
-    The band around a curve is one standard error over the samples. Of a curve on several matrices the mean is drawn,
-    with one standard error over them, and other curves have no band then.
+    The band around a curve, or its bars, are one standard error over the samples. Of a curve on several matrices the mean
+    is drawn, with one standard error over them, and other curves have none then.
 
     Args:
         figure: its name, what it hides, labels, axes (layers and dB), the inset in the upper right corner, and the
@@ -81,7 +81,7 @@ def build(figure: FigureSpec, rows: Rows, *, beside: Beside | None = None, per_l
             by_layer = sorted((row for row in points if row["layer"] is not None), key=lambda row: row["layer"])
             shaded = ("matrices" in points[0]) == averages  # bands of one figure mean one thing
             for view in views:
-                _draw_curve(view, by_layer or points, metric, looks[slug], shaded)
+                _draw_curve(view, by_layer or points, metric, looks[slug], figure.error if shaded else None)
             _mark_exit(axes, by_layer, metric, looks[slug])
         if beside is not None:
             beside(drawing.add_subplot(1, across, 2), looks)
@@ -211,26 +211,43 @@ def _inset(axes: Axes, window: Sequence[float]) -> Axes:
     return inset
 
 
-def _draw_curve(axes: Axes, points: Rows, metric: str, style: Look, shaded: bool) -> None:
-    """Draw the points of a curve by layer, or its level, with their standard errors if `shaded`."""
-    line, shade = {**line_of(style), "label": style.label}, {"color": style.color, "alpha": 0.2, "linewidth": 0}
+def _draw_curve(axes: Axes, points: Rows, metric: str, style: Look, error: str | None) -> None:
+    """Draw the points of a curve by layer, or its level, with their standard errors as `error` says (None: without)."""
+    line = {**line_of(style), "label": style.label}
     layers, values = columns(points, "layer", metric)
-    errors = [_standard_error(row, metric) for row in points]
-    low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
-    shaded = shaded and any(errors)
+    errors = [standard_error(row, metric) for row in points]
     if layers[0] is None:
         axes.axhline(values[0], zorder=1.8, **line)
-        if shaded:
-            axes.axhspan(low[0], high[0], **shade)
+        if error and errors[0]:
+            axes.axhspan(values[0] - errors[0], values[0] + errors[0], **_shade(style))
         return
     frequent = 0.08 if len(points) > 40 else None
     # The smaller marker is on top.
     axes.plot(layers, values, markevery=frequent, zorder=3 - style.size / 10, **line, **marker_of(style))
-    if shaded:
-        axes.fill_between(layers, low, high, **shade)
+    if error:
+        draw_errors(axes, layers, values, errors, style, error)
 
 
-def _standard_error(row: Row, metric: str) -> float:
+def draw_errors(
+    axes: Axes, xs: Sequence[float], values: Sequence[float], errors: Sequence[float], style: Look, how: str
+) -> None:
+    """Draw one standard error on each side of a curve, as `how` says: a band, or bars."""
+    if not any(errors):
+        return
+    if how == BARS:
+        bar: Style = {"ecolor": style.color, "elinewidth": 0.8, "capsize": 2.5, "capthick": 0.8}
+        axes.errorbar(xs, values, errors, fmt="none", zorder=3, **bar)
+        return
+    low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
+    axes.fill_between(xs, low, high, **_shade(style))
+
+
+def _shade(style: Look) -> Style:
+    """How Matplotlib draws the band of a curve."""
+    return {"color": style.color, "alpha": 0.2, "linewidth": 0}
+
+
+def standard_error(row: Row, metric: str) -> float:
     """That of a point, in dB; 0 where nobody knows it."""
     error = row.get(f"{metric}_se")
     return error if error is not None and math.isfinite(error) else 0.0

@@ -9,8 +9,8 @@ from typing import Literal
 
 import matplotlib.style
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from onsager_cli.config.figure import FigureSpec
@@ -82,7 +82,7 @@ def _lay_out(drawing: Figure, figure: FigureSpec) -> None:
     if figure.font_size is not None:
         _scale_text(drawing, figure.font_size / FONT_SIZE)
     if figure.mark_every is not None:
-        for line in _all(drawing, Line2D):
+        for line in (line for axes in _all(drawing, Axes) for line in axes.get_lines()):  # not those of the legend
             if line.get_marker() not in (None, "None", "", " ") and len(line.get_xdata()) > 1:  # type: ignore[arg-type]
                 line.set_markevery(figure.mark_every)
     if figure.legend is not None or figure.legend_columns is not None:

@@ -12,12 +12,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarForm
 
 from onsager_cli.config.figure import FigureSpec
 from onsager_cli.errors import UserError
-from onsager_cli.figures.curves import build, within_a_decade, y_limits
+from onsager_cli.figures.curves import build, draw_errors, standard_error, within_a_decade, y_limits
 from onsager_cli.figures.kinds import Rows
 from onsager_cli.figures.layout import paper
-from onsager_cli.figures.looks import Style, line_of, marker_of, style_of, styles
+from onsager_cli.figures.looks import line_of, marker_of, style_of, styles
 from onsager_cli.figures.turns import take_turns
-from onsager_cli.store.tables import Row, by_curve, grouped
+from onsager_cli.store.tables import by_curve, grouped
 
 X = "x"
 FEW = 8  # values, each of which gets a tick
@@ -43,11 +43,9 @@ def draw(figure: FigureSpec, rows: Rows, axis: str | None) -> Figure:
             look, xs = looks[name], [row[X] for row in points]
             values = [row[figure.metric] for row in points]
             axes.plot(xs, values, label=look.label, zorder=3 - look.size / 10, **line_of(look), **marker_of(look))
-            if any(errors := [_error(row, figure.metric) for row in points]):
-                low, high = ([v + s * e for v, e in zip(values, errors, strict=True)] for s in (-1, 1))
-                shade: Style = {"color": look.color, "alpha": 0.2, "linewidth": 0}
-                axes.fill_between(xs, low, high, **shade)
-        axes.set_xlabel(axis)
+            errors = [standard_error(row, figure.metric) for row in points]
+            draw_errors(axes, xs, values, errors, look, figure.error)
+        axes.set_xlabel(figure.xlabel or axis)
         axes.set_ylabel("NMSE (dB)")
         axes.set_ylim(figure.ylim or y_limits([row[figure.metric] for row in shown]))
         axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
@@ -78,12 +76,6 @@ def labels(rows: Rows, swept: Mapping[str, Mapping[str, str]]) -> dict[str, str]
 def _per_line(texts: Iterable[str]) -> int:
     """How many texts have room in a line of the legend."""
     return 2 if max(map(len, texts), default=0) <= LONGEST_BESIDE else 1
-
-
-def _error(row: Row, metric: str) -> float:
-    """The standard error of a point, dB; 0 where nobody knows it."""
-    error = row.get(f"{metric}_se")
-    return error if error is not None and math.isfinite(error) else 0.0
 
 
 def _set_ticks(axes: Axes, values: Sequence[float]) -> None:

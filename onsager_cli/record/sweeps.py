@@ -172,7 +172,7 @@ def _draw(sweep: Sweep, rows: list[Row], swept: Mapping[str, Mapping[str, str]],
 def _as_text(table: Sequence[Row]) -> str:
     """The table for people, with short names of keys; the middle of a long one is left out."""
     names = [name for name in table[0] if name not in ("nmse_db_se", "steps")]
-    lines = [[_shown(name, row[name]) for name in names] for row in table]
+    lines = [[_shown(name, row) for name in names] for row in table]
     header = [_heading(name) for name in names]
     right = [
         n
@@ -191,10 +191,12 @@ def _heading(name: str) -> str:
     return {"nmse_db": "NMSE (dB)", "nmse_mean_ratio_db": "mean of ratios (dB)"}.get(name, name.rpartition(".")[2])
 
 
-def _shown(name: str, value: object) -> str:
-    """A cell for people."""
+def _shown(name: str, row: Row) -> str:
+    """A cell for people; the NMSE with its standard error."""
+    value, error = row[name], row.get(f"{name}_se")
     if isinstance(value, float):
-        return f"{value:.2f}" if name.endswith("_db") else f"{value:.1f}"
+        more = "" if error is None else f" ± {error:.2f}"
+        return f"{value:.2f}{more}" if name.endswith("_db") else f"{value:.1f}"
     return cell(value) or "-"
 
 
