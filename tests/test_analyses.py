@@ -155,6 +155,7 @@ class TestParameters:
             assert all(-90 < row["learned"] < -10 for row in self.find(rows, quantity))
         assert self.find(rows, "matrix_db")[0]["learned"] < -100
 
+    @pytest.mark.slow
     def test_what_no_loss_can_tell_apart_is_the_same(self, star):
         """(b U, b s, b² σ_w²), other signs and another order of the (u_i, s_i, v_i)."""
         rng = np.random.default_rng(0)

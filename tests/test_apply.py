@@ -105,6 +105,7 @@ class TestFormats:
         assert main(["apply", networks["bg"], "set.npz", "-o", "x.npz"]) == 0
         np.testing.assert_array_equal(np.load(here / "x.npz")["x_hat"], model(networks["bg"])(y).T)
 
+    @pytest.mark.slow
     def test_complex_ones(self, networks, here):
         rng = np.random.default_rng(1)
         y = (rng.normal(size=(20, 5)) + 1j * rng.normal(size=(20, 5))).astype(np.complex64)
@@ -158,6 +159,7 @@ class TestWhat:
             v = y - A @ x_hat + 2 * slope * v
         np.testing.assert_allclose(trained.posterior(y).sigma, sigma, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_sigma_of_a_network_without_one(self, networks, y):
         """AGLISTA hands its last estimate to the shrinkage beside r, which is no error level: that is fitted."""
         trained = model(networks["aglista"])

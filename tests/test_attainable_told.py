@@ -76,8 +76,8 @@ def trained(tmp_path, *words):
     return experiment, events
 
 
+@pytest.mark.slow
 class TestReport:
-    @pytest.mark.slow
     def test_a_training_ends_with_its_gap(self, tmp_path):
         experiment, events = trained(tmp_path)
         (line,) = [event["message"] for event in events if event["event"] == "attainable"]
@@ -94,7 +94,6 @@ class TestReport:
         trained(tmp_path, "shrinkage=pwlin")
         assert os.stat(note).st_mtime_ns == before
 
-    @pytest.mark.slow
     def test_a_stored_curve_is_compared_too(self, tmp_path):
         """One that was stopped before, or trained without."""
         _, events = trained(tmp_path, "attainable=false")

@@ -109,6 +109,7 @@ class TestConditions:
             conditions(settings(), [word])
 
 
+@pytest.mark.slow
 class TestJudged:
     def nmse(self, x_hat, x):
         return 10 * np.log10(np.sum((x_hat - x) ** 2) / np.sum(x**2))
@@ -119,13 +120,11 @@ class TestJudged:
         condition = elsewhere(curve.settings, words)
         return judged(method, condition, problem_of, own_matrix(method.problem)), condition, own_matrix(method.problem)
 
-    @pytest.mark.slow
     def test_as_trained_is_the_table(self, curves):
         for curve in curves.values():
             found, *_ = self.judge(curve)
             assert found["nmse_db"] == pytest.approx(curve.folder.points()[-1]["nmse_db"], abs=1e-3)
 
-    @pytest.mark.slow
     @pytest.mark.parametrize(
         "words", [["problem.snr_db=10"], ["problem.gamma=0.2"], ["problem.perturb_db=-10"], ["signal=laplace"]]
     )
@@ -141,7 +140,6 @@ class TestJudged:
         trained = model(str(curves["lamp"].folder.path))
         assert found["nmse_db"] == pytest.approx(self.nmse(trained(y), x), abs=1e-3)
 
-    @pytest.mark.slow
     def test_of_another_matrix(self, curves):
         """θ alone carries over to another A: B = Aᵀ of that A, in a float64 loop of AMP."""
         found, condition, _ = self.judge(curves["tuned"], "seed=5")
@@ -186,8 +184,8 @@ class TestJudged:
         assert np.linalg.norm(y - true @ x) < 1e-3 * np.linalg.norm(y)
 
 
+@pytest.mark.slow
 class TestCommand:
-    @pytest.mark.slow
     def test_table_and_figure(self, curves, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         folder = str(curves["lamp"].folder.path)

@@ -73,6 +73,7 @@ class TestFramed:
         np.testing.assert_allclose(y, seen.A @ x, atol=1e-4 * np.abs(y).max())
         assert weights.shape == (50,)
 
+    @pytest.mark.slow
     def test_mean_power_follows_the_columns(self):
         seen = framed(made(matrix(8), ensemble="given"), "on", whitens=False, unit=2.0)
         assert seen.mean_power is not None

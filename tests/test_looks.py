@@ -63,6 +63,7 @@ def test_every_curve_of_a_recorded_figure_shows_a_marker(name):
         assert [line.get_label() for line in lines if line.get_markevery() == []] == []
 
 
+@pytest.mark.slow
 def test_every_recorded_figure_is_looked_at():
     assert sorted(name for name, experiment in experiments().items() if kind_of(experiment).draws) == DRAWN
 

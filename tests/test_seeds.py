@@ -142,6 +142,7 @@ def test_what_it_costs_is_the_mean_over_the_matrices(tmp_path, monkeypatch):
     assert {row["matrices"] for row in spreads} == {"3"}
 
 
+@pytest.mark.slow
 def test_from_the_command_to_a_verdict_per_matrix(tmp_path, monkeypatch):
     """Untrained curves, so that nothing has to be learned: a table, its spread, a drawing, and a verdict."""
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attack.processes import of_session
-from conftest import slow, toy_overrides
+from conftest import toy_overrides
 from toy_training import Watch, stored
 
 from onsager_cli import run
@@ -272,10 +272,11 @@ def state_of_a_process(report) -> tuple[str | None, bool]:
     return os.environ.get("JAX_PLATFORMS"), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize(
     ("number", "code"),
-    slow((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9), but=((signal.SIGINT, 130),)),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)],
 )
 def test_no_process_outlives_the_command(figure, tmp_path, number, code):
     long = ["training.lamp.steps=[100000]", "training.lista.steps=[100000]", "jobs=2"]

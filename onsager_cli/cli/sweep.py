@@ -78,7 +78,7 @@ def main(options: Namespace) -> int:
 
 
 def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
-    """The experiment of every job. Raises UserError, with the values of the job if not all jobs have the mistake."""
+    """The experiment of every job. Raises UserError, with the values of the job if it alone has the mistake."""
     from onsager_cli.config.load import load_experiment
 
     loaded: list[Experiment] = []
@@ -91,9 +91,9 @@ def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
     if not mistakes:
         return loaded
     number, text = next(iter(mistakes.items()))
-    if len(mistakes) < len(overrides):
-        shared = set(overrides[0]).intersection(*overrides)
-        text += f" (in the job of {' '.join(one for one in overrides[number] if one not in shared)})"
+    own = [one for one in overrides[number] if one not in set(overrides[0]).intersection(*overrides)]
+    if len(mistakes) < len(overrides) and not any(one.partition("=")[0] in text for one in own):
+        text += f" (in the job of {' '.join(own)})"
         if text.startswith("unknown key"):
             text += ". A key that only other jobs have needs ++ before it"
     raise UserError(text)
