@@ -77,7 +77,8 @@ def test_the_names_of_references_are_names_of_curves():
         load_experiment(words.split()).curves[0].slug
         for words in (
             "network=lista", "network=lamp shrinkage=bg", "network=vamp shrinkage=bg", "network=oracle",
-            *(f"+experiment=rivals only=[{name}]" for name in ("alista", "alista_at", "aglista", "na_alista")),
+            *(f"+experiment=rivals only=[{name}]" for name in ("alista", "alista_at", "aglista")),
+            "+experiment=rivals_na only=[na_alista]",
         )
     }  # fmt: skip
     assert names == single

@@ -58,6 +58,7 @@ def _of_logs(experiment: str, curve: str, *values: float) -> Reference:
 
 
 # fmt: off
+_ALISTA = (-4.269, -8.314, -17.477, -26.532, -32.424, -35.900, -37.766, -38.336, -39.073)
 LISTA = Reference(
     "gaussian", "lista_tied", "lista", None, True, 1, (-6.411, -11.508, -14.653, -17.421, -20.134, -22.269), _THIRD_PARTY,
 )
@@ -79,10 +80,11 @@ REFERENCES = (
     Reference("gaussian", "oracle", "oracle", None, None, None, (-45.97,), _PLOT_SCRIPT),
     Reference("gaussian", "oracle", "oracle", None, None, None, (-46.03,), _FLOAT64),
     Reference("kappa15", "oracle", "oracle", None, None, None, (-44.7,), _PLOT_SCRIPT),
-    _of_logs("rivals", "alista", -4.269, -8.314, -17.477, -26.532, -32.424, -35.900, -37.766, -38.336, -39.073),
+    _of_logs("rivals", "alista", *_ALISTA),
+    _of_logs("rivals_na", "alista", *_ALISTA),
     _of_logs("rivals", "aglista", -5.664, -8.808, -18.648, -27.131, -33.001, -36.625, -39.233, -40.339, -41.345),
     _of_logs("rivals", "alista_at", -4.269, -8.307, -17.315, -25.541, -32.889, -37.094, -39.764, -41.197, -41.966),
-    _of_logs("rivals", "na_alista", -4.277, -8.195, -17.695, -27.616, -34.236, -38.597, -40.769, -41.666, -42.189),
+    _of_logs("rivals_na", "na_alista", -4.277, -8.195, -17.695, -27.616, -34.236, -38.597, -40.769, -41.666, -42.189),
     _of_logs("rivals_n2000", "alista", -1.957, -3.703, -7.440, -11.769, -15.736, -18.817, -21.702, -23.904, -25.182),
     _of_logs("rivals_n2000", "aglista", -3.106, -4.541, -7.494, -11.707, -15.924, -18.966, -21.201, -24.407, -25.607),
     _of_logs("rivals_n2000", "alista_at", -1.957, -3.704, -7.368, -11.244, -15.662, -18.212, -21.520, -23.288, -26.083),
