@@ -162,7 +162,7 @@ def _longest_word(column: Iterable[str]) -> int:
 def _blocks(rows: Sequence[Sequence[str]], width: int) -> str:
     """A block of lines for each row after the first, which has the names."""
     names = rows[0]
-    lead = len(GAP) + max(map(len, names[1:])) + len(GAP)
+    lead = len(GAP) + max(map(len, names[1:]), default=0) + len(GAP)
     blocks = []
     for row in rows[1:]:
         lines = [row[0]]

@@ -78,25 +78,22 @@ def main(options: Namespace) -> int:
 
 
 def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
-    """The experiment of every job. Raises UserError, with the values of the job if it alone has the mistake."""
+    """The experiment of every job. Raises UserError, with the values of the job if other jobs lack the mistake."""
     from onsager_cli.config.load import load_experiment
 
     loaded: list[Experiment] = []
-    mistakes: dict[int, str] = {}
-    for number, own in enumerate(overrides):
+    for own in overrides:
         try:
             loaded.append(load_experiment(list(own)))
         except UserError as error:
-            mistakes[number] = str(error)
-    if not mistakes:
-        return loaded
-    number, text = next(iter(mistakes.items()))
-    own = [one for one in overrides[number] if one not in set(overrides[0]).intersection(*overrides)]
-    if len(mistakes) < len(overrides) and not any(one.partition("=")[0] in text for one in own):
-        text += f" (in the job of {' '.join(own)})"
-        if text.startswith("unknown key"):
-            text += ". A key that only other jobs have needs ++ before it"
-    raise UserError(text)
+            text, values = str(error), [one for one in own if one not in set(overrides[0]).intersection(*overrides)]
+            if any(key in text and value in text for key, _, value in (one.partition("=") for one in values)):
+                raise
+            if not loaded:
+                load_experiment(list(overrides[-1]))  # raises the same if all jobs have the mistake
+            hint = ". A key that only other jobs have needs ++ before it" if text.startswith("unknown key") else ""
+            raise UserError(f"{text} (in the job of {' '.join(values)}){hint}") from error
+    return loaded
 
 
 def _conclude(jobs: Sequence[Job]) -> bool:
