@@ -28,6 +28,8 @@ KNOWN: set[tuple[str, str, str]] = {
     ("fig16c", "lvamp_untied_bg_complex", "lamp_untied_bg_complex"),
     ("problems", "rademacher-lamp", "a layer less"),
     ("rivals_kappa15", "amp_tied_bg", "a layer less"),
+    ("rivals_n2000", "aglista", "a layer less"),
+    ("rivals_n2000", "alista", "a layer less"),
 }
 
 
