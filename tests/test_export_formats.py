@@ -231,6 +231,7 @@ def test_depth_takes_a_network_of_fewer_layers(trained, tmp_path):
     assert "--depth=1" in (tmp_path / "one" / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lamp_tied_bg.py", "lamp_tied_bg.npz", "README.md"])
 def test_files_of_others_stay(trained, tmp_path, capsys, name):
     (tmp_path / name).write_text("mine")

@@ -21,6 +21,7 @@ class TestRecover:
         np.save(here / "y.npy", found.y)
         return found
 
+    @pytest.mark.slow
     def test_is_the_function(self, problem, here):
         from onsager_cli import nmse, recover
 

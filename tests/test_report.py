@@ -79,6 +79,7 @@ def test_every_reference_leads_somewhere_on_the_page(text, parsed):
     assert set(references) <= ids
 
 
+@pytest.mark.slow
 def test_it_asks_for_nothing_beside_itself(text, parsed):
     assert {tag for tag, _ in parsed.elements} & {"script", "link", "img", "iframe", "object", "image"} == set()
     assert parsed.values("src") == []

@@ -274,10 +274,7 @@ def state_of_a_process(report) -> tuple[str | None, bool]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)],
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_no_process_outlives_the_command(figure, tmp_path, number, code):
     long = ["training.lamp.steps=[100000]", "training.lista.steps=[100000]", "jobs=2"]
     command = [sys.executable, "-m", "onsager_cli", "train", *figure(*long).overrides]
