@@ -16,6 +16,8 @@ import onsager_cli
 from onsager_cli.cli.verbs import VERBS, parser
 from onsager_cli.config import comments
 from onsager_cli.config.load import load_experiment
+from onsager_cli.figures.looks import style_of
+from onsager_cli.store.tables import read_table
 
 ROOT = Path(onsager_cli.__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -180,3 +182,23 @@ def test_the_build_has_no_warning_and_runs_the_notebook(tmp_path):
     page = re.sub(r"<[^>]+>", "", (tmp_path / "html" / "notebook.html").read_text())
     assert re.search(r"-4[45]\.\d dB on 100 samples", page), "what the cell of the released network prints"
     assert "record-fig10" in (tmp_path / "html" / "gallery.html").read_text()
+
+
+def test_the_table_of_later_networks_is_the_record():
+    """Means over the recorded matrices, rounded to 0.1 dB."""
+    text = (
+        (DOCS / "choose.md").read_text(encoding="utf-8").partition("## Beside later networks")[2].partition("\n## ")[0]
+    )
+    named = {row["curve"]: row for row in read_table(ROOT / "experiments/rivals/curves.csv") if row["layer"] == 8}
+    slugs = {style_of(row).label.removesuffix(", tied").replace("$\\ell_1$", "l1"): slug for slug, row in named.items()}
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    places = re.findall(r"experiments/(\w+)/README", text)
+    assert len(lines) == 15
+    for label, *numbers in lines[2:]:
+        slug = slugs[label.removesuffix(", no training")]
+        for place, number in zip(places, numbers, strict=True):
+            table = read_table(ROOT / "experiments" / place / "curves.csv")
+            found = [row["nmse_db"] for row in table if (row["curve"], row["layer"]) == (slug, 8)]
+            assert number == f"{sum(found) / len(found):.1f} dB", (label, place)

@@ -2,11 +2,14 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from onsager_cli.cli.explain import explained, listed
 from onsager_cli.cli.main import main
+from onsager_cli.config import catalog
 from onsager_cli.config.keys import allowed, fields_of
 
 # Keys that belong to Hydra's launchers, whose own documentation says more.
@@ -23,6 +26,25 @@ def test_every_key_has_a_meaning():
     assert {"seed", "network.depth", "problem.snr_db", "training.NETWORK.rates", "figure.width"} <= set(lines)
     without = [name for name, rest in lines.items() if not re.sub(r"^\[.*?\] ?(?!\])", "", rest)]
     assert [name for name in without if not name.startswith(HYDRA)] == []
+
+
+def test_every_key_that_an_option_sets_is_listed():
+    """A key without a comment anywhere would be missing from the list without a word."""
+    listed_keys, of_options = set(keys()), {"kind", "name", "family", "defaults"}
+    for group in ("network", "problem", "shrinkage", "signal", "training"):
+        for path in catalog.config_files(group).values():
+            text = Path(path).read_text(encoding="utf-8")
+            read = yaml.safe_load(text)
+            own = read if "@package _global_" in text else {group: read}
+            for section, values in own.items():
+                for key, value in values.items() if isinstance(values, dict) else ():
+                    if key in of_options:
+                        continue
+                    if not isinstance(value, dict):
+                        assert f"{section}.{key}" in listed_keys, path
+                    for inner in value if isinstance(value, dict) else ():
+                        middle = "NETWORK" if section == "training" else key
+                        assert f"{section}.{middle}.{inner}" in listed_keys, path
 
 
 def test_every_key_is_one():

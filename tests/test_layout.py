@@ -91,6 +91,12 @@ def test_markers():
     assert len(lines) == 3
 
 
+def test_a_legend_has_one_marker_of_each_curve():
+    (legend,) = drawn("figure.mark_every=1").legends
+    handles: list[Any] = list(legend.legend_handles)
+    assert [handle.get_markevery() for handle in handles] == [[1]] * 3  # of the three points of its line
+
+
 def test_heading_and_letters():
     assert drawn("figure.heading=true", "figure.title=Mine").get_suptitle() == "Mine"
     assert drawn("figure.title=Mine").get_suptitle() == ""

@@ -115,6 +115,12 @@ class TestDrawing:
         (picture,) = [path for path in conclude(found)[1] if path.suffix == ".svg"]
         assert {"problem.snr_db", "NMSE (dB)", "AMP-BG", "30"} <= set(texts(picture))
 
+    def test_its_axis_may_have_a_name(self):
+        found = sweep(*SMALL, "problem.snr_db=20,30", 'figure.xlabel="SNR (dB)"', level=of_snr)
+        (picture,) = [path for path in conclude(found)[1] if path.suffix == ".svg"]
+        assert "SNR (dB)" in texts(picture)
+        assert "problem.snr_db" not in texts(picture)
+
     @pytest.mark.parametrize(
         ("words", "axis"),
         [

@@ -26,8 +26,6 @@ def main(options: Namespace) -> int:
     experiment = experiment_of(options.overrides)
     if experiment.single:
         raise UserError("pack needs an experiment: add +experiment=…")
-    if any(len(part.curves) > len(part.first_curves) for part in experiment.parts):
-        raise UserError("pack takes the networks of one matrix: give seed=… instead of seeds=[…]")
     from onsager_cli.run import packing
 
     for part in experiment.parts:

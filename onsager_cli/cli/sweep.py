@@ -66,10 +66,11 @@ def main(options: Namespace) -> int:
         train.prepare_output(output)
     places = [(experiment.output, experiment.name) for experiment in experiments]
     named = [one.renamed(suffix) for one, suffix in zip(experiments, figure_suffixes(overrides, places), strict=True)]
-    shared = set(overrides[0]).intersection(*overrides)
     jobs = [
-        Job(number, len(named), tuple(texts), one, before.name, tuple(text for text in texts if text not in shared))
-        for number, (texts, one, before) in enumerate(zip(overrides, named, experiments, strict=True), 1)
+        Job(number, len(named), tuple(texts), one, before.name, own)
+        for number, (texts, one, before, own) in enumerate(
+            zip(overrides, named, experiments, _own(overrides), strict=True), 1
+        )
     ]
     with _safe_path():
         failures = launch(jobs, launcher)
@@ -82,11 +83,11 @@ def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
     from onsager_cli.config.load import load_experiment
 
     loaded: list[Experiment] = []
-    for own in overrides:
+    for texts, values in zip(overrides, _own(overrides), strict=True):
         try:
-            loaded.append(load_experiment(list(own)))
+            loaded.append(load_experiment(list(texts)))
         except UserError as error:
-            text, values = str(error), [one for one in own if one not in set(overrides[0]).intersection(*overrides)]
+            text = str(error)
             if any(key in text and value in text for key, _, value in (one.partition("=") for one in values)):
                 raise
             if not loaded:
@@ -94,6 +95,12 @@ def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
             hint = ". A key that only other jobs have needs ++ before it" if text.startswith("unknown key") else ""
             raise UserError(f"{text} (in the job of {' '.join(values)}){hint}") from error
     return loaded
+
+
+def _own(overrides: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Of each job, the overrides that not all jobs have."""
+    shared = set(overrides[0]).intersection(*overrides)
+    return [tuple(text for text in texts if text not in shared) for texts in overrides]
 
 
 def _conclude(jobs: Sequence[Job]) -> bool:

@@ -235,8 +235,8 @@ def draw_errors(
     if not any(errors):
         return
     if how == BARS:
-        bar: Style = {"ecolor": style.color, "elinewidth": 0.8, "capsize": 2.5, "capthick": 0.8}
-        axes.errorbar(xs, values, errors, fmt="none", zorder=3, **bar)
+        caps: Style = {"capsize": 0.7 * style.size + 1.5, "capthick": 0.8}  # wider than the marker
+        axes.errorbar(xs, values, errors, fmt="none", ecolor=style.color, elinewidth=0.8, zorder=3, **caps)
         return
     low, high = ([value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1))
     axes.fill_between(xs, low, high, **_shade(style))

@@ -22,8 +22,10 @@ VERSIONS = ("onsager", "jax", "numpy", "device")  # of the note of how a curve w
 def packed(experiment: Experiment) -> dict[str, bytes]:
     """Curve → the bytes of its packed network, for every network of the experiment that learns.
 
-    The experiment has one matrix. Raises UserError for a network that is not stored whole, and where none learns.
+    Raises UserError for curves on several matrices, for a network that is not stored whole, and where none learns.
     """
+    if len(experiment.curves) > len(experiment.first_curves):
+        raise UserError("pack takes the networks of one matrix: give seed=… instead of seeds=[…]")
     curves = [curve for curve in experiment.curves if curve.settings.trained]
     if not curves:
         raise UserError(f"{experiment.name} has no trained network: there is nothing to pack")
