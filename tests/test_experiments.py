@@ -55,6 +55,7 @@ def output(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:.*leaves out:onsager_cli.errors.Notice")  # a toy is outside of a figure's limits
+@pytest.mark.filterwarnings("ignore:the selection set has .* too few:onsager_cli.errors.Notice")  # of fig15
 @pytest.mark.parametrize("name", slow(*(name for name in EXPERIMENTS if name != "whole_paper"), but=("quick",)))
 def test_runs_and_draws(name, output, monkeypatch):
     monkeypatch.setattr(qq, "LEVEL_DB", -1.0)  # what three layers of a toy network reach
