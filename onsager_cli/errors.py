@@ -46,7 +46,7 @@ def explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {os.fspath(error.filename)}: {error.strerror}", 2
     if isinstance(error, MemoryError):
-        return "out of memory: choose a smaller problem or fewer samples", 1
+        return "out of memory: choose a smaller problem (problem.N, problem.M) or fewer samples", 1
     text = str(error).strip() or f"at {_place(error)}"
     return f"{type(error).__name__}: {text} (ONSAGER_DEBUG=1 shows the traceback)", 1
 

@@ -113,7 +113,7 @@ def test_own_matrix():
 
 
 def test_a_matrix_without_full_rank_is_worth_a_warning():
-    with pytest.warns(Notice, match=r"A has rank 2 instead of 3"):
+    with pytest.warns(Notice, match=r"A has rank 2 instead of 3: 1 of its"):
         onsager_cli.problem(A=1000 * np.array([[1, 0, 1, 2], [0, 1, 1, 1], [1, 1, 2, 3]]))
 
 

@@ -274,7 +274,7 @@ class TestSweep:
         assert main(["sweep", "network=lista,lvamp", "training.lamp.steps=[7],[8]"]) == 2
         assert len(engine.asked) == 2
         last = capsys.readouterr().err.splitlines()[-1]
-        assert last.endswith("no curve here is trained by training.lamp; here it is training.lista or training.lvamp")
+        assert last.endswith("no curve uses training.lamp; the curves use training.lista or training.lvamp")
 
     def test_a_mistake_in_the_last_job_ends_it_before_the_first(self, engine, capsys):
         assert main(["sweep", "network.depth=3,2,0"]) == 2

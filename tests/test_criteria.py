@@ -172,7 +172,7 @@ MISTAKES = {
     "three curves of two": ({"gap": ["a", "b", "c"], "at_least": 0}, ["gap takes a list of two"]),
     "list for one": ({"value": ["a", "b"], "at_least": 0}, ["value takes one curve"]),
     "curve as number": ({"value": 3, "at_least": 0}, ["names of curves", "got 3"]),
-    "first without a level": ({"first": "a", "at_most": 3}, ["first needs a level in dB: reaches or exceeds"]),
+    "first without a level": ({"first": "a", "at_most": 3}, ["first needs one level in dB, either reaches or exceeds, got neither"]),
     "column without a table": ({"column": "x", "at_most": 3}, ["table must be EXPERIMENT/NAME.csv", "null"]),
     "table elsewhere": ({"column": "x", "table": "../../x.csv", "at_most": 3}, ["table must be", "../../x.csv"]),
     "where": ({"column": "x", "table": "a/b.csv", "where": "c", "at_most": 3}, ["where must map columns"]),

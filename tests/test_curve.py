@@ -55,11 +55,11 @@ class TestCurve:
         first, second, third = (row["selection_nmse_db"] for row in next(iter(stored(tmp_path).values()))["points"])
         assert first + 0.1 < second < third - 0.1
         assert (
-            f"layers 1-2: all: worse than 1 layer on the selection set ({second:.2f} against {first:.2f} dB): train longer"
+            f"layers 1-2: all: worse than 1 layer on the selection set ({second:.2f} against {first:.2f} dB): raise the steps"
             in said
         )
         assert (
-            f"layers 1-3: all: worse than 2 layers on the selection set ({third:.2f} against {second:.2f} dB): train longer"
+            f"layers 1-3: all: worse than 2 layers on the selection set ({third:.2f} against {second:.2f} dB): raise the steps"
             in said
         )
 

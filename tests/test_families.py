@@ -220,7 +220,7 @@ class TestStart:
     @pytest.mark.parametrize(
         ("words", "says"),
         [
-            ("shrinkage=block", "shrinkage=block needs these signals: add signal=block"),
+            ("shrinkage=block", "shrinkage=block is only for signal=block: add signal=block"),
             ("shrinkage=mixture shrinkage.theta=[1,0,0]", "must be auto, or 1 number and then 3 for each of 2 to 6 components"),
             ("shrinkage=mixture shrinkage.theta=[0,0,0,0,0,0,0]", "greater than 0 at position 1 for mixture"),
             ("shrinkage=mixture problem=random_access", "shrinkage.theta must be a list of numbers for problem.kind=cellular"),

@@ -2,6 +2,7 @@
 
 import io
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -324,3 +325,17 @@ def test_only_what_is_named_matched_is_called_so():
     looks = styles([row | {"curve": slug, "layer": 1} for slug in ("matched_vamp", "vamp_bg")])
     assert [look.label for look in looks.values()] == ["matched VAMP", "VAMP-BG"]
     assert len({look.color for look in looks.values()}) == 2
+
+
+@pytest.mark.parametrize("window", [(14.5, 15.2, -45.6, -43.2), (7.9, 8.1, -44.001, -44.0), (1, 100, -1e4, 100)])
+def test_tick_labels_of_an_inset_do_not_overlap_and_name_whole_layers(window):
+    inset = rendered(build(spec(inset=window), fig10())).axes[0].child_axes[0]
+    layers, decibels = (
+        [tick for tick in ticks if tick.get_text()] for ticks in (inset.get_xticklabels(), inset.get_yticklabels())
+    )
+    assert all(float(tick.get_text()).is_integer() for tick in layers)
+    assert len(decibels) >= 3
+    for ticks in (layers, decibels):
+        boxes = [tick.get_window_extent() for tick in ticks]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert inset.yaxis.get_offset_text().get_text() == ""

@@ -205,7 +205,7 @@ class TestOtherVersions:
         run.train(asked, watch := Watch())
         here = environment()["versions"]["jax"]
         assert [event["message"] for event in watch.of("warning")] == [
-            f"the stored curves were made with jax 0.8.0 (here {here}): amp_l1, lamp_tied_bg"
+            f"these stored curves were trained with jax 0.8.0 (here {here}): amp_l1, lamp_tied_bg"
         ]
         assert watch.of("curve") == []
 

@@ -174,7 +174,7 @@ MORE = {
     ),
     "schedule where nothing is trained": (
         "plot +experiment=fig1 training.lamp.steps=[1]",
-        ["training.lamp.steps=[1]", "no schedule has an effect here"],
+        ["training.lamp.steps=[1]", "no curve uses a schedule"],
     ),
     "emphasis of samples that have none": (
         "plot +experiment=fig16 training.lista.emphasis=[1,1.2]",
@@ -212,7 +212,7 @@ MORE = {
     "seed": ("train seed=-1", ["seed", "got -1"]),
     "what a curve is": (
         "train +experiment=ablations network.onsager=true",
-        ["lamp_tied_bg_no_onsager", "network.onsager=true would change what it is"],
+        ["lamp_tied_bg_no_onsager", "network.onsager=true is not allowed"],
     ),
     "problem of a curve": ("train +experiment=params problem=kappa15", ["problem=kappa15", "problem=gaussian"]),
     "untrained network": ("train network=cnn training=none", ["network=cnn", "training=none"]),

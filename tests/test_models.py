@@ -172,7 +172,7 @@ class TestPacked:
         arrays, meta = unpack(files["lamp_tied_bg"])
         arrays["problem.row"] = arrays["problem.row"] + 1
         (tmp_path / "one.npz").write_bytes(pack(arrays, meta))
-        with pytest.raises(UserError, match="draws another matrix"):
+        with pytest.raises(UserError, match="draws another A than that of the training"):
             model(str(tmp_path / "one.npz"))
 
     def test_the_command(self, trained, tmp_path, monkeypatch, capsys):
@@ -275,11 +275,11 @@ class TestStart:
     @pytest.mark.parametrize(
         ("overrides", "said"),
         [
-            (["shrinkage=pwlin"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=pwlin"),
-            (["shrinkage=soft"], r"network\.start=.* has shrinkage=bg, this network has shrinkage=soft"),
-            (["problem.N=50"], r"network\.start=.* has problem\.N=40, this network has problem\.N=50"),
-            (["problem.M=10"], r"network\.start=.* has problem\.M=20, this network has problem\.M=10"),
-            (["network.tied=false"], r"network\.start=.* has network\.tied=true, this network has network\.tied=false"),
+            (["shrinkage=pwlin"], r"network\.start=.*: shrinkage must be pwlin, .*, got bg"),
+            (["shrinkage=soft"], r"network\.start=.*: shrinkage must be soft, .*, got bg"),
+            (["problem.N=50"], r"network\.start=.*: problem\.N must be 50, .*, got 40"),
+            (["problem.M=10"], r"network\.start=.*: problem\.M must be 10, .*, got 20"),
+            (["network.tied=false"], r"network\.start=.*: network\.tied must be false, .*, got true"),
         ],
     )
     def test_of_another_form(self, folder, tmp_path, overrides, said):

@@ -105,8 +105,8 @@ class TestTraining:
         words = ("training.few_first=false", "training.lamp.rates=[0.01]", "problem.split=[0.2,0.4,0.4]")
         self.trained(tmp_path, saved(tmp_path / "set.npz", x=x, y=y), *words)
         told = capsys.readouterr().err
-        assert "A is estimated from 12 training pairs, and 120 (10 per unknown) are advisable" in told
-        found = r"layers 1-2: training pairs -[\d.]+ dB, selection pairs -?[\d.]+ dB: use more pairs or fewer learned parameters"
+        assert "A is estimated from 12 training pairs, and at least 120 (10 per unknown) are recommended" in told
+        found = r"layers 1-2: overfitting, -[\d.]+ dB on training pairs and -?[\d.]+ dB on selection pairs: use more pairs, or learn fewer"
         assert re.search(found, told)
 
     @pytest.mark.parametrize(

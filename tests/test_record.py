@@ -102,7 +102,7 @@ def test_the_record_is_whole_and_the_same_every_time(tmp_path, rows):
 def test_a_record_of_another_command_is_not_replaced_without_a_word(tmp_path, rows):
     record(experiment(), rows, {}, tmp_path)
     record(experiment(), rows, {}, tmp_path)  # the same one; a warning would fail the test
-    with pytest.warns(Notice, match=r"README\.md was made by `onsager record \+experiment=fig10`, and is replaced"):
+    with pytest.warns(Notice, match=r"replaces .*README\.md, which `onsager record \+experiment=fig10` made"):
         record(experiment(overrides=("+experiment=fig10", "problem.snr_db=20")), rows, {}, tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_a_schedule_is_told_once():
     assert not any("compared with" in line for line in told)  # the tied networks are curves of the figure
     alone = load_experiment(["network=lamp", "shrinkage=bg", "network.tied=false"])
     text = readme(alone, rows_of("oracle", "oracle", None, None, -46.03), {})
-    assert "- The tied twin of `lamp_untied_bg`: optimizer adam" in text
+    assert "- The tied network of `lamp_untied_bg`: optimizer adam" in text
 
 
 @pytest.mark.parametrize(("kind", "shaded"), [("curves", 1), ("costs", 1), ("detection", 1), ("params", 0)])

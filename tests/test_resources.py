@@ -80,7 +80,7 @@ class TestForecast:
         [
             (["network=lamp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
             (["network=lamp", "problem.selection_samples=1000000"], "problem.selection_samples=1000000"),
-            (["network=lamp", "training.lamp.batch=1000000"], "the batch of training (1000000) and network.depth=15"),
+            (["network=lamp", "training.lamp.batch=1000000"], "the batch size (training.NETWORK.batch=1000000) and network.depth=15"),
             (["network=lamp", "problem.N=20000", "problem.M=10000"], "the size of A (10000 x 20000)"),
             (["network=amp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
         ],
@@ -92,7 +92,7 @@ class TestForecast:
         found = resources.needs(curve.slug, curve.settings, 1e6 if curve.settings.trained else 0)
         assert found is not None
         _, (warning,) = resources.forecast([found], tmp_path, 1, 600.0)
-        assert f"most is for {cause} (" in warning
+        assert f"are free: reduce {cause} (" in warning
 
     @pytest.mark.parametrize("words", [["network=lamp"], ["network=oracle"]], ids=str)
     def test_data_beyond_all_memory_are_refused_before_anything_is_made(self, tmp_path, monkeypatch, words):
@@ -101,7 +101,7 @@ class TestForecast:
         asked = load_experiment([*words, f"output={tmp_path}"])
         monkeypatch.setattr(resources, "memory_limit", lambda: data - 1)
         with pytest.raises(
-            UserError, match=r"A and the data sets alone need 15 MiB, .* lower problem.selection_samples=4000"
+            UserError, match=r"A and the data sets need 15 MiB, .* reduce problem.selection_samples=4000"
         ):
             run.train(asked, Watch())
         assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,7 @@ class TestList:
         assert lines["half"].endswith("stopped")
         assert " 3 of 5 " in lines["half"]
         assert all(word in lines["whole"] for word in (" -17.51 ", " 7 ", "B "))
-        assert f"version {NUMERICS - 1} of the numerics, now {NUMERICS}" in lines["stale"]
+        assert f"version {NUMERICS - 1} of the algorithm, and this onsager has version {NUMERICS}" in lines["stale"]
         assert lines["damaged"].endswith("identity.json is damaged")
         assert lines["broken"].endswith("points.csv is damaged")
         assert "odd" in lines
@@ -81,7 +81,7 @@ class TestList:
         assert main(["list", "runs"]) == 0
         lines = {line.split("-")[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
         assert lines["now"].endswith("complete")
-        assert f"version {own - 1} of the numerics, now {own}" in lines["before"]
+        assert f"version {own - 1} of the algorithm, and this onsager has version {own}" in lines["before"]
 
     def test_a_curve_is_asked_for_in_the_version_of_its_kind(self):
         for kind, version in {**NUMERICS_OF, "lamp": NUMERICS}.items():

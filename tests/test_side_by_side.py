@@ -166,7 +166,7 @@ def test_a_curve_that_diverges_is_given_up_and_the_others_are_trained(figure):
     assert sheet.begun == ["lamp_tied_bg", "lista_tied", "oracle"]
     assert [event["message"] for event in watch.of("warning")] == [
         "given up: layer 1: still diverging",
-        "not trained: its tied twin lamp_tied_bg was given up",
+        "not trained: its tied network lamp_tied_bg was given up",
     ]
 
 

@@ -94,6 +94,7 @@ def _drawn(curve: Curve, found: StoredModel) -> "Problem":
     row = found.problem.get(models.ROW)
     if row is not None and not np.allclose(np.asarray(problem.A[0]), row, atol=SAME * np.abs(row).max()):
         raise UserError(
-            f"{found.source}: this version of JAX or NumPy draws another matrix than the network has: pack the network with A"
+            f"{found.source}: this version of JAX or NumPy draws another A than that of the training: use the folder of the "
+            "curve, which stores A, or the versions of the training"
         )
     return problem

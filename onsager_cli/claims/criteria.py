@@ -114,7 +114,9 @@ def _measure(raw: Group, where: str, more: tuple[str, ...] = ()) -> Measure:
             near = did_you_mean(key, (*allowed, *more))
             raise UserError(f"{where}: {verb} has no key {show(str(key))}{near}: {one_of((*allowed, *more))}")
     if verb == "first" and ("reaches" in raw) == ("exceeds" in raw):
-        raise UserError(f"{where}: first needs a level in dB: reaches or exceeds")
+        raise UserError(
+            f"{where}: first needs one level in dB, either reaches or exceeds, got {'both' if 'reaches' in raw else 'neither'}"
+        )
     if verb == "column":
         raw = {"table": None, **raw}
     parts: dict[str, Any] = {

@@ -70,7 +70,10 @@ class Record:
         by_realization = self._curve(experiment, slug)
         rows = by_realization.get(realization or next(iter(by_realization)))
         if rows is None:
-            raise NotRecordedError(f"{experiment}: {slug} has no seed {realization}")
+            assert realization is not None  # the first one is recorded
+            raise NotRecordedError(
+                f"{experiment}: {slug} is not recorded for instance {realization[0]}, seed {realization[1]}"
+            )
         return rows
 
     def _deviations(self, experiment: str, slug: str, metric: str, realization: Realization | None) -> Deviations:

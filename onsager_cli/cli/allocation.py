@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 OUT_OF_TIME = (
-    "it reached its time limit and may not go back into the queue again: run the same command again to resume, or set "
-    "hydra.launcher.timeout_min or max_num_timeout higher"
+    "the job reached its time limit, and hydra.launcher.max_num_timeout allows no further restart: run the same command "
+    "again to resume, or raise hydra.launcher.timeout_min"
 )
 
 

@@ -142,7 +142,9 @@ def reason_to_remove(path: Path) -> str | None:
     if digest is None or not re.search(rf"-{digest}(-\d+)?$", path.name):
         return DAMAGED_IDENTITY
     if identity.get("numerics") != now:
-        return f"made by version {show(identity.get('numerics'))} of the numerics, now {now}"
+        return (
+            f"trained by version {show(identity.get('numerics'))} of the algorithm, and this onsager has version {now}"
+        )
     return None
 
 

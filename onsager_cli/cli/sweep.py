@@ -92,7 +92,7 @@ def _loaded(overrides: Sequence[Sequence[str]]) -> "list[Experiment]":
                 raise
             if not loaded:
                 load_experiment(list(overrides[-1]))  # raises the same if all jobs have the mistake
-            hint = ". A key that only other jobs have needs ++ before it" if text.startswith("unknown key") else ""
+            hint = ". If only other jobs have this key, write ++ before it" if text.startswith("unknown key") else ""
             raise UserError(f"{text} (in the job of {' '.join(values)}){hint}") from error
     return loaded
 

@@ -168,7 +168,9 @@ class Watch:
         for reason, places in found.items():
             command = shlex.join(["scancel", *(place.id for place in places)])
             jobs = ", ".join(str(job) for place in places for job in place.waiting)
-            say(f"{jobs}: Slurm does not start this ({reason}); to cancel: {command}")
+            say(
+                f"{jobs}: Slurm will not start {'these jobs' if ', ' in jobs else 'this job'} ({reason}); to cancel: {command}"
+            )
 
     def _status(self, states: Mapping[str, Seen]) -> None:
         """Tell how far the jobs are, now and then."""

@@ -83,7 +83,9 @@ def _checked_start(settings: Settings, word: str) -> str:
         *zip(settings.problem.sizes, stored.problem.shape, settings.problem.shape, strict=True),
     ):
         if theirs != ours and None not in (theirs, ours):
-            raise UserError(f"network.start={word} has {key}={cell(theirs)}, this network has {key}={cell(ours)}")
+            raise UserError(
+                f"network.start={word}: {key} must be {cell(ours)}, as in the network to train, got {cell(theirs)}"
+            )
     return models.digest(found)
 
 

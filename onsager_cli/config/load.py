@@ -135,7 +135,7 @@ class _Loader:
             return [self._single()]
         for item in self.given:
             if item.key_or_group in NAMED_BY_SLUG:
-                what = f"{item.input_line} would change what the curves are"
+                what = f"{item.input_line} is not allowed, because each curve of an experiment sets its own"
                 raise UserError(f"{what}: choose curves by only=[…], or replace +experiment by {self._problem()}")
         slugs = chosen(listed, self.top.only, build(FigureSpec, self.base.get("figure"), "figure").hidden)
         return [self._curve(str(slug), listed[slug]) for slug in slugs]
@@ -181,7 +181,9 @@ class _Loader:
                 raise UserError(f"{item.input_line} is for the whole command: leave it out of the curve")
             asked = given.get(item.key_or_group, item)
             if item.key_or_group in MADE_BY_CURVE and asked.input_line != item.input_line:
-                raise UserError(f"{asked.input_line} would change what it is: {item.input_line}")
+                raise UserError(
+                    f"{asked.input_line} is not allowed, because the experiment sets {item.input_line} for this curve"
+                )
         of_training = [item for item in self.given if _is_training(item)]
         if any(map(grammar.is_group, of_training)):  # another schedule than the one whose keys the curve sets
             own = [item for item in own if grammar.is_group(item) or not _is_training(item)]
@@ -219,8 +221,8 @@ class _Loader:
         name = slug_of(settings)
         if slug == MATCHED != name:
             raise UserError(
-                "only network=vamp shrinkage=bg that knows the prior, A and the noise is matched: leave it out by "
-                f"~curves.{MATCHED}, or give it another name"
+                f"the name {MATCHED} is only for network=vamp shrinkage=bg with the true prior, A and noise: write "
+                f"~curves.{MATCHED}, or rename the curve"
             )
         single = slug is None
         compared = single if self.top.attainable is None else self.top.attainable

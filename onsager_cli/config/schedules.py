@@ -49,11 +49,13 @@ def check(overrides: "Sequence[Override]", keys: Iterable[str]) -> None:
             continue
         schedule = ".".join(key.split(".")[:2])
         if schedule not in schedules:
-            here = f"here it is {one_of(schedules)}" if schedules else "no schedule has an effect here"
-            raise UserError(f"{item.input_line}: no curve here is trained by {schedule}; {here}")
+            here = f"the curves use {one_of(schedules)}" if schedules else "no curve uses a schedule"
+            raise UserError(f"{item.input_line}: no curve uses {schedule}; {here}")
         known = [f"{schedule}.{name}" for name in known_keys(Schedule)]
         if key.count(".") == 2 and key not in known:
             raise UserError(f"unknown key '{key}'{did_you_mean(key, known)}")
         value = item.value()
         if any(number != 1 for number in (value if isinstance(value, list) else [value])):
-            raise UserError(f"{item.input_line}: this problem has no hard samples: emphasis must be 1 here")
+            raise UserError(
+                f"{item.input_line}: emphasis must be 1 for this problem, whose samples onsager cannot draw by their active coefficients"
+            )

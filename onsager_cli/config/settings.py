@@ -147,7 +147,9 @@ def _check_shrinkage(network: NetworkSettings, shrinkage: ShrinkageSettings) -> 
     if not record.shrinkages and record.uses_shrinkage and shrinkage.record.absolute:
         raise UserError(f"network={network.name} cannot use shrinkage={family}: for l1 write shrinkage=soft")
     if record.lasso and shrinkage.record.slopes and shrinkage.rows and (slope := shrinkage.theta[0]) != 1:
-        raise UserError(f"shrinkage.theta: network={network.name} uses only θ_2: θ_1 must be 1, got {show(slope)}")
+        raise UserError(
+            f"shrinkage.theta must begin with 1 for network={network.name}, which uses only θ_2, got {show(slope)}"
+        )
 
 
 def _check_theta(settings: Settings) -> None:
@@ -166,7 +168,7 @@ def _check_theta(settings: Settings) -> None:
 def _check_switches(network: NetworkSettings) -> None:
     """Raises UserError for switches of things that the network does not have."""
     if getattr(network, "canonical", None) is False and network.init != "random":
-        raise UserError("network.canonical=false needs network.init=random: no other start is replaced by an SVD")
+        raise UserError(f"network.canonical=false needs network.init=random, got {network.init}")
     if "onsager" in (getattr(network, "free", None) or ()) and not getattr(network, "onsager", True):
         raise UserError("network.free=[onsager] needs network.onsager=true: there is no coefficient to learn")
 

@@ -26,7 +26,7 @@ KIND = FigureKind(
     over_layers=True,
     matrices=True,
     refuses=lambda settings: (
-        f"counts the cost of a network, which network.kind={settings.network.kind} lacks (a λ per sample)"
+        f"shows multiply-adds, which onsager cannot count for network.kind={settings.network.kind} (each sample has its own λ)"
         if settings.network.record.lasso
         else None
     ),

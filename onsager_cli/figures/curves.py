@@ -17,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import (
+    FixedLocator,
     LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
@@ -125,7 +126,7 @@ def _bytes(drawing: Figure, kind: str, name: str) -> bytes:
     except UserWarning as error:
         width, height = drawing.get_size_inches()
         size = f"figure.width={width:g} and figure.height={height:g}"
-        raise UserError(f"{name}: {size} leave no room for the axes: make them larger, or the type smaller") from error
+        raise UserError(f"{name}: {size} leave no room for the axes: raise them, or lower figure.font_size") from error
     except RuntimeError as error:
         if kind != "pgf":
             raise
@@ -203,8 +204,10 @@ def _inset(axes: Axes, window: Sequence[float]) -> Axes:
     inset = axes.inset_axes((0.5, 0.58, 0.47, 0.38))
     inset.set_xlim(left, right)
     inset.set_ylim(low, high)
-    inset.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    whole = range(math.ceil(left), math.floor(right) + 1)
+    inset.xaxis.set_major_locator(FixedLocator(whole) if len(whole) <= 2 else MaxNLocator(5, integer=True))
     inset.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    inset.ticklabel_format(axis="y", useOffset=False)
     inset.tick_params(labelsize=6.5, pad=1.5)
     frame: Style = {"fill": False, "edgecolor": GREY, "linewidth": 0.5, "zorder": 4}
     axes.add_patch(Rectangle((left, low), right - left, high - low, **frame))

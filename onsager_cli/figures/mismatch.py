@@ -83,7 +83,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
     shown = [row for row in tables["mismatch"] if row["curve"] not in figure.hidden and row["key"] != "seed"]
     by_panel = grouped((row["panel"], row) for row in shown)
     if not by_panel:
-        raise UserError(f"{figure.name}: nothing to draw, none of its curves is stored whole")
+        raise UserError(f"{figure.name}: none of its curves is completely trained: run onsager train")
     looks = styles(shown, figure.labels)
     wide = 2 if len(by_panel) > 1 else 1
     tall = -(-len(by_panel) // wide)

@@ -34,7 +34,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     for slug, points in by_curve(rows).items():
         problem, dash, method = slug.rpartition("-")
         if not dash:
-            raise UserError(f"curve {slug}: figure.kind=problems names curves PROBLEM-METHOD")
+            raise UserError(f"figure.kind=problems: the name of a curve must be PROBLEM-METHOD, got {slug}")
         last = points[-1]
         level = last.get("attainable_db")
         gap = None if level is None else last["nmse_db"] - level

@@ -35,7 +35,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     for curve in experiment.curves:
         size, dash, method = curve.slug.rpartition("-")
         if not dash:
-            raise UserError(f"curve {curve.slug}: figure.kind=sizes names curves SIZE-METHOD")
+            raise UserError(f"figure.kind=sizes: the name of a curve must be SIZE-METHOD, got {curve.slug}")
         stored = curve.folder.load("network")
         if stored is None:
             continue
@@ -55,7 +55,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
             gap = row["nmse_db"] - float(predicted[row["layer"] - 1])
             found.append({**head, **kept, "gap_db": gap, **learned, "prior_log_odds": prior[1]})
     if not found:
-        raise UserError(f"{experiment.name}: no network of its curves is stored whole: run onsager train")
+        raise UserError(f"{experiment.name}: none of its curves is completely trained: run onsager train")
     return {"sizes": found}
 
 

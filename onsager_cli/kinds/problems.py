@@ -196,7 +196,8 @@ class Linear(Sizes):
         """Raises UserError for a spectrum that A cannot have, another published instance, a matrix of no known format."""
         if isinstance(self.snr_db, tuple) and self.noise_variance is not None:
             raise UserError(
-                f"problem.snr_db={list(self.snr_db)} and problem.noise_variance contradict each other: leave one out"
+                f"problem.snr_db={list(self.snr_db)} draws the noise variance of each sample, and problem.noise_variance="
+                f"{self.noise_variance:g} fixes it: leave one out"
             )
         if self.noise_variance is not None and self.noise == "per_sample":
             raise UserError(
@@ -240,8 +241,8 @@ class Linear(Sizes):
             or self.perturb_db is not None
         ):
             raise UserError(
-                "problem.instance=authors2017 has a real Gaussian matrix and noise of 40 dB: with problem.matrix, ensemble, "
-                "columns, embedding, noise, noise_variance or perturb_db write problem.instance=seeded"
+                "problem.instance=authors2017 sets A and the noise: leave out problem.matrix, ensemble, columns, embedding, "
+                "noise, noise_variance and perturb_db, or write problem.instance=seeded"
             )
         for key, allowed in PUBLISHED.items():
             if (value := getattr(self, key)) not in allowed:
@@ -332,6 +333,8 @@ class BernoulliGaussian(Linear, Activity):
         if self.N % signal.length:
             raise UserError(f"problem.N={self.N} must be a multiple of signal.length={signal.length}")
         if self.complex_signals and signal.record.real:
-            raise UserError(f"signal={signal.kind} has no complex form")
+            raise UserError(
+                f"signal={signal.kind} is real, and this problem is complex: choose another signal, or a real problem"
+            )
         if self.embedding == "real" and not signal.record.separable:
             raise UserError(f"problem.embedding=real does not work with signal={signal.kind}: write complex")

@@ -251,6 +251,6 @@ def without_evolution(settings: Any) -> str | None:
     if evolution and drawn and plain and settings.shrinkage.family == problem.matched_shrinkage == "bg":
         return None
     return (
-        "compares with state evolution: it is for AMP, VAMP and what is unfolded from them, with shrinkage=bg, on "
-        "Bernoulli-Gaussian signals, a drawn A and one SNR"
+        "needs state evolution, which exists for AMP, VAMP, LAMP and LVAMP with shrinkage=bg, Bernoulli-Gaussian signals, "
+        "a drawn A and one SNR"
     )

@@ -129,7 +129,7 @@ def _of_signal(kind: ShrinkageKind, problem: ProblemSettings) -> ShrinkageSettin
     if general:
         return ShrinkageSettings(kind.name, kind.start)
     if problem.matched_shrinkage != kind.name:
-        raise UserError(f"shrinkage={kind.name} needs these signals: add signal={kind.name}")
+        raise UserError(f"shrinkage={kind.name} is only for signal={kind.name}: add signal={kind.name}")
     return ShrinkageSettings(kind.name, problem.matched_theta or ())
 
 

@@ -70,7 +70,7 @@ KIND = NetworkKind(
         "matched_vamp": {"bg": Look(BLACK, "+", ":", size=2.7, label="matched VAMP")},
     },
     diverges=True,
-    advice="VAMP assumes the singular vectors of a large random A and the prior of its shrinkage: try network=em_vamp",
+    advice="VAMP assumes random singular vectors of A, and the prior of its shrinkage: try network=em_vamp",
     knows=lambda settings: "noise variance" if settings.noise_start == "known" else "",
     evolution="vamp",
     numerics=7,

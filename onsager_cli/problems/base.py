@@ -154,6 +154,6 @@ def check_samples(problem: Problem) -> None:
         counted = 1 if problem.reported is None else np.asarray(problem.reported)
         if not np.any(np.square(np.abs(x) * counted)):
             raise UserError(
-                f"problem.{name}_samples={x.shape[1]}: all of them are zero, so the NMSE is undefined: set more samples, "
-                "or more active coefficients"
+                f"problem.{name}_samples={x.shape[1]}: all of them are zero, so the NMSE is undefined: raise "
+                f"problem.{name}_samples, or the activity of x (problem.gamma, problem.activity)"
             )

@@ -70,8 +70,8 @@ def from_moments(
         left = pairs - float(np.sum(spectrum / shrunk))
         best = min(best, (max(residual, 0.0) / max(left, 1e-3 * pairs) ** 2, float(weight)))
     shrunk = spectrum + best[1]
-    few = f"and {ADVISED * N} ({ADVISED} per unknown) are advisable"
-    text = f"A is estimated from {pairs} training pairs, {few if pairs < ADVISED * N else 'which do not determine it'}"
+    few = f"and at least {ADVISED * N} ({ADVISED} per unknown) are recommended"
+    text = f"A is estimated from {pairs} training pairs, {few if pairs < ADVISED * N else 'and they do not determine A uniquely'}"
     if unseen.size:
         text += f"; x_{unseen[0] + 1} (counted from 1) is 0 in all of them{further(unseen.size, 1)}"
     return turned / shrunk @ V.conj().T, float(np.sum(spectrum / shrunk)), text
@@ -79,15 +79,13 @@ def from_moments(
 
 def _check_excited(gram: np.ndarray, pairs: int) -> None:
     """Raises UserError if X Xᴴ (N, N) of so many training pairs is singular: some columns of A are not determined."""
-    advice = f"in {pairs} training pairs: raise the activity of x (problem.gamma, problem.activity)"
+    advice = f"in all {pairs} training pairs: raise the activity of x (problem.gamma, problem.activity)"
     energy = np.real(np.diagonal(gram))
     if (unseen := np.flatnonzero(energy <= 0)).size:
         others = f" and {unseen.size - 1} others are" if unseen.size > 1 else " is"
-        raise UserError(
-            f"A cannot be estimated: its column {unseen[0] + 1} (counted from 1){others} never seen {advice}"
-        )
+        raise UserError(f"A cannot be estimated: x_{unseen[0] + 1} (counted from 1){others} 0 {advice}")
     if _least_share(gram) < DISTINCT:
-        raise UserError(f"A cannot be estimated: some coefficients of x are active only together {advice}")
+        raise UserError(f"A cannot be estimated: some coefficients of x are linearly dependent {advice}")
 
 
 def _least_share(gram: np.ndarray) -> float:

@@ -87,7 +87,9 @@ def _known(folder: Path) -> Mapping[str, Json]:
         return {}
     found = read_json(path)
     if found is None or not all(isinstance(value, dict) for value in found.values()):
-        raise UserError(f"{path} is damaged: restore it; or remove it, and what is not stored here leaves the record")
+        raise UserError(
+            f"{path} is damaged: restore it, or remove it (onsager then drops recorded curves that are not stored here)"
+        )
     return found
 
 

@@ -90,7 +90,7 @@ def _warn_of_another(page: Path, command: str) -> None:
     text = read_bytes(page, 2**24).decode("utf-8", "replace") if is_file(page) else ""
     made = re.search(r"^onsager record ?(.*)$", text, re.MULTILINE)
     if made is not None and _without_fresh(made[1]) != _without_fresh(command):
-        message = f"{page} was made by `onsager record {made[1]}`, and is replaced: figure.name=… keeps it"
+        message = f"onsager replaces {page}, which `onsager record {made[1]}` made: figure.name=… keeps that page"
         warnings.warn(message, Notice, stacklevel=2)
 
 

@@ -28,7 +28,8 @@ def kept_apart(experiment: Experiment) -> Experiment:
         return experiment
     renamed = experiment.renamed(_suffix(different, asked))
     warnings.warn(
-        f"{experiment.place} shows {_told(different, 0)}; this figure, with {_told(different, 1)}, is {renamed.name}",
+        f"{experiment.place} has a figure with {_told(different, 0)}; onsager writes this one, with "
+        f"{_told(different, 1)}, to {renamed.name}",
         Notice, stacklevel=2,
     )  # fmt: skip
     return renamed

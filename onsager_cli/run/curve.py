@@ -121,7 +121,7 @@ def _note_environment(maker: "Maker", problem: "Problem") -> None:
     if (before := maker.folder.read_json("made")) is not None:
         changed = changes(before, now)
         if changed:
-            message = f"began with {'; '.join(changed)}; training resumes, and the last digits may change"
+            message = f"this training began with {'; '.join(changed)}; it resumes, and the last digits may change"
             maker.report({"event": "warning", "message": message})
         if begun := before.get("begun_with", before if changed else None):
             now["begun_with"] = begun

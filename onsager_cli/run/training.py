@@ -211,7 +211,7 @@ class _Training:
         curve = self.waiting.pop(number)
         if curve.twin and curve.twin.key in self.given_up:
             twin = curve.twin.slug
-            self._give_up(number, curve, f"not trained: its tied twin {twin} was given up")
+            self._give_up(number, curve, f"not trained: its tied network {twin} was given up")
         elif number in self.complete:
             self.report({"event": "curve_done", "curve": curve.slug, "task": number, "seconds": 0.0, "shared": True})
         else:
@@ -245,7 +245,7 @@ def _made_elsewhere(makers: "Iterable[Maker]") -> list[str]:
     """Warnings about stored curves that other versions of the libraries made: one line per set of versions."""
     slugs = grouped((version_changes(maker.folder.read_json("made") or {}), maker.slug) for maker in makers)
     return [
-        f"the stored curves were made with {versions}: {', '.join(names)}"
+        f"these stored curves were trained with {versions}: {', '.join(names)}"
         for versions, names in slugs.items()
         if versions
     ]

@@ -28,7 +28,7 @@ def remarks(A: np.ndarray) -> Iterator[str]:
     M, N = A.shape
     norms = np.sqrt(sum(np.sum(np.abs(block) ** 2, axis=0) for block in _blocks(A)))
     if (full := min(M, N)) <= LARGEST_GRAM and (rank := _rank(A)) < full:
-        yield f"has rank {rank} instead of {full}: {full - rank} of its measurements follow from the others"
+        yield f"has rank {rank} instead of {full}: {M - rank} of its {M} rows are linear combinations of the others"
     low, high = int(np.argmin(norms)), int(np.argmax(norms))
     if norms[high] > NORMS * norms[low]:
         yield (
@@ -39,8 +39,8 @@ def remarks(A: np.ndarray) -> Iterator[str]:
     mean = sum(np.sum(block) for block in _blocks(A)) / A.size
     if energy > 0 and (share := abs(mean) ** 2 * A.size / energy) * min(M, N) > CENTRED:
         yield (
-            f"has entries with mean {mean:.3g}, which hold {share:.0%} of its energy in one direction; "
-            "onsager whitens its rows unless problem.balance=off"
+            f"has entries with mean {mean:.3g}, and this constant part has {share:.0%} of the energy of the matrix; "
+            "onsager whitens the rows unless problem.balance=off"
         )
     if M > 1 and (groups := proportional(A, norms)):
         alike = (A[:, groups[0]] == A[:, groups[0][:1]]).all()

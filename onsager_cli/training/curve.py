@@ -100,7 +100,7 @@ class Maker(ABC):
     def _advice(self, problem: Problem) -> list[str]:
         """What a curve that is worse than nothing may lack."""
         if self.settings.trained:
-            return ["more training steps or lower learning rates may help"]
+            return ["more steps or lower learning rates may help (training.NETWORK.steps and rates)"]
         found = [self.settings.network.record.advice] if self.settings.network.record.advice else []
         A = np.asarray(problem.A)
         share = A.shape[1] * np.sum(np.abs(np.mean(A, axis=1)) ** 2) / np.sum(np.abs(A) ** 2)

@@ -169,7 +169,7 @@ def _again(s: StageState, stage: Stage, before_db: float | None, report: Report)
     if not stage.again or s.passes > 1 or before_db is None or not s.best_db > before_db + ABOVE_DB:
         return False
     s.passes, s.scale, s.params = s.passes + 1, s.scale * stage.again, copied(s.best_params)
-    message = f"{stage.name}: {s.best_db:.2f} dB, above {before_db:.2f} dB of one layer less: trains again at {stage.again:.2g} of the rates"
+    message = f"{stage.name}: {s.best_db:.2f} dB, above the {before_db:.2f} dB of one layer less: onsager trains this stage again at {stage.again:.2g} times the learning rates"
     report({"event": "again", "message": message})
     return True
 

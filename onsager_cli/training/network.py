@@ -182,7 +182,7 @@ class NetworkTrainer(Maker):
         before_db = self._ended(stage.depth - 1)
         if before_db is not None and best_db > before_db + WORSE_DB:
             layers = f"{stage.depth - 1} layer{'s' if stage.depth > 2 else ''}"
-            message = f"{stage.name}: worse than {layers} on the selection set ({best_db:.2f} against {before_db:.2f} dB): train longer"
+            message = f"{stage.name}: worse than {layers} on the selection set ({best_db:.2f} against {before_db:.2f} dB): raise the steps (training.NETWORK.steps)"
             self.report({"event": "warning", "message": message})
 
     def _ended(self, depth: int) -> float | None:
@@ -260,8 +260,8 @@ def overfitting(stage: Stage, training_db: float, selection_db: float) -> str | 
     """What to say of a network that fits its training pairs far better than the selection pairs, else None."""
     if selection_db <= training_db + OVERFIT_DB:
         return None
-    found = f"training pairs {training_db:.1f} dB, selection pairs {selection_db:.1f} dB"
-    return f"{stage.name.partition(':')[0]}: {found}: use more pairs or fewer learned parameters"
+    found = f"overfitting, {training_db:.1f} dB on training pairs and {selection_db:.1f} dB on selection pairs"
+    return f"{stage.name.partition(':')[0]}: {found}: use more pairs, or learn fewer parameters (network.learn)"
 
 
 def errors_on_test_set(

@@ -91,7 +91,9 @@ def _folder(asked: str | None) -> Path:
         probe.unlink()
         remove_leftovers(folder)
     if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-        raise UserError(f"{VARIABLE}: {folder} belongs to another user, whose programs would run here")
+        raise UserError(
+            f"{VARIABLE}: {folder} belongs to another user, and onsager would run its programs: choose a folder of your own"
+        )
     return folder
 
 

@@ -86,7 +86,10 @@ def needs(slug: str, settings: Settings, work: float) -> Needs | None:
         return Needs(slug, {**parts, of_matrices: FLOAT * parameters}, data, disk, flops)
     state = 8 * parameters  # weights, best weights, two moments, gradient, update and copies
     layers = 2 * depth * batch * (2 * N + M)  # what the backward pass needs, and what a step adds to it
-    parts |= {of_matrices: FLOAT * state, f"the batch of training ({batch}) and network.depth={depth}": FLOAT * layers}
+    parts |= {
+        of_matrices: FLOAT * state,
+        f"the batch size (training.NETWORK.batch={batch}) and network.depth={depth}": FLOAT * layers,
+    }
     depths = depth if network.tied else (depth + 1) / 2
     stored = parameters * (depths + 1 + 8)  # depths, network, two checkpoints
     programs = 1 if network.tied is not False else -(-depth // ROOM)
@@ -114,14 +117,14 @@ def forecast(curves: Iterable[Needs | None], output: Path, jobs: int, seconds: f
     for item in found:
         if limit and (data := sum(item.data.values())) > limit:
             raise UserError(
-                f"{item.slug}: A and the data sets alone need {size_binary(data)}, and the memory is {size_binary(limit)}: "
-                f"lower {causes(item.data)[0]}"
+                f"{item.slug}: A and the data sets need {size_binary(data)}, and this machine has {size_binary(limit)} of memory: "
+                f"reduce {causes(item.data)[0]}"
             )
     if here and needed > here:
         who = largest[0].slug if jobs == 1 else f"jobs={jobs}: {', '.join(item.slug for item in largest[:jobs])}"
         return line, [
-            f"{who} needs about {size_binary(needed)} of memory, and {size_binary(here)} are free; "
-            f"most is for {' and '.join(causes(largest[0].parts)[:2])}"
+            f"{who} needs about {size_binary(needed)} of memory, and {size_binary(here)} are free: "
+            f"reduce {' or '.join(causes(largest[0].parts)[:2])}"
         ]
     return line, []
 
@@ -148,7 +151,11 @@ def memory_errors(slug: str, settings: Settings) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not _exhausted(str(error)):
             raise
         found = needs(slug, settings, 1.0 if settings.trained else 0.0)
-        parts = causes(found.parts) if found else [f"the batch of training ({settings.training.batch_size})"]
+        parts = (
+            causes(found.parts)
+            if found
+            else [f"the batch size (training.NETWORK.batch={settings.training.batch_size})"]
+        )
         raise UserError(f"{slug}: out of memory; reduce {' or '.join(parts)}") from error
 
 
