@@ -52,7 +52,7 @@ def test_a_mean_of_the_entries(mean, told):
     A = RANDOM - RANDOM.mean() + mean
     (text,) = remarks(A)
     share = abs(mean) ** 2 * A.size / np.linalg.norm(A) ** 2
-    assert text.startswith(f"has entries with mean {told}, which hold {share:.0%} of its energy")
+    assert text.startswith(f"has entries with mean {told}, and this constant part has {share:.0%} of the energy")
     assert not list(remarks(RANDOM - RANDOM.mean() + 0.05 * mean))
 
 

@@ -46,7 +46,7 @@ MISTAKES = {
     "lamp with a plain threshold": ("train shrinkage=threshold", ["lamp", "shrinkage=soft"]),
     "schedule of another network": (
         "plot network=lista training.lamp.steps=[1]",
-        ["training.lamp.steps=[1]", "here it is training.lista"],
+        ["training.lamp.steps=[1]", "the curves use training.lista"],
     ),
     "batch": ("train training.lamp.batch=0", ["training.lamp.batch", "got 0"]),
     "alternatives without sweep": ("train problem=gaussian,kappa15", ["problem=gaussian,kappa15", "onsager sweep"]),
@@ -166,11 +166,11 @@ MORE = {
     ),
     "schedule of another start": (
         "plot network=lvamp network.init=random training.lvamp.steps=[16000]",
-        ["training.lvamp.steps=[16000]", "here it is training.lvamp_random"],
+        ["training.lvamp.steps=[16000]", "the curves use training.lvamp_random"],
     ),
     "schedule of an untied network": (
         "plot network=lamp 'training.lamp_untied={batch: 3}'",
-        ["training.lamp_untied={batch: 3}", "here it is training.lamp"],
+        ["training.lamp_untied={batch: 3}", "the curves use training.lamp"],
     ),
     "schedule where nothing is trained": (
         "plot +experiment=fig1 training.lamp.steps=[1]",

@@ -93,7 +93,7 @@ def test_a_config_that_is_a_pipe_is_not_waited_for(command, capsys):
     ("curve", "words"),
     [
         ("network=lamp network.dpeth=3", ["did you mean network.depth?"]),
-        ("network=lista training.lamp.steps=[1]", ["training.lamp.steps=[1]", "here it is training.lista"]),
+        ("network=lista training.lamp.steps=[1]", ["training.lamp.steps=[1]", "the curves use training.lista"]),
     ],
     ids=["unknown key", "schedule without effect"],
 )

@@ -129,7 +129,7 @@ class TestWatch:
         Watch(Queue(stuck, stuck, {"17_0": Seen("CANCELLED")}), [place]).wait()
         lines = capsys.readouterr().err.splitlines()
         assert lines[0] == "job 1/2, job 2/2: Slurm will not start these jobs (PartitionConfig); to cancel: scancel 17_0"
-        assert len([line for line in lines if "does not start" in line]) == 1
+        assert len([line for line in lines if "will not start" in line]) == 1
 
     def test_tells_how_far_the_jobs_are(self, place, capsys):
         waits = Placed("17_1", Path("2.jsonl"), {0: jobs("seed=0,1")[1]})

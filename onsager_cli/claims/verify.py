@@ -54,9 +54,9 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """ "52 claims: 29 hold, 4 fail (2 of them known failures), 2 undecided, 17 not run"."""
+    """ "52 claims: 29 hold, 4 fail (2 known), 2 undecided, 17 not run"."""
     number = counts(verdicts)
-    known = f" ({number['known failures']} of them known failures)" if number["known failures"] else ""
+    known = f" ({number['known failures']} known)" if number["known failures"] else ""
     return (
         f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {number[HOLDS]} hold, {number[FAILS]} fail{known}, "
         f"{number[UNDECIDED]} undecided, {number[NOT_RUN]} not run"
