@@ -136,7 +136,9 @@ def test_config_keys_have_their_comments():
     assert found["snr_db"].comment.startswith("SNR E||Ax||^2 / E||w||^2 in dB")
     figure = {key.name: key for key in keys(ROOT / "conf" / "config.yaml")}["figure.kind"]
     assert figure.value == "curves"
-    assert figure.comment.endswith("sizes (distance to state evolution over N)"), "lines that follow belong to the comment"
+    assert figure.comment.endswith("sizes (distance to state evolution over N)"), (
+        "lines that follow belong to the comment"
+    )
 
 
 def test_generated_parts_name_all_verbs_options_and_columns():
@@ -187,7 +189,10 @@ def test_the_build_has_no_warning_and_runs_the_notebook(tmp_path):
 def test_the_table_of_later_networks_is_the_record():
     """Means over the recorded matrices, rounded to 0.1 dB."""
     text = (
-        (DOCS / "choose.md").read_text(encoding="utf-8").partition("## Comparison with later networks")[2].partition("\n## ")[0]
+        (DOCS / "choose.md")
+        .read_text(encoding="utf-8")
+        .partition("## Comparison with later networks")[2]
+        .partition("\n## ")[0]
     )
     named = {row["curve"]: row for row in read_table(ROOT / "experiments/rivals/curves.csv") if row["layer"] == 8}
     slugs = {style_of(row).label.removesuffix(", tied").replace("$\\ell_1$", "l1"): slug for slug, row in named.items()}

@@ -206,7 +206,9 @@ class TestEstimates:
     def test_too_few_pairs(self, tmp_path):
         """Fewer than 2 N: a ridge, whose A is better than none, and a notice."""
         A, x, y = drawn(20)
-        with pytest.warns(Notice, match=re.escape("16 training pairs, and at least 120 (10 per unknown) are recommended")):
+        with pytest.warns(
+            Notice, match=re.escape("16 training pairs, and at least 120 (10 per unknown) are recommended")
+        ):
             made = problem(saved(tmp_path / "set.npz", x=x, y=y))
         assert np.linalg.norm(np.asarray(made.A) - A) < np.linalg.norm(A)
         assert np.isfinite(float(made.noise_variance))

@@ -48,7 +48,8 @@ def test_more_layers_and_another_look_replace_it(named, more):
 )
 def test_other_settings_get_a_name_that_says_what_differs(named, change, suffix):
     with pytest.warns(
-        Notice, match=r"outputs/figures/amp_l1-gaussian has a figure with .*; onsager writes this one, with .*, to amp_l1-gaussian-"
+        Notice,
+        match=r"outputs/figures/amp_l1-gaussian has a figure with .*; onsager writes this one, with .*, to amp_l1-gaussian-",
     ):
         assert named(*SMALL, change, before=(SMALL,)) == f"amp_l1-gaussian{suffix}"
 

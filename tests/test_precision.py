@@ -151,6 +151,25 @@ class TestFresh:
             near = 5 * np.hypot(row["nmse_db_se"], found["fresh_nmse_db_se"])
             assert float(found["fresh_nmse_db"]) == pytest.approx(row["nmse_db"], abs=float(near))
 
+    def test_an_oracle_knows_the_gains_of_the_fresh_users(self, tmp_path):
+        """The powers of the test set would be those of other users, or zero."""
+        words = [
+            "problem=random_access",
+            "network=oracle",
+            "problem.users=10",
+            "problem.pilots=10",
+            "problem.activity=0.3",
+        ]
+        experiment = load_experiment([*words, "problem.test_samples=300", f"output={tmp_path}"])
+        run.train(experiment, lambda _: None)
+        (curve,) = experiment.curves
+        assert precision.precise(curve, 600, lambda: run.problem_of(curve)) == 600
+        (row,), found = curve.folder.points(), precision.found(curve)[None]
+        near = 4 * np.hypot(row["nmse_db_se"], found["fresh_nmse_db_se"])
+        assert float(found["fresh_nmse_db"]) == pytest.approx(row["nmse_db"], abs=float(near))
+        part = next(precision._fresh(curve, run.problem_of(curve), 600, [None]))
+        np.testing.assert_array_equal(np.asarray(part.test.x) != 0, np.asarray(part.test_power) > 0)
+
     def test_a_number_that_says_nothing(self, capsys):
         assert main(["record", "+experiment=quick", "fresh=5"]) == 2
         assert "fresh must be at least 100, got 5" in capsys.readouterr().err

@@ -175,7 +175,10 @@ def test_layers_that_do_harm_are_said():
         "lamp_tied_l1", "lamp", "soft", True, [-4.0, -6.0, -5.91]
     )
     text = readme(experiment(), rows, {})
-    assert "`lamp_tied_bg`: -6.00 dB at layer 2, -5.89 dB at the last layer. The NMSE rises after layer 2: the schedule may be" in text
+    assert (
+        "`lamp_tied_bg`: -6.00 dB at layer 2, -5.89 dB at the last layer. The NMSE rises after layer 2: the schedule may be"
+        in text
+    )
     assert text.count("may be too short") == 1
 
 

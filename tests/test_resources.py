@@ -80,7 +80,10 @@ class TestForecast:
         [
             (["network=lamp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
             (["network=lamp", "problem.selection_samples=1000000"], "problem.selection_samples=1000000"),
-            (["network=lamp", "training.lamp.batch=1000000"], "the batch size (training.NETWORK.batch=1000000) and network.depth=15"),
+            (
+                ["network=lamp", "training.lamp.batch=1000000"],
+                "the batch size (training.NETWORK.batch=1000000) and network.depth=15",
+            ),
             (["network=lamp", "problem.N=20000", "problem.M=10000"], "the size of A (10000 x 20000)"),
             (["network=amp", "problem.test_samples=1000000"], "problem.test_samples=1000000"),
         ],

@@ -128,7 +128,9 @@ class TestWatch:
         stuck = {"17_0": Seen("PENDING", "PartitionConfig")}
         Watch(Queue(stuck, stuck, {"17_0": Seen("CANCELLED")}), [place]).wait()
         lines = capsys.readouterr().err.splitlines()
-        assert lines[0] == "job 1/2, job 2/2: Slurm will not start these jobs (PartitionConfig); to cancel: scancel 17_0"
+        assert (
+            lines[0] == "job 1/2, job 2/2: Slurm will not start these jobs (PartitionConfig); to cancel: scancel 17_0"
+        )
         assert len([line for line in lines if "will not start" in line]) == 1
 
     def test_tells_how_far_the_jobs_are(self, place, capsys):

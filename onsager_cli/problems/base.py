@@ -105,6 +105,12 @@ class Problem:
         """`batch` fresh samples: x (N, batch) and y (M, batch)."""
         return self.in_frame(Samples(*self.draw(self.behind, key, batch)))
 
+    def with_fresh_test(self, key: Array, batch: int) -> "Problem":
+        """The problem with `batch` fresh test samples, and with the E|x_n|² of these for an oracle."""
+        offered = getattr(self.draw, "powers", None)
+        power = self.test_power if offered is None else offered(key, batch)
+        return replace(self, test=self.sample(key, batch), test_power=power)
+
     def training_set(self, most: int) -> Samples | None:
         """Up to `most` recorded training pairs as columns; None where samples are drawn."""
         offered = getattr(self.draw, "training_set", None)

@@ -176,6 +176,10 @@ class Draw:
         x, y, _ = self._measured(problem, key, batch)
         return Samples(x, y)
 
+    def powers(self, key: Array, batch: int) -> Array:
+        """E|x_n|² of the samples that this key draws, for an oracle that knows who is active and where, (N, batch)."""
+        return self.signals(jax.random.split(key)[0], batch)[1]
+
     def emphasized(
         self, problem: Problem, key: Array, batch: int, emphasis: Array | float, most: float
     ) -> tuple[Array, Array, Array]:
@@ -275,7 +279,7 @@ def _sample(problem: Problem, key: Array, batch: int) -> Samples:
 
 @partial(jax.jit, static_argnums=(0, 2))
 def _known(draw: Draw, key: Array, batch: int) -> Array:
-    return draw.signals(jax.random.split(key)[0], batch)[1]
+    return draw.powers(key, batch)
 
 
 def build(law: Cellular, seed: int, A: np.ndarray | None = None) -> Problem:

@@ -17,14 +17,16 @@ from onsager_cli.store.notes import identity_hash
 from onsager_cli.theory.resampling import Resampled
 
 if TYPE_CHECKING:
-    from onsager_cli.problems import Problem, Samples
-    from onsager_cli.training.growth import Evaluate
+    from onsager_cli.problems import Problem
 
 NAME = "precision"
 EDITION = 2  # raise it with every change to what is found
 FRESH_KEY = 9  # beside those of matrix, selection and test set
 DEEPEST = 50  # layers, up to which fresh samples are drawn
 SETS = ("test", "fresh")
+
+Evaluate = Callable[["Problem"], tuple[np.ndarray, np.ndarray]]
+"""A problem → ‖x̂_t - x‖² of every sample of its test set after every layer, (layers, L), and ‖x‖², (L,)."""
 
 
 def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> int | None:
@@ -45,13 +47,13 @@ def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> in
         errors_of = _errors(curve, problem, layers)
         # A test set that has grown is not the problem's.
         whole = all(row["test_samples"] == problem.test.x.shape[1] for row in points)
-        sets = {"test": iter((problem.test,) if whole else ()), "fresh": _fresh(curve, problem, fresh, layers)}
+        sets = {"test": iter((problem,) if whole else ()), "fresh": _fresh(curve, problem, fresh, layers)}
         drawn = dict.fromkeys(sets, 0)
         for name, parts in sets.items():
             sums = Resampled(curve.settings.problem.together)
-            for samples in parts:
-                sums.add(*errors_of(samples))
-                drawn[name] += samples.x.shape[1]
+            for part in parts:
+                sums.add(*errors_of(part))
+                drawn[name] += part.test.x.shape[1]
             if sums.parts:
                 arrays |= {f"{name}_{key}": value for key, value in sums.statistics().items()}
     meta |= {"layers": [layer or 0 for layer in layers], "fresh": drawn["fresh"]}
@@ -76,8 +78,8 @@ def found(curve: Curve) -> dict[int | None, Json]:
     }
 
 
-def _fresh(curve: Curve, problem: "Problem", count: int, layers: list[int | None]) -> "Iterator[Samples]":
-    """At least `count` samples, about as many at a time as the test set has; none for a curve of more than DEEPEST layers.
+def _fresh(curve: Curve, problem: "Problem", count: int, layers: list[int | None]) -> "Iterator[Problem]":
+    """The problem with other test sets of about its size, at least `count` samples; none of more than DEEPEST layers.
 
     Recorded pairs, and signals from a file, have none that training has not seen.
     """
@@ -88,29 +90,28 @@ def _fresh(curve: Curve, problem: "Problem", count: int, layers: list[int | None
     together, size = curve.settings.problem.together, problem.test.x.shape[1]
     import jax
 
-    draw = jax.jit(lambda problem, key, size: problem.sample(key, size), static_argnums=2)
+    draw = jax.jit(lambda problem, key, size: problem.with_fresh_test(key, size), static_argnums=2)
     size = max(together, size - size % together)
     key = jax.random.fold_in(jax.random.key(curve.settings.seed), FRESH_KEY)
     for part in range(-(-count // size)):
         yield draw(problem, jax.random.fold_in(key, part), size)
 
 
-def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> "Evaluate":
-    """The errors of the stored layers of a curve, whatever it is."""
+def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> Evaluate:
+    """The errors of the stored layers of a curve, whatever it is, on the test set of a problem."""
     from onsager_cli.theory import iterate
     from onsager_cli.training.curve import algorithm_of, errors_of_bound, how_to_iterate
-    from onsager_cli.training.growth import with_test
 
     settings = curve.settings
     if settings.network.record.bound:
-        return errors_of_bound(settings.network.record, problem)
+        return lambda part: errors_of_bound(settings.network.record, part)(part.test)
     if settings.training.trains:
         return _of_networks(curve, problem, layers)
     net, how = algorithm_of(settings, curve.folder), how_to_iterate(settings)
     positions = [(layer or 1) - 1 for layer in layers]
 
-    def of_algorithm(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
-        errors, powers = iterate.run(net, with_test(problem, samples), positions[-1] + 1, settings.precision, **how)
+    def of_algorithm(part: "Problem") -> tuple[np.ndarray, np.ndarray]:
+        errors, powers = iterate.run(net, part, positions[-1] + 1, settings.precision, **how)
         if missing := max(0, positions[-1] + 1 - len(errors)):  # it has settled on these samples, or overflows
             last = errors[-1:] if len(errors) > iterate.CHUNK else np.full((1, errors.shape[1]), np.nan)
             errors = np.concatenate([errors, np.repeat(last, missing, axis=0)])
@@ -119,7 +120,7 @@ def _errors(curve: Curve, problem: "Problem", layers: list[int | None]) -> "Eval
     return of_algorithm
 
 
-def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> "Evaluate":
+def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> Evaluate:
     """The errors of a trained curve: at each layer those of the network of that depth. One compiled program serves all."""
     from onsager_cli.training.engine import engine_of
     from onsager_cli.training.loop import rounded_up
@@ -132,9 +133,9 @@ def _of_networks(curve: Curve, problem: "Problem", layers: list[int | None]) -> 
     whole = net.start(problem, depths[-1] if net.tied else rounded_up(depths[-1]))
     networks = [net.fill(whole, stored_network(settings, curve.folder, depth)[1]) for depth in depths]
 
-    def of_networks(samples: "Samples") -> tuple[np.ndarray, np.ndarray]:
+    def of_networks(part: "Problem") -> tuple[np.ndarray, np.ndarray]:
         found = [
-            engine.errors(problem, params, *samples, depth) for depth, params in zip(depths, networks, strict=True)
+            engine.errors(problem, params, *part.test, depth) for depth, params in zip(depths, networks, strict=True)
         ]
         errors = np.stack([np.asarray(of_depth)[depth - 1] for depth, (of_depth, _) in zip(depths, found, strict=True)])
         return errors, np.asarray(found[0][1])
