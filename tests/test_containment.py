@@ -20,7 +20,6 @@ WITHOUT = ("ablations", "ablations10", "ablations11", "ablations12", "ablations1
 KNOWN: set[tuple[str, str, str]] = {
     ("fig10", "lamp_tied_exp", "a layer less"),
     ("fig10", "lamp_tied_spline", "a layer less"),
-    ("fig15", "lamp_tied_bg", "amp_tuned_bg"),
     ("fig15c", "lista_tied_complex", "a layer less"),
     ("fig16", "lvamp_untied_bg", "lamp_untied_bg"),
     ("fig16", "lvamp_untied_pwlin", "lamp_untied_pwlin"),
