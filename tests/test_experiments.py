@@ -15,8 +15,10 @@ from onsager_cli.store.tables import read_table
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-# Of experiments whose curves others train in another embedding or on another problem, a few curves.
+# Of experiments whose curves take long to compile, or which others train on another problem, a few curves.
 SHORT = {
+    "fig15": ("lamp_tied_bg", "lvamp_untied_pwgrid", "amp_tuned_l1", "em_vamp", "lmmse", "oracle"),
+    "fig16": ("lista_tied", "lamp_untied_pwlin", "cnn"),
     "fig15c": ("lamp_tied_bg", "lvamp_untied_pwlin", "oracle"),
     "fig16c": ("lista_tied_complex", "amp_bg_complex", "lamp_tied_pwlin"),
     "problems": (
