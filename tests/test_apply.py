@@ -258,7 +258,7 @@ class TestRefused:
     def test_a_file_of_another_kind(self, networks, here, capsys, suffix):
         (here / f"y{suffix}").write_text("some words\n")
         assert main(["apply", networks["bg"], f"y{suffix}"]) == 2
-        assert f"y{suffix} is no {suffix} file, and no table of numbers" in capsys.readouterr().err
+        assert f"y{suffix} is damaged, or neither a {suffix} file nor a table of numbers" in capsys.readouterr().err
 
     def test_a_disk_without_room(self, networks, here, y, capsys, monkeypatch):
         """All arrays count together, and an .npz is made of parts that lie beside it."""

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 from conftest import toy_overrides
+from pairs import drawn, saved
 
 from onsager_cli import run
 from onsager_cli.api.inputs import problem as make_problem
@@ -107,6 +108,17 @@ class TestConditions:
     def test_mistakes(self, word, said):
         with pytest.raises(UserError, match=said):
             conditions(settings(), [word])
+
+    @pytest.mark.parametrize("word", ["seed=1", "problem.noise_variance=0.01", "signal=laplace"])
+    def test_recorded_pairs_have_no_other_conditions(self, word, tmp_path):
+        """Another seed would put pairs of the training into the test set."""
+        _, x, y = drawn()
+        trained = settings("problem=data", f"problem.file={saved(tmp_path / 'set.npz', x=x, y=y)}")
+        with pytest.raises(UserError, match=rf"^--on must give other pairs \(problem\.file=…\) .*, got {word}$"):
+            conditions(trained, [word])
+        other = saved(tmp_path / "other.npz", x=x, y=2 * y)
+        (found,) = conditions(trained, [f"problem.file={other}"])
+        assert found.settings.problem.file == other
 
 
 @pytest.mark.slow

@@ -137,13 +137,13 @@ class TestChoosing:
     REFUSALS = {  # noqa: RUF012
         "two": (
             {"Phi": ONE, "Psi": np.ones((5, 5)), "snr": 1.0}, None,
-            "has several matrices and none named A, Phi (2 x 3), Psi (5 x 5): add problem.matrix_name=Phi",
+            "has several matrices, Phi (2 x 3), Psi (5 x 5), and none named A: add problem.matrix_name=Phi",
         ),
         "another name": ({"Phi": ONE, "s": "x"}, "phi", "has no array phi (did you mean Phi?): it has Phi (2 x 3), s (text)"),
         "none": ({"s": "x", "y": np.ones(3)}, None, "has no matrix: it has s (text), y (3)"),
         "text by name": ({"A": ONE, "s": "x"}, "s", "must hold numbers, got s (text): save them as a plain array"),
         "many": (
-            {f"B{n}": ONE for n in range(20)}, None, "B7 (2 x 3), and 12 more: add problem.matrix_name=B0"),
+            {f"B{n}": ONE for n in range(20)}, None, "B7 (2 x 3), and 12 more, and none named A: add problem.matrix_name=B0"),
         "objects": ({"A": np.array([[print, 1.0]], dtype=object)}, None, "a pickle, which could run code"),
     }  # fmt: skip
 

@@ -170,7 +170,7 @@ def test_what_is_no_table_is_said_by_its_name(tmp_path, case, suffix):
     data, words = NO_TABLES[case]
     binary = suffix in (".npy", ".mat")
     said = refusal(tmp_path / f"a{suffix}", data)
-    assert (f"is no {suffix} file, and no table of numbers" if binary else words) in said
+    assert (f"is damaged, or neither a {suffix} file nor a table of numbers" if binary else words) in said
 
 
 def test_a_mistake_in_a_table_is_found_under_any_name(tmp_path):

@@ -13,7 +13,7 @@ from pairs import FILES, SOME, L, M, N, columns, curve_of, drawn, pairs_of, prob
 
 from onsager_cli.cli.main import main
 from onsager_cli.config.own_pairs import own_pairs
-from onsager_cli.errors import Notice
+from onsager_cli.errors import Notice, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -52,6 +52,19 @@ class TestReading:
         _, x, y = drawn()
         read = pairs_of(saved(tmp_path / name, x=x, y=y))
         assert isinstance(read.x.base if not isinstance(read.x, np.memmap) else read.x, np.memmap)
+
+    def test_a_file_that_changes_after_the_training_is_refused(self, tmp_path):
+        _, x, y = drawn()
+        path = tmp_path / "set.npz"
+        settings = settings_of(saved(path, x=x, y=y))
+        saved(path, x=x[:, ::-1], y=y)
+        with pytest.raises(
+            UserError, match=r"^problem\.file=.*set\.npz has changed since the training: restore the file"
+        ):
+            own_pairs(settings)
+        path.unlink()
+        with pytest.raises(UserError, match=r"^problem\.file=.*set\.npz is missing, and this needs the pairs"):
+            own_pairs(settings)
 
     def test_compressed_ones_are_read(self, tmp_path):
         _, x, y = drawn()

@@ -58,6 +58,12 @@ def main(options: Namespace) -> int:
             f"each sample of {source} must have {M // 2} complex numbers, or {M} real numbers: real parts, then imaginary parts"
         )
     kind = "<c8" if trained.complex or stacked else "<f4"
+    if trained.complex and not y.complex:
+        warnings.warn(
+            f"{source} is real, and {trained.name} takes complex measurements: onsager takes their imaginary part as 0",
+            Notice,
+            stacklevel=2,
+        )
     users = N // trained.parts
     if options.false_alarms is None:
         columns = arrays_of(options.what, N // 2 if stacked else N, users, kind)

@@ -65,6 +65,11 @@ def elsewhere(settings: Settings, words: Sequence[str]) -> Condition:
     if "problem.file" in asked and "problem" not in asked:
         words = [f"problem={RECORDED}", *words]
         asked = {item.key_or_group: item for item in parse(words)}
+    if settings.problem.file is not None and not {"problem", "problem.file"} & set(asked):
+        raise UserError(
+            f"--on must give other pairs (problem.file=…) or another problem (problem=…) to a network of recorded pairs, got "
+            f"{' '.join(words)}"
+        )
     base = _as_words(settings, asked, same)
     (curve,) = load_experiment(["network=oracle", *base, *words]).curves
     there = dataclasses.replace(settings, problem=curve.settings.problem, seed=curve.settings.seed)

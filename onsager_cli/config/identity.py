@@ -54,7 +54,7 @@ def identity_of(settings: Settings) -> Json:
     if settings.problem.matrix is not None:
         problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
     if settings.problem.file is not None:
-        problem["file"] = fingerprint(settings.problem.file)
+        problem["file"] = problem.pop("content", None) or fingerprint(settings.problem.file)
     whole |= {"network": _used(network), "training": _used(training)}
     if joint:
         whole["training"]["joint"] = settings.network.depth

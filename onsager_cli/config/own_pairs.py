@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 from onsager_cli.errors import UserError
@@ -22,21 +23,25 @@ def with_sizes(problem: P) -> P:
     if not isinstance(problem, Recorded) or problem.file is None:
         return problem
     asked = (problem.M, problem.N)
-    found = _header(fingerprint(problem.file), problem.file, _names(problem), problem.samples_in, asked)
+    content = fingerprint(problem.file)
+    found = _header(content, problem.file, _names(problem), problem.samples_in, asked)
     if problem.embedding is not None and not found.is_complex:
         raise UserError(
             f"problem.embedding must be null for the real pairs of problem.file={problem.file}, got {problem.embedding}"
         )
     known = replace(
         problem, M=found.M, N=found.N, samples_in=found.samples_in, pairs=found.pairs, has_matrix=found.has_matrix,
-        embedding=(problem.embedding or "complex") if found.is_complex else None,
+        content=content, embedding=(problem.embedding or "complex") if found.is_complex else None,
     )  # fmt: skip
     known.check_counts()
     return known
 
 
 def own_pairs(problem: ProblemSettings) -> Pairs | None:
-    """The pairs of the file that a problem names; None if it names none. Raises UserError if they cannot be used."""
+    """The pairs of the file that a problem names; None if it names none.
+
+    Raises UserError if they cannot be used, and if the file is no longer the one of the settings.
+    """
     if not isinstance(problem, Recorded) or problem.file is None:
         return None
     assert problem.M is not None
@@ -45,7 +50,15 @@ def own_pairs(problem: ProblemSettings) -> Pairs | None:
     known = Header(
         problem.M, problem.N, problem.pairs, problem.samples_in, problem.embedding is not None, problem.has_matrix
     )
-    return _read(fingerprint(problem.file), problem.file, _names(problem), known)
+    if problem.content is not None and not Path(problem.file).exists():
+        raise UserError(
+            f"problem.file={problem.file} is missing, and this needs the pairs of the training: run onsager in the folder "
+            "of the training, or restore the file"
+        )
+    content = fingerprint(problem.file)
+    if problem.content not in (None, content):
+        raise UserError(f"problem.file={problem.file} has changed since the training: restore the file, or train again")
+    return _read(content, problem.file, _names(problem), known)
 
 
 def _names(problem: Recorded) -> Names:

@@ -122,7 +122,7 @@ def warn_of_few(count: int, rate: float) -> None:
     """A Notice if so few inactive users cannot tell a threshold of this false-alarm rate."""
     if rate * count < 1:
         text = f"the selection set has {count:,} inactive users, too few for a false-alarm rate of {rate:g}"
-        warnings.warn(f"{text}: set problem.selection_samples higher", Notice, stacklevel=3)
+        warnings.warn(f"{text}: raise problem.selection_samples, or record more pairs", Notice, stacklevel=3)
 
 
 def operating_point(scores: np.ndarray, active: np.ndarray, threshold: float) -> dict[str, float]:

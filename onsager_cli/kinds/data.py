@@ -26,8 +26,8 @@ class Counts(NamedTuple):
 class Recorded(ProblemSettings):
     """Recorded pairs: counts and names of arrays; σ_w² linear, per entry of w as the file has it.
 
-    `pairs` and `has_matrix` are what the file holds. They are no keys: the config layer fills them in, with M, N,
-    `samples_in` and `embedding` where these are null.
+    `pairs`, `has_matrix` and `content`, its checksum, are what the file holds. They are no keys: the config layer fills
+    them in, with M, N, `samples_in` and `embedding` where these are null.
     """
 
     file: str | None = path(null=True)
@@ -43,6 +43,7 @@ class Recorded(ProblemSettings):
     balance: str = choice("auto", "on", "off")
     pairs: int = 0
     has_matrix: bool = False
+    content: str | None = None
 
     # No annotations, as in the base class.
     hard_samples = False

@@ -185,7 +185,7 @@ def estimated(training: Part, A: np.ndarray | None, noise_variance: float | None
     if noise_variance is None:
         noise_variance = _residual(blocks, double(A)) / (max(freedom, 1.0) * len(A))
     if estimated_noise and noise_variance > UNEXPLAINED * energy_y / (len(positions) * len(A)):
-        text = "A x explains almost none of the energy of y: check that x, y and A belong together"
+        text = "y differs from A x by almost its own energy or more: check that x, y and A belong together"
         warnings.warn(f"problem.file: {text}", Notice, stacklevel=3)
     floor = QUIETEST * energy_y / (len(positions) * len(A))
     return Estimate(

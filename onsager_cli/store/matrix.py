@@ -104,7 +104,7 @@ def _chosen(found: Sequence[Variable], name: str | None, shape: tuple[int, int])
     fitting = [variable.name for variable in candidates if variable.shape == shape]
     choice = fitting[0] if len(fitting) == 1 else candidates[0].name
     raise UnreadableError(
-        f"has several matrices and none named A, {_list(candidates)}: add problem.matrix_name={choice}"
+        f"has several matrices, {_list(candidates)}, and none named A: add problem.matrix_name={choice}"
     )
 
 

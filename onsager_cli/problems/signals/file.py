@@ -148,7 +148,7 @@ def _chosen(found: list[Variable], name: str | None) -> Variable:
     if len(matrices) != 1:
         if not matrices:
             raise UnreadableError(f"has no matrix: it has {listed}")
-        raise UnreadableError(f"has several matrices and none named x, {listed}: add signal.name={matrices[0].name}")
+        raise UnreadableError(f"has several matrices, {listed}, and none named x: add signal.name={matrices[0].name}")
     return matrices[0]
 
 

@@ -62,7 +62,7 @@ def _variables(path: Path, head: bytes) -> list[Variable]:
         return table(data)
     except UnreadableError as error:
         if path.suffix in BINARY and str(error).startswith(NO_TABLE):
-            raise UnreadableError(f"is no {path.suffix} file, and no table of numbers, or it is damaged") from None
+            raise UnreadableError(f"is damaged, or neither a {path.suffix} file nor a table of numbers") from None
         raise
 
 
