@@ -12,10 +12,13 @@ WHOLE = 1e-6  # how far the sum of shares or probabilities may be from 1
 def number_or_range(low: float, high: float) -> Field:
     """Field for a finite number with low <= value <= high, or a list of two such numbers in rising order, a tuple, or null."""
 
+    words = "must be a number, or a list of two numbers in rising order"
+
     def check(value: object) -> object:
         if not isinstance(value, list | tuple):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(words)
             return in_range(finite(value), low, high)
-        words = "must be a number, or a list of two numbers in rising order"
         try:
             pair = finite_tuple(value, 2)
         except ValueError:
@@ -30,13 +33,14 @@ def number_or_range(low: float, high: float) -> Field:
 def number_or_numbers(above: float, high: float) -> Field:
     """Field for a finite number with above < value <= high, or a list of such numbers, stored as a tuple."""
 
+    words = "must be a number, or a list of numbers"
+
     def check(value: object) -> object:
-        if not isinstance(value, list | tuple):
-            return in_range(finite(value), None, high, above)
-        found = tuple(in_range(item, None, high, above) for item in finite_tuple(value))
-        if not found:
-            raise ValueError("must be a number, or a list of numbers")
-        return found
+        if isinstance(value, list | tuple) and value:
+            return tuple(in_range(item, None, high, above) for item in finite_tuple(value))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(words)
+        return in_range(finite(value), None, high, above)
 
     return field_of(check)
 
