@@ -191,7 +191,10 @@ class TestWhat:
             ),
             (["--what", "posterior", "-o", "p.npy"], "p.npy can hold only one array, and the output has 5"),
             (["--false-alarms", "0.1"], "--false-alarms needs --what activity"),
-            (["--what", "activity", "--false-alarms", "1.5"], "false_alarms must be between 0 and 1, got 1.5"),
+            (
+                ["--what", "activity", "--false-alarms", "1.5"],
+                "false_alarms must be above 0 and below 1, such as 0.01 for 1 %, got 1.5",
+            ),
             (["--what", "everything"], "--what must be x, sigma, activity or posterior"),
             (["--depth", "0"], "--depth must be at least 1, got 0"),
             (["--depth", "7"], "has no network of depth 7"),

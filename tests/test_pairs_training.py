@@ -11,6 +11,7 @@ from pairs import QUICK, N, drawn, problem, saved
 import onsager_cli
 from onsager_cli.cli.main import main
 from onsager_cli.config.load import load_experiment
+from onsager_cli.errors import UserError
 from onsager_cli.store.tables import OPTIONAL, read_table, table_bytes
 from onsager_cli.training.plan import plan
 
@@ -45,6 +46,16 @@ class TestTraining:
         np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), net(y[:, :5]))
         few = [line for line in (tmp_path / "out").rglob("*.jsonl") if "few parameters" in line.read_text()]
         assert few
+        # Decisions need the pairs: those of the training, wherever they are.
+        level = net.threshold(0.1)
+        moved = (tmp_path / "set.npz").rename(tmp_path / "moved.npz")
+        words[1] = f"problem.file={moved}"
+        assert onsager_cli.load(*words).threshold(0.1) == level
+        with pytest.raises(UserError, match=r"set\.npz is missing, and this needs the pairs of the training"):
+            onsager_cli.load(str(folder)).threshold(0.1)
+        saved(tmp_path / "set.npz", A=A, x=x, y=3 * y)
+        with pytest.raises(UserError, match=r"set\.npz has changed since the training"):
+            onsager_cli.load(str(folder)).threshold(0.1)
 
     @pytest.mark.slow
     def test_both_ways_draw_the_same_pairs(self, tmp_path, monkeypatch):

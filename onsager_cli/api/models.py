@@ -79,7 +79,11 @@ def _of_overrides(words: Sequence[str], depth: int | None) -> Trained:
     wanted = depth or curve.settings.depth
     if not curve.folder.exists:
         raise UserError(f"{curve.slug}: no network is stored in {curve.output}: run onsager train")
-    return made_of(dataclasses.replace(models.find(str(curve.folder.path), (), wanted), curve=curve.slug))
+    found = models.find(str(curve.folder.path), (), wanted)
+    problem = found.config["problem"]
+    if curve.settings.problem.file is not None:  # the same content, perhaps at another place
+        problem = {**problem, "file": curve.settings.problem.file}
+    return made_of(dataclasses.replace(found, curve=curve.slug, config={**found.config, "problem": problem}))
 
 
 def _problem(curve: Curve) -> "Problem":

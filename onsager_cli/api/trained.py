@@ -137,7 +137,7 @@ class Trained:
         from onsager_cli.figures.detection import of_users, threshold_of, warn_of_few
 
         if not 0 < false_alarms < 1:
-            raise UserError(f"false_alarms must be between 0 and 1, got {show(false_alarms)}")
+            raise UserError(f"false_alarms must be above 0 and below 1, such as 0.01 for 1 %, got {show(false_alarms)}")
         x, y = self.selection
         inactive = of_users(x, self.parts) == 0
         if not inactive.any():

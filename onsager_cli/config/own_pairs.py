@@ -53,7 +53,7 @@ def own_pairs(problem: ProblemSettings) -> Pairs | None:
     if problem.content is not None and not Path(problem.file).exists():
         raise UserError(
             f"problem.file={problem.file} is missing, and this needs the pairs of the training: run onsager in the folder "
-            "of the training, or restore the file"
+            "of the training, or give the overrides of the training with the new place of the file"
         )
     content = fingerprint(problem.file)
     if problem.content not in (None, content):
