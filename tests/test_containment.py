@@ -21,8 +21,6 @@ KNOWN: set[tuple[str, str, str]] = {
     ("fig10", "lamp_tied_exp", "a layer less"),
     ("fig10", "lamp_tied_spline", "a layer less"),
     ("fig15c", "lista_tied_complex", "a layer less"),
-    ("fig16", "lvamp_untied_bg", "lamp_untied_bg"),
-    ("fig16", "lvamp_untied_pwlin", "lamp_untied_pwlin"),
     ("fig16c", "lvamp_untied_bg", "lamp_untied_bg"),
     ("fig16c", "lvamp_untied_bg_complex", "lamp_untied_bg_complex"),
     ("problems", "rademacher-lamp", "a layer less"),
