@@ -82,6 +82,8 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
                 [row["N"] for row in own], [row["log_odds_zero"] for row in own], f"{marker}-", markersize=3,
                 color=str(0.75 * (1 - layer / last)), label=f"layer {layer}",
             )  # fmt: skip
+        if learned:
+            right.axhline(learned[0]["prior_log_odds"], color="black", linewidth=0.7, linestyle=":", label="prior")
         right.set(ylabel="learned log odds of zero, LVAMP-BG")
         for axes in (left, right):
             sizes = sorted({row["N"] for row in shown})
