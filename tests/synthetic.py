@@ -109,10 +109,12 @@ def fiveg() -> dict[str, Curves]:
     reached = {
         "fig15": (8, {"lista_tied": -12.6, "lista_untied": -13.0, "lamp_tied_bg": -15.2, "lamp_tied_pwlin": -15.6,
                       "lamp_untied_bg": -15.6, "lamp_untied_pwlin": -16.0, "lvamp_untied_bg": -16.1,
-                      "lvamp_untied_pwlin": -16.5, "cnn": -12.9}),
+                      "lvamp_untied_pwlin": -16.5, "cnn": -12.9, "lamp_tied_pwgrid": -15.6, "lamp_untied_pwgrid": -16.0,
+                      "lvamp_untied_pwgrid": -16.5}),
         "fig16": (6, {"lista_tied": -10.0, "lista_untied": -10.6, "lamp_tied_bg": -12.0, "lamp_tied_pwlin": -12.4,
                       "lamp_untied_bg": -12.3, "lamp_untied_pwlin": -12.7, "lvamp_untied_bg": -12.6,
-                      "lvamp_untied_pwlin": -13.0, "cnn": -9.6}),
+                      "lvamp_untied_pwlin": -13.0, "cnn": -9.6, "lamp_tied_pwgrid": -12.4, "lamp_untied_pwgrid": -12.7,
+                      "lvamp_untied_pwgrid": -13.0}),
     }  # fmt: skip
     return {
         figure: {

@@ -61,7 +61,7 @@ ONE_DB = [
     ("14-untied", "fig14/lamp_untied_bg", -1), ("14-oracle", "fig14/oracle", -1),
     ("14-shrink", "fig13/lvamp_untied_bg", +1), ("14-growth", "fig13/lamp_untied_bg", +1),
     ("14-growth", "fig12/lamp_untied_bg", -1), ("15-lista", "fig15/lista_untied", -1),
-    ("15-shrink", "fig15/lamp_tied_pwlin", +1), ("15-order", "fig15/lvamp_untied_bg", -1),
+    ("15-shrink", "fig15/lamp_tied_pwgrid", +1), ("15-order", "fig15/lvamp_untied_bg", -1),
     ("15-order", "fig15/lamp_tied_bg", -1), ("16-order", "fig16/lamp_untied_pwlin", +1),
     ("16-shrink", "fig16/lvamp_untied_bg", +1), ("3c-joint", "joint/lamp_joint_l1", -1),
     ("3c-ls", "joint/lamp_tied_l1_estimated", +1), ("7c-cnn", "fig15/cnn", -1), ("7c-cnn", "fig16/cnn", -1),

@@ -162,8 +162,9 @@ def test_the_legend_of_detection_explains_the_markers():
 def test_layers_of_the_figure_over_sizes_differ_without_colour():
     rows = [
         {"size": f"n{N}", "method": "lvamp", "N": N, "evolution": "vamp", "network": "lvamp", "shrinkage": "bg",
-         "tied": True, "layer": t, "nmse_db": -9.0, "nmse_db_se": 0.1, "gap_db": 0.2, "log_odds_zero": 1.0 + t / N}
+         "tied": True, "layer": t, "nmse_db": -9.0, "nmse_db_se": 0.1, "gap_db": 0.2, "log_odds_zero": 1.0 + t / N,
+         "prior_log_odds": 2.2}
         for N in (250, 500) for t in range(1, 7)
     ]  # fmt: skip
     lines = named(sizes.draw(spec(), [], {"sizes": rows}))[1]
-    assert len({without_colour(line) for line in lines}) == 6
+    assert len({without_colour(line) for line in lines}) == 7  # and the prior
