@@ -106,7 +106,7 @@ class TestFormats:
         np.testing.assert_array_equal(np.load(here / "x.npz")["x_hat"], model(networks["bg"])(y).T)
 
     @pytest.mark.slow
-    def test_complex_ones(self, networks, here):
+    def test_complex_ones(self, networks, here, capsys):
         rng = np.random.default_rng(1)
         y = (rng.normal(size=(20, 5)) + 1j * rng.normal(size=(20, 5))).astype(np.complex64)
         np.save(here / "y.npy", y)
@@ -116,7 +116,12 @@ class TestFormats:
             assert found.dtype == np.complex64
             np.testing.assert_array_equal(found, model(networks[name])(y).astype(np.complex64))
         np.savetxt(here / "y.csv", y, delimiter=",")
+        np.save(here / "real.npy", y.real)
+        assert main(["apply", networks["complex"], "real.npy", "-o", "x_real.npy"]) == 0
+        said = "real.npy is real, and the network lamp_tied_bg is complex: the imaginary part of y is taken as 0"
+        assert said in capsys.readouterr().err
         assert main(["apply", networks["complex"], "y.npy", "-o", "x.csv"]) == 0
+        assert "is real" not in capsys.readouterr().err
         text = np.loadtxt(here / "x.csv", delimiter=",", dtype=str)
         np.testing.assert_array_equal(np.vectorize(complex)(text).astype(np.complex64), np.load(here / "complex.npy"))
 

@@ -80,6 +80,11 @@ def test_keys_of_an_experiment_are_those_of_its_curves():
     assert len(weighted) == len(set(weighted))
 
 
+def test_keys_of_an_option_are_also_those_of_its_base():
+    assert {"problem.M=", "problem.kappa="} <= set(words("onsager train problem=kappa100 problem."))
+    assert "training.lista.steps=" in words("onsager train training=massive_mimo training.lista.")
+
+
 def test_what_an_experiment_refuses_is_not_offered():
     offered = words("onsager train +experiment=fig8 ")
     assert not {"network=", "network.tied=", "shrinkage="} & set(offered)

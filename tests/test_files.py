@@ -8,11 +8,11 @@ import pytest
 
 from onsager_cli.errors import UserError
 from onsager_cli.store import files
+from onsager_cli.store.content import checksum
 from onsager_cli.store.files import (
     append_line,
     atomic_write,
     below,
-    checksum,
     entries,
     expanded,
     is_file,

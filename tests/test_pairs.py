@@ -63,7 +63,9 @@ class TestReading:
         ):
             own_pairs(settings)
         path.unlink()
-        with pytest.raises(UserError, match=r"^problem\.file=.*set\.npz is missing, and this needs the pairs"):
+        with pytest.raises(
+            UserError, match=r"^problem\.file=.*set\.npz is missing, and this needs the file of the training"
+        ):
             own_pairs(settings)
 
     def test_compressed_ones_are_read(self, tmp_path):

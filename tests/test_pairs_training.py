@@ -51,7 +51,7 @@ class TestTraining:
         moved = (tmp_path / "set.npz").rename(tmp_path / "moved.npz")
         words[1] = f"problem.file={moved}"
         assert onsager_cli.load(*words).threshold(0.1) == level
-        with pytest.raises(UserError, match=r"set\.npz is missing, and this needs the pairs of the training"):
+        with pytest.raises(UserError, match=r"set\.npz is missing, and this needs the file of the training"):
             onsager_cli.load(str(folder)).threshold(0.1)
         saved(tmp_path / "set.npz", A=A, x=x, y=3 * y)
         with pytest.raises(UserError, match=r"set\.npz has changed since the training"):

@@ -18,6 +18,7 @@ from onsager_cli.store.models import StoredModel
 from onsager_cli.text import show
 
 if TYPE_CHECKING:
+    from onsager_cli.kinds.problems import ProblemSettings
     from onsager_cli.problems import Problem
 
 SAME = 1e-3  # of A's row: other versions of libraries round differently, another draw differs by 1
@@ -46,11 +47,16 @@ def is_overrides(words: Sequence[str]) -> bool:
     return any("=" in word or word.startswith("+") for word in words)
 
 
-def made_of(found: StoredModel) -> Trained:
-    """The network of files, with its problem: what they keep of it, else what the config draws again."""
+def made_of(found: StoredModel, problem_settings: "ProblemSettings | None" = None) -> Trained:
+    """The network of files, with its problem: what they keep of it, else what the config draws again.
+
+    `problem_settings` replaces those of the training: its files may be at another place now.
+    """
     from onsager_cli.training.networks_on_disk import network_of, seen_problem, unflatten
 
     settings = settings_of(found.config, found.source)
+    if problem_settings is not None:
+        settings = dataclasses.replace(settings, problem=problem_settings)
     curve = Curve(found.curve, settings)
     problem = seen_problem(found.problem) or _drawn(curve, found)
     net = network_of(settings)
@@ -79,11 +85,8 @@ def _of_overrides(words: Sequence[str], depth: int | None) -> Trained:
     wanted = depth or curve.settings.depth
     if not curve.folder.exists:
         raise UserError(f"{curve.slug}: no network is stored in {curve.output}: run onsager train")
-    found = models.find(str(curve.folder.path), (), wanted)
-    problem = found.config["problem"]
-    if curve.settings.problem.file is not None:  # the same content, perhaps at another place
-        problem = {**problem, "file": curve.settings.problem.file}
-    return made_of(dataclasses.replace(found, curve=curve.slug, config={**found.config, "problem": problem}))
+    found = dataclasses.replace(models.find(str(curve.folder.path), (), wanted), curve=curve.slug)
+    return made_of(found, curve.settings.problem)
 
 
 def _problem(curve: Curve) -> "Problem":

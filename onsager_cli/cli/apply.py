@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onsager_cli.cli.estimates import Blocks, add_output_options, arrays_of, blocks_of, output_of, write
+from onsager_cli.cli.estimates import Blocks, add_output_options, arrays_of, blocks_of, output_of, warn_of_real, write
 from onsager_cli.cli.options import Parser
 from onsager_cli.errors import Notice, UserError
 from onsager_cli.store import measurements
@@ -58,12 +58,8 @@ def main(options: Namespace) -> int:
             f"each sample of {source} must have {M // 2} complex numbers, or {M} real numbers: real parts, then imaginary parts"
         )
     kind = "<c8" if trained.complex or stacked else "<f4"
-    if trained.complex and not y.complex:
-        warnings.warn(
-            f"{source} is real, and {trained.name} takes complex measurements: onsager takes their imaginary part as 0",
-            Notice,
-            stacklevel=2,
-        )
+    if trained.complex:
+        warn_of_real(y, source, f"the network {trained.name}")
     users = N // trained.parts
     if options.false_alarms is None:
         columns = arrays_of(options.what, N // 2 if stacked else N, users, kind)

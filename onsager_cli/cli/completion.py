@@ -133,15 +133,26 @@ def _keys(chosen: dict[str, str], experiment: Tree) -> Iterator[str]:
             named = re.search(rf"(?:^|\s){group}=(\S+)", str(line))
             options.append(named[1] if named else defaults.get(group, ""))
         for option in dict.fromkeys(options):
-            tree = _option(group, option)
-            tree = tree.get(group, tree)  # of a global package: the part below the group
-            yield from (f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family"))
+            for tree in _with_bases(group, option):
+                tree = tree.get(group, tree)  # of a global package: the part below the group
+                yield from (
+                    f"{group}.{key}" for key in _flat(tree) if key not in ("defaults", "kind", "name", "family")
+                )
 
 
 def _option(group: str, name: str) -> Tree:
     """The file of an option; {} if there is none."""
     path = catalog.config_files(group).get(name)
     return {} if path is None else _read(path)
+
+
+def _with_bases(group: str, name: str, above: tuple[str, ...] = ()) -> Iterator[Tree]:
+    """The file of an option, after those of its group that it is based on; `above` are based on it themselves."""
+    tree = _option(group, name)
+    for entry in tree.get("defaults") or ():
+        if isinstance(entry, str) and entry not in ("_self_", name, *above):
+            yield from _with_bases(group, entry, (*above, name))
+    yield tree
 
 
 def _defaults(tree: Tree) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from onsager_cli.cli.ask import confirmed
 from onsager_cli.cli.options import Parser
-from onsager_cli.errors import UserError
+from onsager_cli.errors import Notice, UserError
 from onsager_cli.store.files import exists, expanded, is_folder
 from onsager_cli.store.measurements import ALONE, ORIENTATIONS, SUFFIXES, Column, Measurements, check_output, written
 from onsager_cli.text import clock, printable, show
@@ -38,6 +39,14 @@ def add_output_options(parser: Parser) -> None:
         "--samples-in", choices=ORIENTATIONS, help="whether samples of Y are columns (default, y is M x L) or rows"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def warn_of_real(y: Measurements, source: str, other: str) -> None:
+    """A Notice if the measurements of a file are real. `other` names what is complex."""
+    if not y.complex:
+        warnings.warn(
+            f"{source} is real, and {other} is complex: the imaginary part of y is taken as 0", Notice, stacklevel=3
+        )
 
 
 def arrays_of(what: str, N: int, users: int, kind: str) -> list[Column]:

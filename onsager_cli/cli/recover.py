@@ -1,13 +1,12 @@
 """`onsager recover`: estimates by EM-VAMP from files of A and y, without training."""
 
-import warnings
 from argparse import Namespace
 
 import numpy as np
 
-from onsager_cli.cli.estimates import add_output_options, arrays_of, blocks_of, output_of, write
+from onsager_cli.cli.estimates import add_output_options, arrays_of, blocks_of, output_of, warn_of_real, write
 from onsager_cli.cli.options import Parser
-from onsager_cli.errors import Notice, UserError
+from onsager_cli.errors import UserError
 from onsager_cli.store import matrix, measurements
 
 BATCH = 1000  # samples at a time
@@ -41,12 +40,8 @@ def main(options: Namespace) -> int:
         raise UserError(
             f"{options.Y} is complex, and A in {options.A} is real: save A as complex numbers, or save real and imaginary part of y apart"
         )
-    if np.iscomplexobj(A) and not y.complex:
-        warnings.warn(
-            f"{options.Y} is real, and A in {options.A} is complex: the imaginary part of y is taken as 0",
-            Notice,
-            stacklevel=2,
-        )
+    if np.iscomplexobj(A):
+        warn_of_real(y, options.Y, f"A in {options.A}")
     from onsager_cli.api.recovery import recovery
 
     step = max(1, y.count // LEARNED)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from onsager_cli.config.overrides import override, overrides_of, parse
 from onsager_cli.errors import UserError
-from onsager_cli.kinds.problems import GIVEN
-from onsager_cli.kinds.settings import Settings
+from onsager_cli.kinds.problems import GIVEN, ProblemSettings
+from onsager_cli.kinds.settings import Settings, without_key
+from onsager_cli.kinds.signals import SignalSettings
 from onsager_cli.text import show
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def elsewhere(settings: Settings, words: Sequence[str]) -> Condition:
         )
     base = _as_words(settings, asked, same)
     (curve,) = load_experiment(["network=oracle", *base, *words]).curves
-    there = dataclasses.replace(settings, problem=curve.settings.problem, seed=curve.settings.seed)
+    problem = _with_contents(curve.settings.problem, settings.problem, asked)
+    there = dataclasses.replace(settings, problem=problem, seed=curve.settings.seed)
     return Condition(tuple(words), there, same)
 
 
@@ -81,22 +83,40 @@ def _draws(settings: Settings) -> bool:
     return getattr(settings.problem, "ensemble", None) != GIVEN
 
 
+def _with_contents(found: ProblemSettings, trained: ProblemSettings, asked: "dict[str, Override]") -> ProblemSettings:
+    """The problem of a condition. Files that the condition does not name must have the content of the training."""
+    if "problem" in asked:
+        return found
+    if trained.signal is not None and not any(key.partition(".")[0] == "signal" for key in asked):
+        found = dataclasses.replace(found, signal=trained.signal)
+    if found.matrix is not None and "problem.matrix" not in asked:
+        found = dataclasses.replace(found, content=trained.content)
+    return found
+
+
+def _keys_of(part: ProblemSettings | SignalSettings) -> dict[str, object]:
+    """Key → value of a part of the settings, without the fields that no key sets."""
+    return {key: value for key, value in dataclasses.asdict(part).items() if key not in without_key(type(part))}
+
+
 def _as_words(settings: Settings, asked: "dict[str, Override]", same: bool) -> list[str]:
     """The overrides that make the problem of settings, without those that `asked` replaces."""
     if "problem" in asked:  # another problem has keys of its own
         return [] if "seed" in asked else [override("seed", settings.seed)]
-    keys = dataclasses.asdict(settings.problem)
-    for name in ("kind", "name", "signal"):
-        keys.pop(name, None)
+    keys = _keys_of(settings.problem)
+    del keys["kind"], keys["name"]
     if "instance" in keys:  # the published test set is of the published conditions
         keys["instance"] = "seeded"
-    if same and "ensemble" in keys:
-        keys |= {"ensemble": GIVEN, "matrix": None, "matrix_name": None, "kappa": None, "correlation": None}
-        keys |= {"columns": None}
+    changed: dict[str, object] = {}
+    if same:
+        changed |= {"ensemble": GIVEN, "matrix": None, "matrix_name": None, "kappa": None, "correlation": None}
+        changed |= {"columns": None}
     if "problem.matrix" in asked:
-        keys |= {"ensemble": None, "kappa": None, "correlation": None}
+        changed |= {"ensemble": None, "kappa": None, "correlation": None}
     if "problem.ensemble" in asked:
-        keys |= {"kappa": None, "matrix": None, "matrix_name": None}
+        changed |= {"kappa": None, "matrix": None, "matrix_name": None}
+    if "ensemble" in keys:  # not of pilots, which have no ensembles
+        keys |= changed
     if "problem.noise_variance" not in asked and "problem.snr_db" in asked:
         keys |= {"noise_variance": None} if "noise_variance" in keys else {}
     if keys.get("ensemble") == "gaussian" or ("problem.kappa" in asked and keys.get("ensemble") == GIVEN):
@@ -104,7 +124,7 @@ def _as_words(settings: Settings, asked: "dict[str, Override]", same: bool) -> l
     words = [f"problem={settings.problem.name}", *overrides_of("problem", keys)]
     signal = settings.problem.signal
     if signal is not None and "signal" not in asked:
-        of_signal = dataclasses.asdict(signal)
+        of_signal = _keys_of(signal)
         words += [f"signal={of_signal.pop('kind')}", *overrides_of("signal", of_signal)]
     words += [override("seed", settings.seed)]
     return [word for word in words if word.partition("=")[0] not in asked]

@@ -12,8 +12,8 @@ from onsager_cli.kinds.records import NUMERICS, Kind, NetworkKind, ProblemKind
 from onsager_cli.kinds.registry import find
 from onsager_cli.kinds.settings import Settings
 from onsager_cli.store import models
-from onsager_cli.store.files import Json, checksum
-from onsager_cli.store.pairs import fingerprint
+from onsager_cli.store.content import checksum, of_arrays
+from onsager_cli.store.files import Json
 from onsager_cli.text import cell
 
 # Keys that came later, with what was meant before: there the identity stays what it was.
@@ -43,6 +43,7 @@ def identity_of(settings: Settings) -> Json:
     for key in ("name", "depth", *(() if settings.training.trains else record.untrained_ignores)):
         network.pop(key, None)
     del problem["name"]
+    content = problem.pop("content", None)
     if settings.network.start is not None:
         network["start"] = _checked_start(settings, settings.network.start)
     if settings.problem.known_operator:
@@ -52,9 +53,9 @@ def identity_of(settings: Settings) -> Json:
     if (signal := problem.pop("signal", None)) is not None:
         problem["signal"] = _signal(signal)
     if settings.problem.matrix is not None:
-        problem["matrix"] = checksum(Path(settings.problem.matrix), "problem.matrix")
+        problem["matrix"] = content or checksum(Path(settings.problem.matrix), "problem.matrix")
     if settings.problem.file is not None:
-        problem["file"] = problem.pop("content", None) or fingerprint(settings.problem.file)
+        problem["file"] = content or of_arrays(Path(settings.problem.file), "problem.file")
     whole |= {"network": _used(network), "training": _used(training)}
     if joint:
         whole["training"]["joint"] = settings.network.depth
@@ -91,8 +92,9 @@ def _checked_start(settings: Settings, word: str) -> str:
 
 def _signal(part: Json) -> Json:
     """A signal in an identity; one from a file counts by its content."""
+    content = part.pop("content", None)
     if "file" in part:
-        part["file"] = checksum(Path(part["file"]), "signal.file")
+        part["file"] = content or checksum(Path(part["file"]), "signal.file")
     return _used(part)
 
 

@@ -213,9 +213,9 @@ class _Loader:
         """The curve of a composed config, with the name `slug` or, without one, the name that its settings give."""
         settings = make_settings(config, _top(config))
         if settings.problem.matrix is not None or getattr(settings.problem.signal, "file", None) is not None:
-            from onsager_cli.config.own_matrix import with_embedding  # reads files, with NumPy
+            from onsager_cli.config.own_matrix import with_files  # reads files, with NumPy
 
-            settings = replace(settings, problem=with_embedding(settings.problem))
+            settings = replace(settings, problem=with_files(settings.problem))
         self.effective |= effective(settings, config, own)
         self.learns |= settings.trained
         name = slug_of(settings)

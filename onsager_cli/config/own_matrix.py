@@ -1,21 +1,27 @@
 """The matrix of the user's own behind a curve: checked before anything is made, read once for all curves."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from onsager_cli.config.experiment import Curve, Experiment
 from onsager_cli.config.own_pairs import own_pairs
 from onsager_cli.errors import UserError
+from onsager_cli.kinds.cellular import Cellular
 from onsager_cli.kinds.problems import Linear, ProblemSettings
+from onsager_cli.kinds.signals import FileSignal
 from onsager_cli.store import matrix
-from onsager_cli.store.files import checksum
+from onsager_cli.store.content import checksum, unchanged
 from onsager_cli.store.foreign import UnreadableError, variables
 from onsager_cli.store.foreign.variable import NUMBERS
 from onsager_cli.store.matrix_remarks import remarks
+
+P = TypeVar("P", bound=ProblemSettings)
 
 File = tuple[str, str, tuple[int, int], str | None, tuple[str, str]]
 """The checksum of a file, its path, (M, N), the name of the matrix in it, and the keys of M and N."""
@@ -35,53 +41,44 @@ def own_matrix(curve: Curve) -> np.ndarray | None:
 
     Raises UserError if that matrix cannot be used.
     """
-    file = _file_of(curve)
-    return None if file is None else _read(*file)
+    problem = curve.settings.problem
+    return None if problem.matrix is None else _read(*_file_of(problem))
 
 
 def remarks_on_own_matrix(curve: Curve) -> tuple[str, ...]:
     """What the user should know of that matrix; nothing if there is none. Raises UserError as `own_matrix` does."""
-    file = _file_of(curve)
-    return () if file is None else _remarks(*file)
+    problem = curve.settings.problem
+    return () if problem.matrix is None else _remarks(*_file_of(problem))
 
 
-def _file_of(curve: Curve) -> File | None:
-    settings = curve.settings.problem
-    if settings.matrix is None:
-        return None
-    return (
-        curve.identity["problem"]["matrix"],
-        settings.matrix,
-        settings.matrix_shape,
-        settings.matrix_name,
-        settings.sizes,
-    )
+def _file_of(problem: ProblemSettings) -> File:
+    """The file of a matrix. Raises UserError if that file is not what it was in the training."""
+    assert problem.matrix is not None
+    content = unchanged(Path(problem.matrix), "problem.matrix", problem.content)
+    return content, problem.matrix, problem.matrix_shape, problem.matrix_name, problem.sizes
 
 
-def with_embedding(problem: ProblemSettings) -> ProblemSettings:
-    """The settings with `problem.embedding` complex, where it is null and a matrix or signals from a file are complex."""
-    if not isinstance(problem, Linear) or problem.embedding is not None:
-        return problem
-    if (signal := getattr(problem.signal, "file", None)) is not None and _is_complex(signal):
-        return replace(problem, embedding="complex")
-    if problem.matrix is None:
-        return problem
-    try:
-        content = checksum(Path(problem.matrix), "problem.matrix")
-        found = np.iscomplexobj(
-            _read(content, problem.matrix, problem.matrix_shape, problem.matrix_name, problem.sizes)
-        )
-    except UserError:  # `check_matrices` raises it again, before any work starts
-        return problem
-    return replace(problem, embedding="complex") if found else problem
+def with_files(problem: P) -> P:
+    """The settings with what their files say: the checksums of a matrix and of signals, and `embedding` where null.
+
+    The embedding is complex if one of both is. A file that cannot be read changes nothing: `check_matrices` and
+    `signals.of` say why, before any work starts.
+    """
+    with contextlib.suppress(UserError):
+        if isinstance(signal := problem.signal, FileSignal):
+            content = checksum(Path(signal.file), "signal.file")
+            problem = replace(problem, signal=replace(signal, content=content))
+            problem = _complex_if(problem, _has_complex(content, signal.file))
+    with contextlib.suppress(UserError):
+        if isinstance(problem, Linear | Cellular) and problem.matrix is not None:
+            problem = replace(problem, content=checksum(Path(problem.matrix), "problem.matrix"))
+            problem = _complex_if(problem, np.iscomplexobj(_read(*_file_of(problem))))
+    return problem
 
 
-def _is_complex(file: str) -> bool:
-    """Whether a file of signals is complex; a file that cannot be read says no, and `signals.of` says why."""
-    try:
-        return _has_complex(checksum(Path(file), "signal.file"), file)
-    except UserError:
-        return False
+def _complex_if(problem: P, found: bool) -> P:
+    wanted = found and isinstance(problem, Linear) and problem.embedding is None
+    return replace(problem, embedding="complex") if wanted else problem
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,9 @@ from onsager_cli.errors import UserError
 from onsager_cli.kinds.data import Recorded
 from onsager_cli.kinds.problems import ProblemSettings
 from onsager_cli.store import pairs
-from onsager_cli.store.pairs import Header, Names, Pairs, fingerprint
+from onsager_cli.store.content import of_arrays, unchanged
+from onsager_cli.store.files import entries
+from onsager_cli.store.pairs import Header, Names, Pairs
 
 P = TypeVar("P", bound=ProblemSettings)
 
@@ -23,7 +25,7 @@ def with_sizes(problem: P) -> P:
     if not isinstance(problem, Recorded) or problem.file is None:
         return problem
     asked = (problem.M, problem.N)
-    content = fingerprint(problem.file)
+    content = of_arrays(Path(problem.file), "problem.file")
     found = _header(content, problem.file, _names(problem), problem.samples_in, asked)
     if problem.embedding is not None and not found.is_complex:
         raise UserError(
@@ -50,15 +52,14 @@ def own_pairs(problem: ProblemSettings) -> Pairs | None:
     known = Header(
         problem.M, problem.N, problem.pairs, problem.samples_in, problem.embedding is not None, problem.has_matrix
     )
-    if problem.content is not None and not Path(problem.file).exists():
-        raise UserError(
-            f"problem.file={problem.file} is missing, and this needs the pairs of the training: run onsager in the folder "
-            "of the training, or give the overrides of the training with the new place of the file"
-        )
-    content = fingerprint(problem.file)
-    if problem.content not in (None, content):
-        raise UserError(f"problem.file={problem.file} has changed since the training: restore the file, or train again")
-    return _read(content, problem.file, _names(problem), known)
+    content = unchanged(Path(problem.file), "problem.file", problem.content)
+    return _read(content, _places(Path(problem.file)), problem.file, _names(problem), known)
+
+
+def _places(path: Path) -> tuple[tuple[int, int], ...]:
+    """Where the arrays are on the disk: they are mapped, and a file that is written over changes them."""
+    found = (one.stat() for one in (entries(path, "*.npy") if path.is_dir() else [path]))
+    return tuple((one.st_ino, one.st_mtime_ns) for one in found)
 
 
 def _names(problem: Recorded) -> Names:
@@ -75,7 +76,7 @@ def _header(
 
 
 @lru_cache(maxsize=1)
-def _read(checksum: str, path: str, names: Names, known: Header) -> Pairs:
-    """The pairs; again if the file has become another, by its checksum."""
-    del checksum
+def _read(checksum: str, places: tuple[tuple[int, int], ...], path: str, names: Names, known: Header) -> Pairs:
+    """The pairs; again if the file has become another, by its checksum, or has been written again."""
+    del checksum, places
     return pairs.read(path, names, known)

@@ -43,6 +43,7 @@ class Cellular(ProblemSettings):
     matrix: str | None = optional(path(null=True))
     matrix_name: str | None = optional(text(null=True))
     balance: str | None = optional(choice("auto", "on", "off"))
+    content: str | None = None  # no key
 
     @property
     def unmeant(self) -> tuple[str, ...]:

@@ -66,10 +66,10 @@ def of_type(value: object, kind: type[T], words: str) -> T:
     return value
 
 
-def finite(value: object) -> float:
-    """A finite float from an int or a float. Raises ValueError for text and booleans, which are not converted."""
+def finite(value: object, words: str = "must be a number") -> float:
+    """A finite float from an int or a float. Raises ValueError with `words` for text and booleans: nothing is converted."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a number")
+        raise ValueError(words)
     try:
         number = float(value)
     except OverflowError:

@@ -16,9 +16,7 @@ def number_or_range(low: float, high: float) -> Field:
 
     def check(value: object) -> object:
         if not isinstance(value, list | tuple):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(words)
-            return in_range(finite(value), low, high)
+            return in_range(finite(value, words), low, high)
         try:
             pair = finite_tuple(value, 2)
         except ValueError:
@@ -38,9 +36,7 @@ def number_or_numbers(above: float, high: float) -> Field:
     def check(value: object) -> object:
         if isinstance(value, list | tuple) and value:
             return tuple(in_range(item, None, high, above) for item in finite_tuple(value))
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(words)
-        return in_range(finite(value), None, high, above)
+        return in_range(finite(value, words), None, high, above)
 
     return field_of(check)
 

@@ -44,6 +44,7 @@ class ProblemSettings:
     matrix = None
     matrix_name = None
     file = None
+    content = None  # the checksum of the file that `matrix` or `file` names
     known_operator = True
     perturb_db = None
     embedding = None
@@ -144,6 +145,7 @@ class Linear(Sizes):
     known_operator: bool = flag()
     selection_samples: int = integer(1, 10_000_000)
     test_samples: int = integer(1, 10_000_000)
+    content: str | None = None  # no key
 
     @property
     def unmeant(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from onsager_cli.kinds.trainings import TrainingSettings
 from onsager_cli.text import show
 
 K = TypeVar("K", bound=Kind)
+P = TypeVar("P", bound=ProblemSettings | SignalSettings)
 AUTO_DAMPING, LEARNED_DAMPING = "auto", "learned"  # words for network.damping
 
 
@@ -92,7 +93,7 @@ def make_network(raw: object) -> NetworkSettings:
 def make_signal(raw: object, stored: bool = False) -> SignalSettings:
     """Validate `signal`; `stored` as in `make_problem`. Raises UserError."""
     kind, keys = record_of(SignalKind, raw, "signal")
-    signal = build(_class_of("signal", kind), keys, "signal")
+    signal = _built(_class_of("signal", kind), keys, "signal", stored)
     if not stored:
         signal.check()
     return signal
@@ -106,7 +107,6 @@ def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool
     """
     kind, keys = record_of(ProblemKind, raw, "problem")
     cls = _class_of("problem", kind)
-    found = {name: value for name, value in keys.items() if stored and name in _without_key(cls)}
     if signal is not None and signal.is_default:
         signal = None
     if signal is not None and not cls.takes_signal:
@@ -114,8 +114,7 @@ def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool
             f"signal={signal.kind} does not apply to problem.kind={kind.name}, which draws its own signals: leave "
             "signal out"
         )
-    problem = build(cls, {name: value for name, value in keys.items() if name not in found}, "problem")
-    problem = dataclasses.replace(problem, **found)
+    problem = _built(cls, keys, "problem", stored)
     if signal is not None:
         problem = dataclasses.replace(problem, signal=signal)
     if not stored:
@@ -123,7 +122,14 @@ def make_problem(raw: object, signal: SignalSettings | None = None, stored: bool
     return problem
 
 
-def _without_key(cls: type) -> set[str]:
+def _built(cls: type[P], keys: Mapping[str, object], path: str, stored: bool) -> P:
+    """The settings of a part of the config; those of a trained network have what no key sets, too."""
+    found = {name: value for name, value in keys.items() if stored and name in without_key(cls)}
+    made = build(cls, {name: value for name, value in keys.items() if name not in found}, path)
+    return dataclasses.replace(made, **found)
+
+
+def without_key(cls: type) -> set[str]:
     """The fields of settings that no key sets: the config layer fills them in."""
     return {item.name for item in dataclasses.fields(cls) if not item.metadata}
 

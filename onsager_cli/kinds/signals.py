@@ -119,6 +119,7 @@ class FileSignal(SignalSettings):
     file: str = path()
     name: str | None = optional(text(null=True))
     split: tuple[float, float, float] = shares()
+    content: str | None = None  # the checksum of the file; no key
 
     def check(self) -> None:
         """Raises UserError for a file that is not there or has another format."""

@@ -86,6 +86,7 @@ def _fields(settings: ProblemSettings | TrainingSettings, without: Sequence[str]
     values = {
         key: value for key, value in asdict(settings).items() if value not in (None, {}, ()) and key not in without
     }
+    values.pop("content", None)  # of a file that is named
     name = values.pop("name", None) or values.pop("kind", "")
     values.pop("kind", None)
     return f"{name} {_phrase(values)}" if values else str(name)

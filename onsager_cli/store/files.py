@@ -57,10 +57,10 @@ def writing(path: Path, verb: str = "write") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot {verb} {path}: {_reason(error, path)}") from error
+        raise UserError(f"cannot {verb} {path}: {reason(error, path)}") from error
 
 
-def _reason(error: OSError | ValueError, path: Path) -> str:
+def reason(error: OSError | ValueError, path: Path) -> str:
     """What went wrong at `path`, in a few words."""
     if isinstance(error, OSError):
         if error.errno in (errno.EEXIST, errno.ENOTDIR) and (in_the_way := _in_the_way(path)):
@@ -109,7 +109,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
+def open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """Yield the open file. Raises OSError, for whatever is not a regular file too, and never waits for a pipe."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if (special := _special(os.fstat(file.fileno()).st_mode)) is not None:
@@ -124,7 +124,7 @@ def _special(mode: int) -> str | None:
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file. Raises UserError if it is not a regular file, cannot be read or has more than `limit` bytes."""
-    with writing(path, "read"), _open_regular(path) as file:
+    with writing(path, "read"), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise UserError(f"cannot read {path}: it has {size} bytes; at most {limit} are allowed")
@@ -198,7 +198,7 @@ def check_ours(path: Path, ours: Callable[[bytes], bool], replace: Callable[[Pat
         replace: is asked about another file that is there. True replaces that file.
     """
     if check_replaceable(path):
-        with writing(path, "read"), _open_regular(path) as file:
+        with writing(path, "read"), open_regular(path) as file:
             head = file.read(_HEAD)
         if not ours(head) and not replace(path):
             raise UserError(f"{path} is kept, because onsager did not write it: move it away, or name another file")
@@ -316,15 +316,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def checksum(path: Path, key: str) -> str:
-    """SHA-256 (hexadecimal) of the file that the config's `key` names. Raises UserError if it cannot be read."""
-    # Imported here: `onsager list` does without.
-    import hashlib
-
-    try:
-        with _open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{key}: {path} cannot be read: {_reason(error, path)}") from None

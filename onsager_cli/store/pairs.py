@@ -1,16 +1,14 @@
 """Recorded pairs (x, y) of the user's own: which arrays of a file they are, and why they cannot be used."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from onsager_cli.errors import UserError
-from onsager_cli.store.files import checksum, entries, writing
+from onsager_cli.store.files import entries
 from onsager_cli.store.foreign import UnreadableError, Variable, variables
 from onsager_cli.store.foreign.variable import described
 from onsager_cli.text import did_you_mean, further
@@ -64,30 +62,6 @@ class _Found(NamedTuple):
     y: Variable
     matrix: Variable | None
     noise: Variable | None
-
-
-def fingerprint(path: str) -> str:
-    """A checksum (hexadecimal) of the content of a file or, for a folder, of its arrays. Raises UserError.
-
-    A file is read again if its size or its time has changed.
-    """
-    whole = Path(path)
-    if not whole.is_dir():
-        return _known_checksum(whole, *_state(whole))
-    parts = [f"{one.name} {_known_checksum(one, *_state(one))}" for one in entries(whole, "*.npy")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int]:
-    with writing(path, "read"):
-        found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-@lru_cache(maxsize=100)
-def _known_checksum(path: Path, size: int, changed: int) -> str:
-    del size, changed
-    return checksum(path, "problem.file")
 
 
 def header(path: str, names: Names, samples_in: str | None, shape: tuple[int | None, int | None]) -> Header:

@@ -19,7 +19,7 @@ from onsager_cli.kinds.records import SignalKind
 from onsager_cli.kinds.signals import FileSignal
 from onsager_cli.problems.signals.em import fit_mixture
 from onsager_cli.problems.signals.mixture import GaussianMixture
-from onsager_cli.store.files import checksum
+from onsager_cli.store.content import unchanged
 from onsager_cli.store.foreign import UnreadableError, Variable, variables
 from onsager_cli.store.foreign.variable import NUMBERS, described
 from onsager_cli.text import did_you_mean
@@ -91,7 +91,7 @@ def read(settings: FileSignal, gamma: float | None, is_complex: bool, N: int | N
     Raises UserError, which names the file, unless it has a matrix of numbers with N rows or N columns.
     """
     del gamma
-    return _read(checksum(Path(settings.file), "signal.file"), settings, is_complex, N, seed)
+    return _read(unchanged(Path(settings.file), "signal.file", settings.content), settings, is_complex, N, seed)
 
 
 @lru_cache(maxsize=8)
