@@ -151,6 +151,15 @@ def test_the_page_has_the_numbers(rows):
     assert cells(cost, "**together**") == ["", "8,000", "80.0 (1 min 20 s)", ""]
 
 
+def test_the_table_ends_where_every_matrix_has_a_value():
+    """Algorithms without training stop at another iteration on each matrix."""
+    rows = rows_of("ista", "ista", "soft", None, [-1.0, -2.0, -3.0, -4.0])
+    rows += rows_of("ista", "ista", "soft", None, [-1.0, -2.0, -3.0], seed=1)
+    table = readme(experiment(), rows, {}).split("## Training cost")[0]
+    assert cells(table, "curve") == ["1", "2", "3"]
+    assert cells(table, "`ista`") == ["-1.00", "-2.00", "-3.00"]
+
+
 def test_what_is_missing_is_named(rows):
     curves = (curve("lista_tied", 8), curve("lamp_tied_bg", 15), curve("oracle", None))
     assert missing(curves, rows) == ["lamp_tied_bg"]
@@ -164,7 +173,7 @@ def test_what_is_missing_is_named(rows):
 def test_what_a_mean_hides_is_said():
     rows = rows_of("amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1)
     text = readme(experiment(hidden=("amp_l1",)), rows, {})
-    assert "`amp_l1`, layer 2: 2 realizations not converged; median -6.50 dB." in text
+    assert "`amp_l1`, layer 2: 2 of 1000 realizations not converged; median -6.50 dB." in text
     assert "`amp_l1`: a stage diverged and restarted (layers 1, 2)." in text
     assert "Recorded but not drawn: `amp_l1`." in text
     assert "not enough" not in text

@@ -166,10 +166,11 @@ def heading(name: str, title: str) -> str:
 
 def _levels(rows: Rows, metric: str) -> str:
     """The table of the NMSE by layer."""
-    deepest = max((row["layer"] for row in rows if row["layer"] is not None), default=0)
+    means = averaged(rows)
+    deepest = max((row["layer"] for row in means if row["layer"] is not None), default=0)
     layers = [layer for layer in _LAYERS if layer < deepest] + ([deepest] if deepest else [])
     body = []
-    for slug, points in by_curve(averaged(rows)).items():
+    for slug, points in by_curve(means).items():
         values = {row["layer"]: row[metric] for row in points}
         body.append([f"`{slug}`", *(_number(values.get(t, values.get(None)), ".2f") for t in layers or [None])])
     return markdown_table(["curve", *map(str, layers or ["level"])], body)
