@@ -65,7 +65,7 @@ def test_every_key_is_one():
     ],
 )
 def test_what_is_allowed_comes_from_the_checks(key, words):
-    assert allowed(key) == words
+    assert list(allowed(key)) == words
 
 
 def test_a_key_has_its_meanings_with_their_defaults():
@@ -73,6 +73,12 @@ def test_a_key_has_its_meanings_with_their_defaults():
     assert text.startswith("network.depth\n  number of layers\n  default   16 in ")
     assert "  number of iterations\n  default   30 in amp\n" in text
     assert text.endswith("  allowed   a whole number from 1 to 10000")
+
+
+def test_what_differs_between_kinds_names_them():
+    text = explained("problem.M")
+    assert "  allowed   a whole number from 1 to 1000000 in bernoulli_gaussian\n" in text
+    assert text.endswith("  allowed   a whole number from 1 to 1000000, or null in data")
 
 
 def test_a_key_of_one_schedule_has_the_meaning_of_all():

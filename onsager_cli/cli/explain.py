@@ -99,8 +99,10 @@ def _key(name: str, found: Sequence[Key]) -> str:
         for value, those in grouped((key.value, key.option) for key in of if key.value).items():
             where = "" if set(those) == everywhere else f" in {_few(dict.fromkeys(those))}"
             lines += _filled(f"{value}{where}", "  ", "default   ")
-    for words in allowed(name):
-        lines += _filled(words, "  ", "allowed   ")
+    choices = allowed(name)
+    for words, kinds in choices.items():
+        where = f" in {_few(kinds)}" if len(choices) > 1 and all(kinds) else ""
+        lines += _filled(f"{words}{where}", "  ", "allowed   ")
     return "\n".join(lines)
 
 

@@ -11,14 +11,20 @@ from onsager_cli.config.settings import Top
 from onsager_cli.kinds.checks import LIST, TEXT
 from onsager_cli.kinds.settings import classes_of
 from onsager_cli.kinds.trainings import Schedule
+from onsager_cli.store.tables import grouped
 
 HUGE = 1e300  # larger than the limits of all numbers
 
 
 def fields_of(key: str) -> Iterator[Field]:
     """The fields that a dotted key can mean, one for each kind that has the key."""
+    return (field for _, field in _meanings(key))
+
+
+def _meanings(key: str) -> Iterator[tuple[type, Field]]:
+    """The fields that a dotted key can mean, each with its settings class."""
     group, _, name = key.rpartition(".")
-    return (field for cls in _classes_of(group) for field in fields(cls) if field.name == name)
+    return ((cls, field) for cls in _classes_of(group) for field in fields(cls) if field.name == name)
 
 
 @cache
@@ -33,9 +39,10 @@ def holds_list(key: str) -> bool:
     return _holds(key, LIST)
 
 
-def allowed(key: str) -> list[str]:
-    """What the value of a key may be, in words, for each kind of value that kinds give the key. From the checks themselves."""
-    return list(dict.fromkeys(filter(None, map(_allowed, fields_of(key)))))
+def allowed(key: str) -> dict[str, list[str]]:
+    """What the value of a key may be, in words → the kinds that allow it. The words come from the checks themselves."""
+    kinds = ((_allowed(field), getattr(cls, "record", None)) for cls, field in _meanings(key))
+    return grouped((words, record.name if record else "") for words, record in kinds if words)
 
 
 def _allowed(field: Field) -> str:
