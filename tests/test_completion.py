@@ -85,6 +85,18 @@ def test_keys_of_an_option_are_also_those_of_its_base():
     assert "training.lista.steps=" in words("onsager train training=massive_mimo training.lista.")
 
 
+def test_a_defaults_list_that_is_none_and_a_circle_are_left_alone(tmp_path):
+    (tmp_path / "conf" / "training").mkdir(parents=True)
+    (tmp_path / "conf" / "training" / "mine.yaml").write_text("defaults: 3\nsteps_new: 4\n")
+    (tmp_path / "conf" / "training" / "one.yaml").write_text("defaults: [two]\nsteps_new: 4\n")
+    (tmp_path / "conf" / "training" / "two.yaml").write_text("defaults: [one]\nwarmup: 4\n")
+    assert words("onsager train training=mine training.") == ["training.steps_new="]
+    assert words("onsager train training=one training.") == ["training.warmup=", "training.steps_new="]
+    (tmp_path / "conf" / "experiment").mkdir()
+    (tmp_path / "conf" / "experiment" / "wrong.yaml").write_text("# @package _global_\ndefaults: 3\n")
+    assert "seed=" in words("onsager train +experiment=wrong ")
+
+
 def test_what_an_experiment_refuses_is_not_offered():
     offered = words("onsager train +experiment=fig8 ")
     assert not {"network=", "network.tied=", "shrinkage="} & set(offered)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from pairs import drawn, saved
 
 import onsager_cli
 from onsager_cli import run
+from onsager_cli.cli.main import main
 from onsager_cli.config.elsewhere import elsewhere
 from onsager_cli.config.experiment import Curve
 from onsager_cli.config.load import load_experiment
 from onsager_cli.config.stored import settings_of
 from onsager_cli.errors import UserError
+from onsager_cli.record import provenance
+from onsager_cli.store.content import checksum
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -57,10 +62,12 @@ def test_another_file_is_refused(name, tmp_path):
     assert found.identity == curve.identity
     first = np.asarray(run.problem_of(found).selection.y)
     saved(path, **arrays(Normal(1)))
-    with pytest.raises(UserError, match=rf"^{key}=.*own\.npz has changed since the training: restore the file"):
+    with pytest.raises(
+        UserError, match=rf"^{key}=.*own\.npz has changed since onsager first read it: restore the file"
+    ):
         run.problem_of(found)
     path.unlink()
-    with pytest.raises(UserError, match=rf"^{key}=.*own\.npz is missing, and this needs the file of the training"):
+    with pytest.raises(UserError, match=rf"^{key}=.*own\.npz is missing: run onsager in the folder of the training"):
         run.problem_of(found)
     saved(path, **arrays(Normal(0)))
     np.testing.assert_array_equal(run.problem_of(found).selection.y, first)
@@ -77,9 +84,50 @@ def test_a_condition_has_the_files_of_the_training(name, word, tmp_path):
     found = stored(curve)
     run.problem_of(Curve("there", elsewhere(found.settings, [word]).settings))
     saved(path, **arrays(Normal(1)))
-    with pytest.raises(UserError, match=rf"^{key}=.*own\.npz has changed since the training"):
+    with pytest.raises(UserError, match=rf"^{key}=.*own\.npz has changed since onsager first read it"):
         run.problem_of(Curve("there", elsewhere(found.settings, [word]).settings))
     run.problem_of(Curve("there", elsewhere(found.settings, [word, f"{key}={path}"]).settings))  # it names the file
+
+
+@pytest.mark.parametrize("name", ["matrix", "signals"])
+def test_a_page_has_no_checksum(name, tmp_path):
+    key, words, arrays = CASES[name]
+    saved(path := tmp_path / "own.npz", **arrays(Normal(0)))
+    page = provenance.settings(load_experiment([*words, f"{key}={path}", "network=lmmse"]), {})
+    assert "content" not in page
+
+
+def test_a_file_is_known_by_more_than_its_path_size_and_time(tmp_path, monkeypatch):
+    """Copies that keep the time, in two folders; and a file that is written over, with its time set back."""
+    found = []
+    for seed, folder in enumerate((tmp_path / "one", tmp_path / "two")):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        np.save("A.npy", Normal(seed)(3, 4))
+        os.utime("A.npy", (1e9, 1e9))
+        found.append(checksum(Path("A.npy"), "problem.matrix"))
+    np.save("A.npy", Normal(2)(3, 4))
+    os.utime("A.npy", (1e9, 1e9))
+    assert len({*found, checksum(Path("A.npy"), "problem.matrix")}) == 3
+
+
+@pytest.mark.slow
+def test_a_trained_network_does_not_read_the_signals_again(tmp_path, monkeypatch):
+    """Its θ is known: estimates need no file, and samples of another file are a condition of `evaluate`."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", Normal(0)(40, 100))
+    words = [*LINEAR, "signal=file", "signal.file=x.npy", "network=lamp", "network.depth=1", "shrinkage=bg"]
+    asked = {word.partition("=")[0]: word for word in [*toy_overrides(), *words, "attainable=false"]}
+    experiment = load_experiment(list(asked.values()))
+    run.train(experiment, lambda _: None)
+    folder, y = str(experiment.curves[0].folder.path), Normal(1)(20, 3).astype(np.float32)
+    before = onsager_cli.load(folder)(y)
+    np.save("x.npy", Normal(2)(40, 100))
+    np.testing.assert_array_equal(onsager_cli.load(folder)(y), before)
+    assert main(["evaluate", folder, "--no-references", "--on", "signal.file=x.npy"]) == 0
+    assert main(["evaluate", folder, "--no-references", "--on", "signal.split=[0.6,0.2,0.2]"]) == 2
+    Path("x.npy").unlink()
+    np.testing.assert_array_equal(onsager_cli.load(folder)(y), before)
 
 
 @pytest.mark.slow

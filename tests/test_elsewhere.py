@@ -220,6 +220,17 @@ class TestCommand:
         expected = curves["lamp"].folder.points()[-1]["nmse_db"]
         assert f"{expected:.2f}" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("shape", [(20, 40), (20, 20)])
+    def test_as_trained_on_uneven_columns(self, shape, tmp_path, monkeypatch, capsys):
+        """onsager balances such a matrix; its samples come from the matrix of the user."""
+        monkeypatch.chdir(tmp_path)
+        np.save("A.npy", np.random.default_rng(0).normal(size=shape) * np.geomspace(0.5, 2, shape[1]))
+        own = ["problem.matrix=A.npy", f"problem.M={shape[0]}", f"problem.N={shape[1]}", "problem.instance=seeded"]
+        (curve,) = load_experiment(toy("network=lamp", "shrinkage=bg", *own)).curves
+        run.train(load_experiment(toy("network=lamp", "shrinkage=bg", *own)), lambda _: None)
+        assert main(["evaluate", str(curve.folder.path), "--no-references"]) == 0
+        assert f"{curve.folder.points()[-1]['nmse_db']:.2f}" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("words", "said"),
         [

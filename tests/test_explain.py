@@ -77,8 +77,9 @@ def test_a_key_has_its_meanings_with_their_defaults():
 
 def test_what_differs_between_kinds_names_them():
     text = explained("problem.M")
-    assert "  allowed   a whole number from 1 to 1000000 in bernoulli_gaussian\n" in text
-    assert text.endswith("  allowed   a whole number from 1 to 1000000, or null in data")
+    assert "  allowed   a whole number from 1 to 1000000 (kind bernoulli_gaussian)\n" in text
+    assert text.endswith("  allowed   a whole number from 1 to 1000000, or null (kind data)")
+    assert "  allowed   a whole number from 1 to 86400 (kind local)\n" in explained("hydra.launcher.signal_delay_s")
 
 
 def test_a_key_of_one_schedule_has_the_meaning_of_all():

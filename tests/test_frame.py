@@ -1,5 +1,7 @@
 """The coordinates in which networks see a problem: any scale, balanced columns and rows, and back."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from synthetic_problems import made
 
 from onsager_cli import nmse, problem, train
 from onsager_cli.config.load import load_experiment
+from onsager_cli.figures.elsewhere import own_matrix
 from onsager_cli.kinds.problems import BernoulliGaussian
 from onsager_cli.problems import Problem, build
 from onsager_cli.problems.frame import framed, is_uneven, unit_of, whitening
@@ -31,6 +34,13 @@ def in_users_units(seen: Problem, x) -> np.ndarray:
 
 
 class TestFramed:
+    @pytest.mark.parametrize("N", [40, 20])
+    def test_the_matrix_comes_back(self, N):
+        A = matrix(8, N=N)
+        seen = framed(made(A, ensemble="given"), "on", whitens=True, unit=3.0)
+        found = own_matrix(dataclasses.replace(seen, original=None))  # as files of a network keep it
+        np.testing.assert_allclose(found, A, rtol=1e-3, atol=1e-5)  # P⁻¹ in single precision
+
     @pytest.mark.slow
     def test_the_user_gets_back_what_went_in(self):
         plain = made(matrix(8, mean=1.0), ensemble="given")

@@ -59,12 +59,12 @@ class TestReading:
         settings = settings_of(saved(path, x=x, y=y))
         saved(path, x=x[:, ::-1], y=y)
         with pytest.raises(
-            UserError, match=r"^problem\.file=.*set\.npz has changed since the training: restore the file"
+            UserError, match=r"^problem\.file=.*set\.npz has changed since onsager first read it: restore the file"
         ):
             own_pairs(settings)
         path.unlink()
         with pytest.raises(
-            UserError, match=r"^problem\.file=.*set\.npz is missing, and this needs the file of the training"
+            UserError, match=r"^problem\.file=.*set\.npz is missing: run onsager in the folder of the training"
         ):
             own_pairs(settings)
 

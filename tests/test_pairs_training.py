@@ -51,10 +51,10 @@ class TestTraining:
         moved = (tmp_path / "set.npz").rename(tmp_path / "moved.npz")
         words[1] = f"problem.file={moved}"
         assert onsager_cli.load(*words).threshold(0.1) == level
-        with pytest.raises(UserError, match=r"set\.npz is missing, and this needs the file of the training"):
+        with pytest.raises(UserError, match=r"set\.npz is missing: run onsager in the folder of the training"):
             onsager_cli.load(str(folder)).threshold(0.1)
         saved(tmp_path / "set.npz", A=A, x=x, y=3 * y)
-        with pytest.raises(UserError, match=r"set\.npz has changed since the training"):
+        with pytest.raises(UserError, match=r"set\.npz has changed since onsager first read it"):
             onsager_cli.load(str(folder)).threshold(0.1)
 
     @pytest.mark.slow

@@ -59,7 +59,7 @@ def made_of(found: StoredModel, problem_settings: "ProblemSettings | None" = Non
         settings = dataclasses.replace(settings, problem=problem_settings)
     curve = Curve(found.curve, settings)
     problem = seen_problem(found.problem) or _drawn(curve, found)
-    net = network_of(settings)
+    net = network_of(settings, found.parameters)
     _check(found, net.layered, found.depth)
     params = unflatten(net, found.parameters)
     power = found.problem.get(models.Y_POWER)

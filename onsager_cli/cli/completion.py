@@ -149,7 +149,8 @@ def _option(group: str, name: str) -> Tree:
 def _with_bases(group: str, name: str, above: tuple[str, ...] = ()) -> Iterator[Tree]:
     """The file of an option, after those of its group that it is based on; `above` are based on it themselves."""
     tree = _option(group, name)
-    for entry in tree.get("defaults") or ():
+    entries = tree.get("defaults")
+    for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, str) and entry not in ("_self_", name, *above):
             yield from _with_bases(group, entry, (*above, name))
     yield tree
@@ -157,7 +158,9 @@ def _with_bases(group: str, name: str, above: tuple[str, ...] = ()) -> Iterator[
 
 def _defaults(tree: Tree) -> dict[str, str]:
     """The options that a config chooses in its defaults list, by group."""
-    entries = [item for entry in tree.get("defaults") or () if isinstance(entry, dict) for item in entry.items()]
+    listed = tree.get("defaults")
+    entries = listed if isinstance(listed, list) else []
+    entries = [item for entry in entries if isinstance(entry, dict) for item in entry.items()]
     return {str(key).removeprefix("override").strip(" /"): str(value) for key, value in entries}
 
 

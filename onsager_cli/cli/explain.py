@@ -101,7 +101,7 @@ def _key(name: str, found: Sequence[Key]) -> str:
             lines += _filled(f"{value}{where}", "  ", "default   ")
     choices = allowed(name)
     for words, kinds in choices.items():
-        where = f" in {_few(kinds)}" if len(choices) > 1 and all(kinds) else ""
+        where = f" (kind {_few(dict.fromkeys(kinds))})" if len(choices) > 1 else ""
         lines += _filled(f"{words}{where}", "  ", "allowed   ")
     return "\n".join(lines)
 

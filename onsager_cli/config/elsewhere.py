@@ -9,7 +9,7 @@ from onsager_cli.config.overrides import override, overrides_of, parse
 from onsager_cli.errors import UserError
 from onsager_cli.kinds.problems import GIVEN, ProblemSettings
 from onsager_cli.kinds.settings import Settings, without_key
-from onsager_cli.kinds.signals import SignalSettings
+from onsager_cli.kinds.signals import FileSignal, SignalSettings
 from onsager_cli.text import show
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ def _with_contents(found: ProblemSettings, trained: ProblemSettings, asked: "dic
     """The problem of a condition. Files that the condition does not name must have the content of the training."""
     if "problem" in asked:
         return found
-    if trained.signal is not None and not any(key.partition(".")[0] == "signal" for key in asked):
-        found = dataclasses.replace(found, signal=trained.signal)
+    here, there = found.signal, trained.signal
+    if isinstance(here, FileSignal) and isinstance(there, FileSignal) and not {"signal", "signal.file"} & set(asked):
+        found = dataclasses.replace(found, signal=dataclasses.replace(here, content=there.content))
     if found.matrix is not None and "problem.matrix" not in asked:
         found = dataclasses.replace(found, content=trained.content)
     return found
@@ -107,16 +108,14 @@ def _as_words(settings: Settings, asked: "dict[str, Override]", same: bool) -> l
     del keys["kind"], keys["name"]
     if "instance" in keys:  # the published test set is of the published conditions
         keys["instance"] = "seeded"
-    changed: dict[str, object] = {}
-    if same:
-        changed |= {"ensemble": GIVEN, "matrix": None, "matrix_name": None, "kappa": None, "correlation": None}
-        changed |= {"columns": None}
-    if "problem.matrix" in asked:
-        changed |= {"ensemble": None, "kappa": None, "correlation": None}
-    if "problem.ensemble" in asked:
-        changed |= {"kappa": None, "matrix": None, "matrix_name": None}
-    if "ensemble" in keys:  # not of pilots, which have no ensembles
-        keys |= changed
+    if "ensemble" in keys:  # pilots have none
+        if same:
+            keys |= dict.fromkeys(("matrix", "matrix_name", "kappa", "correlation", "columns"), None)
+            keys["ensemble"] = GIVEN
+        if "problem.matrix" in asked:
+            keys |= dict.fromkeys(("ensemble", "kappa", "correlation"), None)
+        if "problem.ensemble" in asked:
+            keys |= dict.fromkeys(("kappa", "matrix", "matrix_name"), None)
     if "problem.noise_variance" not in asked and "problem.snr_db" in asked:
         keys |= {"noise_variance": None} if "noise_variance" in keys else {}
     if keys.get("ensemble") == "gaussian" or ("problem.kappa" in asked and keys.get("ensemble") == GIVEN):

@@ -32,8 +32,7 @@ class Curve:
     @cached_property
     def identity(self) -> Json:
         """Everything that decides the numbers, as plain JSON. Raises UserError if a file cannot be read."""
-        problem = self.settings.problem
-        if not any((problem.matrix, problem.file, getattr(problem.signal, "file", None))):
+        if not self.settings.problem.own_files:
             return _identity(self.settings)
         return identity_of(self.settings)  # a file counts by what it holds now
 

@@ -1,7 +1,7 @@
 """What a dotted key of the config holds: the fields of the settings classes, by key."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import Field, fields
 from functools import cache
 
@@ -18,13 +18,13 @@ HUGE = 1e300  # larger than the limits of all numbers
 
 def fields_of(key: str) -> Iterator[Field]:
     """The fields that a dotted key can mean, one for each kind that has the key."""
-    return (field for _, field in _meanings(key))
+    return (field for _, field in _by_kind(key))
 
 
-def _meanings(key: str) -> Iterator[tuple[type, Field]]:
-    """The fields that a dotted key can mean, each with its settings class."""
+def _by_kind(key: str) -> Iterator[tuple[str, Field]]:
+    """Those fields with the names of their kinds; "" for settings that have no kinds."""
     group, _, name = key.rpartition(".")
-    return ((cls, field) for cls in _classes_of(group) for field in fields(cls) if field.name == name)
+    return ((kind, field) for kind, cls in _classes_of(group) for field in fields(cls) if field.name == name)
 
 
 @cache
@@ -41,8 +41,8 @@ def holds_list(key: str) -> bool:
 
 def allowed(key: str) -> dict[str, list[str]]:
     """What the value of a key may be, in words → the kinds that allow it. The words come from the checks themselves."""
-    kinds = ((_allowed(field), getattr(cls, "record", None)) for cls, field in _meanings(key))
-    return grouped((words, record.name if record else "") for words, record in kinds if words)
+    found = ((_allowed(field), kind) for kind, field in _by_kind(key))
+    return grouped((words, kind) for words, kind in found if words)
 
 
 def _allowed(field: Field) -> str:
@@ -68,11 +68,12 @@ def _holds(key: str, what: str) -> bool:
     return bool(found) and all(field.metadata.get("holds") == what for field in found)
 
 
-def _classes_of(group: str) -> list[type]:
-    """The dataclasses whose fields are the keys of one part of the config ("" for its top)."""
+def _classes_of(group: str) -> Iterable[tuple[str, type]]:
+    """The dataclasses whose fields are the keys of one part of the config ("" for its top), with the names of kinds."""
     if group == "hydra.launcher":
-        return list(launchers.KINDS.values())
+        return launchers.KINDS.items()
     if "." in group:
-        inner = [field.metadata["group"] for field in fields_of(group) if "group" in field.metadata]
-        return inner or ([Schedule] if group.startswith("training.") else [])
-    return {"": [Top], "figure": [FigureSpec], "plot": [PlotSpec]}.get(group) or classes_of(group)
+        inner = [(kind, field.metadata["group"]) for kind, field in _by_kind(group) if "group" in field.metadata]
+        return inner or ([("", Schedule)] if group.startswith("training.") else [])
+    alone: dict[str, type] = {"": Top, "figure": FigureSpec, "plot": PlotSpec}
+    return [("", alone[group])] if group in alone else [(cls.record.name, cls) for cls in classes_of(group)]

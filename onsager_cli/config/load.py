@@ -212,7 +212,7 @@ class _Loader:
     def _made(self, slug: str | None, config: Config, own: "Sequence[Override]") -> Curve:
         """The curve of a composed config, with the name `slug` or, without one, the name that its settings give."""
         settings = make_settings(config, _top(config))
-        if settings.problem.matrix is not None or getattr(settings.problem.signal, "file", None) is not None:
+        if settings.problem.own_files:
             from onsager_cli.config.own_matrix import with_files  # reads files, with NumPy
 
             settings = replace(settings, problem=with_files(settings.problem))

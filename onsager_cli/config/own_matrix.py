@@ -1,4 +1,4 @@
-"""The matrix of the user's own behind a curve: checked before anything is made, read once for all curves."""
+"""The user's own matrix behind a curve, checked first and read once for all curves; checksums of own matrices and signals."""
 
 import contextlib
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def _file_of(problem: ProblemSettings) -> File:
 def with_files(problem: P) -> P:
     """The settings with what their files say: the checksums of a matrix and of signals, and `embedding` where null.
 
-    The embedding is complex if one of both is. A file that cannot be read changes nothing: `check_matrices` and
+    The embedding is complex if the matrix or the signals are. A file that cannot be read changes nothing: `check_matrices` and
     `signals.of` say why, before any work starts.
     """
     with contextlib.suppress(UserError):

@@ -57,7 +57,7 @@ def own_pairs(problem: ProblemSettings) -> Pairs | None:
 
 
 def _places(path: Path) -> tuple[tuple[int, int], ...]:
-    """Where the arrays are on the disk: they are mapped, and a file that is written over changes them."""
+    """Where the arrays are on the disk. They are mapped: a file that is written over has the same place, and other numbers."""
     found = (one.stat() for one in (entries(path, "*.npy") if path.is_dir() else [path]))
     return tuple((one.st_ino, one.st_mtime_ns) for one in found)
 

@@ -79,10 +79,7 @@ def own_matrix(problem: "Problem") -> np.ndarray:
     A, frame = np.asarray(problem.A), problem.frame
     if frame is None:
         return A
-    rows, wide = (
-        np.asarray(frame.rows),
-        A * np.asarray(frame.unit) * (1 if frame.columns is None else np.asarray(frame.columns)),
-    )
+    rows, wide = np.asarray(frame.rows), A * np.ravel(frame.units)
     return (np.linalg.solve(rows, wide) if rows.ndim else wide / rows).astype(A.dtype)
 
 

@@ -58,6 +58,13 @@ class ProblemSettings:
     complex_signals = False  # whether the coefficients are complex numbers
     unit_is_known = True  # whether the law of x tells the scale of active coefficients
     noise_varies = False  # whether samples differ in their noise variance
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The files of the user's own that the settings name."""
+        named = (self.matrix, self.file, getattr(self.signal, "file", None))
+        return tuple(path for path in named if path is not None)
+
     hard_samples = True  # whether hard samples may be drawn more often (`emphasis`)
 
     @property

@@ -177,7 +177,7 @@ def plain_training(raw: object) -> tuple[TrainingKind, Any]:
     return kind, build(_class_of("training", kind), shared, "training")
 
 
-def classes_of(group: str) -> list[type]:
+def classes_of(group: str) -> list[type[Any]]:
     """The settings classes of all built-in kinds of a group of the config: network, problem, signal or training."""
     return [_class_of(group, kind) for kind in every(BASES[group][0])] if group in BASES else []
 

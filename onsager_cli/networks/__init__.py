@@ -19,19 +19,26 @@ LEAST_NOISE = 1e-12  # variance of the noise, as a share of E|x|²
 
 
 def build(
-    network: NetworkSettings, shrinkage: ShrinkageSettings, problem: ProblemSettings | None = None, seed: int = 0
+    network: NetworkSettings,
+    shrinkage: ShrinkageSettings,
+    problem: ProblemSettings | None = None,
+    seed: int = 0,
+    starts: bool = True,
 ) -> Network:
     """The network that settings describe: an instance of the class that the record of its kind names.
 
     A field of that class gets the config key of its name, or what the record fixes; `seed` feeds a start that is
-    drawn, `problem` has the groups of coordinates that share a row of θ.
+    drawn, `problem` has the groups of coordinates that share a row of θ. Without `starts`, θ need not fit the signal of the
+    problem: the parameters of the network are known.
     """
     record, signal = network.record, None
     uses_shrinkage = record.uses_shrinkage or bool(record.shrinkages)
     if uses_shrinkage and problem is not None and problem.takes_signal:
-        if shrinkage.record.of_signal or not shrinkage.rows:
+        if shrinkage.record.of_signal or (starts and not shrinkage.rows):
             signal = signals.seen(problem, seed)
-        if signal is not None and not shrinkage.rows:
+        if not starts:
+            shrinkage = shrinkage if shrinkage.rows else dataclasses.replace(shrinkage, theta=shrinkage.record.start)
+        elif signal is not None and not shrinkage.rows:
             shrinkage = dataclasses.replace(shrinkage, theta=begun(shrinkage, problem, signal))
         elif (unit := signals.unit(problem, seed)) != 1:
             rows = tuple(in_unit(shrinkage.record, row, unit) for row in shrinkage.rows)

@@ -33,7 +33,7 @@ class Frame:
     def enter(self, samples: Samples) -> Samples:
         """Samples x (N, L), y (M, L) in the user's units, in these coordinates."""
         x, y = samples
-        return Samples(x * self._units, self.seen(y))
+        return Samples(x * self.units, self.seen(y))
 
     def seen(self, y: Array) -> Array:
         """Measurements y (M, L) in these coordinates."""
@@ -41,10 +41,11 @@ class Frame:
 
     def leave(self, x: Array) -> Array:
         """Estimates (N, L) in these coordinates, in the user's units."""
-        return x / self._units
+        return x / self.units
 
     @property
-    def _units(self) -> Array:
+    def units(self) -> Array:
+        """u c, (N, 1) or (): what x is multiplied by."""
         return self.unit if self.columns is None else self.unit * self.columns
 
 

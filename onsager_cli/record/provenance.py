@@ -13,6 +13,7 @@ from onsager_cli.text import markdown_table
 
 # The keys of a training that hold the rates of a network, and of the tied network that it is compared with.
 _DESCENTS = ("descent", "tied_descent")
+_CONTENT = "content"  # the checksum of a file of the user's own
 
 Note = Mapping[str, Any]
 """What the store noted of a curve: `environment()` with "device"."""
@@ -86,7 +87,7 @@ def _fields(settings: ProblemSettings | TrainingSettings, without: Sequence[str]
     values = {
         key: value for key, value in asdict(settings).items() if value not in (None, {}, ()) and key not in without
     }
-    values.pop("content", None)  # of a file that is named
+    values.pop(_CONTENT, None)
     name = values.pop("name", None) or values.pop("kind", "")
     values.pop("kind", None)
     return f"{name} {_phrase(values)}" if values else str(name)
@@ -95,7 +96,8 @@ def _fields(settings: ProblemSettings | TrainingSettings, without: Sequence[str]
 def _phrase(value: object) -> str:
     """A value for people: (key value, key value) for a group, numbers of a list with spaces between them."""
     if isinstance(value, Mapping):
-        return f"({', '.join(f'{key} {_phrase(item)}' for key, item in value.items() if item is not None)})"
+        said = {key: item for key, item in value.items() if item is not None and key != _CONTENT}
+        return f"({', '.join(f'{key} {_phrase(item)}' for key, item in said.items())})"
     if isinstance(value, tuple):
         return " ".join(map(_phrase, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

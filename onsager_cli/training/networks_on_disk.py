@@ -1,6 +1,6 @@
 """The networks of a curve as its folder keeps them: plain arrays with dotted names, a file for each depth."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from onsager_cli.store import models
 from onsager_cli.store.arrays import check_shapes
 from onsager_cli.store.curves import CurveFolder
 
+THETA = ".theta"  # how the parameters of the shrinkage of a layer end
 NETWORK = "network"  # the file of the deepest one, with the matrix
 
 
@@ -24,19 +25,21 @@ def depth_name(depth: int) -> str:
     return f"depth_{depth:02d}"
 
 
-def network_of(settings: Settings) -> Network:
-    """The network that the settings describe."""
-    return build_network(settings.network, settings.shrinkage, settings.problem, settings.seed)
+def network_of(settings: Settings, stored: Collection[str] = ()) -> Network:
+    """The network that the settings describe. If θ is among the `stored` parameters, its signal is not read from a file."""
+    starts = not any(name.endswith(THETA) for name in stored)
+    return build_network(settings.network, settings.shrinkage, settings.problem, settings.seed, starts)
 
 
 def stored_network(settings: Settings, folder: CurveFolder, depth: int) -> tuple[Network, Parameters]:
     """The trained network of `depth` layers. Raises UserError if the folder does not have it whole."""
-    net, loaded = network_of(settings), folder.load(depth_name(depth))
+    loaded = folder.load(depth_name(depth))
     if loaded is None:
         raise UserError(
             f"{folder.path}: the network of depth {depth} is damaged or missing: onsager clean removes damaged files, and "
             "onsager train trains it again"
         )
+    net = network_of(settings, loaded[0])
     return net, unflatten(net, loaded[0])
 
 
