@@ -18,8 +18,6 @@ WITHOUT = ("ablations", "ablations10", "ablations11", "ablations12", "ablations1
 
 # What is known to end above: it has to be trained again. Tuned AMP does not converge at κ = 15, whatever the training.
 KNOWN: set[tuple[str, str, str]] = {
-    ("fig10", "lamp_tied_exp", "a layer less"),
-    ("fig10", "lamp_tied_spline", "a layer less"),
     ("fig15c", "lista_tied_complex", "a layer less"),
     ("fig16c", "lvamp_untied_bg", "lamp_untied_bg"),
     ("fig16c", "lvamp_untied_bg_complex", "lamp_untied_bg_complex"),
