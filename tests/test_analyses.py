@@ -97,7 +97,10 @@ class TestErrorsAtTheShrinkage:
         monkeypatch.setattr(qq, "shrinkage_errors", lambda curve, *_: errors[curve.settings.network.name])
         experiment = load_experiment(["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"])
         rows = [
-            {"curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer, "nmse_db": nmse_db}
+            {
+                "curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer,
+                "nmse_db": nmse_db + 1, "nmse_mean_ratio_db": nmse_db,
+            }  # fmt: skip
             for slug in ("ista", "amp_l1")
             for layer, nmse_db in ((6, -14.9), (7, -16.0), (8, -17.0))
         ]
@@ -111,7 +114,8 @@ class TestErrorsAtTheShrinkage:
         middle = points[np.abs(points[:, 0]) < 2.5]
         np.testing.assert_allclose(middle[:, 1], middle[:, 0], atol=0.05)
         assert save(qq.draw(experiment.figure, [], tables), tmp_path, "fig5", ["png"])[0].stat().st_size > 10_000
-        assert "| amp_l1 |" in qq.page(tables)
+        assert "NMSE (dB, mean of ratios)" in qq.page(tables)
+        assert "| amp_l1 | 7 | -16" in qq.page(tables)
 
     def test_nothing_below_the_level(self):
         with pytest.raises(UserError, match="below -15 dB"):

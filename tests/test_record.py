@@ -174,7 +174,7 @@ def test_what_a_mean_hides_is_said():
     rows = rows_of("amp_l1", "amp", "soft", None, [-4.0, -6.0], nonconverged=2, nmse_median_db=-6.5, rescued=1)
     text = readme(experiment(hidden=("amp_l1",)), rows, {})
     assert "`amp_l1`, layer 2: 2 of 1000 realizations not converged; median -6.50 dB." in text
-    assert "`amp_l1`: a stage diverged and restarted (layers 1, 2)." in text
+    assert "`amp_l1`: a stage diverged and restarted (layer 1)." in text  # `rescued` counts all layers so far
     assert "Recorded but not drawn: `amp_l1`." in text
     assert "not enough" not in text
 
@@ -189,6 +189,16 @@ def test_layers_that_do_harm_are_said():
         in text
     )
     assert text.count("may be too short") == 1
+    above = readme(experiment(), rows_of("lamp_tied_bg", "lamp", "bg", True, [-4.0, -6.0, 192.0]), {})
+    assert "`lamp_tied_bg`: -6.00 dB at layer 2, 192.00 dB at the last layer. The network diverges." in above
+    assert "may be too short" not in above
+
+
+def test_matrices_that_need_different_numbers_of_iterations():
+    rows = rows_of("ista", "ista", "soft", None, [-4.0, -6.0]) + [
+        {**row, "seed": 1, "instance": "seeded"} for row in rows_of("ista", "ista", "soft", None, [-4.0, -6.0, -7.0])
+    ]
+    assert "| `ista` | 2 to 3 |" in readme(experiment(), rows, {})
 
 
 def test_the_program_s_own_experiments_fit():

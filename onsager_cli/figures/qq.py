@@ -1,6 +1,6 @@
 """Fig. 5: is the error at the input of the shrinkage, r_t - x, Gaussian?
 
-Each curve is looked at in the first iteration or layer t with an NMSE below -15 dB (ratio of sums), on the test set:
+Each curve is looked at in the first iteration or layer t with an NMSE below -15 dB on the test set, in the figure's `metric`:
 
     summary  t, the NMSE there, and the excess kurtosis of r_t - x
     qq       quantiles of r_t - x against those of N(0, 1), thinned to a few hundred evenly spaced ones
@@ -39,7 +39,8 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
     from scipy.stats import kurtosis, probplot
 
     found: Tables = {"summary": [], "qq": []}
-    below = by_curve(row for row in rows if row["layer"] and row["nmse_db"] < LEVEL_DB)
+    metric = experiment.figure.metric
+    below = by_curve(row for row in rows if row["layer"] and row[metric] < LEVEL_DB)
     for curve in experiment.curves:
         if curve.slug not in below:
             continue
@@ -48,7 +49,7 @@ def tables(experiment: Experiment, rows: Rows, problem_of: ProblemOf) -> Tables:
         scaled = errors / np.sqrt(np.mean(errors**2, axis=0))
         found["summary"].append(
             {
-                **{name: first[name] for name in ("curve", "network", "shrinkage", "tied", "layer", "nmse_db")},
+                **{name: first[name] for name in ("curve", "network", "shrinkage", "tied", "layer", metric)},
                 "excess_kurtosis": float(kurtosis(scaled.ravel())),
                 "excess_kurtosis_unscaled": float(kurtosis(errors.ravel())),
                 "rms_error": float(np.sqrt(np.mean(errors**2))),
@@ -111,4 +112,7 @@ def draw(figure: FigureSpec, rows: Rows, tables: Tables) -> Figure:
 
 def page(tables: Tables) -> str:
     """The summary as a table."""
-    return render("qq.md.j2", table=as_markdown, rows=tables["summary"], level_db=f"{LEVEL_DB:g}")
+    mean_ratio = any("nmse_mean_ratio_db" in row for row in tables["summary"])
+    return render(
+        "qq.md.j2", table=as_markdown, rows=tables["summary"], level_db=f"{LEVEL_DB:g}", mean_ratio=mean_ratio
+    )

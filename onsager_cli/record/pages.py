@@ -179,14 +179,15 @@ def _levels(rows: Rows, metric: str) -> str:
 def _remarks(rows: Rows) -> list[tuple[str, Row, Row | None, list[int]]]:
     """What a reader of the table may miss, per curve and matrix.
 
-    The name, the last point, the best point if the last one is worse than that (RISE_DB), and the layers on the way
-    to which the training was rescued.
+    The name, the last point, the best point if the last one is worse than that (RISE_DB), and the layers whose stages
+    were rescued. `rescued` of a row counts those of all layers up to its own.
     """
     found = []
     for name, points in _by_matrix(rows).items():
         last, best = points[-1], min(points, key=lambda row: row["nmse_db"])
         rises = last.get("steps") and last["nmse_db"] > best["nmse_db"] + RISE_DB
-        rescued = [row["layer"] for row in points if row.get("rescued")]
+        counts = [0, *(row.get("rescued") or 0 for row in points)]
+        rescued = [row["layer"] for row, before, now in zip(points, counts, counts[1:], strict=False) if now > before]
         found.append((name, last, best if rises else None, rescued))
     return found
 
@@ -205,7 +206,7 @@ def _costs(rows: Rows) -> str:
     """The table of what each curve took, summed over its matrices; the last point has the cost of the curve."""
     body, ends = [], [points[-1] for points in _by_matrix(rows).values()]
     for slug, last in by_curve(ends).items():
-        layers, parameters = (_number(last[-1][key], ",.0f") for key in ("layer", "parameters"))
+        layers, parameters = (_range([row[key] for row in last]) for key in ("layer", "parameters"))
         body.append([f"`{slug}`", layers, f"{_total(last, 'steps'):,}", f"{_total(last, 'seconds'):,.1f}", parameters])
     seconds = _total(ends, "seconds")
     body.append(["**together**", "", f"{_total(ends, 'steps'):,}", f"{seconds:,.1f} ({duration(seconds)})", ""])
@@ -222,6 +223,12 @@ def _by_matrix(rows: Rows) -> dict[str, list[Row]]:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
+
+
+def _range(values: Sequence[float | None]) -> str:
+    """ "800", or "800 to 6,000" if the matrices differ; algorithms stop where they have settled."""
+    found = sorted({value for value in values if value is not None})
+    return " to ".join(f"{value:,.0f}" for value in (found[:1] + found[-1:] if len(found) > 1 else found))
 
 
 def _total(rows: Rows, column: str) -> float:
