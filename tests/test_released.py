@@ -36,8 +36,8 @@ def test_it_has_the_recorded_nmse(name, monkeypatch, tmp_path):
     assert reached == pytest.approx(found.nmse_db, abs=2e-3)  # float32 sums, in another order
     rows = {row["layer"]: row for row in read_table(RECORD / experiment / "curves.csv") if row["curve"] == curve}
     recorded = rows[found.depth]
-    # Fig. 10 was recorded by an earlier schedule, which ends up to 0.12 dB higher.
-    assert reached == pytest.approx(recorded["nmse_db"], abs=0.15)
+    # Some were trained on another CPU than their record: its rounding changes the NMSE by up to 0.04 dB.
+    assert reached == pytest.approx(recorded["nmse_db"], abs=0.05)
 
 
 @pytest.mark.slow
