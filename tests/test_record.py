@@ -292,7 +292,7 @@ def test_a_page_needs_no_docstrings():
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
     assert "| linear_map_db " in done.stdout
     assert "costs 0.001 dB in its layer" in done.stdout
-    assert "called identifiable where that is at most 0.1." in done.stdout
+    assert "identifiable if `flat_range` is at most 0.1." in done.stdout
     assert "| p | `c` | phi | 0 of 1 |" in done.stdout
 
 
