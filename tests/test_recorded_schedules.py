@@ -13,8 +13,6 @@ from onsager_cli.record.provenance import descents
 RECORD = Path(__file__).parents[1] / "experiments"
 LINE = re.compile(r"^- ((?:`\w+`(?:, )?)+): (optimizer .*)\.$", re.MULTILINE)  # of the template record.md.j2
 PAGES = [path.parent.name for path in sorted(RECORD.glob("*/README.md")) if LINE.search(path.read_text())]
-# Whose networks have to be trained again.
-KNOWN = {"fig16c"}
 
 
 def keys(text: str) -> dict[str, str]:
@@ -24,9 +22,7 @@ def keys(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", slow(*PAGES, but=("fig8",)))
-def test_the_command_of_a_page_has_the_schedules_of_the_page(name, monkeypatch, request):
-    if name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason="has to be trained again"))
+def test_the_command_of_a_page_has_the_schedules_of_the_page(name, monkeypatch):
     monkeypatch.chdir(RECORD.parent)
     page = (RECORD / name / "README.md").read_text()
     recorded = {slug: keys(text) for slugs, text in LINE.findall(page) for slug in re.findall(r"\w+", slugs)}
