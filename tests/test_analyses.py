@@ -97,10 +97,8 @@ class TestErrorsAtTheShrinkage:
         monkeypatch.setattr(qq, "shrinkage_errors", lambda curve, *_: errors[curve.settings.network.name])
         experiment = load_experiment(["+experiment=fig5", "only=[amp_l1,ista]", *SMALL[2:], "problem.instance=seeded"])
         rows = [
-            {
-                "curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer,
-                "nmse_db": nmse_db + 1, "nmse_mean_ratio_db": nmse_db,
-            }  # fmt: skip
+            {"curve": slug, "network": "amp", "shrinkage": "soft", "tied": None, "layer": layer}
+            | {"nmse_db": nmse_db + 1, "nmse_mean_ratio_db": nmse_db}
             for slug in ("ista", "amp_l1")
             for layer, nmse_db in ((6, -14.9), (7, -16.0), (8, -17.0))
         ]
