@@ -123,7 +123,7 @@ def test_the_record_averages_counts_and_tells_what_is_missing():
     assert "`lamp_tied_bg`: a stage diverged" not in text
     nmse, cost = text.split("## Training cost")
     assert cells(nmse, "`lamp_tied_bg`")[0] == "-5.00"
-    assert cells(cost, "`lamp_tied_bg`")[:3] == ["1", "5,000", "50.0"]
+    assert cells(cost, "`lamp_tied_bg`")[:3] == ["1 to 2", "5,000", "50.0"]
 
 
 @pytest.mark.slow
@@ -190,11 +190,33 @@ class TestKept:
         assert events[0] == {"event": "kept", "curves": ["amp_l1 (seed 5)", "oracle (seed 5)"]}
 
     @pytest.mark.slow
+    def test_a_shallower_network_does_not_replace_a_recorded_one(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        words = [
+            "+experiment=quick", "problem.N=40", "problem.M=20", "problem.selection_samples=100",
+            "problem.test_samples=50", "training.lamp.steps=[20]", "training.lista.steps=[20]", "problem.instance=seeded",
+            "fresh=100", "jobs=1",
+        ]  # fmt: skip
+        deep = load_experiment([*words, "network.depth=3"])
+        run.train(deep, lambda event: None)
+        run.record(deep)
+        table = Path("experiments/quick/curves.csv")
+        before = table.read_bytes()
+        for one in deep.curves:
+            if one.settings.network.depth is not None:  # the oracle has no layers
+                shutil.rmtree(one.folder.path)
+        run.train(load_experiment([*words, "network.depth=2"]), lambda event: None)
+        events = []
+        assert run.record(deep, report=events.append)[1] == []
+        assert table.read_bytes() == before
+        assert "lamp_tied_bg (seed 0)" in events[0]["curves"]
+
+    @pytest.mark.slow
     def test_of_other_settings_nothing_is_kept(self, recorded):
         self.forget(5, 6)
         other = load_experiment([*TOY, "problem.snr_db=20"])
         run.train(load_experiment([*TOY[:1], *TOY[2:], "problem.snr_db=20"]), lambda event: None)
-        with pytest.warns(Notice, match="is replaced"):
+        with pytest.warns(Notice, match="onsager replaces experiments"):
             lacking = run.record(other)[1]
         assert lacking == ["amp_l1 (seed 5)", "amp_l1 (seed 6)", "oracle (seed 5)", "oracle (seed 6)"]
         assert {row["seed"] for row in read_table(recorded / "curves.csv")} == {4}

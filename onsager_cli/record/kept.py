@@ -1,11 +1,12 @@
-"""What a record keeps of curves that are not stored here: an earlier run, or another machine, has trained them.
+"""What a record keeps of curves of which fewer layers, or none, are stored here: an earlier run, or another machine, has
+trained them.
 
 made.json has a note for each curve on each matrix: the identity of its settings, a checksum of its rows, the versions and the
 machine of its training. Recorded numbers are kept if that identity is still the curve's.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,27 +28,34 @@ Key = tuple[str, str, int]
 class Kept:
     """Rows of curves.csv and of replicates.csv, notes of the curves, and their names: "lamp_tied_bg (seed 1)"."""
 
+    keys: Collection[Key] = ()
     rows: Sequence[Row] = ()
     replicates: Sequence[Row] = ()
     made: Notes = field(default_factory=dict)
     names: Sequence[str] = ()
 
 
-def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
+def kept(folder: Path, curves: Iterable[Curve], stored: Iterable[Row] = ()) -> Kept:
     """What the record in `folder` has of these curves with the same settings, up to the depth asked for.
+
+    Of a curve that has as many rows among the `stored` ones, nothing is kept.
 
     Raises UserError for a damaged note, and for rows that onsager did not write.
     """
     known, table = _known(folder), folder / "curves.csv"
     same = {
-        _key(curve): curve
+        key_of(curve): curve
         for curve in curves
         if known.get(_label(curve), {}).get("identity") == identity_hash(curve.identity)
     }
     if not same or not is_file(table):
         return Kept()
-    points = _by_curve(read_table(table))
-    of = {key: curve for key, curve in same.items() if key in points}
+    points, here = _by_curve(read_table(table)), _by_curve(stored)
+    of = {
+        key: curve
+        for key, curve in same.items()
+        if sum(_fits(row, same) for row in points.get(key, ())) > len(here.get(key, ()))
+    }
     for key, curve in of.items():
         if known[_label(curve)].get("rows") != _checksum(points[key]):
             raise UserError(
@@ -59,14 +67,14 @@ def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
     names = [f"{slug} (seed {seed})" for slug, _, seed in of]
     table = folder / "replicates.csv"
     replicates = [row for row in read_rows(table) if _fits(row, of)] if is_file(table) else []
-    return Kept(rows, replicates, made, names)
+    return Kept(set(of), rows, replicates, made, names)
 
 
 def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
     """made.json of a record with the notes of these curves, and a checksum of the rows that curves.csv has of each."""
     of = _by_curve(rows)
     found = {
-        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(_key(curve), []))}
+        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(key_of(curve), []))}
         | {name: made[key][name] for name in PARTS if name in made[key]}
         for curve in curves
         if (key := (curve.slug, curve.settings.seed)) in made
@@ -88,17 +96,17 @@ def _known(folder: Path) -> Mapping[str, Json]:
     found = read_json(path)
     if found is None or not all(isinstance(value, dict) for value in found.values()):
         raise UserError(
-            f"{path} is damaged: restore it, or remove it (onsager then drops recorded curves that are not stored here)"
+            f"{path} is damaged: restore it, or remove it (onsager then drops recorded curves of which it stores fewer layers)"
         )
     return found
 
 
 def _label(curve: Curve) -> str:
     """The name of a curve on a matrix in made.json."""
-    return "/".join(map(str, _key(curve)))
+    return "/".join(map(str, key_of(curve)))
 
 
-def _key(curve: Curve) -> Key:
+def key_of(curve: Curve) -> Key:
     """Slug, instance and seed."""
     return curve.slug, curve.settings.problem.instance, curve.settings.seed
 

@@ -15,7 +15,7 @@ from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of,
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.kept import NAME as MADE
-from onsager_cli.record.kept import Kept, kept, note
+from onsager_cli.record.kept import Kept, kept, key_of, note
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.run import judging, precision
 from onsager_cli.run.attainable import attainable_db
@@ -67,15 +67,14 @@ def plot(experiment: Experiment) -> tuple[list[Path], list[str]]:
     return [*files, *draw(experiment, rows, tables, experiment.place, experiment.plot.formats)], lacking
 
 
-def _seen(
-    experiment: Experiment, foreign: bool = True, more: Sequence[Row] = ()
-) -> tuple[list[Row], Tables, list[str]]:
+def _seen(experiment: Experiment, foreign: bool = True, old: Kept | None = None) -> tuple[list[Row], Tables, list[str]]:
     """The stored points, the tables of its kind of figure, and what is missing; UserError if nothing is there.
 
-    Points of a foreign solver alone are something if `foreign`. `more` are points of curves that are not stored.
+    Points of a foreign solver alone are something if `foreign`. Those of `old` replace the stored points of its curves.
     """
-    trains, slugs = kind_of(experiment).trains, {curve.slug for curve in experiment.curves}
-    rows = _in_order(experiment, [*rows_of(experiment), *more]) if trains else []
+    trains, slugs, old = kind_of(experiment).trains, {curve.slug for curve in experiment.curves}, old or Kept()
+    own = (row for row in rows_of(experiment) if (row["curve"], row["instance"], row["seed"]) not in old.keys)
+    rows = _in_order(experiment, [*own, *old.rows]) if trains else []
     if trains and not any(foreign or row["curve"] in slugs for row in rows):
         command = shlex.join(["onsager", "train", *experiment.overrides])
         raise UserError(f"{experiment.name}: nothing is trained yet; first run: {command}")
@@ -104,9 +103,9 @@ def problems() -> ProblemOf:
     return of
 
 
-def _judge(experiment: Experiment, fresh: int, report: Report) -> None:
-    """Judge every stored curve on fresh samples, with an event for each."""
-    problem_of, curves = problems(), [curve for curve in experiment.curves if curve.folder.exists]
+def _judge(curves: Sequence[Curve], fresh: int, report: Report) -> None:
+    """Judge stored curves on fresh samples, with an event for each."""
+    problem_of = problems()
     for index, curve in enumerate(curves, 1):
         started = time.monotonic()
         drawn = precision.precise(curve, fresh, partial(problem_of, curve))
@@ -122,24 +121,24 @@ def record(
 ) -> tuple[list[Path], list[str]]:
     """Publish the figure under experiments/: table, drawing and README, and renew the gallery.
 
-    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. Recorded curves that are not
-    stored stay in the record (`record.kept`), if the kind of figure shows several matrices. `replace` is asked before a
-    file is replaced that onsager did not write. Raises UserError if it says no.
+    Where the experiment asks for `fresh` samples, every stored curve is judged on them first. Recorded curves of which
+    fewer layers are stored stay in the record (`record.kept`), if the kind of figure shows several matrices. `replace` is
+    asked before a file is replaced that onsager did not write. Raises UserError if it says no.
     """
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
-    absent = [curve for curve in experiment.curves if not curve.folder.exists]
-    old = kept(folder, absent) if kind_of(experiment).matrices else Kept()
+    old = kept(folder, experiment.curves, rows_of(experiment)) if kind_of(experiment).matrices else Kept()
+    own = [curve for curve in experiment.curves if curve.folder.exists and key_of(curve) not in old.keys]
     if experiment.fresh:
-        _judge(experiment, experiment.fresh, report)
+        _judge(own, experiment.fresh, report)
     if old.names:
         report({"event": "kept", "curves": old.names})
-    rows, tables, lacking = _seen(experiment, foreign=False, more=old.rows)
-    own = (row for curve in experiment.curves for row in precision.replicates(curve))
-    resampled = _in_order(experiment, [*own, *old.replicates])
+    rows, tables, lacking = _seen(experiment, foreign=False, old=old)
+    replicates = (row for curve in own for row in precision.replicates(curve))
+    resampled = _in_order(experiment, [*replicates, *old.replicates])
     tables = {**tables, "replicates": resampled, "judged": judging.rows_of(experiment)}
-    notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in experiment.curves}
+    notes = {(curve.slug, curve.settings.seed): curve.folder.read_json("made") for curve in own}
     made = {**old.made, **{key: note for key, note in notes.items() if note is not None}}
     for place in (folder.parent, folder):
         remove_leftovers(place)
