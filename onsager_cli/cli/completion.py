@@ -149,18 +149,20 @@ def _option(group: str, name: str) -> Tree:
 def _with_bases(group: str, name: str, above: tuple[str, ...] = ()) -> Iterator[Tree]:
     """The file of an option, after those of its group that it is based on; `above` are based on it themselves."""
     tree = _option(group, name)
-    entries = tree.get("defaults")
-    for entry in entries if isinstance(entries, list) else ():
+    for entry in _listed(tree):
         if isinstance(entry, str) and entry not in ("_self_", name, *above):
             yield from _with_bases(group, entry, (*above, name))
     yield tree
 
 
+def _listed(tree: Tree) -> list[object]:
+    """The defaults list of a config; empty if the file has none, or something else there."""
+    return found if isinstance(found := tree.get("defaults"), list) else []
+
+
 def _defaults(tree: Tree) -> dict[str, str]:
     """The options that a config chooses in its defaults list, by group."""
-    listed = tree.get("defaults")
-    entries = listed if isinstance(listed, list) else []
-    entries = [item for entry in entries if isinstance(entry, dict) for item in entry.items()]
+    entries = [item for entry in _listed(tree) if isinstance(entry, dict) for item in entry.items()]
     return {str(key).removeprefix("override").strip(" /"): str(value) for key, value in entries}
 
 

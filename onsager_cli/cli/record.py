@@ -31,7 +31,7 @@ def _tell(event: Mapping[str, object]) -> None:
     """A line for a curve that was judged on fresh samples, and for those that the record keeps."""
     if event["event"] == "kept":
         names = [str(name) for name in event["curves"]]  # type: ignore[attr-defined]
-        print(f"fewer layers are stored here, kept as recorded: {', '.join(names)}", file=sys.stderr)
+        print(f"kept as recorded, because fewer layers are stored here: {', '.join(names)}", file=sys.stderr)
         return
     place = f"{event['curve']} ({event['index']}/{event['of']})"
     print(

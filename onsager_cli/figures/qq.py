@@ -1,6 +1,6 @@
 """Fig. 5: is the error at the input of the shrinkage, r_t - x, Gaussian?
 
-Each curve is looked at in the first iteration or layer t with an NMSE below -15 dB on the test set, in the figure's `metric`:
+The tables are for the first iteration or layer t of a curve with a test NMSE (the figure's `metric`) below -15 dB:
 
     summary  t, the NMSE there, and the excess kurtosis of r_t - x
     qq       quantiles of r_t - x against those of N(0, 1), thinned to a few hundred evenly spaced ones

@@ -1,13 +1,16 @@
-"""What a record keeps of curves of which fewer layers, or none, are stored here: an earlier run, or another machine, has
-trained them.
+"""Recorded curves that a new record keeps, because fewer of their layers, or none, are stored here.
+
+An earlier run or another machine has trained them.
 
 made.json has a note for each curve on each matrix: the identity of its settings, a checksum of its rows, the versions and the
 machine of its training. Recorded numbers are kept if that identity is still the curve's.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from onsager_cli.config.experiment import Curve
@@ -28,33 +31,40 @@ Key = tuple[str, str, int]
 class Kept:
     """Rows of curves.csv and of replicates.csv, notes of the curves, and their names: "lamp_tied_bg (seed 1)"."""
 
-    keys: Collection[Key] = ()
     rows: Sequence[Row] = ()
     replicates: Sequence[Row] = ()
     made: Notes = field(default_factory=dict)
     names: Sequence[str] = ()
 
+    def __contains__(self, row: Row) -> bool:
+        """Whether the curve of a row, on its matrix, is kept."""
+        return _key_of_row(row) in self._keys
 
-def kept(folder: Path, curves: Iterable[Curve], stored: Iterable[Row] = ()) -> Kept:
+    @cached_property
+    def _keys(self) -> set[Key]:
+        return {_key_of_row(row) for row in self.rows}
+
+
+def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
     """What the record in `folder` has of these curves with the same settings, up to the depth asked for.
 
-    Of a curve that has as many rows among the `stored` ones, nothing is kept.
+    Nothing is kept of a curve with as many stored points.
 
     Raises UserError for a damaged note, and for rows that onsager did not write.
     """
     known, table = _known(folder), folder / "curves.csv"
     same = {
-        key_of(curve): curve
+        _key(curve): curve
         for curve in curves
         if known.get(_label(curve), {}).get("identity") == identity_hash(curve.identity)
     }
     if not same or not is_file(table):
         return Kept()
-    points, here = _by_curve(read_table(table)), _by_curve(stored)
+    points = _by_curve(read_table(table))
     of = {
         key: curve
         for key, curve in same.items()
-        if sum(_fits(row, same) for row in points.get(key, ())) > len(here.get(key, ()))
+        if _asked(points.get(key, ()), curve) > _asked(curve.folder.points(), curve)
     }
     for key, curve in of.items():
         if known[_label(curve)].get("rows") != _checksum(points[key]):
@@ -67,14 +77,14 @@ def kept(folder: Path, curves: Iterable[Curve], stored: Iterable[Row] = ()) -> K
     names = [f"{slug} (seed {seed})" for slug, _, seed in of]
     table = folder / "replicates.csv"
     replicates = [row for row in read_rows(table) if _fits(row, of)] if is_file(table) else []
-    return Kept(set(of), rows, replicates, made, names)
+    return Kept(rows, replicates, made, names)
 
 
 def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
     """made.json of a record with the notes of these curves, and a checksum of the rows that curves.csv has of each."""
     of = _by_curve(rows)
     found = {
-        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(key_of(curve), []))}
+        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(_key(curve), []))}
         | {name: made[key][name] for name in PARTS if name in made[key]}
         for curve in curves
         if (key := (curve.slug, curve.settings.seed)) in made
@@ -103,20 +113,30 @@ def _known(folder: Path) -> Mapping[str, Json]:
 
 def _label(curve: Curve) -> str:
     """The name of a curve on a matrix in made.json."""
-    return "/".join(map(str, key_of(curve)))
+    return "/".join(map(str, _key(curve)))
 
 
-def key_of(curve: Curve) -> Key:
+def _key_of_row(row: Row) -> Key:
+    """Slug, instance and seed of the curve of a row."""
+    return row["curve"], row["instance"], row["seed"]
+
+
+def _key(curve: Curve) -> Key:
     """Slug, instance and seed."""
     return curve.slug, curve.settings.problem.instance, curve.settings.seed
 
 
 def _by_curve(rows: Iterable[Row]) -> dict[Key, list[Row]]:
     """The rows of each curve on each matrix."""
-    return grouped(((row["curve"], row["instance"], row["seed"]), row) for row in rows)
+    return grouped((_key_of_row(row), row) for row in rows)
 
 
 def _fits(row: Row, curves: Mapping[Key, Curve]) -> bool:
     """Whether a row is of one of the curves, and not deeper than asked for."""
-    curve = curves.get((row["curve"], row["instance"], row["seed"]))
-    return curve is not None and (row["layer"] or 0) <= (curve.settings.network.depth or float("inf"))
+    curve = curves.get(_key_of_row(row))
+    return curve is not None and _asked([row], curve) == 1
+
+
+def _asked(rows: Iterable[Row], curve: Curve) -> int:
+    """How many rows are not deeper than the network that is asked for."""
+    return sum((row["layer"] or 0) <= (curve.settings.network.depth or math.inf) for row in rows)

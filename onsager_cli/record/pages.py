@@ -227,8 +227,8 @@ def _number(value: float | None, form: str) -> str:
 
 def _range(values: Sequence[float | None]) -> str:
     """ "800", or "800 to 6,000" if the matrices differ; algorithms stop where they have settled."""
-    found = sorted({value for value in values if value is not None})
-    return " to ".join(f"{value:,.0f}" for value in (found[:1] + found[-1:] if len(found) > 1 else found))
+    found = sorted(value for value in values if value is not None)
+    return " to ".join(f"{value:,.0f}" for value in dict.fromkeys(found[:1] + found[-1:]))
 
 
 def _total(rows: Rows, column: str) -> float:

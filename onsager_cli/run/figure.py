@@ -15,7 +15,7 @@ from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of,
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.kept import NAME as MADE
-from onsager_cli.record.kept import Kept, kept, key_of, note
+from onsager_cli.record.kept import Kept, kept, note
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.run import judging, precision
 from onsager_cli.run.attainable import attainable_db
@@ -73,7 +73,7 @@ def _seen(experiment: Experiment, foreign: bool = True, old: Kept | None = None)
     Points of a foreign solver alone are something if `foreign`. Those of `old` replace the stored points of its curves.
     """
     trains, slugs, old = kind_of(experiment).trains, {curve.slug for curve in experiment.curves}, old or Kept()
-    own = (row for row in rows_of(experiment) if (row["curve"], row["instance"], row["seed"]) not in old.keys)
+    own = (row for row in rows_of(experiment) if row not in old)
     rows = _in_order(experiment, [*own, *old.rows]) if trains else []
     if trains and not any(foreign or row["curve"] in slugs for row in rows):
         command = shlex.join(["onsager", "train", *experiment.overrides])
@@ -128,8 +128,12 @@ def record(
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
-    old = kept(folder, experiment.curves, rows_of(experiment)) if kind_of(experiment).matrices else Kept()
-    own = [curve for curve in experiment.curves if curve.folder.exists and key_of(curve) not in old.keys]
+    old = kept(folder, experiment.curves) if kind_of(experiment).matrices else Kept()
+    own = [
+        curve
+        for curve in experiment.curves
+        if curve.folder.exists and (curve.slug, curve.settings.seed) not in old.made
+    ]
     if experiment.fresh:
         _judge(own, experiment.fresh, report)
     if old.names:
