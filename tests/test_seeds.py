@@ -245,3 +245,20 @@ class TestKept:
         assert {name: (recorded / name).read_bytes() for name in before if name != "made.json"} == {
             name: data for name, data in before.items() if name != "made.json"
         }
+
+    def test_a_figure_whose_tables_come_from_stored_networks_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        one = [word.replace(",oracle", "") for word in TOY if not word.startswith("seeds")]
+        experiment = load_experiment([*one, "figure.kind=decoupling"])
+        run.train(experiment, lambda event: None)
+        run.record(experiment)
+        before = {path.name: path.read_bytes() for path in Path("experiments/quick").iterdir()}
+        shutil.rmtree(experiment.curves[0].folder.path)
+        with pytest.raises(
+            UserError, match=r"more layers than are stored here of amp_l1 \(seed 4\): first run onsager train "
+        ):
+            run.record(experiment)
+        assert {path.name: path.read_bytes() for path in Path("experiments/quick").iterdir()} == before
+        Path("experiments/quick/curves.csv").unlink()
+        with pytest.raises(UserError, match="nothing is trained yet"):
+            run.record(experiment)

@@ -61,11 +61,7 @@ def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
     if not same or not is_file(table):
         return Kept()
     points = _by_curve(read_table(table))
-    of = {
-        key: curve
-        for key, curve in same.items()
-        if _asked(points.get(key, ()), curve) > _asked(curve.folder.points(), curve)
-    }
+    of = {key: curve for key, curve in same.items() if _more(points.get(key, ()), curve)}
     for key, curve in of.items():
         if known[_label(curve)].get("rows") != _checksum(points[key]):
             raise UserError(
@@ -74,10 +70,20 @@ def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
             )
     rows = [row for key in of for row in points[key] if _fits(row, of)]
     made = {(slug, seed): known[_label(curve)] for (slug, _, seed), curve in of.items()}
-    names = [f"{slug} (seed {seed})" for slug, _, seed in of]
+    names = [_name(key) for key in of]
     table = folder / "replicates.csv"
     replicates = [row for row in read_rows(table) if _fits(row, of)] if is_file(table) else []
     return Kept(rows, replicates, made, names)
+
+
+def lost(folder: Path, curves: Iterable[Curve]) -> list[str]:
+    """Names of curves of which more layers are recorded in `folder` than stored, up to the depth asked for.
+
+    Raises UserError for a table that cannot be read.
+    """
+    table = folder / "curves.csv"
+    points = _by_curve(read_table(table)) if is_file(table) else {}
+    return [_name(key) for curve in curves if _more(points.get(key := _key(curve), ()), curve)]
 
 
 def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
@@ -111,6 +117,12 @@ def _known(folder: Path) -> Mapping[str, Json]:
     return found
 
 
+def _name(key: Key) -> str:
+    """The name of a curve on a matrix in messages: "lamp_tied_bg (seed 1)"."""
+    slug, _, seed = key
+    return f"{slug} (seed {seed})"
+
+
 def _label(curve: Curve) -> str:
     """The name of a curve on a matrix in made.json."""
     return "/".join(map(str, _key(curve)))
@@ -135,6 +147,11 @@ def _fits(row: Row, curves: Mapping[Key, Curve]) -> bool:
     """Whether a row is of one of the curves, and not deeper than asked for."""
     curve = curves.get(_key_of_row(row))
     return curve is not None and _asked([row], curve) == 1
+
+
+def _more(recorded: Iterable[Row], curve: Curve) -> bool:
+    """Whether more layers are recorded than stored, up to the depth asked for."""
+    return _asked(recorded, curve) > _asked(curve.folder.points(), curve)
 
 
 def _asked(rows: Iterable[Row], curve: Curve) -> int:

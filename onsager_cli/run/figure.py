@@ -15,7 +15,7 @@ from onsager_cli.figures.kinds import ProblemOf, Row, Tables, implementation_of,
 from onsager_cli.record import pages, places
 from onsager_cli.record.gallery import check_index, write_index
 from onsager_cli.record.kept import NAME as MADE
-from onsager_cli.record.kept import Kept, kept, note
+from onsager_cli.record.kept import Kept, kept, lost, note
 from onsager_cli.record.pages import draw, missing, write_tables
 from onsager_cli.run import judging, precision
 from onsager_cli.run.attainable import attainable_db
@@ -123,12 +123,20 @@ def record(
 
     Where the experiment asks for `fresh` samples, every stored curve is judged on them first. Recorded curves of which
     fewer layers are stored stay in the record (`record.kept`), if the kind of figure shows several matrices. `replace` is
-    asked before a file is replaced that onsager did not write. Raises UserError if it says no.
+    asked before a file is replaced that onsager did not write. Raises UserError if it says no, and if another kind of
+    figure would lose recorded layers: its tables come from stored networks.
     """
     folder = Path("experiments") / experiment.name
     pages.check_place(folder, experiment.name, replace)
     check_index(folder.parent, replace)
-    old = kept(folder, experiment.curves) if kind_of(experiment).matrices else Kept()
+    merges = kind_of(experiment).matrices
+    if not merges and (fewer := lost(folder, experiment.curves)):
+        command = shlex.join(["onsager", "train", *experiment.overrides])
+        raise UserError(
+            f"the record has more layers than are stored here of {', '.join(fewer)}: first run {command}, or remove "
+            f"{folder / 'curves.csv'}"
+        )
+    old = kept(folder, experiment.curves) if merges else Kept()
     own = [
         curve
         for curve in experiment.curves
@@ -147,7 +155,7 @@ def record(
     for place in (folder.parent, folder):
         remove_leftovers(place)
     files = pages.record(experiment, rows, made, folder, tables)
-    if made and kind_of(experiment).matrices:
+    if made and merges:
         atomic_write(folder / MADE, note(experiment.curves, made, read_table(folder / "curves.csv")))
         files.append(folder / MADE)
     return [*files, write_index(folder.parent)], lacking
