@@ -21,6 +21,9 @@ SHORT = {
     "fig16": ("lista_tied", "lamp_untied_pwlin", "cnn"),
     "fig15c": ("lamp_tied_bg", "lvamp_untied_pwlin", "oracle"),
     "fig16c": ("lista_tied_complex", "amp_bg_complex", "lamp_tied_pwlin"),
+    "rivals_noiseless": ("lista_cpss_tied", "alista_cpss", "aglista", "em_vamp", "oracle"),
+    "rivals_kappa15": ("lvamp_tied_bg", "alista", "hyperlista", "oracle"),
+    "rivals_n2000": ("lamp_tied_bg", "aglista", "hyperlista", "oracle"),
     "problems": (
         "ternary-vamp",
         "ternary-discrete",
@@ -40,11 +43,13 @@ def is_meant(word, effective):
     return key.count(".") < 2 or key in effective
 
 
-def own_schedules(effective):
-    """Few steps for networks whose schedule is in their own file, which `toy_overrides` does not know."""
+def own_schedules(asked):
+    """Few steps for schedules that `toy_overrides` does not know: training=paper, and those in a network's own file."""
+    paper = any(curve.settings.training.kind == "paper" for part in asked.parts for curve in part.curves)
+    short = ["training.max_steps=20", "training.refinements=0"] if paper else []
     shared = yaml.safe_load((package_conf() / "training" / "fast.yaml").read_text())
-    kinds = {key.split(".")[1] for key in effective if key.count(".") == 2} - set(shared)
-    return [f"training.{kind}.{key}" for kind in sorted(kinds) for key in ("steps=[20]", "batch=16")]
+    kinds = {key.split(".")[1] for key in asked.effective if key.count(".") == 2} - set(shared)
+    return short + [f"training.{kind}.{key}" for kind in sorted(kinds) for key in ("steps=[20]", "batch=16")]
 
 
 EXPERIMENTS = list(config_files("experiment"))
@@ -67,7 +72,7 @@ def test_runs_and_draws(name, output, monkeypatch):
     asked = load_experiment(words)
     problem = asked.parts[0].curves[0].settings.problem.kind
     toys = [word for word in toy_overrides(problem=problem) if not SHORT.get(name) or is_meant(word, asked.effective)]
-    toys += own_schedules(asked.effective)
+    toys += own_schedules(asked)
     overrides = [*words, f"output={output}", "plot.formats=[svg]", *toys]
     for experiment in load_experiment(overrides).parts:
         kind, events = kind_of(experiment), []

@@ -174,11 +174,15 @@ class TestSeveralMatrices:
 class TestFreshSamples:
     @pytest.mark.parametrize(
         ("test", "fresh", "word"),
-        [(-11.0, -11.0, HOLDS), (-11.0, -9.0, UNDECIDED), (-9.0, -9.0, FAILS), (-10.1, -11, UNDECIDED)],
-    )
-    def test_they_must_agree(self, tmp_path, test, fresh, word):
+        [
+            (-11.0, -11.0, HOLDS), (-9.0, -9.0, FAILS), (-11.0, -9.0, UNDECIDED), (-9.0, -11.0, UNDECIDED),
+            (-11.0, -10.01, UNDECIDED), (-10.1, -10.01, UNDECIDED), (-10.1, -10.2, HOLDS), (-10.1, -9.9, FAILS),
+        ],
+    )  # fmt: skip
+    def test_they_decide_what_the_test_set_does_not_and_must_not_contradict_it(self, tmp_path, test, fresh, word):
         found = verdict(tmp_path, BELOW, {"a": one(test, 0.1, fresh)})
         assert found.word == word
+        assert ("the fresh samples decide" in found.note) == (test == -10.1 and word != UNDECIDED)
         assert "on fresh samples " in found.note
 
     def test_some_layers_are_not_enough(self, tmp_path):

@@ -70,13 +70,20 @@ class Verdict:
     def word(self) -> str:
         """`fails` if a check does, else `not run`, `undecided` if a check is, or `holds`.
 
-        It is `undecided`, too, if the fresh samples say otherwise.
+        The fresh samples decide what the test set leaves undecided. If the two verdicts differ otherwise, it is `undecided`.
         """
+        word = self._of_test_samples
+        if self.fresh is None or self.fresh.word == word or word == NOT_RUN:
+            return word
+        return self.fresh.word if word == UNDECIDED else UNDECIDED
+
+    @property
+    def _of_test_samples(self) -> str:
+        """The word without the fresh samples."""
         words = [outcome.word for outcome in self.run]
         if None in self.outcomes:
             return FAILS if FAILS in words else NOT_RUN
-        word = next((word for word in (FAILS, UNDECIDED) if word in words), HOLDS)
-        return word if self.fresh is None or self.fresh.word == word else UNDECIDED
+        return next((word for word in (FAILS, UNDECIDED) if word in words), HOLDS)
 
     @property
     def decisive(self) -> Outcome | None:
@@ -116,6 +123,8 @@ class Verdict:
             parts.append(f"known failure: {self.claim.known_failure}")
         elif self.claim.known_failure:
             parts.append("is a known failure, but holds: remove known_failure")
+        if self.word != self._of_test_samples == UNDECIDED:
+            parts.append("the fresh samples decide")
         if self.fresh is not None:
             parts.append(f"on fresh samples {self.fresh.word}: {self.fresh.measured}")
         if len(self.seeds) > 1:
