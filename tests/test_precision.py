@@ -151,6 +151,18 @@ class TestFresh:
             near = 5 * np.hypot(row["nmse_db_se"], found["fresh_nmse_db_se"])
             assert float(found["fresh_nmse_db"]) == pytest.approx(row["nmse_db"], abs=float(near))
 
+    def test_exact_recovery(self, tmp_path):
+        """Its NMSE is -inf dB, which has no standard error."""
+        words = ["signal=rademacher", "problem.gamma=1", "problem.N=40", "problem.M=38", "problem.snr_db=50", "network=vamp",
+                 "network.depth=3", "problem.selection_samples=50", "problem.test_samples=50", "attainable=false", f"output={tmp_path}"]  # fmt: skip
+        experiment = load_experiment(words)
+        run.train(experiment, lambda _: None)
+        (curve,) = experiment.curves
+        assert [np.isfinite(row["nmse_db"]) for row in curve.folder.points()] == [True, False, False]
+        assert precision.precise(curve, 100, lambda: run.problem_of(curve)) == 100
+        assert precision.precise(curve, 100, lambda: run.problem_of(curve)) is None
+        assert list(precision.columns(curve)) == [1]
+
     def test_an_oracle_knows_the_gains_of_the_fresh_users(self, tmp_path):
         """The powers of the test set would be those of other users, or zero."""
         words = [

@@ -99,6 +99,14 @@ def test_the_record_is_whole_and_the_same_every_time(tmp_path, rows):
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
 
 
+def test_a_page_says_which_curves_fresh_samples_judge(rows):
+    assert "fresh samples" not in readme(experiment(), rows, {})
+    judged = [row | {"fresh_samples": 20_000} for row in rows]
+    assert " Every curve is also tested on 20,000 fresh samples" in readme(experiment(), judged, {})
+    some = [row if row["curve"] == "oracle" else row | {"fresh_samples": 20_000} for row in rows]
+    assert " Every curve except `oracle` is also tested on 20,000 fresh samples" in readme(experiment(), some, {})
+
+
 def test_a_record_of_another_command_is_not_replaced_without_a_word(tmp_path, rows):
     record(experiment(), rows, {}, tmp_path)
     record(experiment(), rows, {}, tmp_path)  # the same one; a warning would fail the test

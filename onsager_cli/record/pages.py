@@ -141,11 +141,13 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
     if kind.trains:
         errors = [row.get(f"{figure.metric}_se") for row in rows]
         descents, rivals = provenance.descents(experiment)
+        fresh = [row for row in rows if row.get("fresh_samples")]
         values |= {
             "lacking": missing(experiment.curves, rows), "mean_ratio": figure.metric == "nmse_mean_ratio_db",
             "samples": sorted({row["test_samples"] for row in rows if row.get("test_samples")}),
             "trained": any(row["steps"] for row in rows),
-            "fresh": sorted({f"{row['fresh_samples']:,}" for row in rows if row.get("fresh_samples")}),
+            "fresh": sorted({f"{row['fresh_samples']:,}" for row in fresh}),
+            "without_fresh": sorted({row["curve"] for row in rows} - {row["curve"] for row in fresh}),
             "seeds": [seed for _, seed in realizations(rows)[1:]],
             "errors": [error for error in errors if error is not None],
             "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden)),

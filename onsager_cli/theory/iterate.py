@@ -109,7 +109,8 @@ def _finite(errors: np.ndarray) -> np.ndarray:
 
 def _settled(before: np.ndarray, after: np.ndarray) -> bool:
     levels = [to_db(np.array([np.mean(errors), np.median(errors)])) for errors in (before, after)]
-    return bool(np.all(np.abs(levels[1] - levels[0]) < SETTLED_DB))
+    with np.errstate(invalid="ignore"):  # exact recovery: -inf dB twice
+        return bool(np.all((levels[1] == levels[0]) | (np.abs(levels[1] - levels[0]) < SETTLED_DB)))
 
 
 def kept_iterations(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
@@ -123,7 +124,7 @@ def kept_iterations(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
     present = powers > 0
     for nmse in (errors.sum(axis=1) / powers.sum(), np.mean(errors[:, present] / powers[present], axis=1)):
         lowest = np.floor(np.minimum.accumulate(to_db(nmse)))
-        keep |= np.diff(lowest, prepend=np.inf) < 0
+        keep |= lowest < np.append(np.inf, lowest[:-1])  # of exact recovery, -inf dB, np.diff would be NaN
     return t[keep]
 
 
