@@ -18,7 +18,6 @@ WITHOUT = ("ablations", "ablations10", "ablations11", "ablations12", "ablations1
 
 # What is known to end above: it has to be trained again. Tuned AMP does not converge at κ = 15, whatever the training.
 KNOWN: set[tuple[str, str, str]] = {
-    ("problems", "rademacher-lamp", "a layer less"),
     ("rivals_kappa15", "amp_tied_bg", "a layer less"),
     ("rivals_n2000", "aglista", "a layer less"),
     ("rivals_n2000", "alista", "a layer less"),

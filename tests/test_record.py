@@ -105,6 +105,8 @@ def test_a_page_says_which_curves_fresh_samples_judge(rows):
     assert " Every curve is also tested on 20,000 fresh samples" in readme(experiment(), judged, {})
     some = [row if row["curve"] == "oracle" else row | {"fresh_samples": 20_000} for row in rows]
     assert " Every curve except `oracle` is also tested on 20,000 fresh samples" in readme(experiment(), some, {})
+    few = [*some, *(row | {"curve": "other"} for row in rows if row["layer"])]
+    assert " Only `lista_tied` is also tested on 20,000 fresh samples" in readme(experiment(), few, {})
 
 
 def test_a_record_of_another_command_is_not_replaced_without_a_word(tmp_path, rows):

@@ -147,7 +147,7 @@ def readme(experiment: Experiment, rows: Rows, made: provenance.Notes, tables: T
             "samples": sorted({row["test_samples"] for row in rows if row.get("test_samples")}),
             "trained": any(row["steps"] for row in rows),
             "fresh": sorted({f"{row['fresh_samples']:,}" for row in fresh}),
-            "without_fresh": sorted({row["curve"] for row in rows} - {row["curve"] for row in fresh}),
+            "tested": _tested({row["curve"] for row in rows}, {row["curve"] for row in fresh}),
             "seeds": [seed for _, seed in realizations(rows)[1:]],
             "errors": [error for error in errors if error is not None],
             "hidden": sorted({row["curve"] for row in rows} & set(figure.hidden)),
@@ -164,6 +164,19 @@ def heading(name: str, title: str) -> str:
     """ "fig10", "i.i.d. A" → "Fig. 10: i.i.d. A"; other names leave the title alone."""
     number = re.fullmatch(r"fig(\d+)([a-z]?)", name)
     return f"Fig. {number[1]}{number[2]}: {title}" if number else title
+
+
+def _tested(curves: set[str], fresh: set[str]) -> str:
+    """The beginning of the sentence on fresh samples: "Every curve is", "Every curve except `oracle` is", "Only `x` is"."""
+    others = curves - fresh
+    if len(fresh) < len(others):
+        return f"Only {_listed(fresh)} {'is' if len(fresh) == 1 else 'are'}"
+    return f"Every curve except {_listed(others)} is" if others else "Every curve is"
+
+
+def _listed(curves: set[str]) -> str:
+    """Names of curves in Markdown."""
+    return ", ".join(f"`{curve}`" for curve in sorted(curves))
 
 
 def _levels(rows: Rows, metric: str) -> str:
