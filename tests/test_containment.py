@@ -20,7 +20,6 @@ WITHOUT = ("ablations", "ablations10", "ablations11", "ablations12", "ablations1
 KNOWN: set[tuple[str, str, str]] = {
     ("rivals_kappa15", "amp_tied_bg", "a layer less"),
     ("rivals_n2000", "aglista", "a layer less"),
-    ("rivals_n2000", "alista", "a layer less"),
 }
 
 
