@@ -185,6 +185,12 @@ class TestFreshSamples:
         assert ("the fresh samples decide" in found.note) == (test == -10.1 and word != UNDECIDED)
         assert "on fresh samples " in found.note
 
+    def test_a_check_that_fails_beside_one_that_is_open(self, tmp_path):
+        criterion = "[{value: a, layers: 1, at_most: -10}, {value: a, layers: 2, at_most: -10}]"
+        found = verdict(tmp_path, criterion, {"a": {0: {1: (-9.0, 0.1, -11.0), 2: (-10.1, 0.1, -11.0)}}})
+        assert found.word == UNDECIDED
+        assert "test and fresh samples differ" in found.note
+
     def test_some_layers_are_not_enough(self, tmp_path):
         curve = {0: {1: (-11.0, 0.1, -11.0), 2: (-9.0, 0.1, None)}}
         assert verdict(tmp_path, "{value: a, at_most: -8}", {"a": curve}).fresh is None

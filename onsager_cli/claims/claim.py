@@ -73,7 +73,7 @@ class Verdict:
         The fresh samples decide what the test set leaves undecided. If the two verdicts differ otherwise, it is `undecided`.
         """
         word = self._of_test_samples
-        if self.fresh is None or self.fresh.word == word or word == NOT_RUN:
+        if self.fresh is None or self.fresh.word == word:
             return word
         return self.fresh.word if word == UNDECIDED else UNDECIDED
 
@@ -114,9 +114,10 @@ class Verdict:
         elif self.word == UNDECIDED:
             few = self.decisive is not None and self.decisive.matrices < ENOUGH
             where = "on the first matrix" if few else "in the mean over matrices"
-            open_ = any(outcome.word == UNDECIDED for outcome in self.run)
             parts.append(
-                f"within {SURE:g} standard errors of its limit {where}" if open_ else "test and fresh samples differ"
+                f"within {SURE:g} standard errors of its limit {where}"
+                if self._of_test_samples == UNDECIDED
+                else "test and fresh samples differ"
             )
             parts += [self.claim.known_failure] if self.claim.known_failure else []
         elif self.claim.known_failure and self.word == FAILS:
