@@ -30,6 +30,12 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 SOFT, MINIMAX = shrinkage.build("soft"), (1.0, 1.1402)
 
 
+def test_exact_recovery_has_settled():
+    """Twice -inf dB is no change, and no warning."""
+    assert iterate._settled(np.zeros(5), np.zeros(5))
+    assert not iterate._settled(np.ones(5), np.zeros(5))
+
+
 def toy(N=100, M=60, L=12, kappa=None, snr_db=40, seed=2):
     return linear.build(
         Draw(0.1), A=linear.gaussian_matrix(seed, M, N, kappa), snr_db=snr_db, seed=seed, selection_samples=10, test_samples=L

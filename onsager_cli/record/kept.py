@@ -19,7 +19,7 @@ from onsager_cli.figures.kinds import Row
 from onsager_cli.record.provenance import Notes
 from onsager_cli.store.files import Json, check_replaceable, is_file
 from onsager_cli.store.notes import identity_hash, read_json
-from onsager_cli.store.tables import grouped, read_rows, read_table
+from onsager_cli.store.tables import checksum, grouped, read_rows, read_table
 
 NAME = "made.json"
 PARTS = ("versions", "machine", "device")  # of a note
@@ -63,7 +63,7 @@ def kept(folder: Path, curves: Iterable[Curve]) -> Kept:
     points = _by_curve(read_table(table))
     of = {key: curve for key, curve in same.items() if _more(points.get(key, ()), curve)}
     for key, curve in of.items():
-        if known[_label(curve)].get("rows") != _checksum(points[key]):
+        if known[_label(curve)].get("rows") != checksum(points[key]):
             raise UserError(
                 f"{table} has other numbers of {curve.slug} (seed {curve.settings.seed}) than onsager wrote: restore the file, "
                 f"or remove the curve from {folder / NAME}"
@@ -90,18 +90,12 @@ def note(curves: Iterable[Curve], made: Notes, rows: Iterable[Row]) -> bytes:
     """made.json of a record with the notes of these curves, and a checksum of the rows that curves.csv has of each."""
     of = _by_curve(rows)
     found = {
-        _label(curve): {"identity": identity_hash(curve.identity), "rows": _checksum(of.get(_key(curve), []))}
+        _label(curve): {"identity": identity_hash(curve.identity), "rows": checksum(of.get(_key(curve), []))}
         | {name: made[key][name] for name in PARTS if name in made[key]}
         for curve in curves
         if (key := (curve.slug, curve.settings.seed)) in made
     }
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
-def _checksum(rows: Sequence[Row]) -> str:
-    """A checksum of rows as a table shows them, without those columns that only other rows have."""
-    cells = [{key: str(value) for key, value in row.items() if value not in (None, "")} for row in rows]
-    return identity_hash({"rows": cells})
 
 
 def _known(folder: Path) -> Mapping[str, Json]:

@@ -133,8 +133,8 @@ def record(
     if not merges and (fewer := lost(folder, experiment.curves)):
         command = shlex.join(["onsager", "train", *experiment.overrides])
         raise UserError(
-            f"the record has more layers than are stored here of {', '.join(fewer)}: first run {command}, or remove "
-            f"{folder / 'curves.csv'}"
+            f"{folder} would lose layers of {', '.join(fewer)}, because fewer are stored here: first run {command}, or "
+            f"remove {folder / 'curves.csv'}"
         )
     old = kept(folder, experiment.curves) if merges else Kept()
     own = [

@@ -4,8 +4,7 @@ Training, selection and test samples stay what they are. Fresh samples come from
 curves on a problem. The store keeps the result with the curve (`precision.npz`).
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,7 @@ import numpy as np
 from onsager_cli.config.experiment import Curve
 from onsager_cli.store.curves import Json
 from onsager_cli.store.environment import one_blas_thread
-from onsager_cli.store.notes import identity_hash
-from onsager_cli.store.tables import Row
+from onsager_cli.store.tables import checksum
 from onsager_cli.theory.resampling import Resampled
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> in
     """
     points = curve.folder.points()
     layers = [row["layer"] for row in points]
-    meta: Json = {"edition": EDITION, "asked": fresh, "points": _checksum(points)}
+    meta: Json = {"edition": EDITION, "asked": fresh, "points": checksum(points)}
     known = _stored(curve)
     if not layers or (known is not None and known[1]["points"] == meta["points"] and known[1]["asked"] >= fresh):
         return None
@@ -61,18 +59,6 @@ def precise(curve: Curve, fresh: int, problem_of: "Callable[[], Problem]") -> in
     meta |= {"layers": [layer or 0 for layer in layers], "fresh": drawn["fresh"]}
     curve.folder.save(NAME, arrays, meta)
     return drawn["fresh"]
-
-
-def _checksum(points: Sequence[Row]) -> str:
-    """A checksum of stored points. JSON has no -inf, the NMSE (dB) of exact recovery."""
-    plain = [
-        {
-            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()
-        }
-        for row in points
-    ]
-    return identity_hash({"points": plain})
 
 
 def _stored(curve: Curve) -> tuple[dict[str, np.ndarray], Json] | None:
