@@ -18,8 +18,8 @@ from onsager_cli.errors import UserError
 from onsager_cli.figures.kinds import Row
 from onsager_cli.record.provenance import Notes
 from onsager_cli.store.files import Json, check_replaceable, is_file
-from onsager_cli.store.notes import identity_hash, read_json
-from onsager_cli.store.tables import checksum, grouped, read_rows, read_table
+from onsager_cli.store.notes import checksum, identity_hash, read_json
+from onsager_cli.store.tables import grouped, read_rows, read_table
 
 NAME = "made.json"
 PARTS = ("versions", "machine", "device")  # of a note

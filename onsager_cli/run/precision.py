@@ -13,7 +13,7 @@ import numpy as np
 from onsager_cli.config.experiment import Curve
 from onsager_cli.store.curves import Json
 from onsager_cli.store.environment import one_blas_thread
-from onsager_cli.store.tables import checksum
+from onsager_cli.store.notes import checksum
 from onsager_cli.theory.resampling import Resampled
 
 if TYPE_CHECKING:

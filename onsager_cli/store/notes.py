@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,12 @@ def canonical(identity: Mapping[str, object]) -> str:
 def identity_hash(identity: Mapping[str, object]) -> str:
     """First 12 hexadecimal digits of the sha256 of the canonical identity."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:_HASH_DIGITS]
+
+
+def checksum(rows: Iterable[Mapping[str, object]]) -> str:
+    """A checksum of rows as a table shows them, without those columns that only other rows have."""
+    cells = [{key: str(value) for key, value in row.items() if value not in (None, "")} for row in rows]
+    return identity_hash({"rows": cells})
 
 
 def plain(value: object) -> object:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from onsager_cli.errors import UserError
 from onsager_cli.store.files import atomic_write, read_bytes
-from onsager_cli.store.notes import identity_hash
 from onsager_cli.text import cell, show
 
 Value = str | float | None  # what a field of a table holds
@@ -283,12 +282,6 @@ def all_trainings(experiments: Iterable[Mapping[tuple, float]]) -> dict[tuple, f
     for key, value in chain.from_iterable(found.items() for found in experiments):
         seconds[key] = max(value, seconds.get(key, 0.0))
     return seconds
-
-
-def checksum(rows: Iterable[Row]) -> str:
-    """A checksum of rows as a table shows them, without those columns that only other rows have."""
-    cells = [{key: str(value) for key, value in row.items() if value not in (None, "")} for row in rows]
-    return identity_hash({"rows": cells})
 
 
 def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
